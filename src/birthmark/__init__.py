@@ -1,0 +1,1 @@
+"""How far neural-network training travels from its random start."""

@@ -1,0 +1,36 @@
+"""Kinds of errors: each message says what was asked, what came, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class BirthmarkError(Exception):
+    """Root of all errors that a user can mend; the command line exits with 2."""
+
+
+class SpecError(BirthmarkError, ValueError):
+    """A spec, a grid or one of their names or values cannot be used."""
+
+
+class DataError(BirthmarkError):
+    """A data set is missing, damaged, or not what its name promises."""
+
+
+class StoreError(BirthmarkError):
+    """A store or one of its runs cannot be read or written."""
+
+
+class HardwareError(BirthmarkError):
+    """The device or the precision asked for is not to be had on this machine."""
+
+
+class MissingDependencyError(BirthmarkError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> SpecError:
+    """The error for a name that no table has, with the nearest one that it has."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    return SpecError(f"unknown {kind} {name!r}: {hint}")

@@ -1,0 +1,170 @@
+"""Axis letters, tensor types and the values that pass between rooms.
+
+R replica, N example, B example of a batch, I fan-in, O fan-out, K class, L layer,
+T recorded step, M bin, Q quantile: suffixes inside the arithmetic (`w_RIO`).
+
+torch is named for type checkers only: rooms without it import this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensor = torch.Tensor
+else:
+    Tensor = Any
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+OUTPUT = "output"
+
+
+def layer_names(num_hidden: int) -> list[str]:
+    """`hidden1`, `hidden2`, ..., `output`: the layers of a dense network."""
+    return [f"hidden{i}" for i in range(1, num_hidden + 1)] + [OUTPUT]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set as stored, with the affine map that its preprocessing asks for.
+
+    What the network sees is `(x / full_scale - mean) / std`, with x already inverted
+    when the preprocessing is `inverted`.
+    """
+
+    name: str
+    x_train: Array  # [N, I] uint8
+    y_train: Array  # [N] int64, in 0 ... num_classes - 1
+    x_test: Array  # [N, I] uint8
+    y_test: Array  # [N] int64
+    num_classes: int
+    image_shape: tuple[int, ...]  # (height, width): its product is I
+    full_scale: int  # the pixel value that becomes 1: 255, digits 16
+    mean: float = 0.0  # subtracted after division by the full scale
+    std: float = 1.0  # divided by at the end
+    checksum: str = ""  # sha256 of all pixels and labels as given here
+
+    @property
+    def num_inputs(self) -> int:
+        """Pixels of one example, the fan-in of the first layer."""
+        return int(self.x_train.shape[1])
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Weights and biases of one dense layer for all replicas."""
+
+    w: Tensor  # [R, I, O]; may be a strided view
+    b: Tensor  # [R, O]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A configuration of a stack: `weights["hidden1"].w` has the shape [R, I, O]."""
+
+    layers: Mapping[str, Layer]  # in the order of the forward pass
+
+    def __getitem__(self, name: str) -> Layer:
+        return self.layers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def items(self) -> Iterator[tuple[str, Layer]]:
+        """Pairs of layer name and layer, in the order of the forward pass."""
+        return iter(self.layers.items())
+
+    @property
+    def num_replicas(self) -> int:
+        """The size of the stack, R."""
+        return int(next(iter(self.layers.values())).b.shape[0])
+
+    def clone(self) -> Weights:
+        """A copy that owns its contiguous tensors."""
+        return Weights(
+            {
+                name: Layer(layer.w.detach().clone(), layer.b.detach().clone())
+                for name, layer in self.layers.items()
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Weights that were changed in the initial configuration, and how."""
+
+    layer: str
+    mask_IO: Array  # [I, O] bool: True under the mark
+    mode: Literal["zero", "scale", "shift"]
+    value: float  # the factor or the shift; 0 for `zero`
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """Losses and counts of one epoch, one number a replica.
+
+    Training metrics are means (or counts) over the examples as they were visited in
+    the epoch that ends here, and NaN (or 0) at epoch 0, where none was visited.
+    """
+
+    epoch: int
+    step: int  # optimizer steps made so far
+    train_loss: Array  # [R]
+    test_loss: Array  # [R], with the weights at the end of the epoch
+    train_accuracy: Array  # [R] in 0 ... 1
+    test_accuracy: Array  # [R] in 0 ... 1
+    below_eps: Array  # [R] examples whose true class had a probability below eps
+    saturated: Array  # [R] ... above 1 - eps
+    abandoned: Array  # [R] below_eps under the clipped loss, 0 under any other
+    nonfinite_step: Array  # [R] step at which NaN or Inf froze the replica, else -1
+    # the whole training set with the weights at the end of the epoch: NaN unless asked
+    train_loss_evaluated: Array  # [R]
+    train_accuracy_evaluated: Array  # [R]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the engine yields at a recorded step; it owns its arrays."""
+
+    weights: Weights
+    metrics: EpochMetrics
+    # every epoch since the snapshot before this one, this one's last
+    history: tuple[EpochMetrics, ...] = field(default=(), repr=False)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return self.metrics.epoch
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps made."""
+        return self.metrics.step
+
+    def __getattr__(self, name: str) -> Array:
+        """`snapshot.train_loss` is `snapshot.metrics.train_loss`, for each metric."""
+        if name.startswith("_") or name == "metrics":
+            raise AttributeError(name)
+        return getattr(self.metrics, name)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found, in plain words, with its number and where it comes from."""
+
+    what: str  # one sentence, the number and its interval in it
+    why: str  # why it matters
+    how: str  # statistic, threshold, n
+    source: str = ""  # paper and equation or figure
+    level: Literal["info", "good", "warning"] = "info"
+    values: Mapping[str, float] = field(default_factory=dict)  # for programs

@@ -1,0 +1,51 @@
+"""Frozen, validated descriptions of runs, and the key that names a run.
+
+Types, ranges and unknown keys are checked here, at construction. The room that owns a
+table (initializations, losses, data sets) checks its names, before any work. The
+defaults are the protocol of Jesus et al., arXiv 2012.02550.
+"""
+
+from birthmark.spec.files import (
+    apply_settings,
+    find_line,
+    lines_named,
+    parse_setting,
+    read_toml,
+)
+from birthmark.spec.run import SPEC_VERSION, RunSpec
+from birthmark.spec.tables import (
+    DataSpec,
+    Epochs,
+    InitializationSpec,
+    LayerRuleSpec,
+    MarkSpec,
+    NetworkSpec,
+    RecordSpec,
+    ReplicasSpec,
+    RuleSpec,
+    ScheduleSpec,
+    TrainingSpec,
+    expand_epochs,
+)
+
+__all__ = [
+    "SPEC_VERSION",
+    "DataSpec",
+    "Epochs",
+    "InitializationSpec",
+    "LayerRuleSpec",
+    "MarkSpec",
+    "NetworkSpec",
+    "RecordSpec",
+    "ReplicasSpec",
+    "RuleSpec",
+    "RunSpec",
+    "ScheduleSpec",
+    "TrainingSpec",
+    "apply_settings",
+    "expand_epochs",
+    "find_line",
+    "lines_named",
+    "parse_setting",
+    "read_toml",
+]

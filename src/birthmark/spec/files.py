@@ -1,0 +1,92 @@
+"""Tables from and to TOML files, and settings laid over them."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from birthmark.errors import SpecError
+
+
+def apply_settings(
+    tables: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Nested tables with dotted keys set in them; the tables given stay as they are."""
+    changed: dict[str, Any] = json.loads(json.dumps(tables))
+    for dotted, value in settings.items():
+        *parents, key = dotted.split(".")
+        table = changed
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise SpecError(f"setting {dotted!r}: {parent!r} is not a table")
+        table[key] = value
+    return changed
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`training.lr=0.05` as key and value; a value that is no TOML is a text.
+
+    Raises:
+        SpecError: There is no key or no equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise SpecError(f"setting {text!r} is not of the form key=value")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        SpecError: There is no such file, or it is not TOML; the message has the line.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path}: not TOML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SpecError(f"cannot read the spec {path}: {reason}") from error
+
+
+class lines_named:  # noqa: N801 - used as a function: `with lines_named(path):`
+    """Add file and line to an error about a dotted key that was read from a file."""
+
+    def __init__(self, path: str | Path, prefix: str = "") -> None:
+        self.path, self.prefix = Path(path), prefix
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(error, SpecError):
+            key = str(error).partition(":")[0]
+            line = find_line(self.path.read_text(encoding="utf-8"), self.prefix + key)
+            place = f"{self.path}, line {line}" if line else str(self.path)
+            raise SpecError(f"{place}: {error}") from error
+
+
+def find_line(text: str, dotted: str) -> int | None:
+    """The line of a TOML text (from 1) on which a dotted key or its table stands."""
+    table, table_line = "", None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            table = header[1].replace('"', "")
+            if dotted == table:
+                table_line = number
+            continue
+        key = re.match(r'\s*"?([\w.\-]+)"?\s*=', line)
+        if key and dotted == (f"{table}." if table else "") + key[1]:
+            return number
+    return table_line

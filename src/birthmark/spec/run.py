@@ -1,0 +1,137 @@
+"""The spec of a run, and the key that names the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from birthmark.errors import SpecError, unknown_name
+from birthmark.spec.complaints import in_one_line
+from birthmark.spec.files import apply_settings, lines_named, read_toml
+from birthmark.spec.tables import (
+    DataSpec,
+    Epochs,
+    InitializationSpec,
+    MarkSpec,
+    NetworkSpec,
+    RecordSpec,
+    ReplicasSpec,
+    TrainingSpec,
+    expand_epochs,
+)
+
+SPEC_VERSION = 1
+
+
+class RunSpec(BaseModel):
+    """The frozen description of a run; only `data.name` has no default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    data: DataSpec
+    network: NetworkSpec = NetworkSpec()
+    initialization: InitializationSpec = InitializationSpec()
+    mark: MarkSpec | None = None
+    training: TrainingSpec = TrainingSpec()
+    run: ReplicasSpec = ReplicasSpec()
+    record: RecordSpec = RecordSpec()
+
+    def __init__(self, **tables: Any) -> None:
+        try:
+            super().__init__(**tables)
+        except ValidationError as error:
+            raise SpecError(in_one_line(error, type(self))) from error
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> Self:
+        names = self.network.layer_names
+        named = [
+            ("initialization.layers", layer) for layer in self.initialization.layers
+        ]
+        named += [
+            ("record.weights_layers", name) for name in self.record.weights_layers
+        ]
+        named += [("mark.layer", self.mark.layer)] if self.mark else []
+        for key, layer in named:
+            if layer not in names:
+                raise SpecError(f"{key}: {unknown_name('layer', layer, names)}")
+        for key in ("epochs", "distributions", "weights"):
+            _check_epochs(key, getattr(self.record, key), self.training.epochs)
+        return self
+
+    @property
+    def run_key(self) -> str:
+        """16 hex digits of the SHA-256 over every field and the version of the spec."""
+        canonical = json.dumps(
+            {"spec_version": SPEC_VERSION, **self.model_dump(mode="json")},
+            sort_keys=True,
+            separators=(",", ":"),
+        )
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def recorded_epochs(self) -> list[int]:
+        """Epochs at which a snapshot is yielded and scalars are measured."""
+        last = self.training.epochs
+        asked = set(expand_epochs(self.record.epochs, last))
+        return sorted(asked | set(self.distribution_epochs) | set(self.weights_epochs))
+
+    @property
+    def distribution_epochs(self) -> list[int]:
+        """Epochs at which arrays with a bin axis and spectra are measured."""
+        return expand_epochs(self.record.distributions, self.training.epochs)
+
+    @property
+    def weights_epochs(self) -> list[int]:
+        """Epochs at which the weights themselves are kept; none unless asked."""
+        if not self.record.weights:
+            return []
+        return expand_epochs(self.record.weights, self.training.epochs)
+
+    @property
+    def twin(self) -> RunSpec:
+        """The same spec without the mark: the same draw, unmarked."""
+        return self.model_copy(update={"mark": None})
+
+    def with_settings(self, settings: Mapping[str, Any]) -> RunSpec:
+        """A changed copy: `spec.with_settings({"training.lr": 0.05})`.
+
+        Raises:
+            SpecError: A key leads nowhere, or a value does not fit.
+        """
+        tables = self.model_dump(exclude_unset=True)
+        return RunSpec(**apply_settings(tables, settings))
+
+    @classmethod
+    def from_toml(
+        cls, path: str | Path, settings: Mapping[str, Any] | None = None
+    ) -> RunSpec:
+        """Read a spec, with dotted settings over it.
+
+        Raises:
+            SpecError: The file cannot be read, or does not hold a spec; the message
+                names the key and its line.
+        """
+        tables = read_toml(path)
+        image = tables.get("mark", {}).get("image")
+        if isinstance(image, str):
+            tables["mark"]["image"] = str(Path(path).parent / image)
+        with lines_named(path):
+            return cls(**apply_settings(tables, settings or {}))
+
+    def to_toml(self) -> str:
+        """The spec with every field, as `from_toml` reads it."""
+        tables = self.model_dump(mode="json", exclude_none=True)
+        return tomlkit.dumps(tables)
+
+
+def _check_epochs(key: str, epochs: Epochs, last: int) -> None:
+    beyond = [epoch for epoch in epochs if isinstance(epoch, int) and epoch > last]
+    if beyond:
+        raise SpecError(f"record.{key}: epoch {beyond[0]} lies beyond the last, {last}")

@@ -1,0 +1,206 @@
+"""The tables of a spec: frozen, typed, with the paper's protocol as defaults."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from birthmark.shapes import layer_names
+
+Epochs = Literal["every", "log"] | tuple[Annotated[int, Field(ge=0)], ...]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Part(BaseModel):
+    """A table of the spec."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: object) -> object:
+        # TOML and JSON know only lists, and a strict field wants the tuple itself
+        return tuple(value) if isinstance(value, list) else value
+
+
+class DataSpec(_Part):
+    """Which examples, and how their pixels enter."""
+
+    name: str
+    preprocessing: Literal["unit", "inverted", "standardized"] = "unit"
+    fold: Annotated[int, Field(ge=1, le=10)] = 1
+    classes: Annotated[int, Field(ge=2)] | None = None
+    examples_per_class: Count | None = None
+
+
+class NetworkSpec(_Part):
+    """A dense network; its input and output sizes follow from the data."""
+
+    widths: tuple[Count, ...] = (256, 256)
+    activation: Literal["relu", "tanh", "gelu", "sigmoid", "identity"] = "relu"
+
+    @property
+    def layer_names(self) -> list[str]:
+        """`hidden1`, ..., `output`."""
+        return layer_names(len(self.widths))
+
+
+class RuleSpec(BaseModel):
+    """A rule by which a tensor is drawn, with its parameters beside its name."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: str
+
+    @model_validator(mode="after")
+    def _parameters_are_numbers(self) -> Self:
+        for key, value in self.parameters.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not math.isfinite(value):
+                raise ValueError(f"parameter {key!r} must be a number, not {value!r}")
+        return self
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """What stands beside the name: keyword arguments of the rule."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class LayerRuleSpec(RuleSpec):
+    """The rule of one layer; `bias` overrides the bias rule of all layers."""
+
+    bias: RuleSpec | None = None
+
+
+class InitializationSpec(RuleSpec):
+    """The rule of all layers, and what differs in some; biases are zero unless said."""
+
+    name: str = "glorot_uniform"
+    bias: RuleSpec = RuleSpec(name="zeros")
+    layers: dict[str, LayerRuleSpec] = {}
+
+    def rules_of(self, layer: str) -> tuple[RuleSpec, RuleSpec]:
+        """The rules of the weights and of the biases of one layer."""
+        override = self.layers.get(layer)
+        if override is None:
+            return self, self.bias
+        return override, override.bias or self.bias
+
+
+class MarkSpec(_Part):
+    """A text or an image to be drawn into the weights of one layer."""
+
+    text: Annotated[str, Field(min_length=1)] | None = None
+    image: str | None = None
+    # part of the run key, so that a changed picture is another run
+    image_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    layer: str = "hidden2"
+    mode: Literal["zero", "scale", "shift"] = "zero"
+    value: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_checksum(cls, fields: Any) -> Any:
+        given = isinstance(fields, Mapping) and isinstance(fields.get("image"), str)
+        if not given or fields.get("image_sha256"):
+            return fields
+        try:
+            content = Path(fields["image"]).read_bytes()
+        except OSError as error:
+            message = f"image {fields['image']!r} cannot be read: {error.strerror}"
+            raise ValueError(message) from error
+        return {**fields, "image_sha256": hashlib.sha256(content).hexdigest()}
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if (self.text is None) == (self.image is None):
+            raise ValueError("give one of text and image")
+        if self.mode == "zero" and self.value is not None:
+            raise ValueError("mode 'zero' takes no value; leave it out")
+        if self.mode != "zero" and self.value is None:
+            raise ValueError(f"mode {self.mode!r} needs a value")
+        return self
+
+
+class ScheduleSpec(_Part):
+    """How the learning rate goes on from `lr`, step by step."""
+
+    name: Literal["constant", "step", "cosine", "warmup"] = "constant"
+    epochs: Count | None = None  # step: between two cuts; warmup: until lr is reached
+    factor: Positive = 0.1  # step: lr is multiplied by it at each cut
+    floor: NotNegative = 0.0  # cosine: the share of lr at the end
+
+    @model_validator(mode="after")
+    def _has_epochs(self) -> Self:
+        if (self.name in ("step", "warmup")) != (self.epochs is not None):
+            verb = "takes no" if self.epochs is not None else "needs"
+            raise ValueError(f"schedule {self.name!r} {verb} epochs")
+        return self
+
+
+class TrainingSpec(_Part):
+    """Loss, optimizer, and the way through the data."""
+
+    loss: str = "clipped_cross_entropy"
+    eps: Annotated[float, Field(gt=0, lt=0.5)] = 1e-7
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: Positive = 0.1
+    momentum: Share = 0.0
+    nesterov: bool = False
+    weight_decay: NotNegative = 0.0
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    adam_eps: Positive = 1e-8
+    batch_size: Count = 128
+    epochs: Count = 1000
+    batch_order: Literal["independent", "shared"] = "independent"
+    schedule: ScheduleSpec = ScheduleSpec()
+
+    @model_validator(mode="after")
+    def _fits_the_optimizer(self) -> Self:
+        if self.optimizer == "adam" and (self.momentum or self.nesterov):
+            raise ValueError("momentum and nesterov belong to optimizer 'sgd'")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class ReplicasSpec(_Part):
+    """How many replicas, from which seed, on which machine: the table [run]."""
+
+    replicas: Count = 10
+    seed: Annotated[int, Field(ge=0)] = 0
+    dtype: Literal["float32", "float64"] = "float32"
+    precision: Literal["full", "tf32", "bf16"] = "full"
+    device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")] = "auto"
+
+
+class RecordSpec(_Part):
+    """What to record, and when; epoch 0 and the last are always in each list."""
+
+    epochs: Epochs = "every"
+    distributions: Epochs = "log"
+    weights: Epochs = ()
+    weights_layers: tuple[str, ...] = ()  # of which layers; none named means all
+    evaluate_train: bool = False  # losses over the whole training set as well
+
+
+def expand_epochs(epochs: Epochs, last: int) -> list[int]:
+    """The epochs that `every`, `log` or a list mean; 0 and the last are always in.
+
+    `log` gives about 60 of 1000 epochs: each one at first, then ever rarer.
+    """
+    if epochs == "every":
+        return list(range(last + 1))
+    if epochs == "log":
+        spaced = np.geomspace(1, last, num=max(2, round(24 * math.log10(last + 1))))
+        return sorted({0, *np.rint(spaced).astype(int).tolist()})
+    return sorted({0, last, *(int(epoch) for epoch in epochs)})
