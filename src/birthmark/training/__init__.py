@@ -1,0 +1,26 @@
+"""Losses, optimizers, schedules, and the engine that trains stacks of replicas."""
+
+from birthmark.training.devices import check_precision, find_device
+from birthmark.training.engine import Training
+from birthmark.training.losses import LOSSES, find_loss
+from birthmark.training.optimizers import OPTIMIZERS
+from birthmark.training.paths import FastPath, GeneralPath, Path, choose_path
+from birthmark.training.schedules import learning_rate
+from birthmark.training.start import check_spec, initial_configuration, train
+
+__all__ = [
+    "LOSSES",
+    "OPTIMIZERS",
+    "FastPath",
+    "GeneralPath",
+    "Path",
+    "Training",
+    "check_precision",
+    "check_spec",
+    "choose_path",
+    "find_device",
+    "find_loss",
+    "initial_configuration",
+    "learning_rate",
+    "train",
+]

@@ -1,0 +1,53 @@
+"""Examples on the device: pixels stay uint8 and are converted as they are gathered."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from birthmark.shapes import Array, Dataset
+
+
+class Examples:
+    """Half of a data set (training or test) on a device."""
+
+    def __init__(
+        self, dataset: Dataset, x: Array, y: Array, *, dtype: torch.dtype, device: str
+    ) -> None:
+        self._pixels_NI = torch.tensor(x, device=device)
+        self._classes_N = torch.tensor(y, device=device)
+        self._dataset = dataset
+        self._dtype = dtype
+        self._bytes = torch.empty(0, dtype=torch.uint8, device=device)
+        self._values = torch.empty(0, dtype=dtype, device=device)
+
+    def __len__(self) -> int:
+        return len(self._classes_N)
+
+    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs [..., I] and classes [...] at an index of any shape.
+
+        The inputs stand in a buffer that the next call overwrites.
+        """
+        flat = index.reshape(-1)
+        num_values = len(flat) * self._pixels_NI.shape[1]
+        if num_values > len(self._bytes):
+            self._bytes = self._bytes.new_empty(num_values)
+            self._values = self._values.new_empty(num_values)
+        pixels = self._bytes[:num_values].view(len(flat), -1)
+        torch.index_select(self._pixels_NI, 0, flat, out=pixels)
+        values = self._values[:num_values].view(len(flat), -1)
+        x = self._scale_(values.copy_(pixels)).view(*index.shape, -1)
+        return x, torch.index_select(self._classes_N, 0, flat).view(index.shape)
+
+    def slices(self, size: int) -> Iterator[Tensor]:
+        """Indices for `gather` that go through all examples in order."""
+        for start in range(0, len(self), size):
+            stop = min(start + size, len(self))
+            yield torch.arange(start, stop, device=self._pixels_NI.device)
+
+    def _scale_(self, values: Tensor) -> Tensor:
+        values.div_(self._dataset.full_scale)
+        if self._dataset.mean or self._dataset.std != 1:
+            values.sub_(self._dataset.mean).div_(self._dataset.std)
+        return values

@@ -1,0 +1,64 @@
+"""Training and initial configurations straight from a spec."""
+
+from collections.abc import Iterator
+
+from birthmark.data import check_dataset, describe_dataset, load_dataset
+from birthmark.network import draw_weights, find_laws, find_mark
+from birthmark.shapes import Dataset, Snapshot, Weights
+from birthmark.spec import RunSpec
+from birthmark.training.devices import check_precision, find_device
+from birthmark.training.engine import Training
+from birthmark.training.losses import find_loss
+
+
+def check_spec(spec: RunSpec) -> None:
+    """Refuse what no room has, before any work: names, layers' marks, the device.
+
+    Raises:
+        SpecError: An unknown name or a parameter that does not fit.
+        HardwareError: The device or the precision is not to be had.
+    """
+    check_dataset(spec.data)
+    facts = describe_dataset(spec.data)
+    find_loss(spec.training.loss)
+    find_laws(spec, facts.num_inputs, facts.num_classes)
+    find_mark(spec, facts.num_inputs, facts.num_classes)
+    find_device(spec.run.device)
+    check_precision(spec.run)
+
+
+def initial_configuration(spec: RunSpec) -> Weights:
+    """The weights and biases with which a run starts, mark included.
+
+    `weights["hidden1"].w` has the shape [R, I, O], `.b` [R, O]. The data themselves
+    are not read.
+    """
+    check_spec(spec)
+    facts = describe_dataset(spec.data)
+    return draw_weights(
+        spec,
+        facts.num_inputs,
+        facts.num_classes,
+        replicas=range(spec.run.replicas),
+        device=find_device(spec.run.device),
+    )
+
+
+def train(spec: RunSpec, dataset: Dataset | None = None) -> Iterator[Snapshot]:
+    """Train the replicas of a run and yield a snapshot at each recorded epoch.
+
+    Args:
+        spec: What to train; `spec.record` says when a snapshot is yielded.
+        dataset: Data to use instead of those that `spec.data` names.
+    """
+    check_spec(spec)
+    training = Training(spec, dataset or load_dataset(spec.data))
+    recorded = set(spec.recorded_epochs)
+    history = [training.metrics_at_start()]
+    while True:
+        if training.epoch in recorded:
+            yield Snapshot(training.weights.clone(), history[-1], tuple(history))
+            history = []
+        if training.epoch == spec.training.epochs:
+            return
+        history.append(training.run_epoch())

@@ -1,0 +1,263 @@
+"""Initializations by their moments, marks by eye and count, streams by address."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from PIL import Image
+
+from birthmark.errors import SpecError
+from birthmark.network import (
+    INITIALIZATIONS,
+    apply_mark,
+    draw_mark,
+    draw_weights,
+    find_bounds,
+    find_law,
+    forward_stack,
+    stack_modules,
+)
+from birthmark.seeds import batch_order, stream
+from birthmark.spec import MarkSpec, RuleSpec, RunSpec
+
+FAN_IN, FAN_OUT = 300, 200
+PARAMETERS = {"constant": {"value": 0.3}}
+# variance of one weight, from the papers' formulas
+VARIANCES = {
+    "zeros": 0,
+    "constant": 0,
+    "uniform": 0.1**2 / 12,
+    "normal": 0.05**2,
+    "truncated_normal": scipy.stats.truncnorm.var(-2, 2) * 0.05**2,
+    "lecun_uniform": 1 / FAN_IN,
+    "lecun_normal": 1 / FAN_IN,
+    "glorot_uniform": 2 / (FAN_IN + FAN_OUT),
+    "glorot_normal": 2 / (FAN_IN + FAN_OUT),
+    "he_uniform": 2 / FAN_IN,
+    "he_normal": 2 / FAN_IN,
+    "orthogonal": 1 / FAN_IN,
+    "torch_default": 1 / (3 * FAN_IN),
+    "keras_default": 2 / (FAN_IN + FAN_OUT),
+}
+
+
+def find(name, **parameters):
+    rule = RuleSpec(name=name, **(parameters or PARAMETERS.get(name, {})))
+    return find_law(rule, FAN_IN, FAN_OUT)
+
+
+def make_spec(**tables):
+    return RunSpec(
+        data={"name": "mnist"}, network={"widths": [64, 48]}, **tables
+    ).with_settings({"run.replicas": 3, "run.dtype": "float64"})
+
+
+@pytest.mark.parametrize("name", INITIALIZATIONS)
+def test_moments_of_every_initialization_are_those_of_its_formula(name):
+    law = find(name)
+    draws = law.draw(stream(1, 0, "initial", "w"), (FAN_IN, FAN_OUT))
+    n, std = draws.size, math.sqrt(VARIANCES[name])
+    assert law.std == pytest.approx(std)
+    assert draws.dtype == np.float64
+    # five standard errors; the variance's takes the kurtosis of a normal at most
+    assert abs(draws.mean() - law.mean) <= 5 * std / math.sqrt(n)
+    assert abs(draws.var() - std**2) <= 5 * std**2 * math.sqrt(2 / n)
+    assert (np.abs(draws) > law.bound).mean() < 3e-4
+
+
+def test_frameworks_defaults_are_theirs():
+    linear = torch.nn.Linear(FAN_IN, FAN_OUT)
+    for tensor in (linear.weight, linear.bias):
+        bound = find("torch_default").bound
+        assert tensor.abs().max().item() == pytest.approx(bound, rel=0.05)
+    xavier = torch.empty(FAN_OUT, FAN_IN)
+    torch.nn.init.xavier_uniform_(xavier)
+    bound = find("glorot_uniform").bound
+    assert xavier.abs().max().item() == pytest.approx(bound, rel=1e-3)
+    torch.nn.init.kaiming_normal_(xavier)
+    assert xavier.std().item() == pytest.approx(find("he_normal").std, rel=0.02)
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (20, 30)])
+def test_orthogonal_draws_are_orthogonal_and_haar(shape):
+    law = find("orthogonal", gain=2.0)
+    w = law.draw(stream(0, 0, "initial", "w"), shape)
+    small = w.T @ w if shape[0] > shape[1] else w @ w.T
+    np.testing.assert_allclose(small, 4 * np.eye(20), atol=1e-12)
+    # without the sign fix the diagonal would lean to one side
+    signs = [
+        np.sign(law.draw(stream(s, 0, "initial", "w"), (5, 5))[0, 0])
+        for s in range(400)
+    ]
+    assert abs(np.mean(signs)) < 5 / math.sqrt(400)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"name": "glorot_unifrom"}, "did you mean 'glorot_uniform'"),
+        ({"name": "constant"}, "needs the parameter 'value'"),
+        ({"name": "normal", "sd": 1.0}, "unknown parameter of normal 'sd'"),
+        ({"name": "zeros", "value": 1.0}, "unknown parameter of zeros"),
+        ({"name": "normal", "std": -1.0}, "std must be above 0"),
+        ({"name": "uniform", "low": 1.0, "high": 0.0}, "low < high"),
+    ],
+)
+def test_senseless_rules_are_refused_in_one_line(rule, message):
+    with pytest.raises(SpecError, match=message) as caught:
+        find_law(RuleSpec(**rule), 3, 4)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_replica_starts_the_same_in_any_stack_and_dtype():
+    spec = make_spec()
+    stack = draw_weights(spec, 784, 10, replicas=range(3))
+    alone = draw_weights(spec, 784, 10, replicas=[2])
+    torch.testing.assert_close(alone["hidden1"].w[0], stack["hidden1"].w[2])
+    single = draw_weights(
+        spec.with_settings({"run.dtype": "float32"}), 784, 10, replicas=[2]
+    )
+    torch.testing.assert_close(single["hidden1"].w, alone["hidden1"].w.float())
+    starts = [stack[name].w[r, 0, 0].item() for name in stack for r in range(3)]
+    assert len(set(starts)) == 9
+
+
+def test_the_streams_are_pinned_so_that_no_version_moves_them():
+    draws = stream(7, 3, "initial", "hidden1.w").random(2)
+    np.testing.assert_array_equal(draws, PINNED_DRAWS)
+    assert batch_order(7, 3, 0, 6).tolist() == PINNED_ORDER
+
+
+PINNED_DRAWS = [0.2363422298552993, 0.10366728484980492]
+PINNED_ORDER = [2, 1, 4, 5, 3, 0]
+
+
+def test_every_example_is_visited_once_an_epoch_in_an_order_of_its_own():
+    orders = [
+        batch_order(0, replica, epoch, 50) for replica in (0, 1) for epoch in (0, 1)
+    ]
+    for order in orders:
+        assert sorted(order.tolist()) == list(range(50))
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_a_layer_of_its_own_rule_and_biases_as_asked():
+    spec = make_spec(
+        initialization={
+            "bias": {"name": "constant", "value": 0.5},
+            "layers": {"hidden2": {"name": "orthogonal", "bias": {"name": "zeros"}}},
+        }
+    )
+    weights = draw_weights(spec, 784, 10, replicas=[0])
+    assert (weights["hidden1"].b == 0.5).all()
+    assert (weights["hidden2"].b == 0).all()
+    w = weights["hidden2"].w[0]
+    torch.testing.assert_close(w.T @ w, torch.eye(48, dtype=torch.float64))
+    bounds = find_bounds(spec, 784, 10)
+    assert bounds["hidden1"] == (pytest.approx(math.sqrt(6 / (784 + 64))), 0.5)
+    assert bounds["hidden2"][1] == pytest.approx(64**-0.5)
+
+
+def test_orthogonal_biases_are_refused():
+    spec = make_spec(initialization={"bias": {"name": "orthogonal"}})
+    with pytest.raises(SpecError, match="cannot be orthogonal"):
+        draw_weights(spec, 784, 10, replicas=[0])
+
+
+def test_a_marked_start_differs_from_its_twin_under_the_mark_alone():
+    spec = make_spec(mark={"text": "a"})
+    marked = draw_weights(spec, 784, 10, replicas=[0, 1])
+    twin = draw_weights(spec.twin, 784, 10, replicas=[0, 1])
+    mask = torch.from_numpy(draw_mark(spec.mark, 64, 48).mask_IO)
+    assert (marked["hidden2"].w[:, mask] == 0).all()
+    assert (twin["hidden2"].w[:, mask] != 0).all()
+    torch.testing.assert_close(
+        marked["hidden2"].w[:, ~mask], twin["hidden2"].w[:, ~mask]
+    )
+    torch.testing.assert_close(marked["hidden1"].w, twin["hidden1"].w)
+
+
+def test_modes_zero_scale_and_shift():
+    w = np.full((40, 40), 2.0)
+    for mode, value, under in (
+        ("zero", None, 0),
+        ("scale", 3.0, 6),
+        ("shift", -0.5, 1.5),
+    ):
+        mark = draw_mark(MarkSpec(text="x", mode=mode, value=value), 40, 40)
+        marked = apply_mark(mark, w)
+        assert set(np.unique(marked)) == {2.0, under}
+        assert ((marked == under) == mark.mask_IO).all()
+
+
+def test_the_letter_is_the_same_everywhere_and_reads_like_one():
+    mask = draw_mark(MarkSpec(text="a"), 16, 16).mask_IO
+    drawn = "\n".join("".join("#" if ink else "." for ink in row) for row in mask)
+    assert drawn == LETTER_A
+
+
+LETTER_A = """\
+................
+................
+....######......
+...########.....
+.........###....
+..........##....
+.......#####....
+....########....
+...##.....##....
+..##......##....
+..##......##....
+..###....###....
+...#########....
+....#####.##....
+................
+................"""
+
+
+def test_larger_masks_cover_the_same_share():
+    shares = [
+        draw_mark(MarkSpec(text="a"), n, n).mask_IO.mean() for n in (64, 128, 512)
+    ]
+    assert max(shares) - min(shares) < 0.01
+
+
+def test_an_image_is_ink_where_it_is_dark(tmp_path):
+    picture = np.full((30, 60, 4), 255, dtype=np.uint8)
+    picture[:, :30, :3] = 0  # black on the left half, opaque
+    picture[:, 30:, 3] = 0  # transparent on the right
+    Image.fromarray(picture).save(tmp_path / "half.png")
+    mark = draw_mark(MarkSpec(image=str(tmp_path / "half.png")), 100, 100)
+    columns = np.flatnonzero(mark.mask_IO.any(axis=0))
+    assert (columns.min(), columns.max()) == (10, 49)
+
+
+def test_marks_that_cannot_be_drawn_are_refused(tmp_path):
+    with pytest.raises(SpecError, match="wider layer or a shorter text"):
+        draw_mark(MarkSpec(text="a whole sentence"), 2, 2)
+    (tmp_path / "not.png").write_text("no image")
+    with pytest.raises(SpecError, match="cannot read the image"):
+        draw_mark(MarkSpec(image=str(tmp_path / "not.png")), 50, 50)
+
+
+def test_forward_equals_torch_for_shared_and_own_inputs():
+    spec = make_spec()
+    weights = draw_weights(spec, 784, 10, replicas=range(3))
+    x = torch.randn(3, 5, 784, dtype=torch.float64)
+    outputs = forward_stack(weights, x.clone(), "tanh")
+    shared = forward_stack(weights, x[0].clone(), "tanh")
+    for r in range(3):
+        for inputs, found in ((x[r], outputs[r]), (x[0], shared[r])):
+            a = torch.tanh(inputs @ weights["hidden1"].w[r] + weights["hidden1"].b[r])
+            a = torch.tanh(a @ weights["hidden2"].w[r] + weights["hidden2"].b[r])
+            expected = a @ weights["output"].w[r] + weights["output"].b[r]
+            torch.testing.assert_close(found, expected)
+
+
+def test_modules_that_do_not_stack_are_refused():
+    with pytest.raises(SpecError, match="same parameters"):
+        stack_modules([torch.nn.Linear(2, 3), torch.nn.Linear(2, 4)])
+    with pytest.raises(SpecError, match="BatchNorm1d has buffers"):
+        stack_modules([torch.nn.BatchNorm1d(2)])
