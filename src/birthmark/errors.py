@@ -20,6 +20,10 @@ class StoreError(BirthmarkError):
     """A store or one of its runs cannot be read or written."""
 
 
+class WeightsError(BirthmarkError, ValueError):
+    """Weights, or facts about them, do not fit together or are not what is needed."""
+
+
 class HardwareError(BirthmarkError):
     """The device or the precision asked for is not to be had on this machine."""
 

@@ -1,0 +1,41 @@
+"""The length of the way through the recorded steps."""
+
+from collections.abc import Mapping
+
+from birthmark.measurements.facts import check_comparable, check_path, path_key
+from birthmark.measurements.moments import norm
+from birthmark.measurements.pair import rows
+from birthmark.shapes import Tensor, Weights
+
+
+def extend_path(
+    path: Mapping[str, Tensor], previous: Weights, current: Weights
+) -> dict[str, Tensor]:
+    """The path lengths after one more recorded move; `path` itself is left alone.
+
+    Start with `{}` at the initial configuration, call it at each recorded step, and
+    give the result to `measure`. What happens between two recorded steps is not seen,
+    so the length depends on how densely one records.
+
+    Returns:
+        `{"hidden1": [R], "bias hidden1": [R], ...}`, float64 on the weights' device:
+        the sums of the L2 norms of the moves. A replica with NaN or Inf keeps NaN or
+        Inf from then on.
+
+    Raises:
+        WeightsError: The two do not have the same layers and shapes, or `path` is
+            neither empty nor theirs.
+    """
+    check_comparable(previous, current)
+    if path:
+        check_path(path, current)
+    moves: dict[str, Tensor] = {}
+    for name, before in previous.items():
+        after = current[name]
+        moves[path_key(name, bias=False)] = _distance(before.w, after.w)
+        moves[path_key(name, bias=True)] = _distance(before.b, after.b)
+    return {key: path[key] + move if path else move for key, move in moves.items()}
+
+
+def _distance(before: Tensor, after: Tensor) -> Tensor:
+    return norm(rows(after) - rows(before))

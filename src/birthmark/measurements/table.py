@@ -1,0 +1,71 @@
+"""The table of measurements: a new one costs a function and a line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from birthmark.measurements import distributions as d
+from birthmark.measurements import marks
+from birthmark.measurements import scalars as s
+from birthmark.measurements.pair import Pair
+from birthmark.shapes import Tensor
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A function of a tensor at the start and now, and what its numbers are."""
+
+    function: Callable[[Pair], Tensor]  # [R, ...] with `dims` behind R
+    unit: Literal["weight", "1", "count"]  # weight: the unit of the weights themselves
+    long_name: str
+    dims: tuple[str, ...] = ()
+    kind: Literal["scalar", "distribution"] = "scalar"  # how often it is recorded
+    tensors: Literal["all", "weights", "marked"] = "all"  # all: biases as well
+
+    @property
+    def needs_finite(self) -> bool:
+        """Whether it is NaN for a replica with NaN or Inf, which others leave out."""
+        return self.unit != "count" and "bin" not in self.dims
+
+
+_marked = partial(Measurement, tensors="marked")
+_spectral = partial(Measurement, kind="distribution", tensors="weights")
+_binned = partial(Measurement, kind="distribution", dims=("bin",))
+_joint = partial(Measurement, kind="distribution", dims=("bin", "current_bin"))
+_banded = partial(Measurement, kind="distribution", dims=("bin", "quantile"))
+
+_LINES = (
+    Measurement(s.deviation_mean, "weight", "mean deviation"),
+    Measurement(s.deviation_std, "weight", "standard deviation of the deviation"),
+    Measurement(s.deviation_skewness, "1", "skewness of the deviation"),
+    Measurement(s.deviation_kurtosis, "1", "excess kurtosis of the deviation"),
+    Measurement(s.deviation_quantile, "weight", "deviation quantile", ("quantile",)),
+    Measurement(s.deviation_mean_abs, "weight", "mean absolute deviation"),
+    Measurement(s.deviation_max, "weight", "largest absolute deviation"),
+    Measurement(s.distance, "weight", "L2 norm of the deviation"),
+    Measurement(s.relative_distance, "1", "distance over the initial norm"),
+    Measurement(s.correlation, "1", "correlation of initial and current values"),
+    Measurement(s.cosine, "1", "cosine of initial and current values"),
+    Measurement(s.slope, "1", "slope of current on initial values"),
+    Measurement(s.intercept, "weight", "intercept of current on initial values"),
+    Measurement(s.r_squared, "1", "R2 of current on initial values"),
+    Measurement(s.sign_flips, "1", "share of signs that are not the initial one"),
+    Measurement(s.path_length, "weight", "sum of the L2 norms of the recorded moves"),
+    Measurement(s.cannot_move, "1", "share of inputs always zero", tensors="weights"),
+    Measurement(s.nonfinite_count, "count", "values that are NaN or Inf"),
+    _marked(marks.mark_auc, "1", "ROC-AUC of the weights as detector of the mark"),
+    _marked(marks.mark_contrast, "1", "contrast of the mark in rms of the weights"),
+    _spectral(d.spectral_distance, "weight", "spectral norm of the deviation"),
+    _spectral(d.effective_rank, "1", "effective rank of the deviation"),
+    _joint(d.joint_count, "count", "values by initial and by current value"),
+    _binned(d.conditional_count, "count", "values by initial value"),
+    _binned(d.conditional_mean, "weight", "mean deviation by initial value"),
+    _binned(d.conditional_std, "weight", "deviation std by initial value"),
+    _binned(d.conditional_skewness, "1", "deviation skewness by initial value"),
+    _binned(d.conditional_kurtosis, "1", "deviation excess kurtosis by initial value"),
+    _banded(d.conditional_quantile, "weight", "deviation quantile by initial value"),
+    _binned(d.conditional_peak, "weight", "deviation peak by initial value"),
+)
+
+MEASUREMENTS: dict[str, Measurement] = {line.function.__name__: line for line in _LINES}

@@ -1,0 +1,252 @@
+"""Joint and conditional distributions and spectra against NumPy and SciPy."""
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from birthmark.measurements import CURRENT_EDGES, INITIAL_EDGES, QUANTILES, measure
+from weight_stacks import draw_stack, move, one_layer, rows_of
+
+BOUND = 2.5
+BOUNDS = {"hidden1": (BOUND, BOUND), "hidden2": (1.0, 1.0), "output": (1.0, 1.0)}
+SIZES = {"hidden1": (40, 50), "hidden2": (50, 4), "output": (4, 3)}
+
+
+def open_edges(edges, bound):
+    """The edges that NumPy needs so that its outermost bins are open to infinity."""
+    return np.concatenate([[-np.inf], edges[1:-1] * bound, [np.inf]])
+
+
+def joint_oracle(w0, w, bound):
+    edges = [open_edges(e, bound) for e in (INITIAL_EDGES, CURRENT_EDGES)]
+    # NumPy refuses infinite edges in two dimensions, not in one
+    columns = [np.digitize(x, e[1:-1]) for x, e in zip((w0, w), edges, strict=True)]
+    counts = np.zeros((len(INITIAL_EDGES) - 1, len(CURRENT_EDGES) - 1), dtype=int)
+    np.add.at(counts, tuple(columns), 1)
+    return counts
+
+
+def large_pair(dtype):
+    w0 = draw_stack(1, dtype=dtype, sizes=SIZES)
+    return w0, move(w0, 2)
+
+
+# bins
+
+
+def test_the_axes_are_those_that_are_documented():
+    np.testing.assert_array_equal(INITIAL_EDGES, np.linspace(-1, 1, 42))
+    np.testing.assert_allclose(
+        CURRENT_EDGES, np.sinh(np.linspace(-np.arcsinh(64), np.arcsinh(64), 162))
+    )
+    for edges in (INITIAL_EDGES, CURRENT_EDGES):
+        middle = len(edges) // 2 - 1
+        assert edges[middle] < 0 < edges[middle + 1]
+        assert edges[middle] == pytest.approx(-edges[middle + 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("bias", [False, True], ids=["weights", "biases"])
+def test_joint_counts_are_those_of_numpy(dtype, bias):
+    w0, w = large_pair(dtype)
+    found = measure(w0, w, bounds=BOUNDS, kind="distributions")[
+        "bias_" * bias + "joint_count"
+    ]
+    starts, ends = (rows_of(x, "hidden1", bias=bias) for x in (w0, w))
+    for replica in range(3):
+        edges = (INITIAL_EDGES * BOUND, CURRENT_EDGES * BOUND)
+        inside = np.abs(starts[replica]) < BOUND
+        expected = np.histogram2d(
+            starts[replica][inside], ends[replica][inside], edges
+        )[0]
+        counts = found.sel(replica=replica, layer="hidden1").to_numpy()
+        np.testing.assert_array_equal(counts[1:-1], expected[1:-1])
+        np.testing.assert_array_equal(
+            counts, joint_oracle(starts[replica], ends[replica], BOUND)
+        )
+        assert counts.sum() == starts.shape[1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bound", [1.0, 0.1, 1 / 3, 0.0833])
+def test_weights_on_and_beside_an_edge_fall_where_numpy_puts_them(dtype, bound):
+    near = []
+    for edges in (INITIAL_EDGES, CURRENT_EDGES):
+        on = (edges * bound).astype(dtype)
+        near.append(np.stack([on, np.nextafter(on, -np.inf), np.nextafter(on, np.inf)]))
+    initial, current = (x.ravel() for x in near)
+    size = len(current)
+    w0 = np.resize(initial, size)[None]
+    found = measure(
+        one_layer(w0),
+        one_layer(current[None]),
+        bounds={"output": (bound, 1.0)},
+        kind="distributions",
+    ).squeeze()
+    for counts, values, edges in (
+        (found.joint_count.sum("current_bin"), w0[0], INITIAL_EDGES),
+        (found.joint_count.sum("bin"), current, CURRENT_EDGES),
+    ):
+        expected = np.histogram(values.astype(np.float64), open_edges(edges, bound))[0]
+        np.testing.assert_array_equal(counts, expected)
+
+
+def test_a_weight_equal_to_the_bound_or_far_beyond_is_counted_in_the_outermost_bin():
+    w0 = np.array([[-1.0, 1.0, 0.0]])
+    w = np.array([[-1e30, 1e30, 0.0]])
+    found = measure(one_layer(w0), one_layer(w), bounds={"output": (1.0, 1.0)})
+    counts = found.joint_count.squeeze()
+    assert counts[0, 0] == counts[40, 160] == counts[20, 80] == 1
+    assert counts.sum() == 3
+
+
+def test_the_bound_is_given_or_the_largest_initial_value_or_follows_the_fan_in():
+    w0, w = large_pair(torch.float32)
+    w0["output"].b.zero_()
+    given_bounds = measure(w0, w, bounds=BOUNDS, kind="distributions")
+    assert given_bounds.bound.sel(layer="hidden1") == BOUND
+    assert given_bounds.bias_bound.sel(layer="output") == 1
+    derived = measure(w0, w, kind="distributions")
+    for layer in w0:
+        largest = np.abs(rows_of(w0, layer)).max()
+        assert derived.bound.sel(layer=layer) == largest
+    assert derived.bias_bound.sel(layer="output") == 1 / 2  # fan-in 4
+
+
+# conditional distributions
+
+CONDITIONAL = {
+    "conditional_count": len,
+    "conditional_mean": np.mean,
+    "conditional_std": np.std,
+    "conditional_skewness": scipy.stats.skew,
+    "conditional_kurtosis": scipy.stats.kurtosis,
+    "conditional_quantile": lambda d: np.quantile(d, QUANTILES),
+}
+
+
+def by_bin(w0, w, bound):
+    bins = np.digitize(w0, INITIAL_EDGES[1:-1] * bound)
+    return {m: (w - w0)[bins == m] for m in range(41) if (bins == m).any()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", CONDITIONAL)
+@pytest.mark.parametrize("bias", [False, True], ids=["weights", "biases"])
+def test_each_conditional_measurement_agrees_with_its_oracle(name, dtype, bias):
+    w0, w = large_pair(dtype)
+    found = measure(w0, w, bounds=BOUNDS, kind="distributions")["bias_" * bias + name]
+    for replica in range(3):
+        start, end = (rows_of(x, "hidden1", bias=bias)[replica] for x in (w0, w))
+        groups = by_bin(start, end, BOUND)
+        of_layer = found.sel(replica=replica, layer="hidden1")
+        for m, deviations in groups.items():
+            with np.errstate(all="ignore"):
+                expected = CONDITIONAL[name](deviations)
+            if len(deviations) == 1 and name.endswith(("skewness", "kurtosis")):
+                expected = np.nan  # SciPy warns and gives the same
+            np.testing.assert_allclose(of_layer[m], expected, rtol=1e-8, atol=1e-13)
+        empty = of_layer[[m for m in range(41) if m not in groups]]
+        assert (empty == 0).all() if name.endswith("count") else empty.isnull().all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    npst.arrays(
+        np.float64,
+        st.tuples(st.just(2), st.integers(1, 5), st.integers(1, 5)),
+        elements=st.floats(-2, 2, allow_subnormal=False),
+    ),
+    st.integers(0, 9),
+)
+def test_conditional_counts_and_quantiles_hold_for_any_few_weights(w, seed):
+    w0 = np.random.default_rng(seed).uniform(-1, 1, w.shape).round(1)
+    bounds = {"output": (1.0, 1.0)}
+    found = measure(one_layer(w0), one_layer(w), bounds=bounds, kind="distributions")
+    for replica in range(2):
+        groups = by_bin(w0[replica].ravel(), w[replica].ravel(), 1.0)
+        of_replica = found.sel(replica=replica, layer="output")
+        assert of_replica.conditional_count.sum() == w0[0].size
+        for m, deviations in groups.items():
+            assert of_replica.conditional_count[m] == len(deviations)
+            np.testing.assert_allclose(
+                of_replica.conditional_quantile[m],
+                np.quantile(deviations, QUANTILES),
+                atol=1e-12,
+            )
+            peak = float(of_replica.conditional_peak[m])
+            assert deviations.min() - 1e-12 <= peak + np.ptp(deviations)
+            assert peak - np.ptp(deviations) <= deviations.max() + 1e-12
+
+
+def silverman_peak(deviations):
+    """The highest point of SciPy's kernel density estimate on a fine grid."""
+    iqr = np.subtract(*np.quantile(deviations, [0.75, 0.25]))
+    bandwidth = 0.9 * min(np.std(deviations), iqr / 1.34) * len(deviations) ** -0.2
+    kde = scipy.stats.gaussian_kde(deviations, bandwidth / np.std(deviations, ddof=1))
+    grid = np.linspace(*np.quantile(deviations, [0.02, 0.98]), 2000)
+    return grid[np.argmax(kde(grid))], bandwidth
+
+
+@pytest.mark.parametrize("law", ["normal", "gamma", "laplace", "two_peaks"])
+def test_the_peak_is_that_of_the_kernel_density_estimate_of_scipy(law):
+    rng = np.random.default_rng(3)
+    draws = {
+        "normal": lambda n: rng.normal(0.3, 1, n),
+        "gamma": lambda n: rng.gamma(1.5, size=n),
+        "laplace": lambda n: rng.laplace(size=n),
+        "two_peaks": lambda n: np.where(
+            rng.random(n) < 0.65, rng.normal(-2, 0.5, n), rng.normal(2, 0.5, n)
+        ),
+    }
+    deviations = draws[law](2000)
+    w0 = np.zeros((40, 50))
+    found = measure(one_layer(w0), one_layer(w0 + deviations.reshape(40, 50)))
+    expected, bandwidth = silverman_peak(deviations)
+    peak = found.conditional_peak.squeeze()[20]
+    assert peak == pytest.approx(expected, abs=0.03 * bandwidth)
+
+
+def test_far_outliers_and_a_spike_do_not_move_the_peak():
+    rng = np.random.default_rng(0)
+    deviations = rng.normal(1, 0.1, 2000)
+    deviations[:20] = 1e6
+    w0 = np.zeros((40, 50))
+    found = measure(one_layer(w0), one_layer(deviations.reshape(40, 50)))
+    assert found.conditional_peak.squeeze()[20] == pytest.approx(1, abs=0.05)
+    deviations[:1200] = 0.0  # more than half of the weights never moved: no IQR
+    found = measure(one_layer(w0), one_layer(deviations.reshape(40, 50)))
+    assert found.conditional_peak.squeeze()[20] == pytest.approx(0, abs=0.3)
+
+
+# spectra
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_spectra_are_those_of_numpy(dtype):
+    w0, w = large_pair(dtype)
+    found = measure(w0, w, kind="distributions")
+    for layer in w0:
+        deviation = w[layer].w.numpy().astype(float) - w0[layer].w.numpy().astype(float)
+        values = np.linalg.svd(deviation, compute_uv=False)
+        of_layer = found.sel(layer=layer)
+        np.testing.assert_allclose(of_layer.spectral_distance, values[:, 0], rtol=1e-10)
+        entropy = scipy.stats.entropy(values, axis=1)
+        np.testing.assert_allclose(of_layer.effective_rank, np.exp(entropy), rtol=1e-10)
+    assert "bias_spectral_distance" not in found
+
+
+def test_a_rank_one_deviation_has_effective_rank_one_and_an_isometry_the_full_one():
+    rng = np.random.default_rng(0)
+    rank_one = np.outer(rng.normal(size=30), rng.normal(size=20))
+    isometry, _ = np.linalg.qr(rng.normal(size=(30, 20)))
+    for deviation, rank in ((rank_one, 1), (3 * isometry, 20)):
+        found = measure(one_layer(np.zeros((30, 20))), one_layer(deviation))
+        assert found.effective_rank.item() == pytest.approx(rank, rel=1e-9)
+        assert found.spectral_distance.item() == pytest.approx(
+            np.linalg.norm(deviation, 2)
+        )
