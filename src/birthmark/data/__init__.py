@@ -1,0 +1,29 @@
+"""Data sets by name: found, fetched with checksums, imported, kept in a cache."""
+
+from birthmark.data.holdings import (
+    Holding,
+    Verification,
+    fetch_dataset,
+    import_dataset,
+    list_datasets,
+    verify_dataset,
+)
+from birthmark.data.loading import (
+    DatasetFacts,
+    check_dataset,
+    describe_dataset,
+    load_dataset,
+)
+
+__all__ = [
+    "DatasetFacts",
+    "Holding",
+    "Verification",
+    "check_dataset",
+    "describe_dataset",
+    "fetch_dataset",
+    "import_dataset",
+    "list_datasets",
+    "load_dataset",
+    "verify_dataset",
+]

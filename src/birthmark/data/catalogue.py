@@ -1,0 +1,122 @@
+"""The data sets by name: one entry each."""
+
+from birthmark.data.digits import read_digits
+from birthmark.data.entries import Entry, Published
+from birthmark.data.hasyv2 import PACKED, keep_hasyv2, read_hasyv2
+from birthmark.data.idx import (
+    TEST_IMAGES,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    keep_idx_file,
+    read_idx_files,
+)
+from birthmark.errors import unknown_name
+
+
+def _idx_files(mirrors: tuple[str, ...], md5: tuple[str, ...]) -> tuple[Published, ...]:
+    names = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+    return tuple(
+        Published(name, name, tuple(mirror + name for mirror in mirrors), checksum)
+        for name, checksum in zip(names, md5, strict=True)
+    )
+
+
+_ENTRIES = (
+    Entry(
+        name="digits",
+        title="handwritten digits, 8x8, inside scikit-learn",
+        licence="CC BY 4.0",
+        image_shape=(8, 8),
+        num_classes=10,
+        num_train=1437,
+        num_test=360,
+        full_scale=16,
+        read=read_digits,
+    ),
+    Entry(
+        name="mnist",
+        title="MNIST: handwritten digits, 28x28",
+        licence="CC BY-SA 3.0",
+        image_shape=(28, 28),
+        num_classes=10,
+        num_train=60_000,
+        num_test=10_000,
+        full_scale=255,
+        read=read_idx_files,
+        keep=keep_idx_file,
+        files=_idx_files(
+            (
+                "https://ossci-datasets.s3.amazonaws.com/mnist/",
+                "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            ),
+            (
+                "6bbc9ace898e44ae57da46a324031adb",
+                "a25bea736e30d166cdddb491f175f624",
+                "2646ac647ad5339dbf082846283269ea",
+                "27ae3e4e09519cfbb04c329615203637",
+            ),
+        ),
+    ),
+    Entry(
+        name="fashion_mnist",
+        title="Fashion-MNIST: articles of clothing, 28x28",
+        licence="MIT",
+        image_shape=(28, 28),
+        num_classes=10,
+        num_train=60_000,
+        num_test=10_000,
+        full_scale=255,
+        read=read_idx_files,
+        keep=keep_idx_file,
+        files=_idx_files(
+            (
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
+                "master/data/fashion/",
+            ),
+            (
+                "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+                "9018921c3c673c538a1fc5bad174d6f9",
+                "8181f5470baa50b63fa0f6fddb340f0a",
+                "15d484375f8d13e6eb1aabb0c3f46965",
+            ),
+        ),
+    ),
+    Entry(
+        name="hasyv2",
+        title="HASYv2: handwritten symbols, 32x32, ten folds",
+        licence="ODbL 1.0",
+        image_shape=(32, 32),
+        num_classes=369,
+        num_train=151_241,
+        num_test=16_992,
+        full_scale=255,
+        read=read_hasyv2,
+        keep=keep_hasyv2,
+        files=(
+            Published(
+                "HASYv2.tar.bz2",
+                PACKED,
+                (
+                    "https://zenodo.org/records/259444/files/HASYv2.tar.bz2?download=1",
+                    "https://zenodo.org/api/records/259444/files/HASYv2.tar.bz2/content",
+                ),
+            ),
+        ),
+        num_folds=10,
+    ),
+)
+
+CATALOGUE = {entry.name: entry for entry in _ENTRIES}
+
+
+def find_entry(name: str) -> Entry:
+    """The entry of a data set.
+
+    Raises:
+        SpecError: There is none of that name; the message has the nearest.
+    """
+    if name not in CATALOGUE:
+        raise unknown_name("data set", name, CATALOGUE)
+    return CATALOGUE[name]

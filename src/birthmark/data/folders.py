@@ -1,0 +1,60 @@
+"""Where files of data sets are looked for, and how one is written.
+
+Folders named in `BIRTHMARK_DATA` come first, then the cache: `BIRTHMARK_CACHE`, or the
+user's cache folder.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pooch
+
+from birthmark.data.entries import Entry
+from birthmark.errors import DataError
+
+
+def cache_folder(entry: Entry) -> Path:
+    """Where files of a data set are kept; it need not exist."""
+    named = os.environ.get("BIRTHMARK_CACHE")
+    cache = Path(named).expanduser() if named else Path(pooch.os_cache("birthmark"))
+    return cache / entry.folder_names[-1]
+
+
+def named_folders() -> list[Path]:
+    """The folders in `BIRTHMARK_DATA`."""
+    named = os.environ.get("BIRTHMARK_DATA", "").split(os.pathsep)
+    return [Path(folder).expanduser() for folder in named if folder]
+
+
+def candidate_folders(entry: Entry) -> list[Path]:
+    """Folders that may hold the files of a data set, in the order of looking.
+
+    In a named folder they lie in a subfolder with the name of the data set, or freely.
+    """
+    subfolders = (*entry.folder_names, "")
+    inside = [folder / sub for folder in named_folders() for sub in subfolders]
+    return [*inside, cache_folder(entry)]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; what was written then takes the path's place.
+
+    Raises:
+        DataError: The folder cannot be written to; nothing half-written stays behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror}: name another folder in "
+            "BIRTHMARK_CACHE"
+        ) from error
+    finally:
+        if temporary.parent.is_dir():
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""The one file in which HASYv2 is kept: a bit a pixel, all ten folds."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from birthmark.errors import DataError
+from birthmark.shapes import Array
+
+SIDE = 32
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """Black and white images in the order of their numbers (`v2-00000.png`, ...)."""
+
+    ink_bits: Array  # [N, 128] uint8, eight pixels a byte, row by row: 1 = ink
+    y: Array  # [N] uint16, row of symbols.csv
+    fold: Array  # [N] uint8, 1 ... 10: the fold in whose test set the image lies
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of ink bits, labels (little-endian uint16) and folds."""
+        digest = hashlib.sha256()
+        for array, kind in ((self.ink_bits, "u1"), (self.y, "<u2"), (self.fold, "u1")):
+            digest.update(np.ascontiguousarray(array, kind).data)
+        return digest.hexdigest()
+
+
+def read_packed(path: Path) -> PackedImages:
+    """The images in a npz file, of the right types and shapes.
+
+    Raises:
+        DataError: The file cannot be read, or is damaged, or is another kind of file.
+    """
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: cut off, or no npz file: delete it and get it anew")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            packed = PackedImages(file["ink_bits"], file["y"], file["fold"])
+    except KeyError as error:
+        raise DataError(
+            f"{path}: not HASYv2: {error.args[0]}: get the file anew"
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
+        raise DataError(
+            f"{path}: damaged npz file ({error}): delete it and get it anew"
+        ) from error
+    count = len(packed.y)
+    for name, shape, kind in (
+        ("ink_bits", (count, SIDE * SIDE // 8), np.uint8),
+        ("y", (count,), np.uint16),
+        ("fold", (count,), np.uint8),
+    ):
+        array = getattr(packed, name)
+        if array.shape != shape or array.dtype != kind:
+            raise DataError(
+                f"{path}: {name} is {array.dtype} of shape {array.shape}, expected "
+                f"{np.dtype(kind)} of {shape}: get the file anew"
+            )
+    return packed
+
+
+def write_packed(path: Path, packed: PackedImages) -> None:
+    """Write a npz file that `read_packed` reads."""
+    with path.open("wb") as file:
+        np.savez_compressed(
+            file, ink_bits=packed.ink_bits, y=packed.y, fold=packed.fold
+        )

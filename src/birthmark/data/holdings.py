@@ -1,0 +1,148 @@
+"""What is here of a data set; how what is missing comes here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from birthmark.data.catalogue import CATALOGUE, find_entry
+from birthmark.data.entries import Entry
+from birthmark.data.folders import cache_folder
+from birthmark.data.lookup import (
+    find_files,
+    first_file,
+    obtain,
+    way_out,
+    where_missing,
+)
+from birthmark.errors import DataError
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A data set, and what is here of it; its content was not looked at."""
+
+    name: str
+    title: str
+    licence: str
+    num_train: int
+    num_test: int
+    num_classes: int
+    image_shape: tuple[int, ...]
+    files: tuple[Path, ...]  # those that are here
+    missing: tuple[str, ...]  # names of those that are not: none for an embedded set
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it can be loaded without a network."""
+        return not self.missing
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A data set that was read, with all its checksums right."""
+
+    name: str
+    files: tuple[Path, ...]
+    num_train: int
+    num_test: int
+    checksum: str  # SHA-256 of all pixels and labels
+
+
+def list_datasets() -> list[Holding]:
+    """Every data set of the catalogue, and what is here of it."""
+    return [_holding(entry) for entry in CATALOGUE.values()]
+
+
+def fetch_dataset(name: str, *, progress: bool = False) -> Holding:
+    """See to it that a data set is here: from a named folder, the cache, or mirrors.
+
+    Args:
+        name: A data set of the catalogue.
+        progress: Whether to draw a bar on standard error for each download.
+
+    Raises:
+        SpecError: There is no data set of that name.
+        DataError: A file is missing and no mirror gives it.
+    """
+    entry = find_entry(name)
+    obtain(entry, progress=progress)
+    return _holding(entry)
+
+
+def import_dataset(name: str, path: str | Path) -> Holding:
+    """Take a file, or the files in a folder, into the cache.
+
+    Files are known by their content: their names and the way they were packed do not
+    matter for a single file; in a folder they have their published names.
+
+    Args:
+        name: A data set of the catalogue.
+        path: One of its files as published (HASYv2 also packed in one npz), or a folder
+            with them, perhaps in a subfolder named after the data set.
+
+    Raises:
+        SpecError: There is no data set of that name.
+        DataError: No such file, or it is damaged or not one of this data set: it is
+            not kept, and nothing that was is harmed.
+    """
+    entry, path = find_entry(name), Path(path)
+    if entry.keep is None:
+        raise DataError(f"{name} is embedded and needs no import: use it by its name")
+    for file in _importable(entry, path):
+        entry.keep(entry, file, cache_folder(entry))
+    return _holding(entry)
+
+
+def verify_dataset(name: str) -> Verification:
+    """Read a data set that is here and check every file of it.
+
+    Raises:
+        SpecError: There is no data set of that name.
+        DataError: It is not here, or a file of it is damaged.
+    """
+    entry = find_entry(name)
+    paths = find_files(entry)
+    for file in entry.files:
+        if file.kept not in paths:
+            raise DataError(f"{where_missing(entry, file)}; {way_out(entry, file)}")
+    examples = entry.read(entry, paths, 1)
+    return Verification(
+        name=name,
+        files=tuple(paths.values()),
+        num_train=len(examples.y_train),
+        num_test=len(examples.y_test),
+        checksum=examples.checksum,
+    )
+
+
+def _holding(entry: Entry) -> Holding:
+    found = find_files(entry)
+    return Holding(
+        name=entry.name,
+        title=entry.title,
+        licence=entry.licence,
+        num_train=entry.num_train,
+        num_test=entry.num_test,
+        num_classes=entry.num_classes,
+        image_shape=entry.image_shape,
+        files=tuple(found.values()),
+        missing=tuple(file.name for file in entry.files if file.kept not in found),
+    )
+
+
+def _importable(entry: Entry, path: Path) -> list[Path]:
+    if not path.is_dir():
+        if not path.exists():
+            raise DataError(f"{path}: no such file: nothing imported")
+        return [path]
+    folders = [path / sub for sub in (*entry.folder_names, "")]
+    wanted = [
+        first_file(folders, file.kept) or first_file(folders, file.name)
+        for file in entry.files
+    ]
+    found = [file for file in wanted if file is not None]
+    if not found:
+        names = ", ".join(file.name for file in entry.files)
+        raise DataError(f"{path}: none of the files of {entry.name} in it: {names}")
+    return found

@@ -1,0 +1,119 @@
+"""MNIST and its kin: four gz files in the IDX format.
+
+An IDX file starts with 0, 0, the type (8: uint8), the number of dimensions, and each
+dimension as a big-endian 32-bit number (Y. LeCun, C. Cortes, C. Burges).
+Files are known by the bytes unpacked: distributors pack them anew, with other headers.
+"""
+
+import gzip
+import hashlib
+import math
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from birthmark.data.entries import Entry, Examples, Published, check_labels
+from birthmark.data.folders import replacing
+from birthmark.errors import DataError
+from birthmark.shapes import Array
+
+TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
+TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
+TEST_IMAGES = "t10k-images-idx3-ubyte.gz"
+TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
+
+
+def read_idx_files(entry: Entry, paths: Mapping[str, Path], fold: int) -> Examples:
+    """The four files, each checked against what the catalogue knows of it.
+
+    Raises:
+        DataError: A file is damaged, or is not what its name promises.
+    """
+    arrays = {
+        file.name: _read_file(entry, file, paths[file.name]) for file in entry.files
+    }
+    return Examples(
+        arrays[TRAIN_IMAGES],
+        arrays[TRAIN_LABELS],
+        arrays[TEST_IMAGES],
+        arrays[TEST_LABELS],
+    )
+
+
+def keep_idx_file(entry: Entry, path: Path, folder: Path) -> str:
+    """Copy a file into a folder under the name that its content has in the catalogue.
+
+    Raises:
+        DataError: It is damaged, or none of the files of the data set.
+    """
+    unpacked = unpack(path)
+    got = hashlib.md5(unpacked).hexdigest()
+    known = {file.md5: file for file in entry.files}
+    if got not in known:
+        _parse(unpacked, path)  # says more, where it is not an IDX file at all
+        wanted = {file.name: file.md5 for file in entry.files}.get(path.name)
+        expected = f"expected {wanted}" if wanted else f"no file of {entry.name} has it"
+        raise DataError(
+            f"{path}: the md5 of its unpacked bytes is {got}, {expected}: "
+            "get the file anew"
+        )
+    with replacing(folder / known[got].kept) as temporary:
+        temporary.write_bytes(path.read_bytes())
+    return known[got].kept
+
+
+def unpack(path: Path) -> bytes:
+    """The unpacked bytes of a gz file.
+
+    Raises:
+        DataError: It cannot be read, or is damaged.
+    """
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(
+            f"{path}: damaged gz file ({error}): delete it and get it anew"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _read_file(entry: Entry, file: Published, path: Path) -> Array:
+    unpacked = unpack(path)
+    array = _parse(unpacked, path)
+    count = entry.num_train if file.name.startswith("train") else entry.num_test
+    images = file.name in (TRAIN_IMAGES, TEST_IMAGES)
+    wanted = (count, *entry.image_shape) if images else (count,)
+    if array.shape != wanted:
+        raise DataError(
+            f"{path}: shape {array.shape}, expected {wanted}: it is not {file.name} "
+            f"of {entry.name}; get the file anew"
+        )
+    if not images:
+        check_labels(array, entry.num_classes, path)
+    got = hashlib.md5(unpacked).hexdigest()
+    if got != file.md5:
+        raise DataError(
+            f"{path}: wrong checksum: expected md5 {file.md5} of the unpacked bytes, "
+            f"got {got}: delete it and get it anew"
+        )
+    return array.reshape(count, -1) if images else array.astype(np.int64)
+
+
+def _parse(unpacked: bytes, path: Path) -> Array:
+    """An array over the bytes themselves, hence read-only."""
+    if unpacked[:3] != b"\0\0\x08" or len(unpacked) < 4 + 4 * unpacked[3]:
+        raise DataError(
+            f"{path}: not an IDX file of uint8 (it starts with "
+            f"{unpacked[:4].hex(' ') or 'nothing'}): get the file anew"
+        )
+    header = 4 + 4 * unpacked[3]
+    shape = tuple(np.frombuffer(unpacked[4:header], ">u4").tolist())
+    if len(unpacked) != header + math.prod(shape):
+        raise DataError(
+            f"{path}: {len(unpacked)} bytes for the shape {shape}, expected "
+            f"{header + math.prod(shape)}: delete it and get it anew"
+        )
+    return np.frombuffer(unpacked, np.uint8, offset=header).reshape(shape)

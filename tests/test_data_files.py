@@ -1,0 +1,281 @@
+"""Finding, importing and verifying files, and what is said of damaged ones."""
+
+import gzip
+import hashlib
+import os
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from birthmark.data import (
+    describe_dataset,
+    import_dataset,
+    list_datasets,
+    load_dataset,
+    verify_dataset,
+)
+from birthmark.data.catalogue import CATALOGUE
+from birthmark.errors import DataError, SpecError
+
+NAMES = [
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+]
+
+
+def idx_bytes(array):
+    """An IDX file of uint8, unpacked."""
+    head = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    return head + array.astype(np.uint8).tobytes()
+
+
+def shrink(monkeypatch, name, seed):
+    """Let the catalogue know small files in place of a set's; give them unpacked."""
+    draw = np.random.default_rng(seed)
+    arrays = [
+        draw.integers(0, 256, (30, 28, 28)),
+        np.arange(30) % 10,
+        draw.integers(0, 256, (10, 28, 28)),
+        (np.arange(10) + seed) % 10,
+    ]
+    contents = dict(zip(NAMES, map(idx_bytes, arrays), strict=True))
+    files = tuple(
+        replace(file, md5=hashlib.md5(contents[file.name]).hexdigest())
+        for file in CATALOGUE[name].files
+    )
+    entry = replace(CATALOGUE[name], files=files, num_train=30, num_test=10)
+    monkeypatch.setitem(CATALOGUE, name, entry)
+    return contents
+
+
+def write(folder, contents, **gz):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(gzip.compress(content, **gz))
+    return folder
+
+
+@pytest.fixture
+def places(monkeypatch, tmp_path):
+    """No named folder, and an empty cache."""
+    monkeypatch.delenv("BIRTHMARK_DATA", raising=False)
+    monkeypatch.setenv("BIRTHMARK_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def mnist(monkeypatch, places):
+    return shrink(monkeypatch, "mnist", 1)
+
+
+@pytest.fixture
+def fashion(monkeypatch, places):
+    return shrink(monkeypatch, "fashion_mnist", 2)
+
+
+def said(caught):
+    """The message, which must be of one line."""
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("subfolder", ["", "mnist"])
+def test_a_named_folder_may_hold_the_files_freely_or_in_a_subfolder(
+    places, monkeypatch, mnist, subfolder
+) -> None:
+    write(places / "data" / subfolder, mnist)
+    monkeypatch.setenv("BIRTHMARK_DATA", str(places / "data"))
+    dataset = load_dataset("mnist")
+    assert dataset.x_train.tobytes() == mnist[NAMES[0]][16:]
+    assert bytes(dataset.y_test.tolist()) == mnist[NAMES[3]][8:]
+    assert not (places / "cache").exists()
+
+
+def test_named_folders_come_in_order_and_before_the_cache(
+    places, monkeypatch, mnist
+) -> None:
+    for folder in ("first", "second", "cache/mnist"):
+        write(places / folder, mnist)
+    named = os.pathsep.join(str(places / f) for f in ("empty", "first", "second"))
+    monkeypatch.setenv("BIRTHMARK_DATA", named)
+    assert {f.parent for f in verify_dataset("mnist").files} == {places / "first"}
+    (places / "first" / NAMES[0]).unlink()
+    assert verify_dataset("mnist").files[0] == places / "second" / NAMES[0]
+    monkeypatch.delenv("BIRTHMARK_DATA")
+    files = verify_dataset("mnist").files
+    assert {f.parent for f in files} == {places / "cache" / "mnist"}
+
+
+def test_two_sets_with_the_same_file_names_are_told_apart(
+    places, monkeypatch, mnist, fashion
+) -> None:
+    folders = [write(places / "a", mnist), write(places / "b", fashion)]
+    for order in (folders, folders[::-1]):
+        monkeypatch.setenv("BIRTHMARK_DATA", os.pathsep.join(map(str, order)))
+        for name, contents in (("mnist", mnist), ("fashion_mnist", fashion)):
+            x = load_dataset(name).x_train
+            assert x.tobytes() == contents[NAMES[0]][16:]
+
+
+def test_a_missing_set_is_named_with_its_source_and_the_import_command(
+    places, monkeypatch
+) -> None:
+    monkeypatch.setenv("BIRTHMARK_DATA", str(places))
+    with pytest.raises(DataError) as caught:
+        verify_dataset("hasyv2")
+    message = said(caught)
+    for part in (
+        "HASYv2.tar.bz2",
+        str(places),
+        "https://zenodo.org/records/259444",
+        "birthmark data import hasyv2 PATH",
+    ):
+        assert part in message
+
+
+def test_list_tells_what_is_here(places, monkeypatch, mnist) -> None:
+    write(places / "data", {name: mnist[name] for name in NAMES[:3]})
+    monkeypatch.setenv("BIRTHMARK_DATA", str(places / "data"))
+    here = {holding.name: holding for holding in list_datasets()}
+    assert list(here) == ["digits", "mnist", "fashion_mnist", "hasyv2"]
+    assert here["digits"].is_here
+    assert here["mnist"].missing == (NAMES[3],)
+    assert not here["mnist"].is_here
+    assert here["hasyv2"].missing == ("HASYv2.tar.bz2",)
+    assert here["hasyv2"].num_classes == describe_dataset("hasyv2").num_classes
+
+
+@pytest.mark.parametrize("layout", ["", "mnist"])
+def test_a_folder_packed_anew_is_imported(places, mnist, layout) -> None:
+    write(places / "down" / layout, mnist, compresslevel=1, mtime=12345)
+    assert import_dataset("mnist", places / "down").is_here
+    assert load_dataset("mnist").x_test.tobytes() == mnist[NAMES[2]][16:]
+    checked = verify_dataset("mnist")
+    assert (checked.num_train, checked.num_test) == (30, 10)
+    assert checked.checksum == load_dataset("mnist").checksum
+
+
+def test_single_files_are_known_by_content_whatever_their_names(places, mnist) -> None:
+    for i, name in enumerate(NAMES):
+        path = places / f"download({i})"
+        path.write_bytes(gzip.compress(mnist[name]))
+        holding = import_dataset("mnist", path)
+        assert holding.missing == tuple(NAMES[i + 1 :])
+    assert load_dataset("mnist").x_train.tobytes() == mnist[NAMES[0]][16:]
+
+
+def test_a_file_of_another_set_is_not_imported(places, mnist, fashion) -> None:
+    folder = write(places / "down", fashion)
+    with pytest.raises(DataError) as caught:
+        import_dataset("mnist", folder)
+    wanted = hashlib.md5(mnist[NAMES[0]]).hexdigest()
+    got = hashlib.md5(fashion[NAMES[0]]).hexdigest()
+    assert f"is {got}, expected {wanted}" in said(caught)
+    assert not (places / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("nowhere", "no such file"), (".", "none of the files")]
+)
+def test_a_path_without_files_is_refused(places, path, message) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        import_dataset("mnist", places / path)
+    assert str(places) in said(caught)
+
+
+def test_embedded_and_unknown_sets_are_not_imported(places) -> None:
+    with pytest.raises(DataError, match="digits is embedded"):
+        import_dataset("digits", places)
+    with pytest.raises(SpecError, match="unknown data set 'mnst'"):
+        import_dataset("mnst", places)
+    assert verify_dataset("digits").num_test == 360
+
+
+def _truncated(content):
+    return gzip.compress(content)[:-20]
+
+
+def _flipped(content):
+    packed = bytearray(gzip.compress(content, compresslevel=0))
+    packed[len(packed) // 2] ^= 1
+    return bytes(packed)
+
+
+def _changed(content):
+    return gzip.compress(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def _shortened(content):
+    return gzip.compress(content[:-3])
+
+
+def _reshaped(content):
+    pixels = np.frombuffer(content, np.uint8, offset=16).reshape(30, 14, 56)
+    return gzip.compress(idx_bytes(pixels))
+
+
+DAMAGES = [
+    (NAMES[0], _truncated, "damaged gz file"),
+    (NAMES[0], _flipped, "damaged gz file"),
+    (NAMES[0], lambda content: b"<html>not found</html>", "damaged gz file"),
+    (NAMES[0], lambda content: gzip.compress(b"<html>"), "not an IDX file of uint8"),
+    (NAMES[0], lambda content: gzip.compress(b""), "starts with nothing"),
+    (NAMES[0], _shortened, r"bytes for the shape \(30, 28, 28\), expected 23536"),
+    (NAMES[0], _reshaped, r"shape \(30, 14, 56\), expected \(30, 28, 28\)"),
+    (NAMES[0], _changed, "wrong checksum: expected md5 .*, got "),
+    (
+        NAMES[1],
+        lambda content: gzip.compress(content[:-1] + b"\x0a"),
+        "labels from 0 to 10 lie outside the classes 0 to 9",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "message"), DAMAGES)
+def test_damaged_files_are_refused_in_one_line(
+    places, monkeypatch, mnist, name, damage, message
+) -> None:
+    folder = write(places / "data", mnist)
+    (folder / name).write_bytes(damage(mnist[name]))
+    monkeypatch.setenv("BIRTHMARK_DATA", str(folder))
+    for read in (load_dataset, verify_dataset):
+        with pytest.raises(DataError, match=message) as caught:
+            read("mnist")
+        assert str(folder / name) in said(caught)
+
+
+@pytest.mark.parametrize(("name", "damage", "message"), DAMAGES)
+def test_damaged_files_are_not_imported_and_harm_nothing(
+    places, mnist, name, damage, message
+) -> None:
+    import_dataset("mnist", write(places / "good", mnist))
+    before = load_dataset("mnist").checksum
+    bad = places / name
+    bad.write_bytes(damage(mnist[name]))
+    with pytest.raises(DataError) as caught:
+        import_dataset("mnist", bad)
+    assert str(bad) in said(caught)
+    assert load_dataset("mnist").checksum == before
+    assert sorted(f.name for f in (places / "cache/mnist").iterdir()) == sorted(NAMES)
+
+
+def test_a_cache_that_cannot_be_written_is_named(places, monkeypatch, mnist) -> None:
+    (places / "file").write_text("not a folder")
+    monkeypatch.setenv("BIRTHMARK_CACHE", str(places / "file"))
+    with pytest.raises(DataError, match="cannot be written.*BIRTHMARK_CACHE") as caught:
+        import_dataset("mnist", write(places / "good", mnist))
+    said(caught)
+
+
+def test_real_files_packed_anew_are_imported(real_data, places) -> None:
+    folder = real_data / "fashion-mnist"
+    contents = {n: gzip.decompress((folder / n).read_bytes()) for n in NAMES}
+    source = write(places / "anew", contents, compresslevel=1, mtime=1)
+    assert import_dataset("fashion_mnist", source).is_here
+    x = load_dataset("fashion_mnist").x_train
+    assert x.tobytes() == contents[NAMES[0]][16:]
