@@ -238,8 +238,17 @@ def test_marks_that_cannot_be_drawn_are_refused(tmp_path):
     with pytest.raises(SpecError, match="wider layer or a shorter text"):
         draw_mark(MarkSpec(text="a whole sentence"), 2, 2)
     (tmp_path / "not.png").write_text("no image")
-    with pytest.raises(SpecError, match="cannot read the image"):
+    with pytest.raises(SpecError, match="cannot read .*: no image"):
         draw_mark(MarkSpec(image=str(tmp_path / "not.png")), 50, 50)
+
+
+def test_an_image_that_changed_since_the_spec_was_made_is_refused(tmp_path):
+    path = tmp_path / "mark.png"
+    Image.new("L", (8, 8), 0).save(path)
+    spec = MarkSpec(image=str(path))
+    Image.new("L", (8, 9), 0).save(path)
+    with pytest.raises(SpecError, match="not the file the spec was made with"):
+        draw_mark(spec, 50, 50)
 
 
 def test_forward_equals_torch_for_shared_and_own_inputs():

@@ -1,1 +1,74 @@
-"""How far neural-network training travels from its random start."""
+"""How far neural-network training travels from its random start.
+
+The names below are the front door; nothing else is promised. They are loaded when they
+are first used, so that analysis, figures and reports work where torch is not installed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from birthmark.analysis import Study as Study
+    from birthmark.analysis import find_findings as find_findings
+    from birthmark.analysis import find_transitions as find_transitions
+    from birthmark.data import load_dataset as load_dataset
+    from birthmark.errors import BirthmarkError as BirthmarkError
+    from birthmark.figures import draw_figures as draw_figures
+    from birthmark.measurements import measure as measure
+    from birthmark.report import write_report as write_report
+    from birthmark.shapes import Dataset as Dataset
+    from birthmark.shapes import Snapshot as Snapshot
+    from birthmark.shapes import Weights as Weights
+    from birthmark.spec import RunSpec as RunSpec
+    from birthmark.store import open_store as open_store
+    from birthmark.sweeps import Grid as Grid
+    from birthmark.sweeps import preset as preset
+    from birthmark.sweeps import run as run
+    from birthmark.sweeps import run_grid as run_grid
+    from birthmark.training import initial_configuration as initial_configuration
+    from birthmark.training import train as train
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "BirthmarkError": "errors",
+    "Dataset": "shapes",
+    "Grid": "sweeps",
+    "RunSpec": "spec",
+    "Snapshot": "shapes",
+    "Study": "analysis",
+    "Weights": "shapes",
+    "draw_figures": "figures",
+    "find_findings": "analysis",
+    "find_transitions": "analysis",
+    "initial_configuration": "training",
+    "load_dataset": "data",
+    "measure": "measurements",
+    "open_store": "store",
+    "preset": "sweeps",
+    "run": "sweeps",
+    "run_grid": "sweeps",
+    "train": "training",
+    "write_report": "report",
+}
+
+__all__ = ["__version__", *_ROOMS]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'birthmark' has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"birthmark.{_ROOMS[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from birthmark.errors import MissingDependencyError
+
+        raise MissingDependencyError(
+            f"birthmark.{name} needs torch: pip install 'birthmark[train]'"
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,7 +5,9 @@ matrix, and then reduced: the mask depends neither on the fonts of the machine n
 the hinting of its FreeType.
 """
 
+import hashlib
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ def draw_mark(spec: MarkSpec, fan_in: int, fan_out: int) -> Mark:
     Raises:
         SpecError: The image cannot be read, or no weight lies under the mark.
     """
-    ink = _text_ink(spec.text) if spec.text is not None else _image_ink(spec.image)
+    ink = _text_ink(spec.text) if spec.text is not None else _image_ink(spec)
     mask_IO = _fit(ink, fan_in, fan_out)
     if not mask_IO.any() or mask_IO.all():
         what = spec.text if spec.text is not None else spec.image
@@ -59,13 +61,20 @@ def _text_ink(text: str) -> Image.Image:
     return ink
 
 
-def _image_ink(path: str | None) -> Image.Image:
+def _image_ink(spec: MarkSpec) -> Image.Image:
     """Dark pixels are ink; transparent ones are paper."""
     try:
-        with Image.open(Path(str(path))) as image:
+        content = Path(str(spec.image)).read_bytes()
+        with Image.open(BytesIO(content)) as image:
             picture = image.convert("RGBA")
     except (OSError, UnidentifiedImageError) as error:
-        raise SpecError(f"mark: cannot read the image {path!r}: {error}") from error
+        reason = "no image" if isinstance(error, UnidentifiedImageError) else error
+        raise SpecError(f"mark.image: cannot read {spec.image!r}: {reason}") from error
+    if hashlib.sha256(content).hexdigest() != spec.image_sha256:
+        raise SpecError(
+            f"mark.image: {spec.image!r} is not the file the spec was made with: "
+            "leave image_sha256 out to take it as it is now"
+        )
     paper = Image.new("RGBA", picture.size, "white")
     grey = np.asarray(Image.alpha_composite(paper, picture).convert("L"))
     return Image.fromarray(255 - grey)

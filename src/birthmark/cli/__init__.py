@@ -1,0 +1,51 @@
+"""The command line: parse, call, print.
+
+Rooms are imported inside the commands, so that `--help` answers at once.
+"""
+
+import sys
+
+import typer
+
+from birthmark.cli.datasets import data_app
+from birthmark.cli.outputs import figures, report
+from birthmark.cli.runs import reproduce, run, status, sweep
+
+app = typer.Typer(
+    name="birthmark",
+    help="How far neural-network training travels from its random start.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (reproduce, run, sweep, status, figures, report):
+    app.command()(command)
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """Run the command line: errors that a user can mend are one line, and exit 2."""
+    from birthmark.errors import BirthmarkError
+
+    try:
+        app()
+    except BirthmarkError as error:
+        print(f"birthmark: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        advice = "training needs torch: pip install 'birthmark[train]'"
+        print(f"birthmark: {advice}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, help="Print the version.")) -> None:
+    if version:
+        from birthmark import __version__
+
+        print(__version__)
+        raise typer.Exit

@@ -1,0 +1,127 @@
+"""Commands that train: run, sweep, reproduce; and status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from birthmark.sweeps import Grid, RunResult
+
+StoreOption = Annotated[
+    Path, typer.Option("--store", help="Folder of the store; made when missing.")
+]
+SetOption = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the spec."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+
+
+def run(
+    spec: Annotated[Path, typer.Argument(help="A spec in TOML.")],
+    store: StoreOption = Path("runs"),
+    settings: SetOption = [],  # noqa: B006 - typer copies it
+    as_json: JsonOption = False,
+) -> None:
+    """Carry out one run, or go on with it, or say that it is done.
+
+    Example: `birthmark run run.toml --store runs --set training.lr=0.05`
+    """
+    from birthmark.spec import RunSpec, parse_setting
+    from birthmark.sweeps import Grid
+
+    chosen = RunSpec.from_toml(spec, dict(parse_setting(text) for text in settings))
+    _carry_out(Grid((chosen,)), store, as_json=as_json)
+
+
+def sweep(
+    grid: Annotated[Path, typer.Argument(help="A grid in TOML.")],
+    store: StoreOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Carry out all runs of a grid; what is done already is skipped.
+
+    Example: `birthmark sweep grid.toml --store runs`
+    """
+    from birthmark.sweeps import Grid
+
+    _carry_out(Grid.from_toml(grid), store, as_json=as_json)
+
+
+def reproduce(
+    scale: Annotated[str, typer.Option(help="demo, laptop or paper.")] = "demo",
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Folder; by default named as scale.")
+    ] = None,
+) -> None:
+    """Reproduce the paper (arXiv 2012.02550): train, draw its figures, write a report.
+
+    Example: `birthmark reproduce --scale demo --store demo`
+    """
+    from birthmark.analysis import find_headlines, read_study
+    from birthmark.figures import draw_figures
+    from birthmark.report import write_report
+    from birthmark.store import open_store
+    from birthmark.sweeps import reproduction
+
+    folder = store or Path(scale)
+    _carry_out(reproduction(scale), folder, as_json=False)
+    opened = open_store(folder)
+    draw_figures(opened, folder / "figures")
+    path = write_report(opened, folder / "report.html")
+    print(f"\nReport: {path}\n")
+    for headline in find_headlines(read_study(opened)):
+        print(f"  - {headline}")
+
+
+def status(
+    store: StoreOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs of a store and how far they are.
+
+    Example: `birthmark status --store runs`
+    """
+    from birthmark.cli.tables import print_runs
+    from birthmark.store import open_store
+
+    table = open_store(store).runs()
+    if as_json:
+        print(table.to_json(orient="records", indent=2))
+    else:
+        print_runs(table)
+
+
+def _carry_out(grid: Grid, store: Path, *, as_json: bool) -> None:
+    from birthmark.cli.progress import Display
+    from birthmark.sweeps import run_grid
+
+    display = Display(len(grid), quiet=as_json)
+    try:
+        with display:
+            results = run_grid(grid, store, watch=display.show, finished=display.finish)
+    except KeyboardInterrupt:
+        command = " ".join(["birthmark", *sys.argv[1:]])
+        print(f"\nStopped and saved. To go on: {command}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps([_as_json(result) for result in results], indent=2))
+
+
+def _as_json(result: RunResult) -> dict[str, Any]:
+    records = result.records
+    last = {
+        name: [None if value != value else float(value) for value in records[name][-1]]
+        for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+    }
+    return {
+        "run_key": result.run_key,
+        "folder": str(result.store.path / result.run_key),
+        "was_done": result.was_done,
+        **last,
+    }

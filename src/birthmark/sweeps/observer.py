@@ -1,0 +1,122 @@
+"""What is looked at during a run: measurements at the recorded epochs, kept so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from birthmark.measurements import MEASUREMENTS, extend_path, measure
+from birthmark.network import find_bounds, find_mark, name_parameters
+from birthmark.shapes import Array, Dataset, EpochMetrics, Layer, Weights
+from birthmark.spec import RunSpec
+from birthmark.store import RunFolder
+from birthmark.training import Training
+
+
+class Observer:
+    """Measures a training where its spec says so, and hands it all to the store.
+
+    It carries what spans two records: the weights at the last one and the length of
+    the path so far. A checkpoint needs both.
+    """
+
+    def __init__(
+        self, spec: RunSpec, training: Training, dataset: Dataset, folder: RunFolder
+    ) -> None:
+        self._spec, self._training, self._folder = spec, training, folder
+        sizes = (dataset.num_inputs, dataset.num_classes)
+        self._mark = find_mark(spec, *sizes)
+        self._bounds = find_bounds(spec, *sizes)
+        self._still_inputs = find_still_inputs(dataset)
+        self._recorded = set(spec.recorded_epochs)
+        self._distributions = set(spec.distribution_epochs)
+        self._previous = training.initial
+        self._path: dict[str, Tensor] = {}
+
+    def look(self, metrics: EpochMetrics) -> None:
+        """Record the epoch that has just ended (or epoch 0, before the first step)."""
+        self._folder.append_metrics(metrics)
+        if metrics.epoch in self._recorded:
+            self._measure(metrics)
+        if metrics.epoch in self._spec.weights_epochs:
+            kept = _on_host(self._training.weights, self._spec.record.weights_layers)
+            self._folder.save_weights(metrics.epoch, kept)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Arrays from which `load_state_dict` goes on."""
+        tensors = {f"path.{key}": value for key, value in self._path.items()}
+        for name, value in name_parameters(self._previous).items():
+            tensors[f"previous.{name}"] = value
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
+    def load_state_dict(self, arrays: Mapping[str, Array]) -> None:
+        """Stand where `state_dict` was taken."""
+        tensors = {
+            name: torch.tensor(array, device=self._training.device)
+            for name, array in arrays.items()
+        }
+        self._path = {
+            name.removeprefix("path."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("path.")
+        }
+        self._previous = Weights(
+            {
+                name: Layer(
+                    tensors[f"previous.{name}.w"], tensors[f"previous.{name}.b"]
+                )
+                for name in self._spec.network.layer_names
+            }
+        )
+
+    def _measure(self, metrics: EpochMetrics) -> None:
+        current = self._training.weights
+        self._path = extend_path(self._path, self._previous, current)
+        self._previous = current.clone()
+        with_distributions = metrics.epoch in self._distributions
+        found = measure(
+            self._training.initial,
+            current,
+            mark=self._mark,
+            still_inputs=self._still_inputs,
+            path=self._path,
+            bounds=self._bounds,
+            kind="all" if with_distributions else "scalars",
+        )
+        scalars = found[[name for name in found if _is_scalar(str(name))]]
+        distributions = found.drop_vars(list(scalars.data_vars))
+        self._folder.append_measurements(
+            metrics.epoch,
+            metrics.step,
+            scalars,
+            distributions if with_distributions else None,
+        )
+
+
+def find_still_inputs(dataset: Dataset) -> Array:
+    """Inputs that are zero in every training example, [I] bool.
+
+    Their weights in the first layer have a gradient of exactly zero. An input that is
+    constant but not zero moves its weights as a bias does.
+    """
+    lowest, highest = dataset.x_train.min(axis=0), dataset.x_train.max(axis=0)
+    as_seen = (lowest / dataset.full_scale - dataset.mean) / dataset.std
+    still_I: Array = (lowest == highest) & (as_seen == 0)
+    return still_I
+
+
+def _is_scalar(name: str) -> bool:
+    measurement = MEASUREMENTS.get(name.removeprefix("bias_"))
+    return measurement is not None and measurement.kind == "scalar"
+
+
+def _on_host(weights: Weights, only: tuple[str, ...]) -> Weights:
+    return Weights(
+        {
+            name: Layer(layer.w.cpu().numpy(), layer.b.cpu().numpy())  # type: ignore[arg-type]
+            for name, layer in weights.items()
+            if not only or name in only
+        }
+    )

@@ -1,0 +1,166 @@
+"""A run on one page: load, initialize, train, measure, store; or resume, or skip."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import xarray as xr
+
+from birthmark.data import load_dataset
+from birthmark.shapes import EpochMetrics
+from birthmark.spec import RunSpec
+from birthmark.store import RunFolder, Store, open_store
+from birthmark.sweeps.interrupts import deferred_interrupts
+from birthmark.sweeps.observer import Observer
+from birthmark.sweeps.provenance import describe_origin
+from birthmark.training import Training, check_spec
+
+_LOOK_SECONDS = 0.2  # between two looks at progress and signals
+_CHECKPOINT_SECONDS = 60.0  # that a kill may cost at most
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands."""
+
+    spec: RunSpec
+    epoch: int
+    share: float  # of all steps, 0 ... 1
+    metrics: EpochMetrics | None  # of the last finished epoch, None before the first
+    examples_per_second: float  # of all replicas together, since this start
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run in its store."""
+
+    run_key: str
+    store: Store
+    was_done: bool  # nothing had to be trained: it was there already
+
+    @cached_property
+    def records(self) -> xr.Dataset:
+        """All that was measured, with dims `step`, `replica`, `layer`, ..."""
+        return self.store.records(self.run_key)
+
+
+def run(
+    spec: RunSpec,
+    store: str | Path | Store,
+    *,
+    watch: Callable[[Progress], None] | None = None,
+) -> RunResult:
+    """Carry out a run, go on with one that was stopped, or return one that is done.
+
+    Ctrl-C takes effect between two steps: all is saved, and the same call goes on.
+
+    Args:
+        spec: What to run.
+        store: Folder of the store; made when it is missing.
+        watch: Called a few times a second.
+
+    Raises:
+        SpecError, HardwareError, DataError, StoreError: Before any work is done.
+        KeyboardInterrupt: It was stopped, and saved.
+    """
+    check_spec(spec)
+    if not isinstance(store, Store):
+        store = open_store(store, create=True)
+    if store.is_done(spec.run_key):
+        return RunResult(spec.run_key, store, was_done=True)
+    for progress in carry_out(spec, store):
+        if watch is not None:
+            watch(progress)
+    return RunResult(spec.run_key, store, was_done=False)
+
+
+def carry_out(spec: RunSpec, store: Store) -> Iterator[Progress]:
+    """Train to the end from wherever the run stands; yields a few times a second."""
+    started = time.monotonic()
+    dataset = load_dataset(spec.data)
+    training = Training(spec, dataset)
+    folder = store.start_run(spec)
+    observer = Observer(spec, training, dataset, folder)
+    seconds_before = _resume(training, observer, folder)
+    manifest = describe_origin(training, dataset)
+    folder.save_manifest(manifest)
+
+    last: EpochMetrics | None = None
+    saved, pace = started, _Pace(training)
+    with deferred_interrupts() as interrupt:
+        while training.epoch < spec.training.epochs:
+            metrics = training.advance(pace.steps(_LOOK_SECONDS))
+            if metrics is not None:
+                observer.look(metrics)
+                last = metrics
+            now = time.monotonic()
+            seconds = seconds_before + now - started
+            if interrupt.came or now - saved > _CHECKPOINT_SECONDS:
+                _save(training, observer, folder, seconds)
+                saved = now
+            if interrupt.came:
+                folder.stop()
+                raise KeyboardInterrupt
+            yield pace.progress(last)
+        seconds = seconds_before + time.monotonic() - started
+        folder.finish({**manifest, "wall_time_s": round(seconds, 3)})
+
+
+def _resume(training: Training, observer: Observer, folder: RunFolder) -> float:
+    """Stand where the checkpoint was taken; returns the seconds spent before it."""
+    checkpoint = folder.load_checkpoint()
+    if checkpoint is None:
+        observer.look(training.metrics_at_start())
+        return 0.0
+    arrays, facts = checkpoint
+    # the number of threads decides how sums are split, and so the last bits
+    torch.set_num_threads(facts["threads"])
+    training.load_state_dict(arrays, facts)
+    observer.load_state_dict(arrays)
+    return float(facts["seconds"])
+
+
+def _save(
+    training: Training, observer: Observer, folder: RunFolder, seconds: float
+) -> None:
+    arrays, position = training.state_dict()
+    facts = {**position, "seconds": seconds, "threads": torch.get_num_threads()}
+    folder.save_checkpoint({**arrays, **observer.state_dict()}, facts)
+
+
+class _Pace:
+    """How quickly the steps follow each other, for progress and for the next look."""
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+        self._first_step = training.step
+        self._started = time.monotonic()
+
+    def steps(self, seconds: float) -> int:
+        """How many steps fit into this time, at least one."""
+        done = self._training.step - self._first_step
+        if not done:
+            return 1
+        return max(1, round(seconds * done / (time.monotonic() - self._started)))
+
+    def progress(self, last: EpochMetrics | None) -> Progress:
+        """The state of things."""
+        training = self._training
+        total = training.spec.training.epochs * training.steps_per_epoch
+        done = training.step - self._first_step
+        per_second = done / max(time.monotonic() - self._started, 1e-9)
+        examples = training.num_examples / training.steps_per_epoch
+        return Progress(
+            spec=training.spec,
+            epoch=training.epoch,
+            share=training.step / total,
+            metrics=last,
+            examples_per_second=per_second * examples * len(training.replicas),
+            seconds_left=(total - training.step) / max(per_second, 1e-9),
+        )

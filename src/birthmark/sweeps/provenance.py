@@ -1,0 +1,80 @@
+"""Where a number comes from: versions, commit, machine, data."""
+
+import platform
+import subprocess
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from birthmark.shapes import Dataset
+from birthmark.training import Training
+
+_PACKAGES = ("birthmark", "torch", "numpy", "pyarrow", "xarray", "pydantic")
+
+
+def describe_origin(training: Training, dataset: Dataset) -> dict[str, Any]:
+    """What a manifest says of software, machine and data; values are JSON."""
+    largest = max(Counter(dataset.y_train.tolist()).values())
+    return {
+        "versions": {"python": platform.python_version(), **_versions()},
+        "commit": _commit(),
+        "device": _device_name(training.device),
+        "threads": torch.get_num_threads(),
+        "data": {
+            "name": dataset.name,
+            "checksum": dataset.checksum,
+            "num_train": len(dataset.y_train),
+            "num_test": len(dataset.y_test),
+            "num_inputs": dataset.num_inputs,
+        },
+        # the loss of chance and the plateau of the clipped loss follow from these
+        "num_classes": dataset.num_classes,
+        "largest_class_share": largest / len(dataset.y_train),
+        "steps_per_epoch": training.steps_per_epoch,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # run from a source tree
+            found[package] = "source"
+    return found
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this package lies in, `+` when files differ."""
+    folder = Path(__file__).parent
+    try:
+        inside = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
+        commit = _git(folder, "rev-parse", "HEAD") if inside else None
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}{'+' if changed else ''}"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"cpu: {_processor()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.machine()

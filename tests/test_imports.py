@@ -1,0 +1,127 @@
+"""The house: imports go down only, and heavy libraries stay in their rooms."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOMS = Path(__file__).parent.parent / "src" / "birthmark"
+WORDS = {"errors", "shapes", "spec", "seeds"}
+MAY_IMPORT = {
+    "errors": set(),
+    "shapes": {"errors"},
+    "spec": {"errors", "shapes"},
+    "seeds": {"errors", "shapes", "spec"},
+    "data": WORDS,
+    "network": WORDS,
+    "training": WORDS | {"data", "network"},
+    "measurements": WORDS,
+    "store": WORDS,
+    "sweeps": WORDS | {"data", "network", "training", "measurements", "store"},
+    "analysis": WORDS | {"store"},
+    "figures": WORDS | {"store", "analysis"},
+    "report": WORDS | {"store", "analysis", "figures"},
+    "cli": WORDS | {"data", "store", "sweeps", "analysis", "figures", "report"},
+}
+ONLY_IN = {
+    "torch": {"network", "training", "measurements", "sweeps"},
+    "matplotlib": {"figures"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "sklearn": {"data"},
+    "pooch": {"data"},
+    "pyarrow": {"store"},
+    "safetensors": {"store"},
+    "ruptures": {"analysis"},
+    "jinja2": {"report"},
+}
+
+
+def room_of(path):
+    return path.relative_to(ROOMS).parts[0].removesuffix(".py")
+
+
+def imports_of(path):
+    """Dotted modules and the names taken from them; imports for type checkers aside."""
+    tree = ast.parse(path.read_text())
+    checked = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    skipped = {id(inner) for node in checked for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            yield node.module or "", names, id(node) in skipped
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, [], id(node) in skipped
+
+
+FILES = [path for path in ROOMS.rglob("*.py") if path != ROOMS / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOMS)))
+def test_a_file_imports_only_what_its_room_may(path):
+    room = room_of(path)
+    for module, names, for_types in imports_of(path):
+        top, _, rest = module.partition(".")
+        if top == "birthmark":
+            other = rest.partition(".")[0]
+            if not other:  # the front door, for the version alone
+                assert set(names) <= {"__version__"}
+            elif other != room:
+                assert other in MAY_IMPORT[room], f"{room} imports {module}"
+                assert rest == other, f"{room} goes past the door of {other}"
+            private = [name for name in names if name.startswith("_")]
+            assert other == room or not set(private) - {"__version__"}
+        elif top in ONLY_IN and not for_types:
+            assert room in ONLY_IN[top], f"{room} imports {top}"
+
+
+def test_every_room_is_in_the_picture():
+    rooms = {room_of(path) for path in FILES}
+    assert rooms == set(MAY_IMPORT)
+    picture = (ROOMS.parent.parent / "docs" / "internals.md").read_text()
+    for room in rooms:
+        assert f"`{room}/`" in picture or f"`{room}.py`" in picture
+
+
+def test_import_linter_holds_the_same_rule():
+    program = "from importlinter.cli import lint_imports_command as lint; lint()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOMS.parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_records_can_be_analysed_and_drawn_without_torch():
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import birthmark.analysis, birthmark.figures, birthmark.report\n"
+        "import birthmark.cli\n"
+        "import birthmark as bm\n"
+        "bm.open_store, bm.RunSpec, bm.draw_figures, bm.write_report\n"
+        "try:\n    bm.train\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "pip install 'birthmark[train]'" in done.stdout
+
+
+def test_the_front_door_has_what_it_promises():
+    import birthmark
+
+    for name in birthmark.__all__:
+        assert getattr(birthmark, name) is not None
+    assert len(birthmark.__all__) <= 22
+    with pytest.raises(AttributeError):
+        _ = birthmark.no_such_thing

@@ -1,0 +1,261 @@
+"""Specs: refused in one line, the same in TOML, and named by every field."""
+
+import hashlib
+import json
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from birthmark.errors import SpecError
+from birthmark.spec import RunSpec, expand_epochs, parse_setting
+
+DATA = {"name": "mnist"}
+
+BAD = [
+    ({}, "data: this key is required and missing"),
+    ({"data": DATA, "trainig": {}}, "unknown key 'trainig': did you mean 'training'"),
+    ({"data": DATA, "network": {"widths": [0]}}, r"network.widths.0: .* got 0"),
+    ({"data": DATA, "network": {"widht": [4]}}, "did you mean 'widths'"),
+    ({"data": DATA, "network": {"activation": "rulu"}}, "network.activation"),
+    ({"data": DATA, "training": {"eps": 0}}, "training.eps: .*greater than 0, got 0"),
+    ({"data": DATA, "training": {"lr": "fast"}}, "training.lr: .*number, got 'fast'"),
+    ({"data": DATA, "training": {"lr": float("nan")}}, "training.lr"),
+    ({"data": DATA, "training": {"nesterov": True}}, "nesterov needs a momentum"),
+    (
+        {"data": DATA, "training": {"optimizer": "adam", "momentum": 0.9}},
+        "belong to optimizer 'sgd'",
+    ),
+    ({"data": DATA, "training": {"schedule": {"name": "step"}}}, "needs epochs"),
+    ({"data": DATA, "mark": {}}, "one of text and image"),
+    ({"data": DATA, "mark": {"text": "a", "mode": "scale"}}, "'scale' needs a value"),
+    ({"data": DATA, "mark": {"text": "a", "value": 1.0}}, "takes no value"),
+    (
+        {"data": DATA, "mark": {"text": "a", "layer": "hidden3"}},
+        "mark.layer: .*hidden2",
+    ),
+    ({"data": DATA, "mark": {"image": "nowhere.png"}}, "cannot be read"),
+    ({"data": DATA, "record": {"epochs": "often"}}, "record.epochs"),
+    ({"data": DATA, "record": {"epochs": [-1]}}, "record.epochs.0: .* got -1"),
+    ({"data": DATA, "record": {"weights": [1001]}}, "1001 lies beyond the last, 1000"),
+    (
+        {"data": DATA, "record": {"weights_layers": ["hiden1"]}},
+        "did you mean 'hidden1'",
+    ),
+    ({"data": DATA, "initialization": {"low": "x"}}, "'low' must be a number"),
+    (
+        {"data": DATA, "initialization": {"layers": {"out": {"name": "zeros"}}}},
+        "initialization.layers: unknown layer 'out'",
+    ),
+    ({"data": DATA, "run": {"device": "gpu 1"}}, "run.device"),
+    ({"data": DATA, "run": {"seed": -1}}, "run.seed"),
+    ({"data": {**DATA, "fold": 11}}, "data.fold"),
+]
+
+
+@pytest.mark.parametrize(("tables", "message"), BAD)
+def test_what_is_no_spec_is_refused_in_one_line(tables, message):
+    with pytest.raises(SpecError, match=message) as caught:
+        RunSpec(**tables)
+    assert "\n" not in str(caught.value)
+
+
+def test_defaults_are_the_protocol_of_the_paper():
+    spec = RunSpec(data={"name": "hasyv2"})
+    training = spec.training
+    assert training.loss == "clipped_cross_entropy"
+    assert (training.eps, training.lr, training.batch_size) == (1e-7, 0.1, 128)
+    assert (training.epochs, training.optimizer, training.momentum) == (1000, "sgd", 0)
+    assert spec.initialization.name == "glorot_uniform"
+    assert spec.initialization.bias.name == "zeros"
+    assert spec.data.preprocessing == "unit"
+    assert (spec.data.fold, spec.run.replicas) == (1, 10)
+    assert spec.network.activation == "relu"
+
+
+RICH = RunSpec(
+    data={"name": "hasyv2", "fold": 3, "classes": 20, "examples_per_class": 100},
+    network={"widths": [30, 20, 10], "activation": "tanh"},
+    initialization={
+        "name": "uniform",
+        "low": -0.1,
+        "high": 0.2,
+        "bias": {"name": "constant", "value": 0.1},
+        "layers": {"hidden2": {"name": "orthogonal", "gain": 2.0}},
+    },
+    mark={"text": "ab", "layer": "hidden3", "mode": "shift", "value": 0.5},
+    training={
+        "optimizer": "adam",
+        "betas": [0.8, 0.99],
+        "schedule": {"name": "step", "epochs": 3},
+        "epochs": 50,
+    },
+    record={"epochs": [5, 10], "weights": "log", "weights_layers": ["hidden3"]},
+)
+
+
+def test_toml_gives_back_what_it_was_written_from(tmp_path):
+    for spec in (RICH, RunSpec(data=DATA)):
+        path = tmp_path / "run.toml"
+        path.write_text(spec.to_toml())
+        again = RunSpec.from_toml(path)
+        assert again == spec
+        assert again.run_key == spec.run_key
+
+
+def flat(tables, prefix=""):
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def changed(value):
+    """Another value of the same kind, for any field of RICH."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value * 2 if value else 1
+    if isinstance(value, list):
+        return [*value[:-1], changed(value[-1])] if value else [1]
+    return OTHER_WORDS[value]
+
+
+OTHER_WORDS = {
+    "hasyv2": "mnist",
+    "unit": "inverted",
+    "tanh": "gelu",
+    "uniform": "normal",
+    "constant": "zeros",
+    "orthogonal": "zeros",
+    "ab": "b",
+    "hidden3": "hidden1",
+    "shift": "scale",
+    "clipped_cross_entropy": "cross_entropy",
+    "adam": None,  # another optimizer refuses the momentum below
+    "independent": "shared",
+    "step": "warmup",
+    "float32": "float64",
+    "full": "bf16",
+    "auto": "cpu",
+    "log": "every",
+}
+NEEDS_MORE = {
+    "training.optimizer": None,
+    "training.momentum": None,
+    "training.nesterov": None,
+    "training.betas": [0.8, 0.9],
+    "data.fold": 4,
+}
+
+
+def test_every_field_is_in_the_run_key():
+    tables = tomllib.loads(RICH.to_toml())
+    keys = {RICH.run_key}
+    count = 1
+    for key, value in flat(tables):
+        if key == "training.optimizer" or (key in NEEDS_MORE and not NEEDS_MORE[key]):
+            continue
+        keys.add(RICH.with_settings({key: NEEDS_MORE.get(key, changed(value))}).run_key)
+        count += 1
+    sgd = RICH.with_settings({"training.optimizer": "sgd"})
+    momentum = sgd.with_settings({"training.momentum": 0.5})
+    nesterov = momentum.with_settings({"training.nesterov": True})
+    keys |= {sgd.run_key, momentum.run_key, nesterov.run_key, RICH.twin.run_key}
+    assert len(keys) == count + 4
+
+
+def test_the_run_key_is_the_hash_of_the_canonical_text():
+    spec = RunSpec(data=DATA)
+    fields = {"spec_version": 1, **spec.model_dump(mode="json")}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    assert spec.run_key == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_a_spec_is_frozen():
+    spec = RunSpec(data=DATA)
+    with pytest.raises(ValueError, match="frozen"):
+        spec.training.lr = 0.5
+    with pytest.raises(ValueError, match="frozen"):
+        spec.data = None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[data]\nname = "mnist"\n\n[training]\nepoch = 3\n', "line 5: .*'epochs'"),
+        ('[data]\nname = "mnist"\nfold = "x"\n', "line 3: data.fold"),
+        (
+            '[data]\nname = "mnist"\n[mark]\ntext = "a"\nlayer = "h"\n',
+            "line 5: mark.layer",
+        ),
+        ("[data\n", "not TOML.*line 1"),
+        ("training.lr = 3\n", "data: this key is required"),
+    ],
+)
+def test_a_bad_file_is_named_with_key_and_line(tmp_path, text, message):
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=message) as caught:
+        RunSpec.from_toml(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_refused_in_one_line(tmp_path):
+    with pytest.raises(
+        SpecError, match="cannot read the spec .*none.toml: No such file"
+    ):
+        RunSpec.from_toml(tmp_path / "none.toml")
+
+
+def test_settings_go_over_the_file_and_leave_the_rest(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('[data]\nname = "mnist"\n[training]\nlr = 0.2\nepochs = 7\n')
+    settings = dict(
+        map(parse_setting, ["training.lr=0.05", "network.widths=[3]", "mark.text=a b"])
+    )
+    spec = RunSpec.from_toml(path, {**settings, "mark.layer": "hidden1"})
+    assert (spec.training.lr, spec.training.epochs) == (0.05, 7)
+    assert spec.network.widths == (3,)
+    assert spec.mark.text == "a b"
+    with pytest.raises(SpecError, match="not of the form key=value"):
+        parse_setting("training.lr")
+    with pytest.raises(SpecError, match="'lr' is not a table"):
+        spec.with_settings({"training.lr.x": 1})
+
+
+def test_an_image_is_part_of_the_key_and_found_beside_the_file(tmp_path):
+    (tmp_path / "logo.png").write_bytes(b"one")
+    path = tmp_path / "run.toml"
+    path.write_text('[data]\nname = "mnist"\n[mark]\nimage = "logo.png"\n')
+    one = RunSpec.from_toml(path)
+    (tmp_path / "logo.png").write_bytes(b"two")
+    assert RunSpec.from_toml(path).run_key != one.run_key
+    assert one.mark.image_sha256 == hashlib.sha256(b"one").hexdigest()
+
+
+@given(last=st.integers(1, 5000), listed=st.lists(st.integers(0, 5000), max_size=5))
+def test_epoch_0_and_the_last_are_always_recorded(last, listed):
+    listed = tuple(epoch for epoch in listed if epoch <= last)
+    for epochs in ("every", "log", listed):
+        found = expand_epochs(epochs, last)
+        assert found[0] == 0
+        assert found[-1] == last
+        assert found == sorted(set(found))
+    assert set(listed) <= set(expand_epochs(listed, last))
+
+
+def test_log_means_about_sixty_of_a_thousand_dense_at_first():
+    epochs = expand_epochs("log", 1000)
+    assert 50 <= len(epochs) <= 70
+    assert epochs[:9] == list(range(9))
+
+
+def test_recorded_epochs_are_the_union_of_what_was_asked():
+    assert RICH.recorded_epochs == sorted(
+        {0, 5, 10, 50} | set(RICH.distribution_epochs) | set(RICH.weights_epochs)
+    )
+    assert RunSpec(data=DATA).weights_epochs == []
