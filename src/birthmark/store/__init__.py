@@ -1,0 +1,10 @@
+"""Run folders: records, weights and checkpoints that survive a kill at any moment.
+
+This room alone knows file names. A file is there whole or not at all; records are
+immutable Parquet segments, each of which says where the one before it ends.
+"""
+
+from birthmark.store.folder import RunFolder
+from birthmark.store.runs import FORMAT_VERSION, Store, open_store
+
+__all__ = ["FORMAT_VERSION", "RunFolder", "Store", "open_store"]

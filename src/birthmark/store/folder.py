@@ -1,0 +1,198 @@
+"""The folder of one run, as its writer sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import xarray as xr
+
+from birthmark.errors import StoreError
+from birthmark.shapes import Array, EpochMetrics, Weights
+from birthmark.spec import RunSpec
+from birthmark.store import files
+from birthmark.store.layout import RunPaths
+from birthmark.store.schema import Schema, metrics_rows
+from birthmark.store.segments import (
+    TABLES,
+    append_segment,
+    cut_segments,
+    join_segments,
+    last_epoch,
+)
+
+
+class RunFolder:
+    """Where one run is written, by one writer at a time; from `Store.start_run`.
+
+    What is appended waits in memory until `save_checkpoint` or `finish`; what a kill
+    leaves behind is put in order by `load_checkpoint`, with which each writer begins.
+    """
+
+    def __init__(self, path: Path, spec: RunSpec) -> None:
+        self.spec = spec
+        self.paths = RunPaths(path)
+        self._waiting: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
+        self._schema_is_written = True
+
+    @property
+    def run_key(self) -> str:
+        """The name of the folder."""
+        return self.paths.folder.name
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run was finished; then nothing in it changes any more."""
+        return self.paths.done.exists()
+
+    def append_metrics(self, metrics: EpochMetrics) -> None:
+        """Take losses and counts of an epoch, each epoch once and in order."""
+        if metrics.epoch <= self._last_epoch:
+            raise ValueError(
+                f"epoch {metrics.epoch} comes after {self._last_epoch}: load the "
+                "checkpoint before appending, and append each epoch once"
+            )
+        self._waiting["metrics"].append(metrics_rows(metrics))
+        self._last_epoch = metrics.epoch
+
+    def append_measurements(
+        self,
+        epoch: int,
+        step: int,
+        scalars: xr.Dataset,
+        distributions: xr.Dataset | None = None,
+    ) -> None:
+        """Take what was measured at an epoch whose metrics have been appended.
+
+        Args:
+            epoch: Epochs finished.
+            step: Optimizer steps made.
+            scalars: Variables with dims (replica, layer[, ...]); those without
+                `replica` stay the same through the run and are taken once.
+            distributions: Likewise, at the epochs where they were measured.
+
+        Raises:
+            StoreError: The variables are not those that the run was begun with.
+        """
+        if epoch > self._last_epoch:
+            raise ValueError(f"append the metrics of epoch {epoch} first")
+        for table, dataset in (("layers", scalars), ("distributions", distributions)):
+            if dataset is None:
+                continue
+            schema = self._schema.extended(table, dataset)
+            if schema is not self._schema:
+                self._schema, self._schema_is_written = schema, False
+            rows = schema.to_rows(table, epoch, step, dataset)
+            self._waiting[table].append(rows)
+
+    def save_weights(self, epoch: int, weights: Weights) -> None:
+        """Keep the weights of an epoch; arrays of NumPy, of all layers or of some."""
+        self._refuse_if_done()
+        arrays: dict[str, Any] = {}
+        for name, layer in weights.items():
+            arrays |= {f"{name}.w": layer.w, f"{name}.b": layer.b}
+        facts = {"epoch": epoch, "layers": list(weights)}
+        files.write_arrays(self.paths.weights(epoch), arrays, facts)
+
+    def save_checkpoint(
+        self, arrays: Mapping[str, Array], facts: Mapping[str, Any]
+    ) -> None:
+        """Write the records that wait, then what is needed to go on from here.
+
+        Args:
+            arrays: NumPy arrays by name.
+            facts: Whatever else there is to know, as JSON has it.
+        """
+        self._flush()
+        header = {"epoch": self._last_epoch, "facts": dict(facts)}
+        files.write_arrays(self.paths.checkpoint, arrays, header)
+
+    def load_checkpoint(self) -> tuple[dict[str, Array], dict[str, Any]] | None:
+        """Go back to the last checkpoint: drop what is newer, give what was saved.
+
+        Without a checkpoint all records are dropped, and None is given.
+        """
+        self._refuse_if_done()
+        saved = None
+        epoch = -1
+        if self.paths.checkpoint.exists():
+            arrays, header = files.read_arrays(self.paths.checkpoint)
+            with files.reading(self.paths.checkpoint):
+                epoch, saved = int(header["epoch"]), (arrays, dict(header["facts"]))
+        # the metrics first: without them no reader looks at the rest
+        for table in reversed(TABLES):
+            cut_segments(self.paths.folder, table, epoch)
+        for newer in self.paths.weights_epochs():
+            if newer > epoch:
+                files.remove(self.paths.weights(newer))
+        if saved is None:
+            files.remove(self.paths.schema)
+        self._forget()
+        return saved
+
+    def save_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace the manifest: where the numbers come from, as JSON has it.
+
+        `wall_time_s` is listed by `Store.runs`; what is a number or a text becomes an
+        attribute of the records.
+        """
+        self._refuse_if_done()
+        files.write_json(self.paths.manifest, dict(manifest))
+
+    def stop(self) -> None:
+        """Say that the writer leaves on purpose; `start_run` takes the word back."""
+        self._refuse_if_done()
+        files.write_text(self.paths.stopped, "")
+
+    def finish(self, manifest: Mapping[str, Any]) -> None:
+        """Write what waits, make one segment of many, and declare the run done."""
+        self._refuse_if_done()
+        self._flush()
+        for table in TABLES:
+            join_segments(self.paths.folder, table)
+        self.save_manifest(manifest)
+        files.write_text(self.paths.done, "")
+        self.remove_leftovers()
+
+    def remove_leftovers(self) -> None:
+        """Remove what writers have left that no reader needs."""
+        files.remove_temporary(self.paths.folder)
+        files.remove(self.paths.stopped)
+        if self.is_done:
+            files.remove(self.paths.checkpoint)
+
+    @cached_property
+    def _last_epoch(self) -> int:
+        return max(last_epoch(self.paths.folder, table) for table in TABLES)
+
+    @cached_property
+    def _schema(self) -> Schema:
+        exists = self.paths.schema.exists()
+        return Schema.read(self.paths.schema) if exists else Schema()
+
+    def _forget(self) -> None:
+        self._waiting = {table: [] for table in TABLES}
+        for cached in ("_last_epoch", "_schema"):
+            self.__dict__.pop(cached, None)
+        self._schema_is_written = True
+
+    def _flush(self) -> None:
+        self._refuse_if_done()
+        if not self._schema_is_written:
+            self._schema.write(self.paths.schema)
+            self._schema_is_written = True
+        for table, rows in self._waiting.items():
+            if rows:
+                whole = pa.concat_tables(rows)
+                append_segment(self.paths.folder, table, whole, self._last_epoch)
+        self._waiting = {table: [] for table in TABLES}
+
+    def _refuse_if_done(self) -> None:
+        if self.is_done:
+            raise StoreError(
+                f"run {self.run_key} is done and stays as it is: "
+                "delete its folder to run it again"
+            )

@@ -1,0 +1,56 @@
+"""The names of the files in the folder of a run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where the files of a run lie."""
+
+    folder: Path
+
+    @property
+    def spec(self) -> Path:
+        """Every field of the spec."""
+        return self.folder / "spec.toml"
+
+    @property
+    def schema(self) -> Path:
+        """Dims, coordinates, units and long names of the records."""
+        return self.folder / "schema.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """All that is needed to go on exactly."""
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, commit, device, wall time, data checksum."""
+        return self.folder / "manifest.json"
+
+    @property
+    def done(self) -> Path:
+        """Written last."""
+        return self.folder / "done"
+
+    @property
+    def stopped(self) -> Path:
+        """There while no writer is at work, if the last one left on purpose."""
+        return self.folder / "stopped"
+
+    def weights(self, epoch: int) -> Path:
+        """The weights of one epoch."""
+        return self.folder / f"weights-{epoch:06d}.safetensors"
+
+    def weights_epochs(self) -> list[int]:
+        """The epochs whose weights are kept."""
+        matches = (
+            re.fullmatch(r"weights-(\d{6,})\.safetensors", path.name)
+            for path in self.folder.iterdir()
+        )
+        return sorted(int(match[1]) for match in matches if match)

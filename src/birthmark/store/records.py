@@ -1,0 +1,158 @@
+"""From the tables of a run to one dataset with named dims."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xarray as xr
+
+from birthmark.errors import StoreError
+from birthmark.shapes import Array
+from birthmark.store.files import MissingFileError
+from birthmark.store.layout import RunPaths
+from birthmark.store.schema import METRICS, Schema, to_array
+from birthmark.store.segments import find_chain
+
+Variable = tuple[tuple[str, ...], Array, dict[str, Any]]
+
+_EPOCH = {"long_name": "epochs finished", "units": "epochs"}
+_STEP = {"long_name": "optimizer steps made", "units": "steps"}
+_ATTEMPTS = 20
+
+
+def read_records(
+    paths: RunPaths, num_replicas: int, *, distributions: bool
+) -> xr.Dataset:
+    """All that was written so far, whoever is writing meanwhile.
+
+    Raises:
+        StoreError: A file is missing or damaged.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        before = _segment_names(paths)
+        try:
+            records = _read(paths, num_replicas, distributions)
+        except MissingFileError:
+            continue
+        # a writer that joined or dropped segments meanwhile may have torn the tables
+        if before <= _segment_names(paths):
+            return records
+    return _read(paths, num_replicas, distributions)
+
+
+def _segment_names(paths: RunPaths) -> set[str]:
+    return {path.name for path in paths.folder.glob("*.parquet")}
+
+
+def _read(paths: RunPaths, num_replicas: int, distributions: bool) -> xr.Dataset:
+    metrics = _read_table(paths, "metrics", up_to=None)
+    if metrics is None:
+        return _empty(num_replicas)
+    num_replicas = int(to_array(metrics["replica"]).max()) + 1
+    columns = _unfold(paths, "metrics", metrics, num_replicas)
+    epochs_T, steps_T = columns["epoch"], columns["step"]
+    variables = _metrics(columns)
+    coords = _clock("", epochs_T, steps_T)
+    coords["replica"] = (("replica",), np.arange(num_replicas), {})
+    if not paths.schema.exists():
+        return xr.Dataset(variables, coords)
+    schema = Schema.read(paths.schema)
+    coords = {n: fixed.to_variable() for n, fixed in schema.coords.items()} | coords
+    wanted = ["layers", "distributions"] if distributions else ["layers"]
+    for table in [table for table in wanted if table in schema.tables]:
+        rows = _read_table(paths, table, up_to=int(epochs_T[-1]))
+        if rows is None:
+            continue
+        num_layers = len(schema.coords["layer"].values)
+        columns = _unfold(paths, table, rows, num_replicas * num_layers)
+        variables |= _shaped(schema, table, columns, num_replicas, epochs_T)
+        if table == "distributions":
+            coords |= _clock("distribution_", columns["epoch"], columns["step"])
+    variables |= {n: fixed.to_variable() for n, fixed in schema.static.items()}
+    return xr.Dataset(variables, coords)
+
+
+def _read_table(paths: RunPaths, table: str, *, up_to: int | None) -> pa.Table | None:
+    parts = [one.read(up_to) for one in find_chain(paths.folder, table)]
+    if not parts and paths.done.exists():
+        raise MissingFileError(
+            f"{paths.folder} is done, but its {table} are missing: restore them, or "
+            "delete the folder and start the run again"
+        )
+    return pa.concat_tables(parts) if parts else None
+
+
+def _unfold(
+    paths: RunPaths, table: str, rows: pa.Table, per_epoch: int
+) -> dict[str, Array]:
+    """Columns [T, rows of an epoch, ...]; `epoch` and `step` [T]."""
+    flat = {name: to_array(rows[name]) for name in rows.column_names}
+    if len(rows) % per_epoch == 0:
+        columns = {
+            name: array.reshape(-1, per_epoch, *array.shape[1:])
+            for name, array in flat.items()
+        }
+        epochs = columns["epoch"]
+        if (epochs == epochs[:, :1]).all() and (np.diff(epochs[:, 0]) > 0).all():
+            return columns | {name: columns[name][:, 0] for name in ("epoch", "step")}
+    raise StoreError(
+        f"the {table} in {paths.folder} are not {per_epoch} rows for each epoch: "
+        "restore them, or delete the folder and start the run again"
+    )
+
+
+def _metrics(columns: dict[str, Array]) -> dict[str, Variable]:
+    attrs = {n: {"long_name": name, "units": u} for n, (name, u) in METRICS.items()}
+    variables = {n: (("step", "replica"), columns[n], attrs[n]) for n in METRICS}
+    frozen = columns["nonfinite_step"][-1]
+    return variables | {
+        "nonfinite_step": (("replica",), frozen, attrs["nonfinite_step"])
+    }
+
+
+def _shaped(
+    schema: Schema,
+    table: str,
+    columns: dict[str, Array],
+    num_replicas: int,
+    epochs_T: Array,
+) -> dict[str, Variable]:
+    """Variables by their dims; scalars lie along all epochs, NaN where none was."""
+    places_T = np.searchsorted(epochs_T, columns["epoch"])
+    clock = "step" if table == "layers" else "distribution_step"
+    variables: dict[str, Variable] = {}
+    for name, column in schema.tables[table].items():
+        values = columns[name]
+        shape = (num_replicas, values.shape[1] // num_replicas, *column.shape)
+        values = values.reshape(-1, *shape)
+        if table == "layers":
+            scattered = np.full((len(epochs_T), *shape), np.nan)
+            scattered[places_T] = values
+            values = scattered
+        variables[name] = (
+            (clock, "replica", "layer", *column.dims),
+            values,
+            column.attrs,
+        )
+    return variables
+
+
+def _clock(prefix: str, epochs_T: Array, steps_T: Array) -> dict[str, Variable]:
+    along = (f"{prefix}step",)
+    return {
+        f"{prefix}step": (along, steps_T, _STEP),
+        f"{prefix}epoch": (along, epochs_T, _EPOCH),
+    }
+
+
+def _empty(num_replicas: int) -> xr.Dataset:
+    """Of a run that has not come to its first checkpoint."""
+    none = np.empty(0, dtype=np.int64)
+    columns = {name: np.empty((0, num_replicas)) for name in METRICS}
+    columns["nonfinite_step"] = np.full((1, num_replicas), -1)
+    variables = _metrics(columns)
+    coords = _clock("", none, none)
+    coords["replica"] = (("replica",), np.arange(num_replicas), {})
+    return xr.Dataset(variables, coords)

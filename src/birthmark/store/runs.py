@@ -1,0 +1,240 @@
+"""A store: a folder of runs, each in a folder named by its key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from birthmark.errors import StoreError
+from birthmark.shapes import Layer, Weights
+from birthmark.spec import RunSpec, read_toml
+from birthmark.store import files
+from birthmark.store.folder import RunFolder
+from birthmark.store.layout import RunPaths
+from birthmark.store.query import flatten, select, spec_columns
+from birthmark.store.records import read_records
+from birthmark.store.segments import last_epoch
+
+FORMAT_VERSION = 1
+
+_STORE_FILE = "birthmark-store.json"
+_RUN_KEY = re.compile("[0-9a-f]{16}")
+
+
+def open_store(path: str | Path, *, create: bool = False) -> Store:
+    """Open the store in a folder.
+
+    Args:
+        path: The folder.
+        create: Make an empty store if there is none: for writers.
+
+    Raises:
+        StoreError: There is no store, it is of a newer version, or it cannot be made.
+    """
+    folder = Path(path)
+    description = folder / _STORE_FILE
+    if create and not description.exists():
+        files.make_folder(folder)
+        files.write_json(description, {"format_version": FORMAT_VERSION})
+    _check_version(description)
+    return Store(folder)
+
+
+def _check_version(description: Path) -> None:
+    folder = description.parent
+    if not description.exists():
+        what = "is no birthmark store" if folder.exists() else "does not exist"
+        raise StoreError(f"{folder} {what}: name the folder given to --store of a run")
+    version = files.read_json(description).get("format_version")
+    if not isinstance(version, int) or version < 1:
+        raise StoreError(f"{description} names no format version: restore the file")
+    if version > FORMAT_VERSION:
+        raise StoreError(
+            f"{folder} has format version {version}, and this birthmark reads up to "
+            f"{FORMAT_VERSION}: update birthmark"
+        )
+
+
+class Store:
+    """Runs that are stored in one folder; from `open_store`.
+
+    Wherever a run key is asked for, its first digits are enough if no other begins so.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"<birthmark store {str(self.path)!r}, {len(self._keys())} runs>"
+
+    def start_run(self, spec: RunSpec) -> RunFolder:
+        """The folder to write a run to, made unless it is there.
+
+        Raises:
+            StoreError: It cannot be written, or holds another spec.
+        """
+        paths = RunPaths(self.path / spec.run_key)
+        files.make_folder(paths.folder)
+        if paths.spec.exists():
+            self.spec(spec.run_key)
+        else:
+            files.write_text(paths.spec, spec.to_toml())
+        run = RunFolder(paths.folder, spec)
+        run.remove_leftovers()
+        return run
+
+    def is_done(self, run_key: str) -> bool:
+        """Whether the run with this whole key is there and finished."""
+        return RunPaths(self.path / run_key).done.exists()
+
+    def runs(self, **filters: Any) -> pd.DataFrame:
+        """A table of the runs, one row a run.
+
+        Its columns are `run_key`; `state` (`done`; `stopped`: left on purpose, to go on
+        when started again; `unfinished`: being written now, or killed; `damaged`);
+        `epoch`, up to which there are records; `wall_time_s` as the manifest has it;
+        `written`, the time of the last change; and each field of the spec under its
+        dotted name (`training.lr`).
+
+        Args:
+            filters: Values that columns must equal, by the name of the column or its
+                last part where that is unique: `runs(lr=0.1, widths=[256, 256])`.
+
+        Raises:
+            StoreError: A filter names no column, or several.
+        """
+        rows = [self._row(key) for key in self._keys()]
+        columns = list(_NO_ROW)
+        columns += [name for row in rows for name in row if name not in _NO_ROW]
+        table = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
+        table = table.astype({"epoch": "Int64", "wall_time_s": float})
+        return select(table, filters)
+
+    def spec(self, run_key: str) -> RunSpec:
+        """The spec of a run.
+
+        Raises:
+            StoreError: There is no such run, or its spec is not the one of its name.
+        """
+        paths = self._find(run_key)
+        # not from_toml: an image is named as it was, and need not be there any more
+        with files.reading(paths.spec):
+            spec = RunSpec(**read_toml(paths.spec))
+        if spec.run_key != paths.folder.name:
+            raise StoreError(
+                f"{paths.spec} was changed: its run key is {spec.run_key} now; "
+                "restore it, or delete the folder"
+            )
+        return spec
+
+    def manifest(self, run_key: str) -> dict[str, Any]:
+        """Where the numbers of a run come from; empty until its writer has said it."""
+        path = self._find(run_key).manifest
+        return files.read_json(path) if path.exists() else {}
+
+    def records(self, run_key: str, *, distributions: bool = True) -> xr.Dataset:
+        """The records of a run, finished or not, up to its last flush.
+
+        Dims and names are those of "Records" in `docs/internals.md`. The attributes are
+        the run key, the state, and the fields of the spec and of the manifest under
+        their dotted names. Before its first flush a run has no steps.
+
+        Args:
+            run_key: Of the run.
+            distributions: Also what has a bin axis, nearly all of the memory.
+
+        Raises:
+            StoreError: There is no such run, or a file of it is missing or damaged.
+        """
+        spec = self.spec(run_key)
+        paths = RunPaths(self.path / spec.run_key)
+        facts = flatten(self.manifest(spec.run_key)) | spec_columns(spec)
+        records = read_records(paths, spec.run.replicas, distributions=distributions)
+        return records.assign_attrs(
+            run_key=spec.run_key, state=_state(paths), **_known(facts)
+        )
+
+    def weights_epochs(self, run_key: str) -> list[int]:
+        """The epochs whose weights were kept."""
+        return self._find(run_key).weights_epochs()
+
+    def weights(self, run_key: str, epoch: int) -> Weights:
+        """The weights of all replicas at an epoch, as NumPy arrays.
+
+        Raises:
+            StoreError: They were not kept, or the file is damaged.
+        """
+        paths = self._find(run_key)
+        epochs = paths.weights_epochs()
+        if epoch not in epochs:
+            kept = f"of epochs {', '.join(map(str, epochs))}" if epochs else "of none"
+            raise StoreError(
+                f"run {paths.folder.name} has no weights of epoch {epoch}, but {kept}: "
+                "name the epochs to keep in record.weights"
+            )
+        path = paths.weights(epoch)
+        tensors, facts = files.read_arrays(path)
+        with files.reading(path):
+            return Weights(
+                {
+                    n: Layer(tensors[f"{n}.w"], tensors[f"{n}.b"])
+                    for n in facts["layers"]
+                }
+            )
+
+    def _keys(self) -> list[str]:
+        # a folder without a spec is one whose writer was killed in its first moment
+        return sorted(
+            path.name
+            for path in self.path.iterdir()
+            if _RUN_KEY.fullmatch(path.name) and RunPaths(path).spec.exists()
+        )
+
+    def _find(self, run_key: str) -> RunPaths:
+        keys = self._keys()
+        found = [key for key in keys if key.startswith(run_key)]
+        if len(found) == 1:
+            return RunPaths(self.path / found[0])
+        if found:
+            raise StoreError(f"run {run_key!r} could be {' or '.join(found)}")
+        near = difflib.get_close_matches(run_key, keys, n=1, cutoff=0.0)
+        hint = (
+            f"the nearest of {len(keys)} is {near[0]!r}" if near else "it has no runs"
+        )
+        raise StoreError(f"no run {run_key!r} in {self.path}: {hint}")
+
+    def _row(self, key: str) -> dict[str, Any]:
+        paths = RunPaths(self.path / key)
+        written = pd.Timestamp(paths.folder.stat().st_mtime, unit="s", tz="UTC")
+        row = {**_NO_ROW, "run_key": key, "written": written}
+        try:
+            epoch = last_epoch(paths.folder, "metrics")
+            wall_time = self.manifest(key).get("wall_time_s")
+            fields = spec_columns(self.spec(key))
+        except StoreError:
+            return {**row, "state": "damaged"}
+        row |= {"state": _state(paths), "wall_time_s": wall_time}
+        return row | {"epoch": None if epoch < 0 else epoch} | fields
+
+
+_NO_ROW: dict[str, Any] = {
+    **dict.fromkeys(("run_key", "state", "epoch", "wall_time_s", "written")),
+    **dict.fromkeys(spec_columns(RunSpec(data={"name": "none"}))),
+}
+
+
+def _state(paths: RunPaths) -> str:
+    if paths.done.exists():
+        return "done"
+    return "stopped" if paths.stopped.exists() else "unfinished"
+
+
+def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
+    listed = {k: list(v) if isinstance(v, tuple) else v for k, v in facts.items()}
+    return {name: value for name, value in listed.items() if value is not None}
