@@ -17,6 +17,7 @@ from birthmark.data import (
     verify_dataset,
 )
 from birthmark.data.catalogue import CATALOGUE
+from birthmark.data.folders import replacing
 from birthmark.errors import DataError, SpecError
 
 NAMES = [
@@ -270,6 +271,22 @@ def test_a_cache_that_cannot_be_written_is_named(places, monkeypatch, mnist) -> 
     with pytest.raises(DataError, match="cannot be written.*BIRTHMARK_CACHE") as caught:
         import_dataset("mnist", write(places / "good", mnist))
     said(caught)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "seen"),
+    [(OSError(28, "No space left"), DataError), (KeyboardInterrupt, KeyboardInterrupt)],
+)
+def test_a_write_that_ends_half_way_leaves_the_old_file_alone(
+    tmp_path, trouble, seen
+) -> None:
+    path = tmp_path / "kept"
+    path.write_bytes(b"old")
+    with pytest.raises(seen), replacing(path) as temporary:
+        temporary.write_bytes(b"ha")
+        raise trouble
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_real_files_packed_anew_are_imported(real_data, places) -> None:
