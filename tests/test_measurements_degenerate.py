@@ -56,6 +56,15 @@ def test_constants_have_no_shape_and_no_line_whatever_their_rounding(value, dtyp
     assert peaks[~peaks.isnull()].item() == pytest.approx(deviation, rel=1e-12)
 
 
+def test_one_last_bit_among_many_equal_weights_is_a_spread():
+    w0 = np.ones((100, 100), dtype=np.float32)
+    w0[0, 0] = np.nextafter(np.float32(1), np.float32(2))
+    found = measure(one_layer(w0), one_layer(2 * w0), kind="scalars")
+    assert found.slope.item() == pytest.approx(2)
+    assert found.correlation.item() == pytest.approx(1)
+    assert found.deviation_skewness.item() == pytest.approx(100, rel=1e-3)
+
+
 def test_weights_that_became_constant_have_slope_zero_and_no_correlation():
     w0 = np.random.default_rng(0).normal(size=(4, 5))
     found = measure(one_layer(w0), one_layer(np.full((4, 5), 0.1)), kind="scalars")

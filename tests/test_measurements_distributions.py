@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as npst
 from birthmark.measurements import CURRENT_EDGES, INITIAL_EDGES, QUANTILES, measure
 from weight_stacks import draw_stack, move, one_layer, rows_of
 
-BOUND = 2.5
-BOUNDS = {"hidden1": (BOUND, BOUND), "hidden2": (1.0, 1.0), "output": (1.0, 1.0)}
+BOUND, BIAS_BOUND = 2.5, 1.5
+BOUNDS = {"hidden1": (BOUND, BIAS_BOUND), "hidden2": (1.0, 1.0), "output": (1.0, 1.0)}
 SIZES = {"hidden1": (40, 50), "hidden2": (50, 4), "output": (4, 3)}
 
 
@@ -57,16 +57,17 @@ def test_joint_counts_are_those_of_numpy(dtype, bias):
         "bias_" * bias + "joint_count"
     ]
     starts, ends = (rows_of(x, "hidden1", bias=bias) for x in (w0, w))
+    bound = BIAS_BOUND if bias else BOUND
     for replica in range(3):
-        edges = (INITIAL_EDGES * BOUND, CURRENT_EDGES * BOUND)
-        inside = np.abs(starts[replica]) < BOUND
+        edges = (INITIAL_EDGES * bound, CURRENT_EDGES * bound)
+        inside = np.abs(starts[replica]) < bound
         expected = np.histogram2d(
             starts[replica][inside], ends[replica][inside], edges
         )[0]
         counts = found.sel(replica=replica, layer="hidden1").to_numpy()
         np.testing.assert_array_equal(counts[1:-1], expected[1:-1])
         np.testing.assert_array_equal(
-            counts, joint_oracle(starts[replica], ends[replica], BOUND)
+            counts, joint_oracle(starts[replica], ends[replica], bound)
         )
         assert counts.sum() == starts.shape[1]
 
@@ -110,6 +111,7 @@ def test_the_bound_is_given_or_the_largest_initial_value_or_follows_the_fan_in()
     given_bounds = measure(w0, w, bounds=BOUNDS, kind="distributions")
     assert given_bounds.bound.sel(layer="hidden1") == BOUND
     assert given_bounds.bias_bound.sel(layer="output") == 1
+    assert given_bounds.bias_bound.sel(layer="hidden1") == BIAS_BOUND
     derived = measure(w0, w, kind="distributions")
     for layer in w0:
         largest = np.abs(rows_of(w0, layer)).max()
@@ -142,7 +144,7 @@ def test_each_conditional_measurement_agrees_with_its_oracle(name, dtype, bias):
     found = measure(w0, w, bounds=BOUNDS, kind="distributions")["bias_" * bias + name]
     for replica in range(3):
         start, end = (rows_of(x, "hidden1", bias=bias)[replica] for x in (w0, w))
-        groups = by_bin(start, end, BOUND)
+        groups = by_bin(start, end, BIAS_BOUND if bias else BOUND)
         of_layer = found.sel(replica=replica, layer="hidden1")
         for m, deviations in groups.items():
             with np.errstate(all="ignore"):
@@ -192,35 +194,50 @@ def silverman_peak(deviations):
     return grid[np.argmax(kde(grid))], bandwidth
 
 
-@pytest.mark.parametrize("law", ["normal", "gamma", "laplace", "two_peaks"])
-def test_the_peak_is_that_of_the_kernel_density_estimate_of_scipy(law):
+LAWS = {
+    "normal": lambda rng, n: rng.normal(0.3, 1, n),
+    "gamma": lambda rng, n: rng.gamma(1.5, size=n),
+    "laplace": lambda rng, n: rng.laplace(size=n),
+    "two peaks": lambda rng, n: np.where(
+        rng.random(n) < 0.65, rng.normal(-2, 0.5, n), rng.normal(2, 0.5, n)
+    ),
+    "outliers": lambda rng, n: np.where(
+        rng.random(n) < 0.985, rng.normal(0, 1, n), rng.normal(8, 0.01, n)
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_each_peak_is_that_of_the_kernel_density_estimate_of_scipy(dtype):
+    """One law beside the other in neighbouring bins, the last bin with few weights."""
     rng = np.random.default_rng(3)
-    draws = {
-        "normal": lambda n: rng.normal(0.3, 1, n),
-        "gamma": lambda n: rng.gamma(1.5, size=n),
-        "laplace": lambda n: rng.laplace(size=n),
-        "two_peaks": lambda n: np.where(
-            rng.random(n) < 0.65, rng.normal(-2, 0.5, n), rng.normal(2, 0.5, n)
-        ),
-    }
-    deviations = draws[law](2000)
-    w0 = np.zeros((40, 50))
-    found = measure(one_layer(w0), one_layer(w0 + deviations.reshape(40, 50)))
-    expected, bandwidth = silverman_peak(deviations)
-    peak = found.conditional_peak.squeeze()[20]
-    assert peak == pytest.approx(expected, abs=0.03 * bandwidth)
+    columns = [law(rng, (2, 2000)) for law in LAWS.values()]
+    columns.append(rng.normal(size=(2, 30)))
+    bins = np.concatenate([np.full(x.shape[1], m) for m, x in enumerate(columns, 18)])
+    w0 = np.tile((bins - 20) / 20.5, (2, 1)).astype(dtype)
+    w = (w0 + np.concatenate(columns, axis=1)).astype(dtype)
+    shuffled = rng.permutation(w.shape[1])
+    stacks = [one_layer(x[:, None, shuffled]) for x in (w0, w)]
+    bounds = {"output": (1.0, 1.0)}
+    found = measure(*stacks, bounds=bounds, kind="distributions").conditional_peak
+    for replica in range(2):
+        groups = by_bin(w0[replica], w[replica].astype(float), 1.0)
+        assert list(groups) == [18, 19, 20, 21, 22, 23]
+        for m, deviations in groups.items():
+            expected, bandwidth = silverman_peak(deviations)
+            peak = found[replica, 0, m].item()
+            assert peak == pytest.approx(expected, abs=0.03 * bandwidth)
 
 
-def test_far_outliers_and_a_spike_do_not_move_the_peak():
-    rng = np.random.default_rng(0)
-    deviations = rng.normal(1, 0.1, 2000)
-    deviations[:20] = 1e6
+@pytest.mark.parametrize("share", [0.6, 0.8, 0.99])
+def test_the_peak_is_the_value_that_most_of_the_weights_share(share):
+    """Weights that cannot move, or a whole unit that died, beside those that moved."""
+    deviations = np.random.default_rng(0).normal(1, 0.1, 2000)
+    deviations[: int(2000 * share)] = -0.25
     w0 = np.zeros((40, 50))
     found = measure(one_layer(w0), one_layer(deviations.reshape(40, 50)))
-    assert found.conditional_peak.squeeze()[20] == pytest.approx(1, abs=0.05)
-    deviations[:1200] = 0.0  # more than half of the weights never moved: no IQR
-    found = measure(one_layer(w0), one_layer(deviations.reshape(40, 50)))
-    assert found.conditional_peak.squeeze()[20] == pytest.approx(0, abs=0.3)
+    peak = found.conditional_peak.squeeze()[20].item()
+    assert peak == pytest.approx(-0.25, abs=0 if share > 0.75 else 0.05)
 
 
 # spectra

@@ -77,8 +77,9 @@ def test_float16_weights_are_measured_in_float64():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_strided_views_measure_like_contiguous_tensors():
-    w0 = draw_stack(1, dtype=torch.float32)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_strided_views_measure_like_contiguous_tensors(dtype):
+    w0 = draw_stack(1, dtype=dtype)
     w = move(w0, 2)
 
     def view(weights):

@@ -46,7 +46,7 @@ class Groups:
             self.values_RN,
             self.bin_RN,
             count_RM=self.count_RG[:, :-1],
-            moments_RM=self.moments,
+            std_RM=self.moments.std,
             quantiles_RMQ=self.quantiles_RMQ,
         )
 

@@ -160,8 +160,7 @@ def rows(tensor: Tensor) -> Tensor:
     """
     tensor = tensor.detach()
     tensor = tensor.cpu() if tensor.device.type == "mps" else tensor
-    precise = tensor.to(torch.float64, memory_format=torch.contiguous_format)
-    return precise.reshape(len(tensor), -1)
+    return tensor.to(torch.float64).contiguous().reshape(len(tensor), -1)
 
 
 def _centre(values_RN: Tensor) -> tuple[Tensor, Tensor]:

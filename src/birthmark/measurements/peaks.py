@@ -9,7 +9,6 @@ import math
 
 import torch
 
-from birthmark.measurements.moments import Moments
 from birthmark.measurements.order import QUANTILES
 from birthmark.shapes import Tensor
 
@@ -24,19 +23,18 @@ def density_peak(
     bin_RN: Tensor,
     *,
     count_RM: Tensor,
-    moments_RM: Moments,
+    std_RM: Tensor,
     quantiles_RMQ: Tensor,
 ) -> Tensor:
     """Mode of a Gaussian kernel density of the values in each bin, [R, M].
 
     The bandwidth is Silverman's, 0.9 min(std, IQR / 1.34) n^(-1/5) (Density Estimation,
-    1986, eq. 3.31), with std alone where the IQR is zero. The peak is looked for
-    between the 2 % and 98 % quantiles and three bandwidths beyond, in 512 cells, and
-    refined by a parabola. Where all values are equal it is that value; NaN if empty.
+    1986, eq. 3.31). The peak is looked for between the 2 % and 98 % quantiles and three
+    bandwidths beyond, in 512 cells, and refined by a parabola. Where the IQR is zero,
+    half of the values or more are equal, and the peak is that value; NaN if empty.
     """
     iqr_RM = quantiles_RMQ[..., _UPPER_QUARTILE] - quantiles_RMQ[..., _QUARTILE]
-    std_RM = moments_RM.std
-    scale_RM = torch.where(iqr_RM > 0, torch.minimum(std_RM, iqr_RM / 1.34), std_RM)
+    scale_RM = torch.minimum(std_RM, iqr_RM / 1.34)
     bandwidth_RM = 0.9 * scale_RM * count_RM.to(scale_RM.dtype) ** -0.2
     low_RM = quantiles_RMQ[..., _LOW] - MARGIN * bandwidth_RM
     high_RM = quantiles_RMQ[..., _HIGH] + MARGIN * bandwidth_RM
@@ -44,7 +42,7 @@ def density_peak(
     counts_RMC = _count_cells(values_RN, bin_RN, low_RM, width_RM)
     cell_RM = _highest_cell(_smooth(counts_RMC, bandwidth_RM / width_RM))
     peak_RM = low_RM + cell_RM * width_RM
-    return torch.where(moments_RM.constant, quantiles_RMQ[..., _MEDIAN], peak_RM)
+    return torch.where(iqr_RM == 0, quantiles_RMQ[..., _MEDIAN], peak_RM)
 
 
 def _count_cells(
@@ -55,7 +53,7 @@ def _count_cells(
     known_bin_RN = bin_RN.clamp(max=num_bins - 1)
     low_RN, width_RN = (x.gather(1, known_bin_RN) for x in (low_RM, width_RM))
     cell_RN = ((values_RN - low_RN) / width_RN).floor()
-    # False for NaN: bins whose values are all equal have no width
+    # False for NaN: bins whose values are equal have no width
     inside_RN = known_RN & (cell_RN >= 0) & (cell_RN < CELLS)
     replica_R1 = torch.arange(num_replicas, device=bin_RN.device).unsqueeze(1)
     group_RN = replica_R1 * num_bins + known_bin_RN
@@ -67,16 +65,18 @@ def _count_cells(
 
 
 def _smooth(counts_RMC: Tensor, bandwidth_RM: Tensor) -> Tensor:
-    """Convolution with a Gaussian, its bandwidth in cells; zeros beyond the ends."""
-    size = 2 * CELLS  # padded, so that one end does not leak into the other
+    """Convolution with a Gaussian, its bandwidth in cells.
+
+    It is circular: the margins at both ends keep one from leaking into the other.
+    """
     frequency_F = torch.fft.rfftfreq(
-        size, dtype=counts_RMC.dtype, device=counts_RMC.device
+        CELLS, dtype=counts_RMC.dtype, device=counts_RMC.device
     )
     phase_RMF = 2 * math.pi * bandwidth_RM.unsqueeze(-1) * frequency_F
     kernel_RMF = torch.exp(-0.5 * phase_RMF.square())
-    spectrum_RMF = torch.fft.rfft(counts_RMC, n=size) * kernel_RMF
-    density: Tensor = torch.fft.irfft(spectrum_RMF, n=size)
-    return density[..., :CELLS]
+    spectrum_RMF = torch.fft.rfft(counts_RMC) * kernel_RMF
+    density_RMC: Tensor = torch.fft.irfft(spectrum_RMF, n=CELLS)
+    return density_RMC
 
 
 def _highest_cell(density_RMC: Tensor) -> Tensor:
