@@ -1,0 +1,184 @@
+"""Means over replicas with intervals, and the difference of two means.
+
+The bootstrap is BCa (Efron, J. Am. Stat. Assoc. 82, 171, 1987) over replicas. With five
+replicas it covers less than it says (about 85 % at 95 %): Student's interval is the
+check on small stacks.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from birthmark.seeds import stream
+from birthmark.shapes import Array
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over replicas with its 95 % intervals, which are NaN for n < 2."""
+
+    mean: float
+    low: float  # bootstrap
+    high: float
+    student_low: float  # Student's t
+    student_high: float
+    n: int  # values that are not NaN
+    method: str  # how the bootstrap interval was made
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where both intervals lie on one side of 0, else 0: none seen."""
+        return _side(self.low, self.high, self.student_low, self.student_high)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A mean over replicas along an axis, with its 95 % interval at each point."""
+
+    mean: Array  # [...]
+    low: Array  # [...]; NaN where n < 2
+    high: Array  # [...]
+    n: Array  # [...] int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The difference of two means, a - b, with two intervals and Welch's test."""
+
+    difference: float
+    low: float  # bootstrap, 95 %
+    high: float
+    welch_low: float  # Welch's t, 95 %
+    welch_high: float
+    p: float  # two-sided, Welch's t
+    n_a: int
+    n_b: int
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where both intervals lie on one side of 0, else 0: none seen."""
+        return _side(self.low, self.high, self.welch_low, self.welch_high)
+
+
+def resample(purpose: str) -> np.random.Generator:
+    """The stream of resampling for one purpose: the same intervals at every call."""
+    return stream(0, 0, "bootstrap", purpose)
+
+
+def summarize(values: npt.ArrayLike) -> Estimate:
+    """The mean of the values that are not NaN, with a bootstrap interval (BCa).
+
+    Where BCa does not exist (a bias of one side only) the percentile interval is given;
+    where all values are equal, their value.
+    """
+    x = _finite(values)
+    if len(x) == 0:
+        return Estimate(NAN, NAN, NAN, NAN, NAN, 0, "none: no value")
+    mean = float(x.mean())
+    if len(x) == 1:
+        return Estimate(mean, NAN, NAN, NAN, NAN, 1, "none: a single value")
+    if np.ptp(x) == 0:
+        return Estimate(mean, mean, mean, mean, mean, len(x), "all values are equal")
+    low, high, method = _bootstrap([x], np.mean, "mean")
+    student = summarize_curves(x)
+    return Estimate(
+        mean, low, high, float(student.low), float(student.high), len(x), method
+    )
+
+
+def summarize_curves(
+    values: npt.ArrayLike, scale: Literal["linear", "log"] = "linear"
+) -> Curve:
+    """Means over the last axis with Student's interval, in closed form.
+
+    Args:
+        values: [..., R], NaN left out.
+        scale: `log` gives geometric means, for curves that are drawn on a log axis.
+    """
+    x = np.asarray(values, dtype=float)
+    if scale == "log":
+        x = np.log(np.where(x > 0, x, NAN))
+    seen = np.isfinite(x)
+    n = seen.sum(axis=-1)
+    filled = np.where(seen, x, 0.0)
+    mean = np.where(n > 0, filled.sum(axis=-1) / np.maximum(n, 1), NAN)
+    square = np.where(seen, (x - mean[..., None]) ** 2, 0.0).sum(axis=-1)
+    variance = np.where(n > 1, square / np.maximum(n - 1, 1), NAN)
+    factor = stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(n - 1, 1))
+    half = factor * np.sqrt(variance / np.maximum(n, 1))
+    back: Callable[[Array], Array] = np.exp if scale == "log" else np.asarray
+    return Curve(back(mean), back(mean - half), back(mean + half), n)
+
+
+def compare_means(a: npt.ArrayLike, b: npt.ArrayLike) -> Comparison:
+    """Mean of a minus mean of b: bootstrap interval, and Welch's t as the check.
+
+    The values that are not NaN count; with fewer than two on a side, or when neither
+    side scatters, intervals and p are NaN.
+    """
+    x, y = _finite(a), _finite(b)
+    difference = float(x.mean() - y.mean()) if len(x) and len(y) else NAN
+    if min(len(x), len(y)) < 2 or np.ptp(x) == np.ptp(y) == 0:
+        return Comparison(difference, NAN, NAN, NAN, NAN, NAN, len(x), len(y))
+    welch = stats.ttest_ind(x, y, equal_var=False)
+    span = welch.confidence_interval(CONFIDENCE)
+    low, high, _ = _bootstrap([x, y], _mean_difference, "difference")
+    return Comparison(
+        difference,
+        low,
+        high,
+        float(span.low),
+        float(span.high),
+        float(welch.pvalue),
+        len(x),
+        len(y),
+    )
+
+
+def _side(low: float, high: float, check_low: float, check_high: float) -> int:
+    if low > 0 and check_low > 0:
+        return 1
+    return -1 if high < 0 and check_high < 0 else 0
+
+
+def _mean_difference(x: Array, y: Array, axis: int = -1) -> Any:
+    return np.mean(x, axis=axis) - np.mean(y, axis=axis)
+
+
+def _finite(values: npt.ArrayLike) -> Array:
+    x: Array = np.asarray(values, dtype=float).ravel()
+    return np.asarray(x[np.isfinite(x)])
+
+
+def _bootstrap(
+    samples: Sequence[Array], statistic: Callable[..., Any], purpose: str
+) -> tuple[float, float, str]:
+    methods: tuple[Literal["BCa", "percentile"], ...] = ("BCa", "percentile")
+    for method in methods:
+        with warnings.catch_warnings():  # degenerate: handled by the next method
+            warnings.simplefilter("ignore")
+            result = stats.bootstrap(
+                samples,
+                statistic,
+                vectorized=True,
+                axis=-1,
+                n_resamples=RESAMPLES,
+                confidence_level=CONFIDENCE,
+                method=method,
+                rng=resample(purpose),
+            )
+        low, high = map(float, result.confidence_interval)
+        if np.isfinite(low) and np.isfinite(high):
+            break
+    return low, high, f"bootstrap over replicas ({method}, {RESAMPLES} resamples)"

@@ -1,0 +1,232 @@
+"""Deviation at equal loss against width, and the exponent of its fall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from birthmark.analysis.intervals import CONFIDENCE, NAN, RESAMPLES, resample
+from birthmark.analysis.regimes import running_median
+from birthmark.analysis.studies import Run, Study
+from birthmark.errors import SpecError, unknown_name
+from birthmark.shapes import Array
+
+Measure = Literal["deviation_std", "distance", "spectral_distance", "relative_distance"]
+MEASURES = ("deviation_std", "distance", "spectral_distance", "relative_distance")
+SMOOTHING = 5  # epochs over which the median of the train loss is taken
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """ln D = intercept - exponent ln n, fitted by least squares over replicas."""
+
+    exponent: float  # gamma: positive where D falls with width
+    low: float  # 95 %, bootstrap over replicas within widths
+    high: float
+    intercept: float
+    r_squared: float
+    widths: tuple[int, ...]  # that are in the fit
+    n: int  # values
+
+    def __call__(self, width: Array) -> Array:
+        """The fitted D at these widths."""
+        fitted: Array = np.exp(self.intercept - self.exponent * np.log(width))
+        return fitted
+
+
+@dataclass(frozen=True)
+class DeviationAtLoss:
+    """How far each replica is when its train loss first passes a level."""
+
+    layer: str
+    measure: Measure
+    losses: Array  # [J]
+    widths: tuple[int, ...]  # [W]
+    epochs: Array  # [J, W, R] of the crossing; NaN: not reached, or padding
+    values: Array  # [J, W, R]; NaN as above
+    replicas: Array  # [W] replicas of each width, padding left out
+    reached: Array  # [J, W] how many of them have a value
+    fits: tuple[PowerLaw | None, ...]  # [J]; None with fewer than two widths
+
+
+def deviation_at_loss(
+    study: Study,
+    losses: Sequence[float],
+    layer: str | None = None,
+    measure: Measure = "deviation_std",
+) -> DeviationAtLoss:
+    """The deviation at which each replica first reaches each train loss.
+
+    The train loss is a running median over five epochs; the crossing is interpolated
+    between epochs, linearly in ln L, and the deviation there between the epochs at
+    which it was recorded, linearly in ln D. A replica that never reaches the loss, or
+    was below it at the first epoch already, is censored: NaN, and not in the fit, so
+    that a fit over widths of which few replicas reach the loss speaks of those alone.
+
+    Args:
+        study: Runs of one protocol.
+        losses: Levels of the train loss.
+        layer: The matrix into the last hidden layer of each run unless given.
+        measure: What is looked at.
+
+    Raises:
+        SpecError: The measure is unknown, or a loss is not above 0.
+    """
+    if measure not in MEASURES:
+        raise unknown_name("measure", measure, MEASURES)
+    if not all(loss > 0 for loss in losses):
+        raise SpecError(f"losses: must be above 0, got {list(losses)}")
+    columns = [
+        _at_width(study.at_width(n), losses, layer, measure) for n in study.widths
+    ]
+    counts = [column.shape[-1] for column in columns]
+    epochs, values = np.full(
+        (2, len(losses), len(columns), max(counts, default=0)), NAN
+    )
+    for place, column in enumerate(columns):
+        epochs[:, place, : counts[place]], values[:, place, : counts[place]] = column
+    fits = [
+        fit_power_law(dict(zip(study.widths, values_WR, strict=True)))
+        for values_WR in values
+    ]
+    return DeviationAtLoss(
+        layer=layer or (study.runs[0].layer if study.runs else ""),
+        measure=measure,
+        losses=np.asarray(losses, dtype=float),
+        widths=study.widths,
+        epochs=epochs,
+        values=values,
+        replicas=np.array(counts, dtype=int),
+        reached=np.isfinite(values).sum(axis=-1),
+        fits=tuple(fits),
+    )
+
+
+def choose_losses(study: Study, chance: float) -> list[float]:
+    """Levels of the train loss that at least two replicas of two widths reach.
+
+    Out of 1/2, 1/5, 1/10, ... 1/100 of the loss of chance, falling.
+    """
+    levels = [share * chance for share in (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)]
+    reached = deviation_at_loss(study, levels).reached
+    enough = (reached >= 2).sum(axis=1) >= 2
+    return [level for level, use in zip(levels, enough, strict=True) if use]
+
+
+def choose_loss(study: Study, chance: float) -> float | None:
+    """The level for one comparison across width: reached by the most widths, lowest.
+
+    None where no level is reached by two replicas of two widths.
+    """
+    losses = choose_losses(study, chance)
+    if not losses:
+        return None
+    widths = (deviation_at_loss(study, losses).reached >= 2).sum(axis=1)
+    return losses[int(np.flatnonzero(widths == widths.max())[-1])]
+
+
+def fit_power_law(values: Mapping[int, Array]) -> PowerLaw | None:
+    """Fit ln D = c - gamma ln n to the positive values of each width.
+
+    The interval resamples replicas within each width, with the mean's deviation widened
+    by sqrt(r / (r - 1)) since resampling r values scatters by that too little. It says
+    how far the replicas let the exponent vary, not whether a power law holds (see
+    `r_squared`). Widths with a single value are left out where at least two others
+    have more; else they are used, and the interval is NaN.
+
+    Returns:
+        None with fewer than two widths.
+    """
+    logs = {n: np.log(d[np.isfinite(d) & (d > 0)]) for n, d in values.items()}
+    several = sum(len(y) > 1 for y in logs.values()) > 1
+    logs = {n: y for n, y in sorted(logs.items()) if len(y) > several}
+    if len(logs) < 2:
+        return None
+    x = np.log(np.array(list(logs)))
+    weight = np.array([len(y) for y in logs.values()], dtype=float)
+    mean = np.array([y.mean() for y in logs.values()])
+    # the slope of all values is the slope of the means, weighted by their counts
+    centred = weight * (x - np.average(x, weights=weight))
+    lever = centred / (centred @ x)
+    slope = float(lever @ mean)
+    intercept = float(
+        np.average(mean, weights=weight) - slope * np.average(x, weights=weight)
+    )
+    every = np.concatenate(list(logs.values()))
+    fitted = np.repeat(intercept + slope * x, weight.astype(int))
+    total = ((every - every.mean()) ** 2).sum()
+    left = ((every - fitted) ** 2).sum()
+    low, high = _slope_interval(list(logs.values()), mean, lever)
+    return PowerLaw(
+        exponent=-slope,
+        low=-high,
+        high=-low,
+        intercept=intercept,
+        r_squared=float(1 - left / total) if total > 0 else NAN,
+        widths=tuple(logs),
+        n=len(every),
+    )
+
+
+def _slope_interval(
+    logs: list[Array], mean: Array, lever: Array
+) -> tuple[float, float]:
+    if min(len(y) for y in logs) < 2:
+        return NAN, NAN
+    random = resample("power law")
+    slopes = np.zeros(RESAMPLES)
+    for y, centre, factor in zip(logs, mean, lever, strict=True):
+        drawn = y[random.integers(len(y), size=(RESAMPLES, len(y)))].mean(axis=1)
+        widen = np.sqrt(len(y) / (len(y) - 1))
+        slopes += factor * (centre + widen * (drawn - centre))
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(slopes, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _at_width(
+    runs: list[Run], losses: Sequence[float], layer: str | None, measure: Measure
+) -> Array:
+    """Epoch and value at each loss, over all replicas of one width: [2, J, R]."""
+    columns = []
+    for run in runs:
+        epochs = run.records["epoch"].to_numpy().astype(float)
+        smooth_TR = running_median(run.values("train_loss"), SMOOTHING)
+        at, value_TR = _recorded(run, measure, layer or run.layer)
+        for smooth, value in zip(smooth_TR.T, value_TR.T, strict=True):
+            crossings = [_crossing(epochs, smooth, loss) for loss in losses]
+            columns.append([crossings, [_value_at(at, value, e) for e in crossings]])
+    return np.moveaxis(np.array(columns, dtype=float), 0, -1)
+
+
+def _recorded(run: Run, measure: Measure, layer: str) -> tuple[Array, Array]:
+    """Epochs and values [T, R]; spectra lie on epochs of their own."""
+    if measure in run.records and "distribution_step" in run.records[measure].dims:
+        chosen = run.records[measure].sel(layer=layer)
+        values = chosen.transpose("distribution_step", "replica").to_numpy()
+        return run.records["distribution_epoch"].to_numpy().astype(float), values
+    return run.records["epoch"].to_numpy().astype(float), run.values(measure, layer)
+
+
+def _crossing(epochs: Array, smooth: Array, loss: float) -> float:
+    """The epoch at which a curve first falls to a level; NaN if it does not."""
+    known = np.isfinite(smooth)
+    epochs, logs = epochs[known], np.log(np.maximum(smooth[known], 1e-300))
+    level = np.log(loss)
+    below = np.flatnonzero(logs <= level)
+    if not len(below) or below[0] == 0:
+        return NAN
+    i = int(below[0])
+    share = (logs[i - 1] - level) / (logs[i - 1] - logs[i])
+    return float(epochs[i - 1] + share * (epochs[i] - epochs[i - 1]))
+
+
+def _value_at(epochs: Array, values: Array, epoch: float) -> float:
+    known = np.isfinite(values) & (values > 0)
+    if not np.isfinite(epoch) or not known.any():
+        return NAN
+    at, logs = epochs[known], np.log(values[known])
+    return float(np.exp(np.interp(epoch, at, logs, left=NAN, right=NAN)))
