@@ -12,6 +12,7 @@ from birthmark.analysis.conditionals import (
     pool_moments,
 )
 from birthmark.analysis.findings import find_findings, protocol_names
+from birthmark.analysis.headlines import find_headlines
 from birthmark.analysis.intervals import (
     Comparison,
     Curve,
@@ -79,6 +80,7 @@ __all__ = [
     "deviation_at_loss",
     "divergence_level",
     "find_findings",
+    "find_headlines",
     "find_jumps",
     "find_peak",
     "find_transitions",

@@ -140,8 +140,6 @@ def find_coincidence(columns: list[Column], lines: Thresholds) -> Finding:
         source=f"{PAPER}, Figure 5",
         level="warning" if counts[0] else "info",
         values={
-            "n": len(loss),
-            "window": window,
             "loss_jumps": float(counts[0]),
             "deviation_jumps": float(counts[1]),
             "both": float(counts[2]),

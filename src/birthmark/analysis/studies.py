@@ -128,5 +128,5 @@ def fact(records: xr.Dataset, name: str) -> float:
         run = records.attrs.get("run_key", "?")
         raise StoreError(
             f"records of run {run} lack the attribute {name!r}, a fact about the data: "
-            f"add it with records.assign_attrs({name}=...)"
+            f"set records.attrs[{name!r}]"
         ) from None

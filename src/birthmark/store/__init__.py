@@ -4,7 +4,8 @@ This room alone knows file names. A file is there whole or not at all; records a
 immutable Parquet segments, each of which says where the one before it ends.
 """
 
+from birthmark.store.files import replacing
 from birthmark.store.folder import RunFolder
 from birthmark.store.runs import FORMAT_VERSION, Store, open_store
 
-__all__ = ["FORMAT_VERSION", "RunFolder", "Store", "open_store"]
+__all__ = ["FORMAT_VERSION", "RunFolder", "Store", "open_store", "replacing"]
