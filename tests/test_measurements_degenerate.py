@@ -116,6 +116,16 @@ def test_a_failed_replica_is_counted_and_disturbs_no_other(bad):
     assert all_lost.bias_conditional_mean.isnull().all()
 
 
+def test_a_start_that_is_not_finite_sets_no_bound_and_fills_no_bin():
+    w0 = draw_stack(1)
+    w = move(w0, 2)
+    w0["hidden1"].w[1, 0] = np.inf
+    found = measure(w0, w, kind="distributions").sel(layer="hidden1")
+    finite = w0["hidden1"].w[w0["hidden1"].w.isfinite()]
+    assert found.bound == finite.abs().max()
+    np.testing.assert_array_equal(found.conditional_count.sum("bin"), [91, 84, 91])
+
+
 def test_large_stacks_are_measured_in_parts_with_the_same_result(monkeypatch):
     w0 = draw_stack(1, replicas=5)
     w = move(w0, 2)
