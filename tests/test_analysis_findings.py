@@ -100,13 +100,25 @@ def test_the_lag_of_the_deviation_is_told_only_where_it_is_there(study):
 
 
 def test_jumps_that_have_nothing_to_do_with_each_other_have_no_order():
-    runs = (_run(64, "unstable", lag=at, replicas=1) for at in (-150, -30, 2))
+    runs = (_run(64, "unstable", lag=at, replicas=1) for at in (150, 30, 2))
     runs = [
         Run(str(i), run.spec.with_settings({"run.seed": i}), run.records)
         for i, run in enumerate(runs)
     ]
     found = _about(find_findings(Study(tuple(runs))), "loss jumps")
     assert "both in 3, there within 8 epochs of each other in 1" in found.what
+    assert "no lag between them is established" in found.what
+
+
+def test_a_lag_shorter_than_the_gap_between_records_is_not_told():
+    run = _run(64, "unstable", lag=25)
+    at = run.records["epoch"]
+    sparse = run.records["deviation_std"].where(at % 20 == 10)
+    records = run.records.assign(deviation_std=sparse)
+    found = _about(
+        find_findings(Study((Run(run.run_key, run.spec, records),))), "loss jumps"
+    )
+    assert 0 < found.values["lag_low"] <= found.values["lag"] < 20
     assert "no lag between them is established" in found.what
 
 

@@ -42,8 +42,9 @@ def test_the_second_interval_of_a_mean_is_students():
 def test_a_sign_is_told_only_where_both_intervals_agree():
     assert [summarize(x).sign for x in (SKEWED, -SKEWED, SKEWED - 1.4)] == [1, -1, 0]
     # no resample of three negative values can reach 0, but Student's interval does
-    few = summarize([-177.0, -39.0, -1.0])
-    assert few.high < 0 < few.student_high and few.sign == 0
+    few = np.array([-177.0, -39.0, -1.0])
+    assert summarize(few).high < 0 < summarize(few).student_high
+    assert summarize(few).sign == summarize(-few).sign == 0
 
 
 def test_the_interval_of_a_mean_covers_as_often_as_it_says():
