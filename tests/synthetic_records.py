@@ -56,7 +56,7 @@ def make_records(
         "epoch": ("step", at),
         "layer": ["hidden1", "hidden2", "output"],
     }
-    attrs = {"data.num_classes": 10, "data.largest_class_share": 0.1} | facts
+    attrs = {"num_classes": 10, "largest_class_share": 0.1} | facts
     return xr.Dataset(variables, coords, attrs)
 
 

@@ -11,7 +11,7 @@ from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 
 R, EPOCHS, STEPS = 3, 60, 7
-FACTS = {"data.num_classes": 10, "data.largest_class_share": 0.1}
+FACTS = {"num_classes": 10, "largest_class_share": 0.1}
 
 
 def _spec(width: int) -> RunSpec:

@@ -41,7 +41,7 @@ LOGITS_DEVIATION = """
 .2974 .3009 .3044 .3079 .3114 .3147 .3182 .3215 .3247 .3278 .3311 .3348 .3382 .3415
 .3447 .3480 .3514 .3548 .3581 .3616 .3652 .3685 .3719 .3755 .3789 .3823 .3859 .3891
 .3924 .3960 .3993 .4030"""
-HASY = {"data.num_classes": 369, "data.largest_class_share": 0.021}
+HASY = {"num_classes": 369, "largest_class_share": 0.021}
 
 
 def _numbers(text):
@@ -167,7 +167,7 @@ def test_the_deviation_of_another_layer_can_be_looked_at():
 
 def test_records_without_the_facts_are_refused_in_one_line():
     records = make_records(_curves(_falling()))
-    del records.attrs["data.largest_class_share"]
+    del records.attrs["largest_class_share"]
     with pytest.raises(StoreError, match="largest_class_share") as caught:
         find_transitions(records, make_spec(replicas=1))
     assert "\n" not in str(caught.value)

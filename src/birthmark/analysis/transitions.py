@@ -79,8 +79,8 @@ def find_transitions(
     """Find the transitions of every replica of a run.
 
     Args:
-        records: With `data.num_classes` and, for the clipped loss,
-            `data.largest_class_share` (of the training set) in the attributes.
+        records: With `num_classes` and, for the clipped loss, `largest_class_share` (of
+            the training set) in the attributes.
         spec: What was run.
         thresholds: The defaults unless given.
         layer: Whose `deviation_std` is looked at; the last hidden layer unless given.
@@ -96,7 +96,7 @@ def find_transitions(
     deviation_TR = curves(records, "deviation_std", layer)
     last = int(epochs[-1])
     window = lines.window_epochs(last)
-    chance = chance_loss(spec, int(fact(records, "data.num_classes")))
+    chance = chance_loss(spec, int(fact(records, "num_classes")))
     learned = lines.reached * chance
     level = divergence_level(spec, records, lines)
     step = records["nonfinite_step"].to_numpy().astype(float)
@@ -160,10 +160,8 @@ def divergence_level(
     level is the loss of chance, and counts after the minimum only.
     """
     if spec.training.loss != "clipped_cross_entropy":
-        return chance_loss(spec, int(fact(records, "data.num_classes")))
-    plateau = -math.log(spec.training.eps) * (
-        1 - fact(records, "data.largest_class_share")
-    )
+        return chance_loss(spec, int(fact(records, "num_classes")))
+    plateau = -math.log(spec.training.eps) * (1 - fact(records, "largest_class_share"))
     return thresholds.divergence * plateau
 
 

@@ -29,10 +29,10 @@ def describe_origin(training: Training, dataset: Dataset) -> dict[str, Any]:
             "num_train": len(dataset.y_train),
             "num_test": len(dataset.y_test),
             "num_inputs": dataset.num_inputs,
-            # the loss of chance and the plateau of the clipped loss follow from these
-            "num_classes": dataset.num_classes,
-            "largest_class_share": largest / len(dataset.y_train),
         },
+        # the loss of chance and the plateau of the clipped loss follow from these
+        "num_classes": dataset.num_classes,
+        "largest_class_share": largest / len(dataset.y_train),
         "steps_per_epoch": training.steps_per_epoch,
     }
 
