@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
@@ -216,6 +217,66 @@ def test_a_segment_that_reaches_beyond_the_checkpoint_is_cut(run: RunFolder) -> 
     assert records["epoch"].to_numpy().tolist() == [0, 1, 2]
     assert records["deviation_std"].notnull().all()
     assert records.sizes["distribution_step"] == 3
+
+
+@pytest.mark.parametrize("opening", range(1, 7))
+@pytest.mark.parametrize("act", ["joins", "drops"])
+def test_a_writer_that_comes_between_two_openings_does_not_tear_the_records(
+    run: RunFolder,
+    undisturbed: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    opening: int,
+    act: str,
+) -> None:
+    store = open_store(run.paths.folder.parent)
+    whole = store.records(SPEC.run_key)
+    openings = 0
+
+    class ParquetFile(pq.ParquetFile):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            nonlocal openings
+            openings += 1
+            if openings == opening:
+                run.finish({}) if act == "joins" else run.load_checkpoint()
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", ParquetFile)
+    num_epochs = assert_beginning(store, whole)
+    assert openings >= opening
+    assert num_epochs == (3 if act == "drops" else 6)
+
+
+@pytest.mark.parametrize("removal", range(1, 7))
+def test_interrupted_while_it_drops_it_leaves_a_beginning(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, removal: int
+) -> None:
+    store = open_store(run.paths.folder.parent)
+    whole = store.records(SPEC.run_key)
+    kept = run.paths.checkpoint.read_bytes()
+    for epoch in (6, 7):
+        run.append_metrics(writer.metrics(epoch))
+        run.append_measurements(
+            epoch, epoch * STEPS, writer.scalars(epoch), writer.distributions(epoch)
+        )
+        run.save_checkpoint({}, {})
+    whole = store.records(SPEC.run_key)
+    run.paths.checkpoint.write_bytes(kept)
+    removals, unlink = 0, Path.unlink
+
+    def interrupted(path: Path, missing_ok: bool = False) -> None:
+        nonlocal removals
+        removals += path.suffix == ".parquet"
+        if removals == removal:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.load_checkpoint()
+    assert assert_beginning(store, whole) >= 3
+    run.load_checkpoint()
+    assert assert_beginning(store, whole) == 3
 
 
 def test_without_a_checkpoint_nothing_is_kept(run: RunFolder, tmp_path: Path) -> None:

@@ -8,18 +8,17 @@ import numpy as np
 import pyarrow as pa
 import xarray as xr
 
-from birthmark.errors import StoreError
 from birthmark.shapes import Array
-from birthmark.store.files import MissingFileError
+from birthmark.store.files import MissingFileError, reading
 from birthmark.store.layout import RunPaths
 from birthmark.store.schema import METRICS, Schema, to_array
-from birthmark.store.segments import find_chain
+from birthmark.store.segments import last_epoch, read_segments
 
 Variable = tuple[tuple[str, ...], Array, dict[str, Any]]
 
 _EPOCH = {"long_name": "epochs finished", "units": "epochs"}
 _STEP = {"long_name": "optimizer steps made", "units": "steps"}
-_ATTEMPTS = 20
+_ATTEMPTS = 5
 
 
 def read_records(
@@ -47,46 +46,48 @@ def _segment_names(paths: RunPaths) -> set[str]:
 
 
 def _read(paths: RunPaths, num_replicas: int, distributions: bool) -> xr.Dataset:
-    metrics = _read_table(paths, "metrics", up_to=None)
+    metrics = _read_table(paths, "metrics")
     if metrics is None:
         return _empty(num_replicas)
-    num_replicas = int(to_array(metrics["replica"]).max()) + 1
-    columns = _unfold(paths, "metrics", metrics, num_replicas)
-    epochs_T, steps_T = columns["epoch"], columns["step"]
-    variables = _metrics(columns)
-    coords = _clock("", epochs_T, steps_T)
+    with reading(paths.folder / "metrics"):
+        num_replicas = int(to_array(metrics["replica"]).max()) + 1
+        columns = _unfold(metrics, num_replicas)
+        variables = _metrics(columns)
+    epochs_T = columns["epoch"]
+    coords = _clock("", epochs_T, columns["step"])
     coords["replica"] = (("replica",), np.arange(num_replicas), {})
-    if not paths.schema.exists():
+    if not paths.schema.exists() and last_epoch(paths.folder, "layers") == -1:
         return xr.Dataset(variables, coords)
     schema = Schema.read(paths.schema)
     coords = {n: fixed.to_variable() for n, fixed in schema.coords.items()} | coords
+    variables |= {n: fixed.to_variable() for n, fixed in schema.static.items()}
     wanted = ["layers", "distributions"] if distributions else ["layers"]
     for table in [table for table in wanted if table in schema.tables]:
-        rows = _read_table(paths, table, up_to=int(epochs_T[-1]))
+        rows = _read_table(paths, table)
         if rows is None:
             continue
-        num_layers = len(schema.coords["layer"].values)
-        columns = _unfold(paths, table, rows, num_replicas * num_layers)
-        variables |= _shaped(schema, table, columns, num_replicas, epochs_T)
+        with reading(paths.folder / table):
+            columns = _unfold(rows, num_replicas * len(schema.coords["layer"].values))
+            # what a flush has written before its metrics does not count yet
+            counting = np.searchsorted(columns["epoch"], epochs_T[-1], side="right")
+            columns = {name: array[:counting] for name, array in columns.items()}
+            variables |= _shaped(schema, table, columns, num_replicas, epochs_T)
         if table == "distributions":
             coords |= _clock("distribution_", columns["epoch"], columns["step"])
-    variables |= {n: fixed.to_variable() for n, fixed in schema.static.items()}
     return xr.Dataset(variables, coords)
 
 
-def _read_table(paths: RunPaths, table: str, *, up_to: int | None) -> pa.Table | None:
-    parts = [one.read(up_to) for one in find_chain(paths.folder, table)]
-    if not parts and paths.done.exists():
+def _read_table(paths: RunPaths, table: str) -> pa.Table | None:
+    rows = read_segments(paths.folder, table)
+    if rows is None and paths.done.exists():
         raise MissingFileError(
             f"{paths.folder} is done, but its {table} are missing: restore them, or "
             "delete the folder and start the run again"
         )
-    return pa.concat_tables(parts) if parts else None
+    return rows
 
 
-def _unfold(
-    paths: RunPaths, table: str, rows: pa.Table, per_epoch: int
-) -> dict[str, Array]:
+def _unfold(rows: pa.Table, per_epoch: int) -> dict[str, Array]:
     """Columns [T, rows of an epoch, ...]; `epoch` and `step` [T]."""
     flat = {name: to_array(rows[name]) for name in rows.column_names}
     if len(rows) % per_epoch == 0:
@@ -97,10 +98,7 @@ def _unfold(
         epochs = columns["epoch"]
         if (epochs == epochs[:, :1]).all() and (np.diff(epochs[:, 0]) > 0).all():
             return columns | {name: columns[name][:, 0] for name in ("epoch", "step")}
-    raise StoreError(
-        f"the {table} in {paths.folder} are not {per_epoch} rows for each epoch: "
-        "restore them, or delete the folder and start the run again"
-    )
+    raise ValueError(f"not {per_epoch} rows for each epoch")
 
 
 def _metrics(columns: dict[str, Array]) -> dict[str, Variable]:

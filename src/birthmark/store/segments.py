@@ -9,9 +9,10 @@ reader sees each row once at every moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +25,7 @@ from birthmark.store.files import reading, remove, replacing
 TABLES = ("layers", "distributions", "metrics")
 
 _AFTER = b"birthmark_after_epoch"
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -34,40 +36,20 @@ class Segment:
     after: int
     last: int
 
-    def read(self, up_to: int | None = None) -> pa.Table:
-        """Its rows, or those up to an epoch; damage is seen by checksum."""
-        with reading(self.path):
-            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
-                rows = file.read()
-            if up_to is None or up_to >= self.last:
-                return rows
-            return rows.filter(pc.field("epoch") <= up_to)
-
 
 def last_epoch(folder: Path, table: str) -> int:
     """The epoch at which the newest segment ends; -1 if there is none."""
     return max(_find_paths(folder, table), default=-1)
 
 
-def find_chain(folder: Path, table: str) -> list[Segment]:
-    """The segments that together hold each row of a table once, oldest first.
+def read_segments(folder: Path, table: str) -> pa.Table | None:
+    """All rows of a table, in order; None if there are none.
 
     Raises:
-        StoreError: One is missing or damaged.
+        StoreError: A segment is missing, or damaged, which checksums show.
     """
-    paths = _find_paths(folder, table)
-    chain: list[Segment] = []
-    last = max(paths, default=-1)
-    while last != -1:
-        if last not in paths:
-            end = f"{table}-{last:06d}.parquet"
-            raise StoreError(
-                f"{folder}: the segment {end} is missing, on which "
-                f"{chain[-1].path.name} counts: delete the folder and run it again"
-            )
-        chain.append(Segment(paths[last], _read_after(paths[last], last), last))
-        last = chain[-1].after
-    return chain[::-1]
+    parts = [rows for _, rows in _walk_back(folder, table, pq.ParquetFile.read)]
+    return pa.concat_tables(parts[::-1]) if parts else None
 
 
 def append_segment(folder: Path, table: str, rows: pa.Table, last: int) -> None:
@@ -78,10 +60,10 @@ def append_segment(folder: Path, table: str, rows: pa.Table, last: int) -> None:
 
 def join_segments(folder: Path, table: str) -> None:
     """Make one segment of all; what a kill left off the chain is removed as well."""
-    chain = find_chain(folder, table)
+    chain = _find_chain(folder, table)
     if len(chain) > 1:
-        last = chain[-1].last
-        _write(folder, table, (one.read() for one in chain), after=-1, last=last)
+        parts = (_read(one.path) for one in chain)
+        _write(folder, table, parts, after=-1, last=chain[-1].last)
     _remove_all_but(folder, table, [last_epoch(folder, table)])
 
 
@@ -90,11 +72,11 @@ def cut_segments(folder: Path, table: str, epoch: int) -> None:
 
     The newest goes first, so that a chain is left whenever this is interrupted.
     """
-    chain = find_chain(folder, table)
+    chain = _find_chain(folder, table)
     kept = [one.last for one in chain if one.last <= epoch]
     straddling = [one for one in chain if one.after < epoch < one.last]
     for one in straddling:
-        rows = one.read(up_to=epoch)
+        rows = _read(one.path).filter(pc.field("epoch") <= epoch)
         _write(folder, table, [rows], after=one.after, last=epoch)
     _remove_all_but(folder, table, kept + [epoch] * len(straddling))
 
@@ -108,19 +90,49 @@ def _find_paths(folder: Path, table: str) -> dict[int, Path]:
         raise StoreError(f"{message}: {error}") from error
 
 
-def _read_after(path: Path, last: int) -> int:
-    with reading(path):
-        metadata = pq.read_schema(path).metadata or {}
-        after = int(metadata.get(_AFTER, last))
-        if not -1 <= after < last:
-            raise ValueError("not a segment of this store")
-        return after
+def _find_chain(folder: Path, table: str) -> list[Segment]:
+    walk = _walk_back(folder, table, lambda file: None)
+    return [segment for segment, _ in walk][::-1]
+
+
+def _walk_back(
+    folder: Path, table: str, look: Callable[[pq.ParquetFile], Content]
+) -> Iterator[tuple[Segment, Content]]:
+    """From the newest segment back along the chain, with what is seen in each.
+
+    A file is opened once: by the next time a writer may have put a longer one there.
+    """
+    paths = _find_paths(folder, table)
+    last = max(paths, default=-1)
+    while last != -1:
+        path = paths.get(last, folder / _file_name(table, last))
+        with reading(path), _open(path) as file:
+            metadata = file.schema_arrow.metadata or {}
+            after = int(metadata.get(_AFTER, last))
+            if not -1 <= after < last:
+                raise ValueError("not a segment of this store")
+            content = look(file)
+        yield Segment(path, after, last), content
+        last = after
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+def _read(path: Path) -> pa.Table:
+    with reading(path), _open(path) as file:
+        return file.read()
+
+
+def _file_name(table: str, last: int) -> str:
+    return f"{table}-{last:06d}.parquet"
 
 
 def _write(
     folder: Path, table: str, parts: Iterable[pa.Table], *, after: int, last: int
 ) -> None:
-    path = folder / f"{table}-{last:06d}.parquet"
+    path = folder / _file_name(table, last)
     parts = iter(parts)
     first = next(parts)
     schema = first.schema.with_metadata({_AFTER: str(after).encode()})
