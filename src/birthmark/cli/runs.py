@@ -92,7 +92,7 @@ def status(
 
     table = open_store(store).runs()
     if as_json:
-        print(table.to_json(orient="records", indent=2))
+        print(table.to_json(orient="records", indent=2, date_format="iso"))
     else:
         print_runs(table)
 

@@ -39,7 +39,7 @@ def preset(
         "paper": {"data": {"name": dataset}},
         "demo": {
             "data": {"name": dataset, "preprocessing": "inverted"},
-            "training": {"lr": 0.3, "epochs": 400},
+            "training": {"lr": 0.25, "epochs": 400},
             "run": {"replicas": 5},
         },
     }
