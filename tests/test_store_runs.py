@@ -43,6 +43,7 @@ def refusal(error: pytest.ExceptionInfo[StoreError]) -> str:
 def test_runs_has_state_epoch_time_and_every_field(finished: Store) -> None:
     finished.start_run(make_spec(run={"seed": 1}))
     runs = finished.runs().set_index("run_key")
+    assert finished.is_done(KEY) and not finished.is_done("0" * 16)
     assert runs.loc[KEY, "state"] == "done"
     assert runs.loc[KEY, "epoch"] == EPOCHS
     assert runs.loc[KEY, "wall_time_s"] == 12.5
