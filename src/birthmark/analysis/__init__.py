@@ -22,6 +22,7 @@ from birthmark.analysis.intervals import (
     summarize_curves,
 )
 from birthmark.analysis.jumps import Jump, find_jumps
+from birthmark.analysis.maps import RegimeMap, map_regimes
 from birthmark.analysis.peaks import Peak, find_peak
 from birthmark.analysis.phases import PhaseDiagram, phase_diagram
 from birthmark.analysis.regimes import (
@@ -67,6 +68,7 @@ __all__ = [
     "Peak",
     "PhaseDiagram",
     "PowerLaw",
+    "RegimeMap",
     "Regimes",
     "Run",
     "Study",
@@ -86,6 +88,7 @@ __all__ = [
     "find_transitions",
     "fit_power_law",
     "label_regimes",
+    "map_regimes",
     "phase_diagram",
     "pool_conditionals",
     "pool_moments",

@@ -118,7 +118,8 @@ def summarize_curves(
     factor = stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(n - 1, 1))
     half = factor * np.sqrt(variance / np.maximum(n, 1))
     back: Callable[[Array], Array] = np.exp if scale == "log" else np.asarray
-    return Curve(back(mean), back(mean - half), back(mean + half), n)
+    with np.errstate(over="ignore"):  # of an exploding loss the interval has no end
+        return Curve(back(mean), back(mean - half), back(mean + half), n)
 
 
 def compare_means(a: npt.ArrayLike, b: npt.ArrayLike) -> Comparison:
