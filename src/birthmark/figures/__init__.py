@@ -1,0 +1,10 @@
+"""Finished numbers as figures: those of the paper, from the runs of a store.
+
+Nothing is computed here; matplotlib is used nowhere else, and without pyplot.
+"""
+
+from birthmark.figures.drawings import Drawing
+from birthmark.figures.files import draw_figures
+from birthmark.figures.paper import explain_missing, find_drawings
+
+__all__ = ["Drawing", "draw_figures", "explain_missing", "find_drawings"]

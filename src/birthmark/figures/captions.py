@@ -1,0 +1,97 @@
+"""The protocol of runs in plain words, for the captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from birthmark.analysis import Run
+from birthmark.spec import MarkSpec, RunSpec
+
+_PREPROCESSING = {
+    "unit": "pixels over the full scale",
+    "inverted": "inverted pixels over the full scale",
+    "standardized": "pixels standardized by one mean and deviation",
+}
+
+
+def describe_protocol(runs: Sequence[Run]) -> str:
+    """What was trained and how, with the replicas and the key of each run.
+
+    Args:
+        runs: Of one family: they differ in width, seed, replicas, records and mark.
+    """
+    spec = runs[0].spec
+    sentences = [
+        _data(runs[0]),
+        _network(spec),
+        _training(spec),
+        f"Weights in {spec.run.dtype}, products in {spec.run.precision} precision.",
+        f"Runs: {'; '.join(_run(run) for run in runs)}.",
+    ]
+    return "Protocol: " + " ".join(sentences)
+
+
+def describe_mark(mark: MarkSpec) -> str:
+    """`the letter "a" was drawn into hidden2 by setting weights to zero`."""
+    what = f'the image "{mark.image}"' if mark.text is None else f'"{mark.text}"'
+    how = {
+        "zero": "setting weights to zero",
+        "scale": f"scaling weights by {mark.value}",
+        "shift": f"shifting weights by {mark.value}",
+    }[mark.mode]
+    return f"{what} was drawn into {mark.layer} by {how}"
+
+
+def _data(run: Run) -> str:
+    data, facts = run.spec.data, run.records.attrs
+    parts = [_PREPROCESSING[data.preprocessing]]
+    parts += [f"fold {data.fold}"] if data.name == "hasyv2" else []
+    parts += [f"its first {data.classes} classes"] if data.classes else []
+    train, test = facts["data.num_train"], facts["data.num_test"]
+    parts.append(f"{train:,} training and {test:,} test examples")
+    return f"{data.name} ({', '.join(parts)})."
+
+
+def _network(spec: RunSpec) -> str:
+    rule = spec.initialization
+    others = f" with other rules for {', '.join(rule.layers)}" if rule.layers else ""
+    parameters = ", ".join(f" {name} {v:g}" for name, v in rule.parameters.items())
+    layers = len(spec.network.widths)
+    return (
+        f"Dense network with {layers} hidden {_plural('layer', layers)}, "
+        f"{spec.network.activation}; weights {rule.name}{parameters}{others}, "
+        f"biases {rule.bias.name}."
+    )
+
+
+def _training(spec: RunSpec) -> str:
+    training = spec.training
+    loss = training.loss.replace("_", " ")
+    if training.loss == "clipped_cross_entropy":
+        loss += f" (eps {training.eps:g})"
+    parts = [loss, training.optimizer, f"lr {training.lr:g}"]
+    parts += [f"momentum {training.momentum:g}"] if training.momentum else []
+    parts += ["Nesterov"] if training.nesterov else []
+    if training.weight_decay:
+        parts.append(f"weight decay {training.weight_decay:g}")
+    if training.schedule.name != "constant":
+        parts.append(f"{training.schedule.name} schedule")
+    parts += [
+        f"batch {training.batch_size}",
+        f"{training.epochs} epochs",
+        f"{training.batch_order} order of batches",
+    ]
+    text = ", ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _run(run: Run) -> str:
+    spec = run.spec
+    widths = "-".join(map(str, spec.network.widths))
+    mark = "" if spec.mark is None else ", marked"
+    replicas = run.records.sizes["replica"]
+    return f"{widths}{mark} (n = {replicas}, seed {spec.run.seed}) {run.run_key}"
+
+
+def _plural(noun: str, number: int) -> str:
+    return noun if number == 1 else f"{noun}s"

@@ -1,0 +1,73 @@
+"""A figure as finished numbers, words, and the way to paint them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from birthmark.figures.palettes import PALETTES, Palette, styled
+from birthmark.shapes import Array
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Theme = Literal["light", "dark"]
+Kind = Literal["png", "svg", "pdf"]
+Painter = Callable[[Mapping[str, Array], Palette], "Figure"]
+
+_DPI = {"png": 300, "svg": 150, "pdf": 300}  # of what is rasterized
+# nothing that changes from one rendering to the next
+_METADATA: dict[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure of the paper, drawn from the runs of a store."""
+
+    name: str  # file stem, such as `figure1-mark-hasyv2-512`
+    number: int  # of the figure in the paper, 1 ... 6
+    title: str  # one line
+    caption: str  # plain text: what is shown, protocol, intervals, run keys
+    data: dict[str, Array] = field(repr=False)  # everything that is drawn
+    paint: Painter = field(repr=False)  # from `data` alone
+
+    def draw(self, theme: Theme = "light") -> Figure:
+        """The figure, ready to be saved; its background is left to the saver."""
+        with styled(PALETTES[theme]):
+            figure = self.paint(self.data, PALETTES[theme])
+            # ticks are made late, and would take the colours of that time
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # it is done, and takes long
+        return figure
+
+    def render(
+        self, kind: Kind, theme: Theme = "light", *, opaque: bool = False
+    ) -> bytes:
+        """The figure as a file: the same bytes each time.
+
+        Args:
+            kind: What file.
+            theme: Whether ink is dark or light.
+            opaque: With the background of the theme instead of a transparent one.
+        """
+        return encode(self.draw(theme), kind, theme, opaque=opaque)
+
+
+def encode(figure: Figure, kind: Kind, theme: Theme, *, opaque: bool) -> bytes:
+    """A figure that `Drawing.draw` gave for this theme, as a file."""
+    buffer = io.BytesIO()
+    with styled(PALETTES[theme]):
+        figure.savefig(
+            buffer,
+            format=kind,
+            dpi=_DPI[kind],
+            facecolor=PALETTES[theme].paper if opaque else "none",
+            metadata=_METADATA[kind],
+        )
+    return buffer.getvalue()

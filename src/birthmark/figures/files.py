@@ -1,0 +1,96 @@
+"""All figures of a store as files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from birthmark.analysis import Thresholds
+from birthmark.errors import StoreError
+from birthmark.figures.animation import Animation, animate_marks, find_ffmpeg
+from birthmark.figures.drawings import Drawing, encode
+from birthmark.figures.families import NothingToDrawError, read_families
+from birthmark.figures.paper import draw_family
+from birthmark.store import Store
+
+
+def draw_figures(
+    store: Store, folder: str | Path, thresholds: Thresholds | None = None
+) -> list[Path]:
+    """Write every figure that the runs of a store allow, and the animations.
+
+    Each as PDF, as PNG of 300 dots an inch, as data (CSV where it is one table, else
+    npz) and its caption as text; animations as GIF, and MP4 where there is an ffmpeg.
+
+    Returns:
+        The files, in the order of `find_drawings`, animations behind their family.
+
+    Raises:
+        StoreError: A run is damaged, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for family in read_families(store, thresholds or Thresholds()):
+            for _, found in draw_family(family):
+                for drawing in found if isinstance(found, list) else []:
+                    paths += list(_write_drawing(drawing, folder))
+            try:
+                animations = animate_marks(family)
+            except NothingToDrawError:  # as Figure 1, whose absence is explained
+                continue
+            for animation in animations:
+                paths += list(_write_animation(animation, folder))
+    except OSError as error:
+        raise StoreError(
+            f"cannot write figures to {folder} ({error.strerror}): name another folder"
+        ) from error
+    return paths
+
+
+def _write_drawing(drawing: Drawing, folder: Path) -> Iterator[Path]:
+    figure = drawing.draw()
+    files = {
+        "pdf": encode(figure, "pdf", "light", opaque=False),
+        "png": encode(figure, "png", "light", opaque=True),
+        "txt": f"{drawing.caption}\n".encode(),
+    }
+    shapes = {array.shape for array in drawing.data.values()}
+    if len(shapes) == 1 and len(next(iter(shapes))) == 1:
+        files["csv"] = _to_csv(drawing)
+    else:
+        files["npz"] = _to_npz(drawing)
+    for ending, content in files.items():
+        path = folder / f"{drawing.name}.{ending}"
+        path.write_bytes(content)
+        yield path
+
+
+def _to_csv(drawing: Drawing) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(drawing.data)
+    writer.writerows(zip(*drawing.data.values(), strict=True))
+    return text.getvalue().encode()
+
+
+def _to_npz(drawing: Drawing) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **drawing.data)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _write_animation(animation: Animation, folder: Path) -> Iterator[Path]:
+    gif = folder / f"{animation.name}.gif"
+    gif.write_bytes(animation.to_gif())
+    yield gif
+    ffmpeg = find_ffmpeg()
+    if ffmpeg is not None:
+        mp4 = folder / f"{animation.name}.mp4"
+        animation.write_mp4(mp4, ffmpeg)
+        yield mp4

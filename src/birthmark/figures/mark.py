@@ -1,0 +1,219 @@
+"""Figure 1: the marked matrix at a few epochs, above the losses of its network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from birthmark.figures.canvas import label_log, new_figure
+from birthmark.figures.captions import describe_mark, describe_protocol
+from birthmark.figures.drawings import Drawing
+from birthmark.figures.families import Family, NothingToDrawError, Replica
+from birthmark.figures.palettes import Palette
+from birthmark.shapes import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+PICTURES = 5
+_CLIP = 98  # percentile of |w| at which the colours end
+_COLOURS = 23  # odd: one is for zero; few, so that pictures of noise stay small
+
+
+def draw_marks(family: Family) -> list[Drawing]:
+    """One drawing for the widest stable, one for the most telling unstable network."""
+    return [_draw(family, replica) for replica in choose_marked(family)]
+
+
+def choose_marked(family: Family) -> list[Replica]:
+    """The widest stable network, and an unstable one whose mark is hard to read.
+
+    Stable: of the widest run with strong replicas (undecided ones where there is none
+    strong), that of the lowest final train loss. Unstable: of the widest run half of
+    whose replicas are unstable (of any, where there is none), that whose mark is the
+    least readable at the end.
+
+    Raises:
+        NothingToDrawError: No run has a mark and kept the weights under it.
+    """
+    marked = [one for one in family.replicas if one.run.spec.mark is not None]
+    if not marked:
+        raise NothingToDrawError("no run has a mark: give one a table [mark]")
+    kept = [one for one in marked if len(kept_epochs(family, one)) > 1]
+    if not kept:
+        raise NothingToDrawError(
+            'no marked run kept its weights: set weights = "log" in [record]'
+        )
+    stable = [one for one in kept if one.learner != "unstable"]
+    unstable = [one for one in kept if one.learner == "unstable"]
+    return [
+        max(some, key=worth)
+        for some, worth in ((stable, _worth_stable), (unstable, _worth_unstable))
+        if some
+    ]
+
+
+def kept_epochs(family: Family, replica: Replica) -> list[int]:
+    """Epochs at which the weights of the marked layer were kept."""
+    spec = replica.run.spec
+    layers = spec.record.weights_layers
+    if spec.mark is None or (layers and spec.mark.layer not in layers):
+        return []
+    # a run that was killed may have kept weights of epochs it has no records of
+    kept = family.store.weights_epochs(replica.run.run_key)
+    return [epoch for epoch in kept if epoch <= replica.transitions.last_epoch]
+
+
+def _worth_stable(replica: Replica) -> tuple[float, ...]:
+    order = ("weak", "undecided", "strong").index(replica.learner)
+    final = replica.transition("final_train_loss")
+    return (order, replica.run.width, -np.nan_to_num(final, nan=np.inf))
+
+
+def _worth_unstable(replica: Replica) -> tuple[float, ...]:
+    share = replica.share_unstable >= 0.5
+    return (share, replica.run.width, -float(retention(replica)[-1]))
+
+
+def retention(replica: Replica) -> Array:
+    """The retention of the mark at every epoch, [T]; the last known where it is NaN."""
+    mark = replica.run.spec.mark
+    assert mark is not None
+    values = replica.curve("mark_auc", mark.layer)
+    last = np.maximum.accumulate(
+        np.where(np.isfinite(values), np.arange(len(values)), 0)
+    )
+    return np.asarray(values[last])
+
+
+def _draw(family: Family, replica: Replica) -> Drawing:
+    run, mark = replica.run, replica.run.spec.mark
+    assert mark is not None
+    epochs = run.records["epoch"].to_numpy()
+    shown = _choose_epochs(kept_epochs(family, replica), replica)
+    weights = family.weights_at(run, shown, mark.layer)
+    places = np.searchsorted(epochs, shown)
+    data = {
+        "epochs": epochs,
+        "train_loss": replica.curve("train_loss"),
+        "test_loss": replica.curve("test_loss"),
+        "picture_epochs": np.array(shown),
+        "pictures": np.stack([weights[epoch][replica.place] for epoch in shown]),
+        "retention": retention(replica)[places],
+    }
+    width, learner = run.width, replica.learner
+    title = f"The mark in {_article(learner)} {learner} learner of width {width}"
+    caption = (
+        f"{title}. Above: the matrix {mark.layer} of one network at {len(shown)} "
+        "epochs (rows are inputs, columns units; each picture on its own scale, "
+        f"ending at the {_CLIP}th percentile of |w|, which is printed below it); "
+        f"before training, {describe_mark(mark)}. AUC: retention of the mark, the area "
+        "under the ROC curve of the weights as detector of the mark (1 perfect, 0.5 "
+        "gone, which is the null model of weights that know nothing of it). Below: "
+        "train loss (log axis; mean over each epoch) and test loss (linear axis) of "
+        f"the same network, replica {replica.place} of {run.records.sizes['replica']}; "
+        f"one network, so no interval. {describe_protocol([run])}"
+    )
+    name = f"figure1-mark-{family.name}-{width}"
+    return Drawing(name, 1, title, caption, data, paint)
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
+def _choose_epochs(kept: list[int], replica: Replica) -> list[int]:
+    """Up to five of the epochs kept: the first, the last, and around what happened."""
+    last = kept[-1]
+    happened = [
+        replica.transition("loss_jump_epoch"),
+        replica.transition("divergence_epoch"),
+    ]
+    known = [epoch for epoch in happened if np.isfinite(epoch)]
+    if replica.learner == "unstable" and known:
+        window = replica.transitions.window
+        before = [epoch for epoch in kept if epoch < min(known) - window / 2]
+        after = [epoch for epoch in kept if epoch > max(known) + window / 2]
+        aims = [max(known) / 3, *before[-1:], *after[:1]]
+    else:
+        aims = [last / 12, last / 4, last / 2]
+    inner = {min(kept, key=lambda epoch: abs(epoch - aim)) for aim in aims}
+    return sorted({0, last, *inner})
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """Pictures in a row, lines from each to its epoch, train and test loss below."""
+    figure = new_figure(4.4)
+    num = len(data["pictures"])
+    grid = figure.add_gridspec(3, num, height_ratios=[1.55, 1, 1])
+    pictures = [figure.add_subplot(grid[0, i]) for i in range(num)]
+    train = figure.add_subplot(grid[1, :])
+    test = figure.add_subplot(grid[2, :], sharex=train)
+    for axes, picture, epoch, auc in zip(
+        pictures,
+        data["pictures"],
+        data["picture_epochs"],
+        data["retention"],
+        strict=True,
+    ):
+        end = recolour(show_matrix(axes, picture, palette), picture)
+        axes.set_title(f"epoch {epoch}")
+        axes.set_xlabel(f"AUC {auc:.2f},  |w| ≤ {end:.2g}", fontsize=7, labelpad=2)
+    for axes, name, colour in (
+        (train, "train", palette.train),
+        (test, "test", palette.test),
+    ):
+        axes.plot(data["epochs"], data[f"{name}_loss"], color=colour)
+        axes.set_ylabel(f"{name} loss")
+        for epoch in data["picture_epochs"]:
+            axes.axvline(epoch, color=palette.faint, linewidth=0.6, linestyle=":")
+    label_log(train)
+    train.tick_params(labelbottom=False)
+    test.set(xlabel="epoch", ylim=(0, None))
+    last = data["epochs"][-1]
+    test.set_xlim(-0.015 * last, 1.015 * last)
+    _connect(figure, pictures, train, data["picture_epochs"], palette)
+    return figure
+
+
+def show_matrix(axes: Axes, w_IO: Array, palette: Palette) -> AxesImage:
+    """The matrix in colours, inputs down the page."""
+    import matplotlib
+
+    colours = matplotlib.colormaps[palette.signed].resampled(_COLOURS)
+    picture = axes.imshow(w_IO, cmap=colours, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    recolour(picture, w_IO)
+    return picture
+
+
+def recolour(picture: AxesImage, w_IO: Array) -> float:
+    """Another matrix on a scale of its own; returns where the colours end."""
+    end = float(np.nanpercentile(np.abs(w_IO), _CLIP)) or 1.0
+    picture.set_data(w_IO)
+    picture.set_clim(-end, end)
+    return end
+
+
+def _connect(
+    figure: Figure, pictures: list[Axes], train: Axes, epochs: Array, palette: Palette
+) -> None:
+    """A line from the foot of each picture to its epoch on the axis of the loss."""
+    from matplotlib.patches import ConnectionPatch
+
+    for axes, epoch in zip(pictures, epochs, strict=True):
+        line = ConnectionPatch(
+            xyA=(0.5, -0.15),
+            coordsA=axes.transAxes,
+            xyB=(float(epoch), 1.0),
+            coordsB=train.get_xaxis_transform(),
+            color=palette.faint,
+            linewidth=0.6,
+            linestyle=":",
+        )
+        line.set_in_layout(False)
+        figure.add_artist(line)

@@ -1,0 +1,86 @@
+"""Colours that colour-blind readers tell apart, on light and on dark paper."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+DENSITY = "cividis"
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of a theme; lines are of Okabe and Ito (2008)."""
+
+    ink: str
+    faint: str  # grids, reference lines
+    paper: str  # what the figure is expected to lie on
+    train: str
+    test: str
+    divergence: str
+    lines: tuple[str, ...]
+    regions: tuple[str, str, str]  # low trainability, high trainability, untrainability
+    signed: str  # colour map of signed values
+
+
+PALETTES = {
+    "light": Palette(
+        ink="#1a1a1a",
+        faint="#8a8a8a",
+        paper="#ffffff",
+        train="#0072B2",
+        test="#D55E00",
+        divergence="#000000",
+        lines=("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
+        regions=("#e3e3e3", "#cfe8f5", "#f9dccb"),
+        signed="RdBu_r",
+    ),
+    "dark": Palette(
+        ink="#e8e8e8",
+        faint="#8f8f8f",
+        paper="#16181c",
+        train="#56B4E9",
+        test="#E69F00",
+        divergence="#ffffff",
+        lines=("#56B4E9", "#E69F00", "#2fc79b", "#CC79A7", "#F0E442"),
+        regions=("#33363b", "#17415a", "#5a3019"),
+        signed="RdBu_r",
+    ),
+}
+
+
+def styled(palette: Palette) -> AbstractContextManager[None]:
+    """The settings of matplotlib under which a figure is made and saved."""
+    import matplotlib
+
+    ink = palette.ink
+    settings: Any = {
+        "font.family": "DejaVu Sans",  # ships with matplotlib
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "legend.fontsize": 7,
+        "legend.frameon": False,
+        "lines.linewidth": 1.3,
+        "lines.dash_capstyle": "butt",
+        "path.simplify_threshold": 0.3,
+        "axes.linewidth": 0.7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.facecolor": "none",
+        "figure.facecolor": "none",
+        "text.color": ink,
+        "axes.edgecolor": ink,
+        "axes.labelcolor": ink,
+        "axes.titlecolor": ink,
+        "xtick.color": ink,
+        "ytick.color": ink,
+        "svg.fonttype": "path",
+        "svg.hashsalt": "birthmark",
+        "pdf.fonttype": 42,
+        "mathtext.fontset": "dejavusans",
+    }
+    return matplotlib.rc_context(settings)

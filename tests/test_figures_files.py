@@ -1,0 +1,252 @@
+"""Figures as files: kinds, themes, sizes, what is missing, and what may fail."""
+
+import io
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+from birthmark.errors import StoreError
+from birthmark.figures import draw_figures, explain_missing, find_drawings
+from figures_store import small_spec, write_store
+
+MARK = {"text": "a"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    marked = small_spec(mark=MARK)
+    specs = [marked, marked.with_settings({"network.widths": [32, 32]})]
+    return write_store(tmp_path_factory.mktemp("files") / "store", specs)
+
+
+@pytest.fixture(scope="module")
+def drawings(store):
+    return find_drawings(store)
+
+
+@pytest.fixture(scope="module")
+def files(store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files") / "figures"
+    return {path.name: path for path in draw_figures(store, folder)}
+
+
+@pytest.fixture(scope="module")
+def svgs(drawings):
+    return {drawing.name: drawing.render("svg") for drawing in drawings}
+
+
+def test_a_drawing_is_rendered_to_the_same_bytes_each_time(drawings, svgs):
+    for drawing in (drawings[0], drawings[3]):
+        assert drawing.render("svg") == svgs[drawing.name]
+    assert drawings[0].render("pdf") == drawings[0].render("pdf")
+
+
+def test_svgs_hold_no_fonts_and_stay_small_enough_for_a_page(svgs):
+    for svg in svgs.values():
+        assert b"<text" not in svg
+        assert 10_000 < len(svg) < 400_000
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_backgrounds_are_transparent_unless_asked(drawings, theme):
+    image = Image.open(io.BytesIO(drawings[1].render("png", theme)))
+    assert image.mode == "RGBA" and image.getpixel((2, 2))[3] == 0
+    opaque = Image.open(io.BytesIO(drawings[1].render("png", theme, opaque=True)))
+    corner = opaque.convert("RGB").getpixel((2, 2))
+    assert (min(corner) > 250) if theme == "light" else (max(corner) < 50)
+
+
+def test_ink_is_dark_on_light_paper_and_light_on_dark_paper(drawings):
+    for theme, right in (("light", np.less), ("dark", np.greater)):
+        axes = drawings[1].draw(theme).axes[0]
+        for part in (axes.yaxis.label, *axes.get_yticklabels()):
+            red_green_blue = np.array(
+                [int(part.get_color()[i : i + 2], 16) for i in (1, 3, 5)]
+            )
+            assert right(red_green_blue, 128).all()
+
+
+def test_no_text_is_cut_off_and_no_labels_of_ticks_overlap(drawings):
+    for drawing in drawings:
+        figure = drawing.draw()
+        renderer = figure._get_renderer()
+        width, height = figure.bbox.width, figure.bbox.height
+        for text in figure.findobj(Text):
+            if not (text.get_visible() and text.get_text().strip()):
+                continue
+            box = text.get_window_extent(renderer)
+            if not _shown(text, figure):
+                continue
+            assert box.x0 >= -1 and box.x1 <= width + 1, (drawing.name, text)
+            assert box.y0 >= -1 and box.y1 <= height + 1, (drawing.name, text)
+        for axes in figure.axes:
+            labels = [t for t in axes.get_xticklabels() if t.get_text()]
+            boxes = sorted(
+                (t.get_window_extent(renderer) for t in labels), key=lambda b: b.x0
+            )
+            for left, right in zip(boxes, boxes[1:], strict=False):
+                assert left.x1 <= right.x0, drawing.name
+
+
+def _shown(text, figure):
+    """Ticks outside of the view keep labels that are never drawn."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+            if any(text in (tick.label1, tick.label2) for tick in ticks):
+                drawn = axis._update_ticks()
+                return any(
+                    text is tick.label1 and tick.label1.get_visible() for tick in drawn
+                )
+    return True
+
+
+def test_lines_are_drawn_from_the_data(drawings):
+    drawing = next(one for one in drawings if one.number == 2)
+    curves = [line.get_ydata() for line in drawing.draw().axes[1].lines]
+    for width in drawing.data["curve_widths"]:
+        mean = drawing.data[f"test_loss_mean_{width}"][1:]
+        assert any(len(y) == len(mean) and (y == mean).all() for y in curves)
+
+
+def test_each_drawing_is_written_as_pdf_png_data_and_caption(files, drawings):
+    for drawing in drawings:
+        assert files[f"{drawing.name}.pdf"].read_bytes().startswith(b"%PDF-")
+        assert b"%%EOF" in files[f"{drawing.name}.pdf"].read_bytes()[-16:]
+        with Image.open(files[f"{drawing.name}.png"]) as image:
+            assert image.width == 2100  # 7 inches at 300 dots
+            assert np.asarray(image.convert("L")).std() > 5
+        caption = files[f"{drawing.name}.txt"].read_text(encoding="utf-8")
+        assert caption == f"{drawing.caption}\n"
+        assert (f"{drawing.name}.npz" in files) != (f"{drawing.name}.csv" in files)
+
+
+def test_the_data_read_back_are_the_data_drawn(files, drawings):
+    for drawing in drawings:
+        if f"{drawing.name}.npz" in files:
+            with np.load(files[f"{drawing.name}.npz"], allow_pickle=False) as found:
+                assert set(found) == set(drawing.data)
+                for name in found:
+                    np.testing.assert_array_equal(found[name], drawing.data[name])
+        else:
+            table = np.genfromtxt(
+                files[f"{drawing.name}.csv"], delimiter=",", names=True
+            )
+            assert list(table.dtype.names) == list(drawing.data)
+            for name in drawing.data:
+                np.testing.assert_array_equal(table[name], drawing.data[name])
+
+
+def test_the_animation_has_a_frame_for_each_epoch_kept(files, store):
+    names = {name for name in files if name.endswith(".gif")}
+    name = "animation-mark-digits-32.gif"
+    assert names == {name, "animation-mark-digits-12.gif"}
+    (key,) = [k for k in store.runs()["run_key"] if 32 in store.spec(k).network.widths]
+    assert files[name].stat().st_size < 3_000_000
+    with Image.open(files[name]) as gif:
+        assert gif.n_frames == len(store.weights_epochs(key))
+        first = np.asarray(gif.convert("RGB"), dtype=int)
+        gif.seek(gif.n_frames - 1)
+        last = np.asarray(gif.convert("RGB"), dtype=int)
+    assert first[2, 2].tolist() == [255, 255, 255]
+    assert (np.abs(first - last).max(axis=-1) > 60).mean() > 0.05
+
+
+def test_an_mp4_is_written_where_there_is_an_ffmpeg(files):
+    if shutil.which("ffmpeg") is None and not any(n.endswith("mp4") for n in files):
+        pytest.skip("needs ffmpeg, or the package imageio-ffmpeg")
+    name = "animation-mark-digits-32.mp4"
+    assert files[name].read_bytes()[4:8] == b"ftyp"
+
+
+def test_what_is_missing_is_explained(tmp_path):
+    plain = small_spec(run__replicas=1, record__weights=[], training__epochs=4)
+    store = write_store(tmp_path / "store", [plain])
+    assert [drawing.number for drawing in find_drawings(store)] == [3, 4, 5]
+    missing = explain_missing(store)
+    assert set(missing) == {
+        "figure1-mark-digits",
+        "figure2-regimes-digits",
+        "figure6-scaling-digits",
+    }
+    assert "no run has a mark" in missing["figure1-mark-digits"]
+    assert "width 12" in missing["figure2-regimes-digits"]
+    for drawing in find_drawings(store):
+        assert "o interval" in drawing.caption
+    written = draw_figures(store, tmp_path / "figures")
+    assert not [path for path in written if "animation" in path.name]
+
+
+def test_a_marked_run_that_kept_no_weights_is_told_from_one_without_a_mark(tmp_path):
+    spec = small_spec(
+        mark=MARK, record__weights=[], training__epochs=3, run__replicas=1
+    )
+    store = write_store(tmp_path / "store", [spec])
+    assert 'weights = "log"' in explain_missing(store)["figure1-mark-digits"]
+
+
+def test_an_empty_store_has_no_figures_and_says_so(tmp_path):
+    store = write_store(tmp_path / "store", [])
+    assert find_drawings(store) == []
+    assert "no run" in explain_missing(store)["figures"]
+    assert draw_figures(store, tmp_path / "figures") == []
+
+
+def test_runs_of_another_protocol_have_drawings_of_their_own(store, tmp_path):
+    short = {"training__epochs": 4, "run__replicas": 1}
+    specs = [
+        small_spec(training__lr=lr, mark=mark, **short)
+        for lr in (0.1, 0.6)
+        for mark in (None, MARK)
+    ]
+    found = find_drawings(write_store(tmp_path / "store", specs))
+    names = [drawing.name for drawing in found]
+    assert len(set(names)) == len(names) == 8  # 1, 3, 4, 5 of each
+    assert sum("lr-0.1" in name for name in names) == 4
+    # a mark alone does not set runs apart, and the unmarked run is the one pooled
+    joint = next(one for one in found if one.number == 3)
+    assert "under the mark" not in joint.caption
+
+
+def test_replicas_frozen_by_nan_are_drawn_beside_the_others(tmp_path):
+    specs = [
+        small_spec(
+            mark=MARK,
+            network__widths=[n, n],
+            training__loss="mean_squared_error",
+            training__lr=lr,
+            training__epochs=14,
+        )
+        for n, lr in ((12, 60.0), (16, 60.0))
+    ]
+    store = write_store(tmp_path / "store", specs)
+    frozen = [store.records(key)["nonfinite_step"] for key in store.runs()["run_key"]]
+    assert (np.concatenate(frozen) >= 0).any(), "nothing failed in this test"
+    drawn = find_drawings(store)
+    assert drawn
+    for drawing in drawn:
+        drawing.draw()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line(store, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="name another folder") as error:
+        draw_figures(store, tmp_path / "file")
+    assert "\n" not in str(error.value)
+
+
+def test_the_room_needs_neither_torch_nor_pyplot_and_matplotlib_only_to_draw():
+    program = (
+        "import sys, birthmark.figures; "
+        "print([m for m in ('torch', 'matplotlib', 'matplotlib.pyplot') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
