@@ -14,13 +14,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from birthmark.analysis import Thresholds, find_findings, read_study
 from birthmark.errors import StoreError
-from birthmark.figures import find_drawings
+from birthmark.figures import Drawing, find_drawings
 from birthmark.report import write_report
 from birthmark.report.facts import flatten, split_facts
+from birthmark.report.pictures import embed
 from birthmark.store import open_store
 from birthmark.sweeps import Grid, run_grid
 
@@ -221,6 +223,22 @@ def test_figures_have_both_themes_alternative_text_and_their_data(store, page):
             assert set(kept) == set(drawing.data)
             for name, values in drawing.data.items():
                 np.testing.assert_array_equal(kept[name], values)
+
+
+def test_a_large_drawing_is_shown_in_pixels_and_its_data_left_out():
+    noise = np.random.default_rng(0).normal(size=100_000)
+
+    def paint(data, palette):
+        figure = Figure(figsize=(2, 1))
+        figure.subplots().scatter(data["noise"][:9000], data["noise"][-9000:])
+        return figure
+
+    picture = embed(Drawing("noise", 1, "Noise", "Noise.", {"noise": noise}, paint))
+    kind, content = _decode(picture.light)
+    assert kind == "image/webp"
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.width == 2 * image.height
+    assert picture.data == ""
 
 
 def test_readers_of_screens_find_language_headings_headers_and_regions(page):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 LARGEST_SVG = 400_000  # bytes; a drawing that is larger as SVG is shown in pixels
 LARGEST_DATA = 400_000  # bytes; larger data are left to `birthmark figures`
-WIDE = 1.25  # width over height above which a phone scrolls within the picture
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,6 @@ class Picture:
     caption: str
     light: str  # data URI
     dark: str  # data URI
-    is_wide: bool  # too wide for a phone: it scrolls there inside its box
     data: str  # data URI of the npz file of the numbers drawn; '' if it is large
 
 
@@ -37,13 +34,13 @@ def embed(drawing: Drawing) -> Picture:
     """Render a drawing for both themes: SVG where that is small, else WebP."""
     light = drawing.render("svg", "light")
     if len(light) <= LARGEST_SVG:
-        kind, aspect = "image/svg+xml", _aspect(light)
+        kind = "image/svg+xml"
         dark = drawing.render("svg", "dark")
     else:
         # a matrix of noise is four times as large as PNG; `birthmark figures` has that
         kind = "image/webp"
-        light, aspect = _to_webp(drawing.render("png", "light"))
-        dark, _ = _to_webp(drawing.render("png", "dark"))
+        light = _to_webp(drawing.render("png", "light"))
+        dark = _to_webp(drawing.render("png", "dark"))
     return Picture(
         name=drawing.name,
         number=drawing.number,
@@ -51,17 +48,15 @@ def embed(drawing: Drawing) -> Picture:
         caption=drawing.caption,
         light=_uri(kind, light),
         dark=_uri(kind, dark),
-        is_wide=aspect > WIDE,
         data=_data_uri(drawing),
     )
 
 
-def _to_webp(png: bytes) -> tuple[bytes, float]:
-    """The picture, and its width over its height."""
+def _to_webp(png: bytes) -> bytes:
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
         image.save(buffer, "WEBP", quality=90)
-        return buffer.getvalue(), image.width / image.height
+    return buffer.getvalue()
 
 
 def _data_uri(drawing: Drawing) -> str:
@@ -75,8 +70,3 @@ def _data_uri(drawing: Drawing) -> str:
 
 def _uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def _aspect(svg: bytes) -> float:
-    box = re.search(rb'viewBox="\S+ \S+ (\S+) (\S+)"', svg)
-    return float(box[1]) / float(box[2]) if box else 1.0
