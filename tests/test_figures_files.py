@@ -12,6 +12,8 @@ from PIL import Image
 
 from birthmark.errors import StoreError
 from birthmark.figures import draw_figures, explain_missing, find_drawings
+from birthmark.figures.canvas import new_figure, scale_widths
+from birthmark.figures.palettes import PALETTES, styled
 from figures_store import small_spec, write_store
 
 MARK = {"text": "a"}
@@ -91,6 +93,23 @@ def test_no_text_is_cut_off_and_no_labels_of_ticks_overlap(drawings):
             )
             for left, right in zip(boxes, boxes[1:], strict=False):
                 assert left.x1 <= right.x0, drawing.name
+
+
+@pytest.mark.parametrize(("panels", "scale"), [(2, "linear"), (3, "log")])
+def test_the_widths_of_the_paper_are_named_without_overlap(panels, scale):
+    widths = [10, 50, 100, 150, 200, 225, 250, 275, 300, 350, 400, 450, 500, 1000]
+    with styled(PALETTES["light"]):
+        figure = new_figure(3)
+        for axes in figure.subplots(1, panels):
+            axes.plot(widths, widths)
+            scale_widths(axes, np.array(widths), scale)
+        figure.draw_without_rendering()
+    labels = [t for t in axes.get_xticklabels() if t.get_text()]
+    boxes = sorted(text.get_window_extent().intervalx.tolist() for text in labels)
+    assert len(boxes) >= 5 and labels[0].get_text() == "1000"
+    assert all(
+        left[1] < right[0] for left, right in zip(boxes, boxes[1:], strict=False)
+    )
 
 
 def _shown(text, figure):
@@ -175,7 +194,7 @@ def test_what_is_missing_is_explained(tmp_path):
         "figure6-scaling-digits",
     }
     assert "no run has a mark" in missing["figure1-mark-digits"]
-    assert "width 12" in missing["figure2-regimes-digits"]
+    assert "two widths" in missing["figure2-regimes-digits"]
     for drawing in find_drawings(store):
         assert "o interval" in drawing.caption
     written = draw_figures(store, tmp_path / "figures")

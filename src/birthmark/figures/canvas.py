@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Scale = Literal["linear", "log"]
+
 WIDTH = 7.0  # inches: two columns of a journal
 _MOST = 1e12  # between the ends of a log axis
-_LABEL_ROOM = 0.075  # of the axis, that the label of a width takes
+_LABEL_ROOM = 0.055  # of a figure's width, that the label of a width takes
+_SHIFT = 0.012  # of the axis
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -33,22 +36,23 @@ def name_panel(axes: Axes, letter: str, text: str = "") -> None:
     axes.set_title(f"({letter}) {text}".strip(), loc="left")
 
 
-def choose_scale(widths: Array) -> Literal["linear", "log"]:
+def choose_scale(widths: Array) -> Scale:
     """Log where neighbouring widths differ by factors rather than by steps."""
     if len(widths) < 2:
         return "linear"
     return "log" if np.median(widths[1:] / widths[:-1]) >= 1.4 else "linear"
 
 
-def scale_widths(axes: Axes, widths: Array) -> None:
+def scale_widths(axes: Axes, widths: Array, scale: Scale) -> None:
     """A horizontal axis of widths; its ticks name as many as there is room for."""
-    scale = choose_scale(widths)
     axes.set_xscale(scale)
     places = np.log(widths) if scale == "log" else widths.astype(float)
-    span = max(float(np.ptp(places)), 1e-12)
+    grid = axes.get_gridspec()
+    columns = grid.ncols if grid else 1
+    room = _LABEL_ROOM * columns * max(float(np.ptp(places)), 1e-12)
     shown: list[int] = []
     for i in np.argsort(-places):
-        if all(abs(places[i] - places[j]) >= _LABEL_ROOM * span for j in shown):
+        if all(abs(places[i] - places[j]) >= room for j in shown):
             shown.append(int(i))
     axes.set_xticks(widths[shown], labels=[str(n) for n in widths[shown]])
     axes.set_xticks(widths, labels=[""] * len(widths), minor=True)
@@ -74,11 +78,11 @@ def label_log(axes: Axes) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def shift_widths(widths: Array, place: float) -> Array:
+def shift_widths(widths: Array, place: float, scale: Scale) -> Array:
     """Widths moved a little to the side, so that error bars do not hide each other."""
-    if choose_scale(widths) == "log":
-        return np.asarray(widths * 1.07**place)
-    return np.asarray(widths + 0.006 * place * np.ptp(widths))
+    if scale == "log":
+        return np.asarray(widths * (widths[-1] / widths[0]) ** (_SHIFT * place))
+    return np.asarray(widths + _SHIFT * place * np.ptp(widths))
 
 
 def draw_error_bars(

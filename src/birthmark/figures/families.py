@@ -24,6 +24,7 @@ from birthmark.analysis import (
 from birthmark.shapes import Array
 from birthmark.store import Store
 
+WIDTHS_NEEDED = "it needs two widths that are the same in all else, mark included"
 LEAST_EPOCHS = 2  # that a run must have finished
 
 

@@ -27,7 +27,7 @@ from birthmark.figures.canvas import (
 )
 from birthmark.figures.captions import describe_protocol
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.families import Family, NothingToDrawError
+from birthmark.figures.families import WIDTHS_NEEDED, Family, NothingToDrawError
 from birthmark.figures.palettes import Palette
 from birthmark.shapes import Array
 
@@ -48,9 +48,7 @@ def draw_regimes(family: Family) -> list[Drawing]:
     """
     study = family.widest
     if len(study.widths) < 2:
-        raise NothingToDrawError(
-            f"all runs have width {study.widths[0]}: it compares two widths or more"
-        )
+        raise NothingToDrawError(WIDTHS_NEEDED)
     phases = phase_diagram(study, family.thresholds)
     regimes = map_regimes(study, family.thresholds)
     shown = _spread(study.widths)
@@ -123,6 +121,7 @@ def _head(run: Run, name: str, length: int) -> Array:
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     """Four panels: two of curves above, phase diagram and least losses below."""
     figure = new_figure(5.6)
+    scale = choose_scale(data["widths"])
     axes = figure.subplots(2, 2, height_ratios=[1, 1.25])
     for panel, letter, name in (
         (axes[0, 0], "a", "train"),
@@ -140,7 +139,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     ):
         draw_error_bars(
             axes[1, 1],
-            shift_widths(data["widths"], place),
+            shift_widths(data["widths"], place, scale),
             data[name],
             colour=colour,
             palette=palette,
@@ -148,7 +147,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         )
     axes[1, 1].set(ylabel="least loss")
     label_log(axes[1, 1])
-    scale_widths(axes[1, 1], data["widths"])
+    scale_widths(axes[1, 1], data["widths"], scale)
     axes[1, 1].legend()
     name_panel(axes[1, 1], "d")
     return figure
@@ -177,6 +176,7 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
     from matplotlib.patches import Patch
 
     widths, epochs = data["widths"], data["map_epochs"][1:]
+    scale = choose_scale(widths)
     axes.pcolormesh(
         _edges(widths),
         np.append(epochs, epochs[-1] + 1) - 0.5,
@@ -195,7 +195,7 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
         if np.isfinite(data[name][:, 0]).any():
             draw_error_bars(
                 axes,
-                shift_widths(widths, place),
+                shift_widths(widths, place, scale),
                 data[name],
                 colour=colour,
                 palette=palette,
@@ -203,7 +203,7 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
             )
     axes.set_yscale("log")
     axes.set(ylabel="epoch", ylim=(epochs[0], epochs[-1]))
-    scale_widths(axes, widths)
+    scale_widths(axes, widths, scale)
     axes.set_xlim(*_edges(widths)[[0, -1]])
     lines, _ = axes.get_legend_handles_labels()
     regions = [

@@ -24,7 +24,7 @@ from birthmark.figures.canvas import (
 )
 from birthmark.figures.captions import describe_protocol
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.families import Family, NothingToDrawError
+from birthmark.figures.families import WIDTHS_NEEDED, Family, NothingToDrawError
 from birthmark.figures.palettes import Palette
 from birthmark.shapes import Array
 
@@ -49,9 +49,7 @@ def draw_scaling(family: Family) -> list[Drawing]:
     """
     study = family.widest
     if len(study.widths) < 2:
-        raise NothingToDrawError(
-            f"all runs have width {study.widths[0]}: it compares two widths or more"
-        )
+        raise NothingToDrawError(WIDTHS_NEEDED)
     chance = family.columns[0][0].transitions[0].chance_loss
     losses = _spread(choose_losses(study, chance))
     if not losses:
@@ -152,7 +150,7 @@ def _paint_norm(
     mean, low, high = data[f"{measure}_mean"]
     lines = []
     for place, colour in zip(range(len(data["losses"])), palette.lines, strict=False):
-        x = shift_widths(widths, place - (len(data["losses"]) - 1) / 2)
+        x = shift_widths(widths, place - (len(data["losses"]) - 1) / 2, "log")
         values = data[f"{measure}_values"][place]
         axes.plot(x, values, ".", color=colour, markersize=2.5, alpha=0.6)
         spread = np.stack([mean[place] - low[place], high[place] - mean[place]])
@@ -173,7 +171,7 @@ def _paint_norm(
             use = np.isfinite(mean[place])
             axes.plot(x[use], fitted[use], color=colour, linewidth=0.9)
             lines.append((colour, _say_exponent(exponent, *interval)))
-    scale_widths(axes, widths)
+    scale_widths(axes, widths, "log")
     for row, (colour, text) in enumerate(reversed(lines)):
         axes.annotate(
             text,
