@@ -1,5 +1,7 @@
 """What is drawn, against the weights themselves and plain NumPy."""
 
+import re
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -196,22 +198,26 @@ def test_figure_3_pools_strong_replicas_and_says_so(drawings):
         assert "over 2 of 3 replicas, strong learners" in drawings[number].caption
 
 
-def test_figure_5_draws_the_quantiles_of_the_deviation(store, drawings):
+@pytest.mark.parametrize(("word", "width"), [("stable", 32), ("unstable", 12)])
+def test_figure_5_draws_the_quantiles_of_the_deviation(store, drawings, word, width):
     drawing = drawings[5]
-    data = drawing.data
-    (key,) = [
-        key
-        for key in store.runs()["run_key"]
-        if key in drawing.caption and store.spec(key).network.widths[0] == 32
-    ]
-    place = int(drawing.caption.split("(replica ")[1].split(" of ")[0])
+    said = re.search(rf"learner of width {width} \(replica (\d) of 3", drawing.caption)
+    place, key = int(said[1]), key_of(store, mark=True, width=width)
+    assert key in drawing.caption
+    data = {
+        name.removeprefix(f"{word}_"): values
+        for name, values in drawing.data.items()
+        if name.startswith(f"{word}_")
+    }
     start = store.weights(key, 0)["hidden2"].w[place]
     for epoch in (5, EPOCHS):
         deviation = store.weights(key, epoch)["hidden2"].w[place] - start
-        expected = np.quantile(deviation, data["stable_levels"])
-        at = data["stable_quantile_epochs"].tolist().index(epoch)
-        np.testing.assert_allclose(data["stable_quantiles"][:, at], expected, atol=1e-9)
-        assert data["stable_std"][epoch] == pytest.approx(deviation.std())
+        expected = np.quantile(deviation, data["levels"])
+        at = data["quantile_epochs"].tolist().index(epoch)
+        np.testing.assert_allclose(data["quantiles"][:, at], expected, atol=1e-9)
+        assert data["std"][epoch] == pytest.approx(deviation.std())
+    records = store.records(key).isel(replica=place)
+    np.testing.assert_array_equal(data["test_loss"], records["test_loss"])
 
 
 def test_figure_5_sets_an_unstable_network_beside_a_stable_one(store, drawings):
