@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/birthmark reproduce --scale demo --store demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow --timeout 3600

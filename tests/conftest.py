@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is loaded, and for child processes too: the networks of the tests are so
+# small that threads only wait for each other, the more so beside another test run.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture
 def real_data() -> Path:

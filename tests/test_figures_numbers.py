@@ -202,7 +202,7 @@ def test_figure_3_pools_strong_replicas_and_says_so(drawings):
 def test_figure_5_draws_the_quantiles_of_the_deviation(store, drawings, word, width):
     drawing = drawings[5]
     said = re.search(rf"learner of width {width} \(replica (\d) of 3", drawing.caption)
-    place, key = int(said[1]), key_of(store, mark=True, width=width)
+    place, key = int(said[1]), key_of(store, mark=word == "unstable", width=width)
     assert key in drawing.caption
     data = {
         name.removeprefix(f"{word}_"): values

@@ -57,6 +57,7 @@ class Display:
         """Leave one line for a run that is done."""
         self._num_finished += 1
         if self._task is not None:
+            self._live.refresh()  # a quick run ends between two frames
             self._live.remove_task(self._task)
             self._task = None
         seconds, self._started = time.monotonic() - self._started, time.monotonic()
