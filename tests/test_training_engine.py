@@ -9,7 +9,13 @@ import torch
 from birthmark.errors import HardwareError, SpecError
 from birthmark.seeds import batch_order
 from birthmark.spec import ReplicasSpec
-from birthmark.training import Training, check_precision, find_device, find_loss
+from birthmark.training import (
+    Training,
+    check_precision,
+    find_device,
+    find_loss,
+    has_bf16_products,
+)
 from test_training_equality import BATCH, digits, make_spec, plain_loss, plain_modules
 
 
@@ -180,3 +186,21 @@ def test_unknown_devices_and_precisions_are_refused_in_one_line():
         check_precision(ReplicasSpec(precision="tf32", device="cpu"))
     with pytest.raises(SpecError, match="did you mean 'cross_entropy'"):
         find_loss("crossentropy")
+
+
+def test_bf16_products_are_coarser_where_the_hardware_has_them():
+    spec = make_spec().with_settings({"run.dtype": "float32", "run.device": "cpu"})
+    rough = spec.with_settings({"run.precision": "bf16"})
+    if not has_bf16_products():
+        with pytest.raises(HardwareError, match="'bf16' needs a CPU that multiplies"):
+            Training(rough, digits())
+        return
+    exact, coarse = (
+        Training(one, digits()).metrics_at_start() for one in (spec, rough)
+    )
+    difference = np.abs(coarse.test_loss / exact.test_loss - 1)
+    assert (difference > 1e-6).all()  # bfloat16 has 8 bits: it took effect
+    assert (difference < 1e-2).all()
+    assert torch.get_float32_matmul_precision() == "highest"
+    with pytest.raises(HardwareError, match="needs dtype 'float32'"):
+        check_precision(ReplicasSpec(precision="bf16", dtype="float64"))

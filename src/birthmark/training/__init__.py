@@ -1,6 +1,6 @@
 """Losses, optimizers, schedules, and the engine that trains stacks of replicas."""
 
-from birthmark.training.devices import check_precision, find_device
+from birthmark.training.devices import check_precision, find_device, has_bf16_products
 from birthmark.training.engine import Training
 from birthmark.training.losses import LOSSES, find_loss
 from birthmark.training.optimizers import OPTIMIZERS
@@ -20,6 +20,7 @@ __all__ = [
     "choose_path",
     "find_device",
     "find_loss",
+    "has_bf16_products",
     "initial_configuration",
     "learning_rate",
     "train",
