@@ -134,7 +134,9 @@ def _paint_density(axes: Axes, data: Mapping[str, Array]) -> None:
     )
     axes.set(xlim=ends, ylim=data["limits"])
     axes.set(xlabel="initial weight", ylabel="final weight")
-    axes.figure.colorbar(mesh, ax=axes, label="density (1 / weight²)", pad=0.02)
+    bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02)
+    # above the bar: beside it, it reads like the axis of the panel to the right
+    bar.ax.set_title("density\n(1 / weight²)", fontsize=7)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4)
 
 

@@ -11,8 +11,8 @@ from birthmark.sweeps.grid import Grid
 # the weights between the hidden layers are kept, for the pictures of the mark
 _PICTURES: dict[str, Any] = {"weights": "log", "weights_layers": ["hidden2"]}
 _PAPER_WIDTHS = (10, 50, 100, 150, 200, 225, 250, 275, 300, 350, 400, 450, 500, 1000)
-_LAPTOP_WIDTHS = (50, 100, 150)
 _MARKED_WIDTHS = (256, 512)  # Figure 1: unstable and stable
+_LAPTOP_WIDTHS = (50, 100, 150, *_MARKED_WIDTHS)
 _DEMO_WIDTHS = (8, 16, 32, 64, 128)
 
 
@@ -65,8 +65,8 @@ def reproduction(scale: str) -> Grid:
         widest = preset("demo", dataset="digits", width=_DEMO_WIDTHS[-1], mark=False)
         return Grid((*marked, widest))
     if scale == "laptop":
-        specs = [preset("paper", width=w, mark=False) for w in _LAPTOP_WIDTHS]
-        specs += [preset("paper", width=w) for w in _MARKED_WIDTHS]
+        # marked throughout, so that all stand on one axis of widths
+        specs = [preset("paper", width=w) for w in _LAPTOP_WIDTHS]
         return Grid(tuple(s.with_settings({"run.replicas": 3}) for s in specs))
     if scale == "paper":
         return Grid(
