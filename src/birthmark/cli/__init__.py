@@ -43,7 +43,9 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: bool = typer.Option(False, help="Print the version.")) -> None:
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version."),
+) -> None:
     if version:
         from birthmark import __version__
 

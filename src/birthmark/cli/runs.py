@@ -99,8 +99,12 @@ def status(
 
 def _carry_out(grid: Grid, store: Path, *, as_json: bool) -> None:
     from birthmark.cli.progress import Display
+    from birthmark.data import fetch_dataset
     from birthmark.sweeps import run_grid
 
+    # what is not here is refused, or comes with a bar, before the store is touched
+    for name in sorted({spec.data.name for spec in grid}):
+        fetch_dataset(name, progress=True)
     display = Display(len(grid), quiet=as_json)
     try:
         with display:

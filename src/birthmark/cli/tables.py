@@ -1,5 +1,7 @@
 """Tables on a terminal."""
 
+import sys
+
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
@@ -22,22 +24,21 @@ def print_runs(runs: pd.DataFrame) -> None:
     if runs.empty:
         print("no runs yet")
         return
-    table = Table(box=None, header_style="bold")
-    for column in _COLUMNS.values():
-        table.add_column(column)
-    for row in runs.to_dict("records"):
-        table.add_row(*(_text(row.get(column)) for column in _COLUMNS))
-    Console(soft_wrap=True).print(table)
+    rows = runs.to_dict("records")
+    print_rows(
+        list(_COLUMNS.values()),
+        [[_text(row.get(column)) for column in _COLUMNS] for row in rows],
+    )
 
 
 def print_rows(header: list[str], rows: list[list[str]]) -> None:
-    """A plain table."""
+    """A plain table; into a pipe or a file it goes in full width."""
     table = Table(box=None, header_style="bold")
     for column in header:
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    Console(soft_wrap=True).print(table)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def _text(value: object) -> str:
