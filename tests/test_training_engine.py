@@ -47,7 +47,13 @@ def visit_plainly(spec, data, module, replica, epoch):
 )
 def test_metrics_are_those_of_an_epoch_counted_example_by_example(loss):
     data, spec = digits(), make_spec(loss)
-    spec = spec.with_settings({"record.evaluate_train": True})
+    spec = spec.with_settings(
+        {
+            "record.evaluate_train": True,
+            "record.epochs": [3],
+            "record.distributions": [],
+        }
+    )
     training = Training(spec, data)
     modules = plain_modules(spec, training.initial)
     start = training.metrics_at_start()
@@ -63,6 +69,7 @@ def test_metrics_are_those_of_an_epoch_counted_example_by_example(loss):
                 metrics.saturated[replica],
             )
             np.testing.assert_allclose(found, expected, rtol=1e-10)
+        assert np.isnan(metrics.train_loss_evaluated).all() == (epoch != 2)
     abandoned = metrics.below_eps if loss == "clipped_cross_entropy" else 0
     np.testing.assert_array_equal(metrics.abandoned, abandoned * np.ones(3))
     for x, y, found_loss, found_accuracy in (

@@ -127,7 +127,8 @@ class EpochMetrics:
     saturated: Array  # [R] ... above 1 - eps
     abandoned: Array  # [R] below_eps under the clipped loss, 0 under any other
     nonfinite_step: Array  # [R] step at which NaN or Inf froze the replica, else -1
-    # the whole training set with the weights at the end of the epoch: NaN unless asked
+    # the whole training set with the weights at the end of a recorded epoch, when asked
+    # (record.evaluate_train); otherwise NaN
     train_loss_evaluated: Array  # [R]
     train_accuracy_evaluated: Array  # [R]
 

@@ -190,7 +190,7 @@ class RecordSpec(_Part):
     distributions: Epochs = "log"
     weights: Epochs = ()
     weights_layers: tuple[str, ...] = ()  # of which layers; none named means all
-    evaluate_train: bool = False  # losses over the whole training set as well
+    evaluate_train: bool = False  # losses over the whole training set there as well
 
 
 def expand_epochs(epochs: Epochs, last: int) -> list[int]:

@@ -67,6 +67,9 @@ class Training:
             device=self.device,
         )
         self._path = choose_path(spec, self.initial.clone())
+        # epochs at whose end the whole training set is evaluated as well
+        evaluate = spec.record.evaluate_train
+        self._evaluated_epochs = set(spec.recorded_epochs if evaluate else [])
         self.epoch, self.batch = 0, 0
         self._order_RN = torch.empty(0)
         num_replicas = len(self.replicas)
@@ -228,7 +231,7 @@ class Training:
         frozen = self.nonfinite_step_R >= 0
         num_seen = len(self._train) if self.epoch else np.nan
         test_loss, test_accuracy = self._evaluate(self._test)
-        if self.spec.record.evaluate_train:
+        if self.epoch in self._evaluated_epochs:
             train_loss, train_accuracy = self._evaluate(self._train)
         else:
             train_loss = train_accuracy = np.full(len(frozen), np.nan)
