@@ -234,7 +234,8 @@ def test_figure_6_draws_the_deviations_at_equal_loss_of_the_analysis(drawings, m
         found = deviation_at_loss(marked, data["losses"], measure=measure)
         np.testing.assert_array_equal(data[f"{measure}_values"], found.values)
         for row, law in zip(data[f"{measure}_fits"], found.fits, strict=True):
-            assert row.tolist() == [law.exponent, law.low, law.high, law.intercept]
+            expected = [law.exponent, law.low, law.high, law.intercept]
+            np.testing.assert_array_equal(row, expected)
     logs = np.log(data["distance_values"])
     np.testing.assert_allclose(
         data["distance_mean"][0], np.exp(np.nanmean(logs, axis=-1))

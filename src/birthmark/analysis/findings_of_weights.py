@@ -65,7 +65,7 @@ def find_retention_gap(columns: list[Column], lines: Thresholds) -> Finding | No
         f"{verb[result.sign]} that at the unstable width {middle.width}: difference "
         f"{_say_difference(result)}.",
         why="Does the start survive better where training succeeds?",
-        how="difference of means, bootstrap over replicas, checked by Welch's t; the "
+        how="difference of means with Welch's interval, checked by the bootstrap; the "
         "widest of the strong and the middle one of the unstable widths",
         source=f"{PAPER}, Figure 1",
         level="good" if result.sign > 0 else "info",
@@ -223,6 +223,8 @@ def _say_range(values: Array) -> str:
 def _say_power(fit: PowerLaw) -> str:
     span = say_interval(min(-fit.low, -fit.high), max(-fit.low, -fit.high))
     power = f"exponent {say_number(-fit.exponent)}, {span}"
+    if np.isnan(fit.low):
+        return f"goes with width to a power that is not established ({power})"
     if fit.low > 0:
         return f"falls with width ({power})"
     if fit.high < 0:
@@ -233,6 +235,6 @@ def _say_power(fit: PowerLaw) -> str:
 def _say_difference(result: Comparison) -> str:
     return (
         f"{say_number(result.difference)} ({say_interval(result.low, result.high)}; "
-        f"Welch's {say_interval(result.welch_low, result.welch_high)}; "
+        f"bootstrap {say_interval(result.bootstrap_low, result.bootstrap_high)}; "
         f"n = {result.n_a} and {result.n_b})"
     )

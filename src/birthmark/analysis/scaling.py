@@ -18,6 +18,8 @@ Measure = Literal["deviation_std", "distance", "spectral_distance", "relative_di
 MEASURES = ("deviation_std", "distance", "spectral_distance", "relative_distance")
 SMOOTHING = 5  # epochs over which the median of the train loss is taken
 
+_FEWEST_FOR_INTERVAL = 3  # replicas at a width
+
 
 @dataclass(frozen=True)
 class PowerLaw:
@@ -135,7 +137,8 @@ def fit_power_law(values: Mapping[int, Array]) -> PowerLaw | None:
     by sqrt(r / (r - 1)) since resampling r values scatters by that too little. It says
     how far the replicas let the exponent vary, not whether a power law holds (see
     `r_squared`). Widths with a single value are left out where at least two others
-    have more; else they are used, and the interval is NaN.
+    have more. With fewer than three values at a width there is no interval (NaN): two
+    resampled values know next to nothing of their scatter.
 
     Returns:
         None with fewer than two widths.
@@ -174,7 +177,7 @@ def fit_power_law(values: Mapping[int, Array]) -> PowerLaw | None:
 def _slope_interval(
     logs: list[Array], mean: Array, lever: Array
 ) -> tuple[float, float]:
-    if min(len(y) for y in logs) < 2:
+    if min(len(y) for y in logs) < _FEWEST_FOR_INTERVAL:
         return NAN, NAN
     random = resample("power law")
     slopes = np.zeros(RESAMPLES)

@@ -76,7 +76,7 @@ def draw_regimes(family: Family) -> list[Drawing]:
         "seen while the loss still falls. Colours: the regime of most replicas (high "
         f"trainability: train loss below {lines.reached:g} of chance; untrainability: "
         "after a minimum that training goes on to make worse). (d) Mean of the least "
-        "losses. Error bars: 95 % intervals, bootstrap (BCa) over replicas; n as "
+        "losses. Error bars: 95 % intervals, Student's t over replicas; n as "
         f"named below. {describe_protocol(study.runs)}"
     )
     title = f"Regimes of training over {len(study.widths)} widths"

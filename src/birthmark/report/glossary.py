@@ -7,7 +7,7 @@ GLOSSARY: dict[str, str] = {
     "replica": "one network of a run, with its own random start and order of the data; "
     "n counts replicas",
     "interval": "the range in which the mean over replicas lies with 95 % confidence; "
-    "bootstrap over replicas (with five of them it covers about 85 %)",
+    "Student's t over replicas, unless something else is said",
     "deviation": "of each weight, its current minus its initial value",
     "distance": "the Euclidean norm of the deviation of a layer; the relative distance "
     "is that over the norm of the initial weights (an independent second draw would "
