@@ -66,7 +66,7 @@ class Training:
             replicas=self.replicas,
             device=self.device,
         )
-        self._path = choose_path(spec, self.initial.clone())
+        self._path = choose_path(spec, self.initial)
         # epochs at whose end the whole training set is evaluated as well
         evaluate = spec.record.evaluate_train
         self._evaluated_epochs = set(spec.recorded_epochs if evaluate else [])
