@@ -191,6 +191,8 @@ def test_a_spec_is_frozen():
             '[data]\nname = "mnist"\n[mark]\ntext = "a"\nlayer = "h"\n',
             "line 5: mark.layer",
         ),
+        ('data = {name = "mnist", clases = 3}\n', "line 1: data.clases"),
+        ('[data]\nname = "mnist"\n[network]\nwidths = [0]\n', "line 4: network.w"),
         ("[data\n", "not TOML.*line 1"),
         ("training.lr = 3\n", "data: this key is required"),
     ],
@@ -234,6 +236,14 @@ def test_an_image_is_part_of_the_key_and_found_beside_the_file(tmp_path):
     one = RunSpec.from_toml(path)
     (tmp_path / "logo.png").write_bytes(b"two")
     assert RunSpec.from_toml(path).run_key != one.run_key
+    (tmp_path / "logo.png").write_bytes(b"one")
+    elsewhere = tmp_path / "sub"
+    elsewhere.mkdir()
+    (elsewhere / "run.toml").write_text(one.to_toml())
+    (tmp_path / "copy.png").write_bytes(b"one")
+    assert RunSpec.from_toml(elsewhere / "run.toml").run_key == one.run_key
+    copy = one.with_settings({"mark.image": str(tmp_path / "copy.png")})
+    assert copy.run_key == one.run_key
     assert one.mark.image_sha256 == hashlib.sha256(b"one").hexdigest()
 
 
@@ -254,8 +264,30 @@ def test_log_means_about_sixty_of_a_thousand_dense_at_first():
     assert epochs[:9] == list(range(9))
 
 
-def test_recorded_epochs_are_the_union_of_what_was_asked():
-    assert RICH.recorded_epochs == sorted(
-        {0, 5, 10, 50} | set(RICH.distribution_epochs) | set(RICH.weights_epochs)
-    )
+def test_what_is_recorded_when_is_what_was_asked():
+    assert RICH.recorded_epochs == [0, 5, 10, 50]
+    assert RICH.distribution_epochs == expand_epochs("log", 50)
+    assert RICH.weights_epochs == expand_epochs("log", 50)
     assert RunSpec(data=DATA).weights_epochs == []
+
+
+def test_equal_specs_have_one_hash_and_whole_numbers_one_key():
+    def constant(value):
+        return RunSpec(data=DATA, initialization={"name": "constant", "value": value})
+
+    assert constant(1).run_key == constant(1.0).run_key
+    assert len({constant(1), constant(1.0), constant(2)}) == 2
+
+
+def test_what_is_no_table_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('mark = "a"\n[data]\nname = "mnist"\n')
+    with pytest.raises(SpecError, match="line 1: mark"):
+        RunSpec.from_toml(path)
+
+
+def test_a_bad_setting_is_not_blamed_on_the_file(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('[data]\nname = "mnist"\n[training]\nlr = 0.1\n')
+    with pytest.raises(SpecError, match="^--set training.lr: "):
+        RunSpec.from_toml(path, {"training.lr": -1})

@@ -40,7 +40,7 @@ def test_records_are_what_measuring_the_snapshots_gives(tmp_path):
     records = run(spec, tmp_path).records
     initial = bm.initial_configuration(spec)
     snapshots = list(bm.train(spec))
-    assert [snapshot.epoch for snapshot in snapshots] == [0, 2, 3, 4, 6]
+    assert [snapshot.epoch for snapshot in snapshots] == [0, 2, 4, 6]
     for snapshot in snapshots:
         at = records.isel(step=snapshot.epoch)
         assert int(at.epoch) == snapshot.epoch
@@ -50,12 +50,16 @@ def test_records_are_what_measuring_the_snapshots_gives(tmp_path):
         found = measure(initial, snapshot.weights, kind="scalars")
         for name in ("correlation", "deviation_std", "bias_distance", "sign_flips"):
             np.testing.assert_array_equal(at[name], found[name])
-    for epoch in (1, 5):
+    for epoch in (1, 3, 5):
         assert records.correlation.isel(step=epoch).isnull().all()
         assert records.train_loss.isel(step=epoch).notnull().all()
     assert records.distribution_epoch.values.tolist() == [0, 4, 6]
-    kept = bm.open_store(tmp_path).weights(spec.run_key, 3)
-    np.testing.assert_array_equal(kept["output"].b, snapshots[2].weights["output"].b)
+    store = bm.open_store(tmp_path)
+    assert store.weights_epochs(spec.run_key) == [0, 3, 6]
+    first, last = (store.weights(spec.run_key, epoch) for epoch in (0, 6))
+    np.testing.assert_array_equal(last["output"].b, snapshots[-1].weights["output"].b)
+    again = measure(first, last, kind="scalars")
+    np.testing.assert_array_equal(again.cosine, records.cosine.isel(step=-1))
 
 
 def test_the_path_is_the_sum_of_the_recorded_moves(tmp_path):
@@ -181,10 +185,16 @@ def test_a_grid_is_the_product_of_its_lists(tmp_path):
     ("text", "message"),
     [
         ("[specs.data]\n", "did you mean 'spec'"),
+        ("spec = 3\n", "line 1: spec: needs to be a table, got 3"),
+        ("grid = 3\n", "line 1: grid: needs to be a table"),
+        ("[grid]\nproduct = 3\n", "line 2: grid.product: needs to be a table"),
         ("[grid.products]\n", "did you mean 'product'"),
         ('[spec.data]\nname = "digits"\n[grid.product]\n"run.seed" = 3\n', "list"),
         ('[spec.data]\nname = "digits"\n[spec.run]\nsede = 3\n', "line 4.*'seed'"),
-        ('[spec.data]\nname = "digits"\n[grid.product]\n"run.seed" = [-1]\n', "seed"),
+        (
+            '[spec.data]\nname = "digits"\n[grid.product]\n"run.seed" = [-1]\n',
+            "line 4: run.seed",
+        ),
     ],
 )
 def test_a_bad_grid_is_refused_in_one_line(tmp_path, text, message):

@@ -127,6 +127,27 @@ def test_nan_freezes_one_replica_and_leaves_its_neighbours_alone(optimizer):
             torch.testing.assert_close(layer.w[replica], other, rtol=0, atol=0)
 
 
+def test_counts_of_a_failed_replica_do_not_depend_on_its_neighbours():
+    data, spec = digits(), make_spec("mean_squared_error")
+    stack, alone = Training(spec, data), Training(spec, data, replicas=[1])
+    for training, row in ((stack, 1), (alone, 0)):
+        training.advance(2)
+        training.weights["output"].b[row, 0] = float("nan")
+    for _ in range(2):
+        in_stack, by_itself = stack.run_epoch(), alone.run_epoch()
+        for name in ("below_eps", "saturated", "nonfinite_step"):
+            assert getattr(in_stack, name)[1] == getattr(by_itself, name)[0]
+    assert in_stack.below_eps[1] == 0 < in_stack.below_eps[0]
+
+
+def test_weights_whose_sum_overflows_are_still_finite():
+    spec = make_spec().with_settings({"run.dtype": "float32", "training.eps": 1e-7})
+    training = Training(spec, digits())
+    training.weights["hidden1"].w[0, 0] = 3e38  # of a pixel that is always 0
+    metrics = training.run_epoch()
+    assert (metrics.nonfinite_step == -1).all()
+
+
 def test_a_learning_rate_that_explodes_freezes_all_and_ends_quietly():
     spec = make_spec("mean_squared_error", lr=1e200)
     training = Training(spec, digits())

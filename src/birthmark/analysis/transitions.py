@@ -157,10 +157,10 @@ def divergence_level(
     The clipped loss has a plateau, -ln(eps) times the share of examples outside of the
     largest class: all probability on that class, all others abandoned (15.8 for HASYv2,
     2012.02550 Figure 1). A share of it is the level. Other losses have no plateau: the
-    level is the loss of chance, and counts after the minimum only.
+    level is ln C, and counts after the minimum only.
     """
     if spec.training.loss != "clipped_cross_entropy":
-        return chance_loss(spec, int(fact(records, "num_classes")))
+        return math.log(fact(records, "num_classes"))
     plateau = -math.log(spec.training.eps) * (1 - fact(records, "largest_class_share"))
     return thresholds.divergence * plateau
 

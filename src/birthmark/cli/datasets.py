@@ -70,8 +70,8 @@ def import_it(
     """
     from birthmark.data import import_dataset
 
-    holding = import_dataset(name, path)
-    _say_files(f"{name} imported", holding.files)
+    import_dataset(name, path)
+    print(f"{name} imported from {path} into the cache")
 
 
 @data_app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,7 +111,7 @@ def _carry_out(grid: Grid, store: Path, *, as_json: bool) -> None:
         with display:
             results = run_grid(grid, store, watch=display.show, finished=display.finish)
     except KeyboardInterrupt:
-        command = " ".join(["birthmark", *sys.argv[1:]])
+        command = shlex.join(["birthmark", *sys.argv[1:]])
         print(f"\nStopped and saved. To go on: {command}", file=sys.stderr)
         raise typer.Exit(130) from None
     if as_json:

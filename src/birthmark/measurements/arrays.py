@@ -14,7 +14,7 @@ from birthmark.measurements.facts import Facts, check_comparable, path_key
 from birthmark.measurements.order import QUANTILES
 from birthmark.measurements.pair import Pair
 from birthmark.measurements.table import MEASUREMENTS, Measurement
-from birthmark.shapes import Array, Mark, Tensor, Weights
+from birthmark.shapes import Array, Layer, Mark, Tensor, Weights
 
 KINDS = ("all", "scalars", "distributions")
 
@@ -65,6 +65,7 @@ def measure(
     """
     if kind not in KINDS:
         raise unknown_name("kind of measurements", kind, KINDS)
+    initial, current = _as_tensors(initial), _as_tensors(current)
     check_comparable(initial, current)
     facts = Facts(mark, still_inputs, path, bounds)
     facts.check(initial)
@@ -74,6 +75,15 @@ def measure(
         pairs = [_pair(name, initial, current, facts, bias=bias) for name in initial]
         columns |= _measure_pairs(pairs, kind, bias=bias, marked=mark is not None)
     return _dataset(columns, initial)
+
+
+def _as_tensors(weights: Weights) -> Weights:
+    """The same weights; arrays of NumPy, as a store gives them, become tensors."""
+    if all(isinstance(layer.w, torch.Tensor) for _, layer in weights.items()):
+        return weights
+    return Weights(
+        {n: Layer(torch.tensor(x.w), torch.tensor(x.b)) for n, x in weights.items()}
+    )
 
 
 def _pair(

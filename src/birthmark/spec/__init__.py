@@ -11,6 +11,7 @@ from birthmark.spec.files import (
     lines_named,
     parse_setting,
     read_toml,
+    resolve_image,
 )
 from birthmark.spec.run import SPEC_VERSION, RunSpec
 from birthmark.spec.tables import (
@@ -48,4 +49,5 @@ __all__ = [
     "lines_named",
     "parse_setting",
     "read_toml",
+    "resolve_image",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,26 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise SpecError(f"cannot read the spec {path}: {reason}") from error
 
 
-class lines_named:  # noqa: N801 - used as a function: `with lines_named(path):`
-    """Add file and line to an error about a dotted key that was read from a file."""
+def resolve_image(mark: Any, path: str | Path) -> None:
+    """Make the path of an image in a table `mark` absolute, from the file's folder."""
+    if isinstance(mark, dict) and isinstance(mark.get("image"), str):
+        mark["image"] = str((Path(path).parent / mark["image"]).resolve())
 
-    def __init__(self, path: str | Path, prefix: str = "") -> None:
-        self.path, self.prefix = Path(path), prefix
+
+class lines_named:  # noqa: N801 - used as a function: `with lines_named(path):`
+    """Add file and line to an error about a dotted key that was read from a file.
+
+    Keys of the spec stand in the file behind one of the prefixes; those that settings
+    laid over the file are named as such.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        prefixes: Sequence[str] = ("",),
+        settings: Collection[str] = (),
+    ) -> None:
+        self.path, self.prefixes, self.settings = Path(path), prefixes, settings
 
     def __enter__(self) -> None:
         return None
@@ -70,11 +85,24 @@ class lines_named:  # noqa: N801 - used as a function: `with lines_named(path):`
     def __exit__(
         self, kind: object, error: BaseException | None, trace: object
     ) -> None:
-        if isinstance(error, SpecError):
-            key = str(error).partition(":")[0]
-            line = find_line(self.path.read_text(encoding="utf-8"), self.prefix + key)
-            place = f"{self.path}, line {line}" if line else str(self.path)
-            raise SpecError(f"{place}: {error}") from error
+        if not isinstance(error, SpecError):
+            return
+        key = str(error).partition(":")[0]
+        if any(f"{key}.".startswith(f"{setting}.") for setting in self.settings):
+            raise SpecError(f"--set {error}") from error
+        text = self.path.read_text(encoding="utf-8")
+        lines = (
+            find_line(text, p + part) for part in _parents(key) for p in self.prefixes
+        )
+        line = next((line for line in lines if line), None)
+        place = f"{self.path}, line {line}" if line else str(self.path)
+        raise SpecError(f"{place}: {error}") from error
+
+
+def _parents(key: str) -> list[str]:
+    """`a.b.0`, `a.b`, `a`: an inline table or a list stands on its parent's line."""
+    parts = key.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
 
 
 def find_line(text: str, dotted: str) -> int | None:

@@ -13,7 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from birthmark.errors import SpecError, unknown_name
 from birthmark.spec.complaints import in_one_line
-from birthmark.spec.files import apply_settings, lines_named, read_toml
+from birthmark.spec.files import (
+    apply_settings,
+    lines_named,
+    read_toml,
+    resolve_image,
+)
 from birthmark.spec.tables import (
     DataSpec,
     Epochs,
@@ -65,11 +70,20 @@ class RunSpec(BaseModel):
             _check_epochs(key, getattr(self.record, key), self.training.epochs)
         return self
 
+    def __hash__(self) -> int:
+        return hash(self.run_key)
+
     @property
     def run_key(self) -> str:
-        """16 hex digits of the SHA-256 over every field and the version of the spec."""
+        """16 hex digits of the SHA-256 over every field and the version of the spec.
+
+        An image counts by its content, wherever it lies.
+        """
+        fields = self.model_dump(mode="json")
+        if self.mark is not None:
+            del fields["mark"]["image"]
         canonical = json.dumps(
-            {"spec_version": SPEC_VERSION, **self.model_dump(mode="json")},
+            {"spec_version": SPEC_VERSION, **fields},
             sort_keys=True,
             separators=(",", ":"),
         )
@@ -78,9 +92,7 @@ class RunSpec(BaseModel):
     @property
     def recorded_epochs(self) -> list[int]:
         """Epochs at which a snapshot is yielded and scalars are measured."""
-        last = self.training.epochs
-        asked = set(expand_epochs(self.record.epochs, last))
-        return sorted(asked | set(self.distribution_epochs) | set(self.weights_epochs))
+        return expand_epochs(self.record.epochs, self.training.epochs)
 
     @property
     def distribution_epochs(self) -> list[int]:
@@ -119,10 +131,8 @@ class RunSpec(BaseModel):
                 names the key and its line.
         """
         tables = read_toml(path)
-        image = tables.get("mark", {}).get("image")
-        if isinstance(image, str):
-            tables["mark"]["image"] = str(Path(path).parent / image)
-        with lines_named(path):
+        resolve_image(tables.get("mark"), path)
+        with lines_named(path, settings=settings or {}):
             return cls(**apply_settings(tables, settings or {}))
 
     def to_toml(self) -> str:

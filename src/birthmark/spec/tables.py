@@ -45,7 +45,7 @@ class DataSpec(_Part):
 class NetworkSpec(_Part):
     """A dense network; its input and output sizes follow from the data."""
 
-    widths: tuple[Count, ...] = (256, 256)
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (256, 256)
     activation: Literal["relu", "tanh", "gelu", "sigmoid", "identity"] = "relu"
 
     @property
@@ -60,6 +60,17 @@ class RuleSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
     name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers_are_floats(cls, fields: Any) -> Any:
+        # 1 and 1.0 are one parameter, and so one run key
+        if not isinstance(fields, Mapping):
+            return fields
+        return {
+            key: float(value) if type(value) is int else value
+            for key, value in fields.items()
+        }
 
     @model_validator(mode="after")
     def _parameters_are_numbers(self) -> Self:

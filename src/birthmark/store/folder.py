@@ -62,7 +62,7 @@ class RunFolder:
         self,
         epoch: int,
         step: int,
-        scalars: xr.Dataset,
+        scalars: xr.Dataset | None,
         distributions: xr.Dataset | None = None,
     ) -> None:
         """Take what was measured at an epoch whose metrics have been appended.
@@ -71,7 +71,8 @@ class RunFolder:
             epoch: Epochs finished.
             step: Optimizer steps made.
             scalars: Variables with dims (replica, layer[, ...]); those without
-                `replica` stay the same through the run and are taken once.
+                `replica` stay the same through the run and are taken once. None at
+                an epoch where only distributions were measured.
             distributions: Likewise, at the epochs where they were measured.
 
         Raises:

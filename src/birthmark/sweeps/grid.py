@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from birthmark.errors import SpecError, unknown_name
-from birthmark.spec import RunSpec, apply_settings, lines_named, read_toml
+from birthmark.spec import (
+    RunSpec,
+    apply_settings,
+    lines_named,
+    read_toml,
+    resolve_image,
+)
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,13 @@ class Grid:
                 runs is no valid spec.
         """
         _check_keys(tables, ["spec", "grid"], "")
-        grid = tables.get("grid", {})
+        base, grid = _table(tables, "spec"), _table(tables, "grid")
         _check_keys(grid, ["product"], "grid.")
-        product = _flatten(grid.get("product", {}))
+        product = _flatten(_table(grid, "product", "grid."))
         specs: dict[str, RunSpec] = {}
         for values in itertools.product(*product.values()):
             settings = dict(zip(product, values, strict=True))
-            spec = RunSpec(**apply_settings(tables.get("spec", {}), settings))
+            spec = RunSpec(**apply_settings(base, settings))
             specs[spec.run_key] = spec
         return cls(tuple(specs.values()))
 
@@ -51,7 +57,9 @@ class Grid:
             SpecError: Also when the file cannot be read; with file and line.
         """
         tables = read_toml(path)
-        with lines_named(path, "spec."):
+        if isinstance(tables.get("spec"), dict):
+            resolve_image(tables["spec"].get("mark"), path)
+        with lines_named(path, ("grid.product.", "spec.", "")):
             return cls.from_tables(tables)
 
 
@@ -68,6 +76,13 @@ def _flatten(tables: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
                 f"grid.product.{prefix}{key}: needs a list of values, got {value!r}"
             )
     return flat
+
+
+def _table(tables: dict[str, Any], key: str, prefix: str = "") -> dict[str, Any]:
+    table = tables.get(key, {})
+    if not isinstance(table, dict):
+        raise SpecError(f"{prefix}{key}: needs to be a table, got {table!r}")
+    return table
 
 
 def _check_keys(table: dict[str, Any], known: list[str], prefix: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +14,13 @@ from birthmark.shapes import Array, Dataset, EpochMetrics, Layer, Weights
 from birthmark.spec import RunSpec
 from birthmark.store import RunFolder
 from birthmark.training import Training
+
+# of measurements, by whether scalars and whether distributions are recorded
+_KINDS: dict[tuple[bool, bool], Literal["all", "scalars", "distributions"]] = {
+    (True, True): "all",
+    (True, False): "scalars",
+    (False, True): "distributions",
+}
 
 
 class Observer:
@@ -39,6 +47,10 @@ class Observer:
         """Record the epoch that has just ended (or epoch 0, before the first step)."""
         self._folder.append_metrics(metrics)
         if metrics.epoch in self._recorded:
+            current = self._training.weights
+            self._path = extend_path(self._path, self._previous, current)
+            self._previous = current.clone()
+        if metrics.epoch in self._recorded | self._distributions:
             self._measure(metrics)
         if metrics.epoch in self._spec.weights_epochs:
             kept = _on_host(self._training.weights, self._spec.record.weights_layers)
@@ -72,25 +84,23 @@ class Observer:
         )
 
     def _measure(self, metrics: EpochMetrics) -> None:
-        current = self._training.weights
-        self._path = extend_path(self._path, self._previous, current)
-        self._previous = current.clone()
+        with_scalars = metrics.epoch in self._recorded
         with_distributions = metrics.epoch in self._distributions
         found = measure(
             self._training.initial,
-            current,
+            self._training.weights,
             mark=self._mark,
             still_inputs=self._still_inputs,
             path=self._path,
             bounds=self._bounds,
-            kind="all" if with_distributions else "scalars",
+            kind=_KINDS[with_scalars, with_distributions],
         )
         scalars = found[[name for name in found if _is_scalar(str(name))]]
         distributions = found.drop_vars(list(scalars.data_vars))
         self._folder.append_measurements(
             metrics.epoch,
             metrics.step,
-            scalars,
+            scalars if with_scalars else None,
             distributions if with_distributions else None,
         )
 

@@ -181,10 +181,10 @@ class Training:
         x, y = self._train.gather(index[0] if shared else index)
         y_RB = y.expand(len(self.replicas), -1)
         result = self._path.differentiate(x, y_RB)
+        finite_RB = torch.isfinite(result.loss_RB)
+        if not finite_RB.all():
+            self._freeze(~finite_RB.all(dim=1))
         self._add_to_sums(result, y_RB)
-        loss_R = result.loss_RB.sum(dim=1)
-        if not torch.isfinite(loss_R).all():
-            self._freeze(~torch.isfinite(loss_R))
         lr = learning_rate(self.spec.training, self.step, self.steps_per_epoch)
         self._path.update(lr)
         if self._frozen:
@@ -219,10 +219,15 @@ class Training:
 
     def _add_to_sums(self, result: BatchResult, y_RB: Tensor) -> None:
         eps = self.spec.training.eps
+        p_true_RB = result.p_true_RB
+        if self._frozen:
+            # a frozen replica is not trained, so it visits nothing: NaN counts nowhere
+            frozen_R = torch.from_numpy(self.nonfinite_step_R >= 0).to(self.device)
+            p_true_RB = p_true_RB.masked_fill(frozen_R[:, None], torch.nan)
         self._sums["loss"] += result.loss_RB.sum(dim=1, dtype=torch.float64)
         self._sums["correct"] += (result.predicted_RB == y_RB).sum(dim=1)
-        self._sums["below_eps"] += (result.p_true_RB < eps).sum(dim=1)
-        self._sums["saturated"] += (result.p_true_RB > 1 - eps).sum(dim=1)
+        self._sums["below_eps"] += (p_true_RB < eps).sum(dim=1)
+        self._sums["saturated"] += (p_true_RB > 1 - eps).sum(dim=1)
 
     def _end_epoch(self) -> EpochMetrics:
         self._freeze(~self._weights_are_finite())
@@ -254,7 +259,7 @@ class Training:
     def _weights_are_finite(self) -> Tensor:
         finite_R = torch.ones(len(self.replicas), dtype=torch.bool, device=self.device)
         for parameter in self._path.parameters.values():
-            finite_R &= torch.isfinite(parameter.flatten(1).sum(dim=1))
+            finite_R &= torch.isfinite(parameter).flatten(1).all(dim=1)
         return finite_R
 
     def _evaluate(self, examples: Examples) -> tuple[Array, Array]:
