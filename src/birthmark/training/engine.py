@@ -196,19 +196,23 @@ class Training:
             self.nonfinite_step_R[newly] = self.step
             self._keep_frozen()
 
+    @property
+    def _frozen_rows(self) -> Tensor:
+        rows = np.flatnonzero(self.nonfinite_step_R >= 0)
+        return torch.from_numpy(rows).to(self.device)
+
     def _keep_frozen(self) -> None:
         """Remember the weights of the frozen replicas, to put them back each step."""
-        rows = torch.from_numpy(np.flatnonzero(self.nonfinite_step_R >= 0))
+        rows = self._frozen_rows
         self._frozen = {}
         if len(rows):
-            rows = rows.to(self.device)
             for name, parameter in self._path.parameters.items():
                 self._frozen[name] = parameter[rows].clone()
 
     def _restore_frozen(self) -> None:
-        rows = torch.from_numpy(np.flatnonzero(self.nonfinite_step_R >= 0))
+        rows = self._frozen_rows
         for name, kept in self._frozen.items():
-            self._path.parameters[name][rows.to(self.device)] = kept
+            self._path.parameters[name][rows] = kept
 
     def _no_sums(self) -> dict[str, Tensor]:
         def zeros(dtype: torch.dtype) -> Tensor:
@@ -222,8 +226,7 @@ class Training:
         p_true_RB = result.p_true_RB
         if self._frozen:
             # a frozen replica is not trained, so it visits nothing: NaN counts nowhere
-            frozen_R = torch.from_numpy(self.nonfinite_step_R >= 0).to(self.device)
-            p_true_RB = p_true_RB.masked_fill(frozen_R[:, None], torch.nan)
+            p_true_RB = p_true_RB.index_fill(0, self._frozen_rows, torch.nan)
         self._sums["loss"] += result.loss_RB.sum(dim=1, dtype=torch.float64)
         self._sums["correct"] += (result.predicted_RB == y_RB).sum(dim=1)
         self._sums["below_eps"] += (p_true_RB < eps).sum(dim=1)
