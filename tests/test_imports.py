@@ -24,14 +24,24 @@ MAY_IMPORT = {
     | {"data", "network", "training", "measurements", "checkup", "store"},
     "analysis": WORDS | {"store"},
     "comparison": WORDS | {"data", "store", "sweeps", "analysis"},
+    "experiments": WORDS
+    | {"data", "network", "training", "measurements", "checkup", "store"}
+    | {"sweeps", "analysis", "comparison"},
     "figures": WORDS | {"store", "analysis"},
     "report": WORDS | {"checkup", "store", "analysis", "figures"},
     "cli": WORDS
     | {"checkup", "data", "store", "sweeps", "analysis", "comparison"}
-    | {"figures", "report"},
+    | {"experiments", "figures", "report"},
 }
 ONLY_IN = {
-    "torch": {"checkup", "network", "training", "measurements", "sweeps"},
+    "torch": {
+        "checkup",
+        "network",
+        "training",
+        "measurements",
+        "sweeps",
+        "experiments",
+    },
     "matplotlib": {"figures"},
     "typer": {"cli"},
     "rich": {"cli"},

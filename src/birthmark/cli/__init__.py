@@ -10,6 +10,7 @@ import typer
 from birthmark.cli.check import check
 from birthmark.cli.compare import compare
 from birthmark.cli.datasets import data_app
+from birthmark.cli.experiments import experiment
 from birthmark.cli.outputs import figures, report
 from birthmark.cli.runs import reproduce, run, status, sweep
 
@@ -22,7 +23,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (reproduce, run, sweep, status, figures, report, check, compare):
+_COMMANDS = (
+    *(reproduce, run, sweep, status, figures, report),
+    *(check, compare, experiment),
+)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(data_app, name="data")
 

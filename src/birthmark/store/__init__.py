@@ -6,6 +6,16 @@ immutable Parquet segments, each of which says where the one before it ends.
 
 from birthmark.store.files import replacing
 from birthmark.store.folder import RunFolder
+from birthmark.store.results import has_results, load_results, save_results
 from birthmark.store.runs import FORMAT_VERSION, Store, open_store
 
-__all__ = ["FORMAT_VERSION", "RunFolder", "Store", "open_store", "replacing"]
+__all__ = [
+    "FORMAT_VERSION",
+    "RunFolder",
+    "Store",
+    "has_results",
+    "load_results",
+    "open_store",
+    "replacing",
+    "save_results",
+]

@@ -11,6 +11,7 @@ from birthmark.sweeps.grid import Grid
 from birthmark.sweeps.models import AS_BUILT, Factory, build_models, train_models
 from birthmark.sweeps.pipeline import Progress, RunResult, carry_out, run
 from birthmark.sweeps.presets import preset, reproduction
+from birthmark.sweeps.provenance import describe_software
 from birthmark.sweeps.sweep import run_grid
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "RunResult",
     "build_models",
     "carry_out",
+    "describe_software",
     "entrant_specs",
     "name_rule",
     "name_rules",

@@ -19,8 +19,7 @@ def describe_origin(training: Training, dataset: Dataset) -> dict[str, Any]:
     """What a manifest says of software, machine and data; values are JSON."""
     largest = max(Counter(dataset.y_train.tolist()).values())
     return {
-        "versions": {"python": platform.python_version(), **_versions()},
-        "commit": _commit(),
+        **describe_software(),
         "device": _device_name(training.device),
         "threads": torch.get_num_threads(),
         "path": training.path_name,
@@ -38,6 +37,12 @@ def describe_origin(training: Training, dataset: Dataset) -> dict[str, Any]:
         "largest_class_share": largest / len(dataset.y_train),
         "steps_per_epoch": training.steps_per_epoch,
     }
+
+
+def describe_software() -> dict[str, Any]:
+    """Versions of Python and of the packages that numbers depend on, and the commit."""
+    versions = {"python": platform.python_version(), **_versions()}
+    return {"versions": versions, "commit": _commit()}
 
 
 def _versions() -> dict[str, str]:

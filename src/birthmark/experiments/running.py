@@ -1,0 +1,91 @@
+"""Carry out an experiment, or read what was measured and shipped."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module, resources
+from pathlib import Path
+
+import xarray as xr
+
+from birthmark.data import load_dataset
+from birthmark.errors import SpecError, unknown_name
+from birthmark.experiments.experiment import Experiment
+from birthmark.spec import DataSpec
+from birthmark.store import has_results, load_results, save_results
+from birthmark.sweeps import describe_software
+
+SCALES = ("full", "quick")
+
+# an experiment's module is loaded when it is asked for: most need torch
+_MODULES: tuple[str, ...] = ()
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment of this name.
+
+    Raises:
+        SpecError: There is none; the message has the nearest.
+    """
+    if name not in experiment_names():
+        raise unknown_name("experiment", name, experiment_names())
+    module = import_module(f"birthmark.experiments.{name.replace('-', '_')}")
+    experiment: Experiment = module.EXPERIMENT
+    return experiment
+
+
+def experiment_names() -> list[str]:
+    """All names, in the order of the docs."""
+    return [module.replace("_", "-") for module in _MODULES]
+
+
+def run_experiment(name: str, folder: str | Path, scale: str = "full") -> xr.Dataset:
+    """Measure, and save the results; what is there already is not measured again.
+
+    Args:
+        name: Of the experiment.
+        folder: Of this experiment alone: its runs and results.
+        scale: `full`: the protocol of the docs, minutes. `quick`: seconds, to see that
+            it works; its numbers prove nothing.
+
+    Raises:
+        SpecError: No such experiment or scale, or the folder has another one.
+        DataError: A data set is missing.
+        KeyboardInterrupt: Stopped; the same call goes on.
+    """
+    experiment = find_experiment(name)
+    if scale not in SCALES:
+        raise unknown_name("scale", scale, SCALES)
+    folder = Path(folder)
+    asked = {"experiment": name, "scale": scale}
+    if has_results(folder):
+        results, manifest = load_results(folder)
+        found = {key: manifest.get(key) for key in asked}
+        if found != asked:
+            raise SpecError(f"{folder} holds results of {found}: name another folder")
+        return results
+    started = time.monotonic()
+    data = experiment.data if scale == "full" else ()
+    checksums = {each: load_dataset(DataSpec(name=each)).checksum for each in data}
+    results = experiment.measure(scale, folder)
+    manifest = {
+        **asked,
+        **describe_software(),
+        "data": checksums,
+        "wall_time_s": round(time.monotonic() - started, 1),
+    }
+    save_results(folder, results, manifest)
+    return load_results(folder)[0]
+
+
+def shipped_results(name: str) -> xr.Dataset:
+    """The results that come with the package, measured at the full scale.
+
+    Raises:
+        SpecError: No such experiment.
+        StoreError: It ships no results.
+    """
+    find_experiment(name)
+    folder = resources.files("birthmark") / "records" / "experiments" / name
+    with resources.as_file(folder) as path:
+        return load_results(path)[0]

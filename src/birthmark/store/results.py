@@ -1,0 +1,66 @@
+"""Results of experiments: one data set of finished numbers, and where they come from.
+
+Two files: `results.nc` (netCDF 3, which SciPy alone reads) and `manifest.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from birthmark.errors import StoreError
+from birthmark.store.files import reading, replacing
+
+_RESULTS, _MANIFEST = "results.nc", "manifest.json"
+
+
+def has_results(folder: str | Path) -> bool:
+    """Whether results were saved here; the manifest is written last."""
+    return (Path(folder) / _MANIFEST).exists()
+
+
+def save_results(
+    folder: str | Path, results: xr.Dataset, manifest: Mapping[str, Any]
+) -> None:
+    """Write results and their manifest; the folder is made when it is missing.
+
+    Args:
+        folder: Of this experiment alone.
+        results: Numbers of at most 32 bits or floats, and texts.
+        manifest: Values are JSON.
+
+    Raises:
+        StoreError: They cannot be written, or netCDF 3 cannot hold them.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        content = bytes(results.to_netcdf(engine="scipy"))
+    except OSError as error:
+        raise StoreError(f"cannot write {folder}: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"results cannot be written as netCDF 3: {error}") from error
+    with replacing(folder / _RESULTS) as path:
+        path.write_bytes(content)
+    text = json.dumps(dict(manifest), indent=2, sort_keys=True)
+    with replacing(folder / _MANIFEST) as path:
+        path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def load_results(folder: str | Path) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Results in memory, and their manifest.
+
+    Raises:
+        StoreError: A file is missing or damaged.
+    """
+    folder = Path(folder)
+    with reading(folder / _MANIFEST):
+        text = (folder / _MANIFEST).read_text(encoding="utf-8")
+        manifest: dict[str, Any] = json.loads(text)
+    with reading(folder / _RESULTS):
+        results = xr.load_dataset(folder / _RESULTS, engine="scipy")
+    return results, manifest
