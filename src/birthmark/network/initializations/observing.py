@@ -89,6 +89,22 @@ def output_of(module: nn.Module, layer: MetLayer, x: Tensor) -> Tensor:
     return outputs[0]
 
 
+def input_of(module: nn.Module, layer: MetLayer, x: Tensor) -> Tensor:
+    """What comes into a layer when it is first met.
+
+    Raises:
+        WeightsError: It holds NaN or Inf.
+    """
+    inputs: list[Tensor] = []
+    hook = layer.module.register_forward_pre_hook(
+        lambda _module, given: inputs.append(given[0].detach())
+    )
+    _run(module, x, [hook])
+    if not torch.isfinite(inputs[0]).all():
+        raise WeightsError(f"{layer} is given NaN or Inf on this batch")
+    return inputs[0]
+
+
 def outputs_by_unit(module: nn.Module, layer: MetLayer, x: Tensor) -> Tensor:
     """Outputs of a layer as [examples and places, O]."""
     channel = -1 if isinstance(layer.module, nn.Linear) else 1

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from birthmark.errors import WeightsError
+from birthmark.network.initializations.directions import Directions, turn_to_data
 from birthmark.network.initializations.observing import (
     Loss,
     MetLayer,
@@ -54,21 +55,26 @@ def krahenbuhl(
     names: Collection[str],
     loss: Loss,
     *,
+    directions: Directions = "drawn",
     rounds: int = 30,
     damping: float = 0.25,
 ) -> None:
     """Units to mean 0 and variance 1 on the batch, then equal rates (1511.06856).
 
     Krähenbühl et al., algorithms 1 and 2, from a normal start; units without a bias
-    keep their mean. `rounds` of the second step (0 leaves it out) scale layers
-    against the next, so that the gradients of all are equal beside their weights; that
-    needs a chain of layers with positively homogeneous activations (ReLU).
+    keep their mean. `directions` are those of the start (`drawn`), or of each layer's
+    inputs: their principal components (`pca`), or centroids of `kmeans`. `rounds` of
+    the second step (0 leaves it out) scale layers against the next, so that the
+    gradients of all are equal beside their weights; that needs a chain of layers with
+    positively homogeneous activations (ReLU).
 
     Raises:
         WeightsError: A unit is constant, or the second step changes the outputs.
     """
     layers = layers_in_order(module, x, names)
     for layer in layers:
+        if directions != "drawn":
+            turn_to_data(module, layer, x, directions)
         _normalize_units(module, layer, x)
     if rounds and len(layers) > 1:
         _equalize_rates(module, layers, x, rounds, damping)
