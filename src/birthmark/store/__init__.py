@@ -8,6 +8,7 @@ from birthmark.store.files import replacing
 from birthmark.store.folder import RunFolder
 from birthmark.store.results import has_results, load_results, save_results
 from birthmark.store.runs import FORMAT_VERSION, Store, open_store
+from birthmark.store.shipping import open_shipped, ship_run
 
 __all__ = [
     "FORMAT_VERSION",
@@ -15,7 +16,9 @@ __all__ = [
     "Store",
     "has_results",
     "load_results",
+    "open_shipped",
     "open_store",
     "replacing",
     "save_results",
+    "ship_run",
 ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +25,7 @@ from birthmark.store.files import reading, remove, replacing
 TABLES = ("layers", "distributions", "metrics")
 
 _AFTER = b"birthmark_after_epoch"
+_SMALLEST = 19  # level of zstd
 Content = TypeVar("Content")
 
 
@@ -65,6 +66,19 @@ def join_segments(folder: Path, table: str) -> None:
         parts = (_read(one.path) for one in chain)
         _write(folder, table, parts, after=-1, last=chain[-1].last)
     _remove_all_but(folder, table, [last_epoch(folder, table)])
+
+
+def write_compact(folder: Path, table: str, rows: pa.Table, last: int) -> None:
+    """Write a whole table, up to and with epoch `last`, as small as it gets."""
+    _write(
+        folder,
+        table,
+        [rows],
+        after=-1,
+        last=last,
+        compression_level=_SMALLEST,
+        use_dictionary=False,
+    )
 
 
 def cut_segments(folder: Path, table: str, epoch: int) -> None:
@@ -130,7 +144,13 @@ def _file_name(table: str, last: int) -> str:
 
 
 def _write(
-    folder: Path, table: str, parts: Iterable[pa.Table], *, after: int, last: int
+    folder: Path,
+    table: str,
+    parts: Iterable[pa.Table],
+    *,
+    after: int,
+    last: int,
+    **options: Any,
 ) -> None:
     path = folder / _file_name(table, last)
     parts = iter(parts)
@@ -139,7 +159,11 @@ def _write(
     with (
         replacing(path) as temporary,
         pq.ParquetWriter(
-            temporary, schema, compression="zstd", write_page_checksum=True
+            temporary,
+            schema,
+            compression="zstd",
+            write_page_checksum=True,
+            **options,
         ) as writer,
     ):
         writer.write_table(first.cast(schema))

@@ -1,0 +1,110 @@
+"""Compact copies of finished runs, small enough to go with a package or a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from birthmark.errors import StoreError
+from birthmark.shapes import Layer, Weights
+from birthmark.store import files
+from birthmark.store.folder import RunFolder
+from birthmark.store.layout import RunPaths
+from birthmark.store.runs import Store, open_store
+from birthmark.store.segments import TABLES, last_epoch, read_segments, write_compact
+
+
+def ship_run(
+    store: Store, run_key: str, target: Store, *, pictures: Sequence[int] = ()
+) -> int:
+    """Write a compact copy of a finished run into another store.
+
+    Spec and manifest stay as they are, losses and counts too, at every epoch. What was
+    measured of the weights (scalars, moments, quantiles, spectra) is rounded to
+    float32, counts by bin are exact. Weights are left out, but for the pictures of the
+    mark: the marked layer at the epochs asked for, in float16. A copy that is there
+    already is replaced.
+
+    Args:
+        store: With the run.
+        run_key: Of the run.
+        target: Another store.
+        pictures: Epochs at which the run kept the weights of its marked layer.
+
+    Returns:
+        The bytes of the copy.
+
+    Raises:
+        StoreError: The run is not done, has no mark or no weights for the pictures, or
+            a file cannot be read or written.
+    """
+    spec = store.spec(run_key)
+    origin = RunPaths(store.path / spec.run_key)
+    if not origin.done.exists():
+        raise StoreError(
+            f"run {spec.run_key} in {store.path} is not done: finish it before it is "
+            "shipped"
+        )
+    if pictures and spec.mark is None:
+        raise StoreError(f"run {spec.run_key} has no mark: ship it without pictures")
+    kept = {epoch: store.weights(spec.run_key, epoch) for epoch in pictures}
+    folder = target.path / spec.run_key
+    _clear(folder)
+    paths = target.start_run(spec).paths
+    files.write_text(paths.schema, origin.schema.read_text(encoding="utf-8"))
+    for table in TABLES:
+        rows = read_segments(origin.folder, table)
+        if rows is not None:
+            narrow = rows if table == "metrics" else _to_float32(rows)
+            last = last_epoch(origin.folder, table)
+            write_compact(folder, table, narrow.combine_chunks(), last)
+    run = RunFolder(folder, spec)
+    for epoch, weights in kept.items():
+        assert spec.mark is not None
+        run.save_weights(epoch, _to_float16(weights, spec.mark.layer))
+    files.write_json(paths.manifest, store.manifest(spec.run_key))
+    files.write_text(paths.done, "")
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def open_shipped(name: str = "paper") -> Store:
+    """The store of records that comes with the package; nothing may be written to it.
+
+    Args:
+        name: `paper`: runs of the protocol of Jesus et al., arXiv 2012.02550.
+
+    Raises:
+        StoreError: This copy of the package has no such records.
+    """
+    with resources.as_file(resources.files("birthmark") / "records" / name) as folder:
+        return open_store(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a copy, its mark of completion first."""
+    for path in sorted(folder.glob("*"), key=lambda path: path.name != "done"):
+        files.remove(path)
+
+
+def _to_float32(rows: pa.Table) -> pa.Table:
+    fields = [pa.field(field.name, _narrow(field.type)) for field in rows.schema]
+    return rows.cast(pa.schema(fields))
+
+
+def _narrow(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_float64(kind):
+        return pa.float32()
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_narrow(kind.value_type), kind.list_size)
+    return kind
+
+
+def _to_float16(weights: Weights, layer: str) -> Weights:
+    marked = weights[layer]
+    narrow: list[Any] = [np.float16(values) for values in (marked.w, marked.b)]
+    return Weights({layer: Layer(*narrow)})
