@@ -47,8 +47,8 @@ def deviation_mean_abs(pair: Pair) -> Tensor:
 
 def deviation_max(pair: Pair) -> Tensor:
     """Largest absolute deviation."""
-    ends_R2 = pair.sorted_deviation_RN[:, [0, -1]]
-    return ends_R2.abs().amax(1)
+    values_RN = pair.sorted_deviation_RN
+    return torch.maximum(values_RN[:, 0].abs(), values_RN[:, -1].abs())
 
 
 def distance(pair: Pair) -> Tensor:

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from birthmark.seeds import stream
-from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 from birthmark.training import GeneralPath, Stretch, find_loss
 
@@ -67,9 +65,11 @@ class OneByOnePath:
                     step = stretch.first_step + number
                     self._step(row, self._shaped(x), y_B, lr, step)
 
-    def evaluate(self, examples: Any) -> tuple[Array, Array]:
+    def evaluate(self, examples: Any) -> Tensor:
         """See `birthmark.training.Path`."""
-        sums_2R = np.zeros((2, len(self._modules)))
+        sums_2R = torch.zeros(
+            2, len(self._modules), dtype=torch.float64, device=self.tally.loss_R.device
+        )
         for module in self._modules:
             module.eval()
         for index in examples.slices(_EVALUATION_BATCH):
@@ -79,10 +79,9 @@ class OneByOnePath:
                     z_BK = module(self._shaped(x))
                 loss_B = self._loss.value(z_BK, y_B, self._eps)
                 right_B = z_BK.argmax(dim=-1) == y_B
-                sums_2R[0, row] += loss_B.sum(dtype=torch.float64).item()
-                sums_2R[1, row] += right_B.sum().item()
-        loss_R, accuracy_R = sums_2R / len(examples)
-        return loss_R, accuracy_R
+                sums_2R[0, row] += loss_B.sum(dtype=torch.float64)
+                sums_2R[1, row] += right_B.sum()
+        return sums_2R / len(examples)
 
     def _step(self, row: int, x: Tensor, y_B: Tensor, lr: float, step: int) -> None:
         module, optimizer = self._modules[row].train(), self._optimizers[row]

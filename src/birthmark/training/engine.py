@@ -29,6 +29,7 @@ from birthmark.training.products import (
 )
 from birthmark.training.schedules import learning_rate
 from birthmark.training.stretches import Stretch
+from birthmark.training.tallies import read_at_once
 from birthmark.training.trials import try_paths
 
 
@@ -234,31 +235,32 @@ class Training:
 
     def _end_epoch(self) -> EpochMetrics:
         tally = self._path.tally
-        going_R = tally.nonfinite_step_R < 0
-        tally.nonfinite_step_R[going_R & ~self._weights_are_finite()] = self.step
-        sums = {name: value.cpu().numpy().copy() for name, value in tally.sums.items()}
+        failed_R = (tally.nonfinite_step_R < 0) & ~self._weights_are_finite()
+        tally.nonfinite_step_R.masked_fill_(failed_R, self.step)
+        found = read_at_once(
+            tally.sums | {"nonfinite_step": tally.nonfinite_step_R} | self._evaluate()
+        )
         tally.begin_epoch()
-        frozen = self.nonfinite_step_R >= 0
         num_seen = len(self.train_examples) if self.epoch else np.nan
-        test_loss, test_accuracy = self._evaluate(self.test_examples)
-        if self.epoch in self._evaluated_epochs:
-            train_loss, train_accuracy = self._evaluate(self.train_examples)
-        else:
-            train_loss = train_accuracy = np.full(len(frozen), np.nan)
-        below_eps = sums["below_eps"]
+        going = found["nonfinite_step"] < 0
+        never, below_eps = np.full(len(going), np.nan), found["below_eps"]
+
+        def of_going(name: str, count: float = 1) -> Array:
+            return np.where(going, found.get(name, never) / count, np.nan)
+
         return EpochMetrics(
             epoch=self.epoch,
             step=self.step,
-            train_loss=np.where(frozen, np.nan, sums["loss"] / num_seen),
-            test_loss=test_loss,
-            train_accuracy=np.where(frozen, np.nan, sums["correct"] / num_seen),
-            test_accuracy=test_accuracy,
+            train_loss=of_going("loss", num_seen),
+            test_loss=of_going("test_loss"),
+            train_accuracy=of_going("correct", num_seen),
+            test_accuracy=of_going("test_accuracy"),
             below_eps=below_eps,
-            saturated=sums["saturated"],
+            saturated=found["saturated"],
             abandoned=below_eps if self._loss.clips else np.zeros_like(below_eps),
-            nonfinite_step=self.nonfinite_step_R,
-            train_loss_evaluated=train_loss,
-            train_accuracy_evaluated=train_accuracy,
+            nonfinite_step=found["nonfinite_step"],
+            train_loss_evaluated=of_going("train_loss"),
+            train_accuracy_evaluated=of_going("train_accuracy"),
         )
 
     def _weights_are_finite(self) -> Tensor:
@@ -267,11 +269,16 @@ class Training:
             finite_R &= torch.isfinite(parameter).flatten(1).all(dim=1)
         return finite_R
 
-    def _evaluate(self, examples: Examples) -> tuple[Array, Array]:
-        """Mean loss and accuracy of each replica [R]; NaN for the frozen ones."""
-        frozen = self.nonfinite_step_R >= 0
-        loss, accuracy = self._path.evaluate(examples)
-        return np.where(frozen, np.nan, loss), np.where(frozen, np.nan, accuracy)
+    def _evaluate(self) -> dict[str, Tensor]:
+        """Mean losses and accuracies of this epoch, [R], still on the device."""
+        evaluated = {"test": self.test_examples}
+        if self.epoch in self._evaluated_epochs:
+            evaluated["train"] = self.train_examples
+        found = {}
+        for name, examples in evaluated.items():
+            loss_R, accuracy_R = self._path.evaluate(examples)
+            found |= {f"{name}_loss": loss_R, f"{name}_accuracy": accuracy_R}
+        return found
 
 
 def _copy_to_host(tensor: Tensor) -> Array:

@@ -66,7 +66,7 @@ class MixedTraining:
             specs, [member.initial for member in self.members], first.device, path
         )
         self.path_name = self._path.name
-        self._evaluated: dict[int, tuple[Array, Array]] = {}
+        self._evaluated: dict[int, Tensor] = {}
         self._ahead: dict[int, State | None] = {}
         start = 0
         for member in self.members:
@@ -135,8 +135,8 @@ class MixedTraining:
         self._ahead = dict(enumerate(states))
         self._let_in()
 
-    def evaluate(self, examples: Examples) -> tuple[Array, Array]:
-        """Mean loss and accuracy of all rows, computed once between two steps."""
+    def evaluate(self, examples: Examples) -> Tensor:
+        """Mean losses and accuracies of all rows, computed once between two steps."""
         key = id(examples)
         if key not in self._evaluated:
             self._evaluated[key] = self._path.evaluate(examples)
@@ -212,10 +212,9 @@ class _Part:
         """Refused: see `MixedTraining.advance`."""
         raise RuntimeError("a member of a stack moves with it: advance the stack")
 
-    def evaluate(self, examples: Examples) -> tuple[Array, Array]:
+    def evaluate(self, examples: Examples) -> Tensor:
         """See `Path`."""
-        loss, accuracy = self._stack.evaluate(examples)
-        return loss[self._rows], accuracy[self._rows]
+        return self._stack.evaluate(examples)[:, self._rows]
 
     def _cut(self, name: str, value: Tensor) -> Tensor:
         _, *sizes = self._shapes[_parameter_of(name)]

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from birthmark.shapes import Array
 from birthmark.training.examples import Examples
 from birthmark.training.stepwise import StepwisePath
 from birthmark.training.stretches import Stretch
@@ -57,8 +56,6 @@ class PartedPath:
         for rows, part in zip(self._rows, self._parts, strict=True):
             part.make_steps(examples, stretch.of_rows(rows))
 
-    def evaluate(self, examples: Examples) -> tuple[Array, Array]:
+    def evaluate(self, examples: Examples) -> Tensor:
         """See `Path`."""
-        found = [part.evaluate(examples) for part in self._parts]
-        losses, accuracies = zip(*found, strict=True)
-        return np.concatenate(losses), np.concatenate(accuracies)
+        return torch.cat([part.evaluate(examples) for part in self._parts], dim=1)

@@ -12,7 +12,7 @@ from typing import Protocol
 from torch import Tensor
 
 from birthmark.network import dense_forward, name_parameters
-from birthmark.shapes import Array, Weights
+from birthmark.shapes import Weights
 from birthmark.spec import RunSpec
 from birthmark.training.compiled import CompiledPath
 from birthmark.training.examples import Examples
@@ -45,8 +45,12 @@ class Path(Protocol):
             stretch: Which steps, and in which order the examples come.
         """
 
-    def evaluate(self, examples: Examples) -> tuple[Array, Array]:
-        """Mean loss and accuracy [R] over all examples, as the weights are now."""
+    def evaluate(self, examples: Examples) -> Tensor:
+        """Mean losses and accuracies over all examples, as the weights are now.
+
+        Returns:
+            [2, R], float64, on the device.
+        """
 
 
 def find_path_name(spec: RunSpec, device: str, name: str = "") -> str:

@@ -9,7 +9,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 from birthmark.training.examples import Examples
 from birthmark.training.losses import find_loss
@@ -88,7 +87,7 @@ class StepwisePath(ABC):
             self.update(lr)
             frozen.restore(self.parameters)
 
-    def evaluate(self, examples: Examples) -> tuple[Array, Array]:
+    def evaluate(self, examples: Examples) -> Tensor:
         """See `Path`."""
         return evaluate_stack(
             self.forward,
@@ -134,8 +133,8 @@ def evaluate_stack(
     examples: Examples,
     loss: Callable[[Tensor, Tensor], Tensor],
     num_replicas: int,
-) -> tuple[Array, Array]:
-    """Mean loss and accuracy [R] over all examples, brought to the host in one piece.
+) -> Tensor:
+    """Mean losses and accuracies over all examples, [2, R], on the device.
 
     Args:
         forward: Outputs [R, B, K] of all replicas for inputs [B, I].
@@ -151,5 +150,4 @@ def evaluate_stack(
         y_RB = y_B.expand(num_replicas, -1)
         sums_2R[0] += loss(z_RBK, y_RB).sum(dim=1, dtype=torch.float64)
         sums_2R[1] += (z_RBK.argmax(dim=-1) == y_RB).sum(dim=1)
-    loss_R, accuracy_R = (sums_2R / len(examples)).cpu().numpy()
-    return loss_R, accuracy_R
+    return sums_2R / len(examples)

@@ -1,9 +1,13 @@
 """What a stack has met since the epoch began, and which replicas are frozen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from birthmark.shapes import Array
 
 
 @dataclass
@@ -44,3 +48,21 @@ class Tally:
         """Set the sums to zero; who is frozen stays frozen."""
         for values_R in self.sums.values():
             values_R.zero_()
+
+
+def read_at_once(values: Mapping[str, Tensor]) -> dict[str, Array]:
+    """What lies on the device, brought to the host in one transfer.
+
+    Each transfer makes the host wait for all that is queued before it.
+
+    Args:
+        values: Of one length, float64 or whole numbers below 2^53, which float64 holds
+            exactly.
+    """
+    packed = torch.stack([value_R.to(torch.float64) for value_R in values.values()])
+    return {
+        name: row_R if value_R.is_floating_point() else row_R.astype(np.int64)
+        for (name, value_R), row_R in zip(
+            values.items(), packed.cpu().numpy(), strict=True
+        )
+    }

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from birthmark.network import name_parameters
-from birthmark.shapes import Array, Layer, Weights
+from birthmark.shapes import Layer, Weights
 from birthmark.spec import RunSpec
 from birthmark.training.compiled.library import load_library
 from birthmark.training.compiled.program import (
@@ -95,7 +95,7 @@ class CompiledPath:
             several and width <= _WIDEST_JOINED and self._spec.run.precision == "full"
         )
 
-    def evaluate(self, examples: Examples) -> tuple[Array, Array]:
+    def evaluate(self, examples: Examples) -> Tensor:
         """See `Path`."""
         num_replicas = len(self.tally.loss_R)
         tally = Tally.zeros(num_replicas)
@@ -111,8 +111,7 @@ class CompiledPath:
                 )
 
         self._run_workers(evaluate_rows, self._num_workers)
-        count = len(examples)
-        return tally.loss_R.numpy() / count, tally.correct_R.numpy() / count
+        return torch.stack([tally.loss_R, tally.correct_R.double()]) / len(examples)
 
     def _make_steps(self, examples: Examples, stretch: Stretch) -> None:
         nonfinite_step_R = self.tally.nonfinite_step_R

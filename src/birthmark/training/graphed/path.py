@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from birthmark.network import forward_stack, gather_layers, name_parameters
-from birthmark.shapes import Array, Weights
+from birthmark.shapes import Weights
 from birthmark.spec import RunSpec
 from birthmark.training.examples import Examples
 from birthmark.training.graphed.heads import HEADS
@@ -72,7 +72,7 @@ class GraphedPath:
                     self._run(lap, num_steps)
                     done, count = done + num_steps, count - num_steps
 
-    def evaluate(self, examples: Examples) -> tuple[Array, Array]:
+    def evaluate(self, examples: Examples) -> Tensor:
         """See `Path`."""
         weights = gather_layers(self.parameters)
         return evaluate_stack(
@@ -143,9 +143,9 @@ class GraphedPath:
     def _send(self, values: list[float]) -> Tensor:
         """To the device, without waiting for it."""
         tensor = torch.tensor(values, dtype=self._layers[0].whole_RIO.dtype)
-        if self._lane.main is None:
-            return tensor
-        return tensor.pin_memory().to(self._device, non_blocking=True)
+        if self._lane.main is not None:
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
 
 
 def steps_of_lap(bytes_of_step: int) -> int:
