@@ -1,0 +1,38 @@
+"""Weights that a store has kept and examples, as torch looks at them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from birthmark.shapes import Dataset, Layer, Weights
+
+
+def as_tensors(weights: Weights) -> Weights:
+    """Weights of a store, which are arrays of NumPy, as tensors."""
+    return Weights(
+        {n: Layer(torch.tensor(x.w), torch.tensor(x.b)) for n, x in weights.items()}
+    )
+
+
+def as_inputs(
+    dataset: Dataset, half: Literal["train", "test"], count: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """The first examples as a network sees them, x [N, I] float32, and classes [N]."""
+    x = dataset.x_train if half == "train" else dataset.x_test
+    y = dataset.y_train if half == "train" else dataset.y_test
+    values = torch.from_numpy(x[:count] / dataset.full_scale).float()
+    return (values - dataset.mean) / dataset.std, torch.tensor(y[:count])
+
+
+def take_replicas(weights: Weights, rows: list[int]) -> Weights:
+    """A stack of some of the replicas."""
+    return Weights({n: Layer(x.w[rows], x.b[rows]) for n, x in weights.items()})
+
+
+def flatten_replica(weights: Weights, row: int) -> Tensor:
+    """All weights and biases of one replica, as one vector."""
+    parts = [t[row].flatten() for _, x in weights.items() for t in (x.w, x.b)]
+    return torch.cat(parts)
