@@ -222,6 +222,18 @@ def test_presets_are_the_protocols_they_name():
     assert paper_widths >= {10, 100, 150, 250, 275, 300, 500, 1000}
 
 
+def test_the_scale_of_the_paper_has_all_widths_and_begins_with_the_quickest():
+    specs = list(reproduction("paper"))
+    assert len(specs) == len(set(specs)) == 3 * (14 + 2)
+    assert {spec.run.replicas for spec in specs} == {10}
+    first, last = specs[0], specs[-1]
+    assert (first.data.name, first.network.widths) == ("mnist", (10, 10))
+    assert (last.data.name, last.network.widths) == ("hasyv2", (1000, 1000))
+    place = {(spec.data.name, spec.network.widths): i for i, spec in enumerate(specs)}
+    # 60,000 x 784 x 1000 weights are fewer operations than 151,241 x 1024 x 500
+    assert place["mnist", (500, 500)] < place["hasyv2", (300, 300)]
+
+
 def test_progress_says_where_a_run_stands(tmp_path):
     seen: list[Progress] = []
     run(small(**{"training.epochs": 40}), tmp_path, watch=seen.append)

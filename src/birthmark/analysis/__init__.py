@@ -4,6 +4,12 @@ All functions take records and specs, and give plain frozen data that figures an
 draw and print without computing.
 """
 
+from birthmark.analysis.agreement import (
+    Agreement,
+    compare_divergences,
+    compare_with_paper,
+)
+from birthmark.analysis.claims import VERDICTS, Claim
 from birthmark.analysis.columns import Column, read_columns
 from birthmark.analysis.comparisons import (
     METHOD,
@@ -19,6 +25,9 @@ from birthmark.analysis.conditionals import (
     pool_moments,
 )
 from birthmark.analysis.contest_summaries import contest_table, summarize_contest
+from birthmark.analysis.correlations import RankCorrelation, correlate_ranks
+from birthmark.analysis.divergences import Divergence, find_divergences
+from birthmark.analysis.evidence import Arm, Evidence, weigh, weigh_share
 from birthmark.analysis.findings import find_findings, protocol_names
 from birthmark.analysis.findings_of_comparisons import find_differences
 from birthmark.analysis.headlines import find_headlines
@@ -32,6 +41,7 @@ from birthmark.analysis.intervals import (
 )
 from birthmark.analysis.jumps import Jump, find_jumps
 from birthmark.analysis.maps import RegimeMap, map_regimes
+from birthmark.analysis.minima import Minima, find_minima
 from birthmark.analysis.outcomes import Entrant, Outcome, read_outcomes, steps_to_reach
 from birthmark.analysis.paired import (
     PairedDifference,
@@ -39,8 +49,10 @@ from birthmark.analysis.paired import (
     detectable_effect,
     holm,
 )
+from birthmark.analysis.paper_facts import describe_paper, find_arms, find_claims
 from birthmark.analysis.peaks import Peak, find_peak
 from birthmark.analysis.phases import PhaseDiagram, phase_diagram
+from birthmark.analysis.published import FIGURE_2, Published, follows_paper
 from birthmark.analysis.rankings import Ranking, Standing, letter_display, rank
 from birthmark.analysis.regimes import (
     LEARNERS,
@@ -67,34 +79,47 @@ from birthmark.analysis.transitions import (
     divergence_level,
     find_transitions,
 )
+from birthmark.analysis.variance_shares import PARTS, Share, share_variance
 from birthmark.analysis.words import say_number
 
 __all__ = [
+    "FIGURE_2",
     "LEARNERS",
     "METHOD",
     "NOT_KNOWN",
+    "PARTS",
     "REGIMES",
+    "VERDICTS",
+    "Agreement",
+    "Arm",
+    "Claim",
     "Column",
     "Comparison",
     "Conditionals",
     "Contest",
     "Curve",
     "DeviationAtLoss",
+    "Divergence",
     "Entrant",
     "Estimate",
+    "Evidence",
     "Failures",
     "Jump",
     "Measure",
+    "Minima",
     "Moments",
     "Outcome",
     "PairedDifference",
     "Peak",
     "PhaseDiagram",
     "PowerLaw",
+    "Published",
+    "RankCorrelation",
     "Ranking",
     "RegimeMap",
     "Regimes",
     "Run",
+    "Share",
     "Standing",
     "Study",
     "Thresholds",
@@ -103,19 +128,28 @@ __all__ = [
     "choose_loss",
     "choose_losses",
     "classify_learners",
+    "compare_divergences",
     "compare_means",
     "compare_pairs",
+    "compare_with_paper",
     "contest_table",
+    "correlate_ranks",
+    "describe_paper",
     "detectable_effect",
     "deviation_at_loss",
     "divergence_level",
+    "find_arms",
+    "find_claims",
     "find_differences",
+    "find_divergences",
     "find_findings",
     "find_headlines",
     "find_jumps",
+    "find_minima",
     "find_peak",
     "find_transitions",
     "fit_power_law",
+    "follows_paper",
     "holm",
     "join_curves",
     "label_regimes",
@@ -131,9 +165,12 @@ __all__ = [
     "read_outcomes",
     "read_study",
     "say_number",
+    "share_variance",
     "split_by_protocol",
     "steps_to_reach",
     "summarize",
     "summarize_contest",
     "summarize_curves",
+    "weigh",
+    "weigh_share",
 ]

@@ -85,19 +85,34 @@ def read_study(store: Store, run_keys: Sequence[str] | None = None) -> Study:
 def split_by_protocol(study: Study) -> list[Study]:
     """Studies within which only width, seed, replicas and records differ.
 
-    Only such runs may be averaged, or compared across width. The largest come first.
+    Only such runs may be averaged, or compared across width. Between widths the
+    precision of the products may differ as well (wide networks are trained in bf16,
+    which leaves losses and deviations where they were), at one width it may not: such
+    runs share starts and batches, and are no replicas of each other. The largest come
+    first.
     """
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, dict[str, list[Run]]] = {}
     for run in study:
-        groups.setdefault(_protocol(run.spec), []).append(run)
-    studies = [Study(tuple(runs)) for runs in groups.values()]
+        alike = groups.setdefault(_protocol(run.spec), {})
+        alike.setdefault(run.spec.run.precision, []).append(run)
+    studies = []
+    for alike in groups.values():
+        parts = list(alike.values())
+        if _have_no_width_in_common(parts):
+            parts = [[run for part in parts for run in part]]
+        studies += [Study(tuple(part)) for part in parts]
     return sorted(studies, key=lambda one: -len(one.runs))
+
+
+def _have_no_width_in_common(parts: list[list[Run]]) -> bool:
+    widths = [{run.spec.network.widths for run in part} for part in parts]
+    return len(set().union(*widths)) == sum(map(len, widths))
 
 
 def _protocol(spec: RunSpec) -> str:
     fields = spec.model_dump(mode="json", exclude={"record"})
     fields["network"]["widths"] = len(spec.network.widths)
-    for free in ("seed", "replicas", "device"):
+    for free in ("seed", "replicas", "device", "precision"):
         del fields["run"][free]
     return json.dumps(fields, sort_keys=True)
 

@@ -11,7 +11,7 @@ from birthmark.cli.check import check
 from birthmark.cli.compare import compare
 from birthmark.cli.datasets import data_app
 from birthmark.cli.experiments import experiment
-from birthmark.cli.outputs import figures, report
+from birthmark.cli.outputs import figures, report, ship
 from birthmark.cli.runs import reproduce, run, status, sweep
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 _COMMANDS = (
     *(reproduce, run, sweep, status, figures, report),
-    *(check, compare, experiment),
+    *(check, compare, experiment, ship),
 )
 for command in _COMMANDS:
     app.command()(command)

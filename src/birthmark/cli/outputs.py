@@ -40,3 +40,26 @@ def report(
     from birthmark.store import open_store
 
     print(write_report(open_store(store), out or store / "report.html"))
+
+
+def ship(
+    store: StoreArgument,
+    out: Annotated[Path, typer.Option(help="Store to copy to; made when missing.")],
+    run: Annotated[
+        list[str], typer.Option(help="Run key; all that are done unless named.")
+    ] = [],  # noqa: B006 - typer copies it
+    picture: Annotated[
+        list[int],
+        typer.Option(help="Epoch whose marked weights go along, in half precision."),
+    ] = [],  # noqa: B006
+) -> None:
+    """Copy finished runs compactly: records without weights, a few megabytes a run.
+
+    Example: `birthmark ship runs --out to-share`
+    """
+    from birthmark.store import open_store, ship_run
+
+    opened, target = open_store(store), open_store(out, create=True)
+    for key in run or opened.runs(state="done")["run_key"]:
+        size = ship_run(opened, key, target, pictures=picture)
+        print(f"{out / key}: {size / 1e6:.2f} MB")

@@ -55,24 +55,37 @@ def sweep(
 
 
 def reproduce(
-    scale: Annotated[str, typer.Option(help="demo, laptop or paper.")] = "demo",
+    scale: Annotated[
+        str,
+        typer.Option(
+            help="shipped (no training, seconds), demo (minutes), laptop (a night) or "
+            "paper (a GPU)."
+        ),
+    ] = "demo",
     store: Annotated[
         Path | None, typer.Option("--store", help="Folder; by default named as scale.")
     ] = None,
 ) -> None:
     """Reproduce the paper (arXiv 2012.02550): train, draw its figures, write a report.
 
+    With `--scale shipped` nothing is trained: all is drawn from the records that come
+    with the package.
+
     Example: `birthmark reproduce --scale demo --store demo`
     """
     from birthmark.analysis import find_headlines, read_study
     from birthmark.figures import draw_figures
     from birthmark.report import write_report
-    from birthmark.store import open_store
-    from birthmark.sweeps import reproduction
+    from birthmark.store import open_shipped, open_store
 
     folder = store or Path(scale)
-    _carry_out(reproduction(scale), folder, as_json=False)
-    opened = open_store(folder)
+    if scale == "shipped":
+        opened = open_shipped("paper")
+    else:
+        from birthmark.sweeps import reproduction
+
+        _carry_out(reproduction(scale), folder, as_json=False)
+        opened = open_store(folder)
     draw_figures(opened, folder / "figures")
     path = write_report(opened, folder / "report.html")
     print(f"\nReport: {path}\n")

@@ -25,7 +25,7 @@ def describe_protocol(runs: Sequence[Run]) -> str:
         _data(runs[0]),
         _network(spec),
         _training(spec),
-        f"Weights in {spec.run.dtype}, products in {spec.run.precision} precision.",
+        f"Weights in {spec.run.dtype}, products in {_precision(runs)} precision.",
         f"Runs: {'; '.join(_run(run) for run in runs)}.",
     ]
     return "Protocol: " + " ".join(sentences)
@@ -94,6 +94,19 @@ def _layers(spec: RunSpec) -> str:
     return (
         f"Dense network with {layers} hidden {_plural('layer', layers)}, "
         f"{spec.network.activation}"
+    )
+
+
+def _precision(runs: Sequence[Run]) -> str:
+    """`full`, or `full (width 150) and bf16 (width 250)`."""
+    widths: dict[str, set[int]] = {}
+    for run in runs:
+        widths.setdefault(run.spec.run.precision, set()).add(run.width)
+    if len(widths) == 1:
+        return next(iter(widths))
+    return " and ".join(
+        f"{name} ({_plural('width', len(some))} {', '.join(map(str, sorted(some)))})"
+        for name, some in widths.items()
     )
 
 

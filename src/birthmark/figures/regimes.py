@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from birthmark.analysis import (
+    FIGURE_2,
     REGIMES,
     Estimate,
     Run,
     Study,
+    follows_paper,
     map_regimes,
     phase_diagram,
     summarize_curves,
 )
 from birthmark.figures.canvas import (
+    Scale,
     choose_scale,
     draw_error_bars,
     label_log,
@@ -34,6 +37,7 @@ from birthmark.shapes import Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 CURVES = 4  # widths whose losses are shown
 _EPOCHS = ("min_train_epoch", "min_test_epoch", "divergence_epoch")
@@ -64,6 +68,14 @@ def draw_regimes(family: Family) -> list[Drawing]:
         data[name] = _table(getattr(phases, name), phases.replicas)
     for width in shown:
         data |= _losses(study, width)
+    beside = ""
+    if all(follows_paper(run.spec) for run in study):
+        data |= _published()
+        beside = (
+            "Diamonds in (c) and (d): the published figure (arXiv 2012.02550, means of "
+            "ten networks), read off by eye, with the error of reading, 5 %, or the "
+            "published error bar where it is longer; epochs beyond 1000 are not drawn. "
+        )
     lines = family.thresholds
     caption = (
         "(a), (b) Train loss (mean over each epoch) and test loss of widths "
@@ -77,11 +89,20 @@ def draw_regimes(family: Family) -> list[Drawing]:
         f"trainability: train loss below {lines.reached:g} of chance; untrainability: "
         "after a minimum that training goes on to make worse). (d) Mean of the least "
         "losses. Error bars: 95 % intervals, Student's t over replicas; n as "
-        f"named below. {describe_protocol(study.runs)}"
+        f"named below. {beside}{describe_protocol(study.runs)}"
     )
     title = f"Regimes of training over {len(study.widths)} widths"
     name = f"figure2-regimes-{family.name}"
     return [Drawing(name, 2, title, caption, data, paint)]
+
+
+def _published() -> dict[str, Array]:
+    """The numbers of the paper by width, each with its error, [W, 2]; NaN: none."""
+    data = {"paper_widths": np.array([one.width for one in FIGURE_2])}
+    for name in (*_EPOCHS, *_LOSSES):
+        pairs = [(getattr(one, name), one.error(name)) for one in FIGURE_2]
+        data[f"paper_{name}"] = np.where(np.isfinite(pairs), pairs, np.nan)
+    return data
 
 
 def _spread(widths: tuple[int, ...]) -> list[int]:
@@ -121,7 +142,7 @@ def _head(run: Run, name: str, length: int) -> Array:
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     """Four panels: two of curves above, phase diagram and least losses below."""
     figure = new_figure(5.6)
-    scale = choose_scale(data["widths"])
+    scale = choose_scale(_all_widths(data))
     axes = figure.subplots(2, 2, height_ratios=[1, 1.25])
     for panel, letter, name in (
         (axes[0, 0], "a", "train"),
@@ -145,9 +166,10 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
             palette=palette,
             label=label,
         )
+        _paint_published(axes[1, 1], data, name, colour, palette)
     axes[1, 1].set(ylabel="least loss")
     label_log(axes[1, 1])
-    scale_widths(axes[1, 1], data["widths"], scale)
+    scale_widths(axes[1, 1], _all_widths(data), scale)
     axes[1, 1].legend()
     name_panel(axes[1, 1], "d")
     return figure
@@ -176,9 +198,10 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
     from matplotlib.patches import Patch
 
     widths, epochs = data["widths"], data["map_epochs"][1:]
-    scale = choose_scale(widths)
+    every = _all_widths(data)
+    scale = choose_scale(every)
     axes.pcolormesh(
-        _edges(widths),
+        _edges(widths, scale),
         np.append(epochs, epochs[-1] + 1) - 0.5,
         np.ma.masked_less(data["regime"][:, 1:].T, 0),
         cmap=ListedColormap(palette.regions),
@@ -201,22 +224,66 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
                 palette=palette,
                 label=label,
             )
+        _paint_published(axes, data, name, colour, palette)
     axes.set_yscale("log")
     axes.set(ylabel="epoch", ylim=(epochs[0], epochs[-1]))
-    scale_widths(axes, widths, scale)
-    axes.set_xlim(*_edges(widths)[[0, -1]])
+    scale_widths(axes, every, scale)
+    axes.set_xlim(*_edges(every, scale)[[0, -1]])
     lines, _ = axes.get_legend_handles_labels()
     regions = [
         Patch(facecolor=colour, label=name)
         for name, colour in zip(REGIMES, palette.regions, strict=True)
     ]
+    if "paper_widths" in data:
+        lines.append(_paper_key(palette))
     axes.figure.legend(handles=[*lines, *regions], loc="outside lower center", ncols=3)
 
 
-def _edges(widths: Array) -> Array:
+def _paint_published(
+    axes: Axes, data: Mapping[str, Array], name: str, colour: str, palette: Palette
+) -> None:
+    """Diamonds for the numbers of the paper, where there are any."""
+    if "paper_widths" not in data:
+        return
+    value, error = data[f"paper_{name}"].T
+    axes.errorbar(
+        data["paper_widths"],
+        value,
+        yerr=error,
+        fmt="D",
+        markersize=3.2,
+        markeredgewidth=0.8,
+        color=colour,
+        markerfacecolor=palette.paper,
+        elinewidth=0.7,
+        zorder=1.5,
+    )
+
+
+def _paper_key(palette: Palette) -> Line2D:
+    """For the legend: diamonds, whatever their colour."""
+    from matplotlib.lines import Line2D
+
+    return Line2D(
+        [],
+        [],
+        marker="D",
+        linestyle="none",
+        markersize=3.2,
+        color=palette.ink,
+        markerfacecolor=palette.paper,
+        label="published (any colour)",
+    )
+
+
+def _all_widths(data: Mapping[str, Array]) -> Array:
+    """Ours and those of the paper, rising."""
+    return np.union1d(data["widths"], data.get("paper_widths", data["widths"]))
+
+
+def _edges(widths: Array, scale: Scale) -> Array:
     """Borders half-way between widths, on the scale of their axis."""
-    log = choose_scale(widths) == "log"
-    x = np.log(widths) if log else widths.astype(float)
+    x = np.log(widths) if scale == "log" else widths.astype(float)
     middle = (x[1:] + x[:-1]) / 2
     edges = np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]])
-    return np.exp(edges) if log else edges
+    return np.exp(edges) if scale == "log" else edges

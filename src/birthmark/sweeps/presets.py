@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from birthmark.errors import unknown_name
 from birthmark.spec import RunSpec
@@ -12,7 +16,21 @@ from birthmark.sweeps.grid import Grid
 _PICTURES: dict[str, Any] = {"weights": "log", "weights_layers": ["hidden2"]}
 _PAPER_WIDTHS = (10, 50, 100, 150, 200, 225, 250, 275, 300, 350, 400, 450, 500, 1000)
 _MARKED_WIDTHS = (256, 512)  # Figure 1: unstable and stable
-_LAPTOP_WIDTHS = (50, 100, 150, *_MARKED_WIDTHS)
+# width, loss, precision of the products, in the order of worth against cost
+_LAPTOP = (
+    (150, "clipped_cross_entropy", "full"),
+    (250, "clipped_cross_entropy", "bf16"),
+    (150, "cross_entropy", "full"),
+    (250, "cross_entropy", "bf16"),
+    (300, "clipped_cross_entropy", "bf16"),
+    (500, "clipped_cross_entropy", "bf16"),
+)
+# of the paper's data: training examples, inputs, classes
+_SIZES = {
+    "hasyv2": (151_241, 1024, 369),
+    "mnist": (60_000, 784, 10),
+    "fashion_mnist": (60_000, 784, 10),
+}
 _DEMO_WIDTHS = (8, 16, 32, 64, 128)
 
 
@@ -54,8 +72,11 @@ def reproduction(scale: str) -> Grid:
 
     Args:
         scale: `demo`: digits, two minutes on two cores, with a protocol of its own.
-            `laptop`: the paper's on HASYv2 at five widths, three replicas, hours on
-            two cores. `paper`: all widths, ten replicas, three data sets; for a GPU.
+            `laptop`: the paper's on HASYv2 at widths 150, 250, 300 and 500, the first
+            two under both losses, and two networks whose weights are kept for the
+            pictures of Figure 1: three replicas each, a night on two cores. `paper`:
+            all widths, ten replicas, three data sets, the quickest runs first; for a
+            GPU.
 
     Raises:
         SpecError: There is no such scale.
@@ -65,16 +86,44 @@ def reproduction(scale: str) -> Grid:
         widest = preset("demo", dataset="digits", width=_DEMO_WIDTHS[-1], mark=False)
         return Grid((*marked, widest))
     if scale == "laptop":
-        # marked throughout, so that all stand on one axis of widths
-        specs = [preset("paper", width=w) for w in _LAPTOP_WIDTHS]
-        return Grid(tuple(s.with_settings({"run.replicas": 3}) for s in specs))
-    if scale == "paper":
-        return Grid(
-            tuple(
-                preset("paper", dataset=dataset, width=width, mark=mark)
-                for dataset in ("hasyv2", "mnist", "fashion_mnist")
-                for mark, widths in ((False, _PAPER_WIDTHS), (True, _MARKED_WIDTHS))
-                for width in widths
+        pictured = (
+            preset("paper", width=width).with_settings(
+                {"run.replicas": 3, "run.precision": "bf16"}
             )
+            for width in _MARKED_WIDTHS
         )
+        return Grid((*(_recorded_often(*one) for one in _LAPTOP), *pictured))
+    if scale == "paper":
+        specs = (
+            preset("paper", dataset=dataset, width=width, mark=mark)
+            for dataset in ("hasyv2", "mnist", "fashion_mnist")
+            for mark, widths in ((False, _PAPER_WIDTHS), (True, _MARKED_WIDTHS))
+            for width in widths
+        )
+        return Grid(tuple(sorted(specs, key=_count_operations)))
     raise unknown_name("scale", scale, ["demo", "laptop", "paper"])
+
+
+def _count_operations(spec: RunSpec) -> int:
+    """Floating-point operations of the products: a run's cost on any machine.
+
+    An addition and a multiplication for each weight and example, forward and for the
+    gradient of the weights, and again backward through all layers but the first.
+    """
+    examples, inputs, classes = _SIZES[spec.data.name]
+    first, *others = pairwise((inputs, *spec.network.widths, classes))
+    products = 4 * math.prod(first) + 6 * sum(map(math.prod, others))
+    return products * examples * spec.training.epochs * spec.run.replicas
+
+
+def _recorded_often(width: int, loss: str, precision: str) -> RunSpec:
+    """Marked, with scalars every five epochs, so that jumps can be dated."""
+    log = np.rint(np.geomspace(1, 1000, 72)).astype(int).tolist()
+    return RunSpec(
+        data={"name": "hasyv2"},
+        network={"widths": [width, width]},
+        mark={"text": "a"},
+        training={"loss": loss},
+        run={"replicas": 3, "precision": precision},
+        record={"epochs": sorted({0, *log, *range(100, 1001, 5)})},
+    )

@@ -1,0 +1,63 @@
+"""The least loss of several replicas: of each, of their mean, and without the noise.
+
+The train loss of one network fluctuates from epoch to epoch. The mean over replicas of
+each one's minimum therefore lies below the minimum of the curve of their mean, and that
+again below the minimum of a mean of very many replicas, which the running median over a
+window of epochs stands for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from birthmark.analysis.intervals import Estimate, summarize
+from birthmark.analysis.regimes import running_median
+from birthmark.analysis.studies import Run
+from birthmark.analysis.thresholds import Thresholds
+from birthmark.shapes import Array
+
+
+@dataclass(frozen=True)
+class Minima:
+    """Three minima of one loss of the replicas of a run, and where they lie."""
+
+    of_each: Estimate  # mean over replicas of each one's minimum
+    of_mean: float  # minimum of the curve of the mean
+    of_mean_epoch: float
+    of_smooth: float  # minimum of the running median of that curve
+    of_smooth_epoch: float
+    fluctuation: float  # std of the loss about its running median there, over it
+
+
+def find_minima(
+    run: Run, name: str = "train_loss", thresholds: Thresholds | None = None
+) -> Minima:
+    """The minima of `train_loss` or `test_loss`; replicas with NaN or Inf left out."""
+    lines = thresholds or Thresholds()
+    loss_TR = run.values(name)[1:]
+    loss_TR = loss_TR[:, np.isfinite(loss_TR).all(axis=0)]
+    epochs = run.records["epoch"].to_numpy()[1:].astype(float)
+    nothing = float("nan")
+    if not loss_TR.size:
+        return Minima(summarize([]), *(nothing,) * 5)
+    mean_T = loss_TR.mean(axis=1)
+    window = lines.window_epochs(int(epochs[-1]))
+    smooth_T = running_median(mean_T[:, None], window)[:, 0]
+    lowest = int(smooth_T.argmin())
+    return Minima(
+        of_each=summarize(loss_TR.min(axis=0)),
+        of_mean=float(mean_T.min()),
+        of_mean_epoch=float(epochs[mean_T.argmin()]),
+        of_smooth=float(smooth_T[lowest]),
+        of_smooth_epoch=float(epochs[lowest]),
+        fluctuation=_fluctuation(loss_TR, lowest, window),
+    )
+
+
+def _fluctuation(loss_TR: Array, lowest: int, window: int) -> float:
+    """Scatter of one replica's loss about its running median, relative to it."""
+    near = slice(max(lowest - window, 0), lowest + window + 1)
+    smooth_TR = running_median(loss_TR, window)[near]
+    return float(np.std(loss_TR[near] / smooth_TR - 1))
