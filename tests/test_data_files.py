@@ -143,7 +143,8 @@ def test_list_tells_what_is_here(places, monkeypatch, mnist) -> None:
     write(places / "data", {name: mnist[name] for name in NAMES[:3]})
     monkeypatch.setenv("BIRTHMARK_DATA", str(places / "data"))
     here = {holding.name: holding for holding in list_datasets()}
-    assert list(here) == ["digits", "mnist", "fashion_mnist", "hasyv2"]
+    names = ["digits", "mnist", "fashion_mnist", "hasyv2", "cifar10", "cifar10_12k"]
+    assert list(here) == names
     assert here["digits"].is_here
     assert here["mnist"].missing == (NAMES[3],)
     assert not here["mnist"].is_here

@@ -13,6 +13,11 @@ from birthmark.spec import RunSpec, expand_epochs, parse_setting
 
 DATA = {"name": "mnist"}
 
+
+def network(**fields):
+    return {"data": DATA, "network": fields}
+
+
 BAD = [
     ({}, "data: this key is required and missing"),
     ({"data": DATA, "trainig": {}}, "unknown key 'trainig': did you mean 'training'"),
@@ -51,6 +56,15 @@ BAD = [
     ({"data": DATA, "run": {"device": "gpu 1"}}, "run.device"),
     ({"data": DATA, "run": {"seed": -1}}, "run.seed"),
     ({"data": {**DATA, "fold": 11}}, "data.fold"),
+    (network(kernel=5), "kernel belongs to kind 'convolutional'"),
+    (network(downsample=[1]), "downsample belongs to kind 'convolutional'"),
+    (network(kind="convolutional", kernel=4), "kernel must be odd, got 4"),
+    (network(kind="convolutional", downsample=[3]), "layers from 1 to 2 in order"),
+    (network(kind="convolutional", downsample=[2, 1]), "from 1 to 2 in order"),
+    (network(train_scales=True), "train_scales belongs to residual 'identity'"),
+    (network(residual="identity"), "then blocks of 2: 2 widths do not go up"),
+    (network(residual="identity", widths=[9, 9, 8]), "must not shrink across a skip"),
+    (network(dropout=1), "network.dropout: .*less than 1, got 1"),
 ]
 
 
@@ -76,7 +90,17 @@ def test_defaults_are_the_protocol_of_the_paper():
 
 RICH = RunSpec(
     data={"name": "hasyv2", "fold": 3, "classes": 20, "examples_per_class": 100},
-    network={"widths": [30, 20, 10], "activation": "tanh"},
+    network={
+        "widths": [10, 20, 30],
+        "activation": "tanh",
+        "kind": "convolutional",
+        "kernel": 5,
+        "downsample": [2],
+        "residual": "identity",
+        "branch_scale": 0.25,
+        "train_scales": True,
+        "dropout": 0.25,
+    },
     initialization={
         "name": "uniform",
         "low": -0.1,
@@ -148,6 +172,11 @@ NEEDS_MORE = {
     "training.nesterov": None,
     "training.betas": [0.8, 0.9],
     "data.fold": 4,
+    "network.kind": None,  # a dense network refuses kernel and downsample
+    "network.kernel": 3,
+    "network.downsample": [3],
+    "network.residual": None,  # a plain one refuses scales
+    "network.block": 1,
 }
 
 
@@ -164,14 +193,48 @@ def test_every_field_is_in_the_run_key():
     momentum = sgd.with_settings({"training.momentum": 0.5})
     nesterov = momentum.with_settings({"training.nesterov": True})
     keys |= {sgd.run_key, momentum.run_key, nesterov.run_key, RICH.twin.run_key}
-    assert len(keys) == count + 4
+    for network in ({}, {"kind": "convolutional"}, {"residual": "identity"}):
+        other = {"widths": [10, 20, 30], **network}
+        keys.add(RunSpec(data=DATA, network=other).run_key)
+    assert len(keys) == count + 7
 
 
 def test_the_run_key_is_the_hash_of_the_canonical_text():
     spec = RunSpec(data=DATA)
     fields = {"spec_version": 1, **spec.model_dump(mode="json")}
+    # of the network, what there was in the first release
+    fields["network"] = {"widths": [256, 256], "activation": "relu"}
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     assert spec.run_key == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("tables", "key"),
+    [
+        (
+            {
+                "data": {"name": "hasyv2"},
+                "network": {"widths": [150, 150]},
+                "mark": {"text": "a"},
+            },
+            "c73781a83fd12537",
+        ),
+        ({"data": {"name": "digits"}}, "206aaf2e39542e4a"),
+        (
+            {
+                "data": {"name": "mnist"},
+                "network": {"widths": [32, 32, 32], "activation": "tanh"},
+                "training": {"optimizer": "adam"},
+            },
+            "9ebb04883d029764",
+        ),
+    ],
+)
+def test_fields_that_came_later_leave_the_keys_of_earlier_runs(tables, key):
+    assert RunSpec(**tables).run_key == key
+    said = {"kind": "dense", "dropout": 0.0, "residual": "none", "downsample": []}
+    network = {**tables.get("network", {}), **said}
+    assert RunSpec(**{**tables, "network": network}).run_key == key
 
 
 def test_a_spec_is_frozen():

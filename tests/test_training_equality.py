@@ -7,9 +7,10 @@ from sklearn.datasets import load_digits
 from torch.nn import functional
 
 from birthmark.network import (
-    dense_forward,
+    Chain,
     draw_weights,
     gather_layers,
+    make_forward,
     name_parameters,
     stack_modules,
 )
@@ -184,7 +185,8 @@ def test_general_path_equals_separate_plain_trainings(loss, activation):
     data, spec = digits(), make_spec(loss, activation)
     weights = draw_weights(spec, 64, 10, replicas=range(3))
     modules = plain_modules(spec, weights)
-    path = GeneralPath(spec, name_parameters(weights), dense_forward(activation))
+    forward = make_forward(Chain(spec.network))
+    path = GeneralPath(spec, name_parameters(weights), forward)
     streams = [batches(spec, replica, data, STEPS) for replica in range(3)]
     for one_step in zip(*streams, strict=True):
         x, y = (torch.stack(part) for part in zip(*one_step, strict=True))

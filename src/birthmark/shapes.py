@@ -8,6 +8,7 @@ torch is named for type checkers only: rooms without it import this file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,7 +46,7 @@ class Dataset:
     x_test: Array  # [N, I] uint8
     y_test: Array  # [N] int64
     num_classes: int
-    image_shape: tuple[int, ...]  # (height, width): its product is I
+    image_shape: tuple[int, ...]  # (height, width); flat pixels are channel by channel
     full_scale: int  # the pixel value that becomes 1: 255, digits 16
     mean: float = 0.0  # subtracted after division by the full scale
     std: float = 1.0  # divided by at the end
@@ -53,16 +54,31 @@ class Dataset:
 
     @property
     def num_inputs(self) -> int:
-        """Pixels of one example, the fan-in of the first layer."""
+        """Numbers of one example, the fan-in of a first dense layer."""
         return int(self.x_train.shape[1])
+
+    @property
+    def num_channels(self) -> int:
+        """Colours: 1 or 3."""
+        return self.num_inputs // math.prod(self.image_shape)
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of one example, as a convolution takes it."""
+        return (self.num_channels, *self.image_shape)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Weights and biases of one dense layer for all replicas."""
+    """Weights and biases of one layer for all replicas.
+
+    A convolution is the matrix of its patches: I counts (channel, row, column of the
+    kernel), the last the fastest, and O the channels that it makes.
+    """
 
     w: Tensor  # [R, I, O]; may be a strided view
     b: Tensor  # [R, O]
+    scale: Tensor | None = None  # [R]; trained, of the residual branch that ends here
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,11 @@ class Weights:
         """A copy that owns its contiguous tensors."""
         return Weights(
             {
-                name: Layer(layer.w.detach().clone(), layer.b.detach().clone())
+                name: Layer(
+                    layer.w.detach().clone(),
+                    layer.b.detach().clone(),
+                    None if layer.scale is None else layer.scale.detach().clone(),
+                )
                 for name, layer in self.layers.items()
             }
         )

@@ -1,5 +1,13 @@
 """The data sets by name: one entry each."""
 
+from birthmark.data.cifar import (
+    ARCHIVE,
+    PART,
+    keep_cifar10,
+    keep_cifar10_part,
+    read_cifar10,
+    read_cifar10_part,
+)
 from birthmark.data.digits import read_digits
 from birthmark.data.entries import Entry, Published
 from birthmark.data.hasyv2 import PACKED, keep_hasyv2, read_hasyv2
@@ -22,6 +30,10 @@ def _idx_files(mirrors: tuple[str, ...], md5: tuple[str, ...]) -> tuple[Publishe
     )
 
 
+_CIFAR10 = (
+    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
+)
 _ENTRIES = (
     Entry(
         name="digits",
@@ -105,6 +117,34 @@ _ENTRIES = (
             ),
         ),
         num_folds=10,
+    ),
+    Entry(
+        name="cifar10",
+        title="CIFAR-10: colour photographs, 32x32",
+        licence="none stated; cite Krizhevsky 2009",
+        image_shape=(32, 32),
+        num_channels=3,
+        num_classes=10,
+        num_train=50_000,
+        num_test=10_000,
+        full_scale=255,
+        read=read_cifar10,
+        keep=keep_cifar10,
+        files=(Published(ARCHIVE, ARCHIVE, _CIFAR10),),
+    ),
+    Entry(
+        name="cifar10_12k",
+        title="CIFAR-10: the first batch and 2,000 test images",
+        licence="none stated; cite Krizhevsky 2009",
+        image_shape=(32, 32),
+        num_channels=3,
+        num_classes=10,
+        num_train=10_000,
+        num_test=2_000,
+        full_scale=255,
+        read=read_cifar10_part,
+        keep=keep_cifar10_part,
+        files=(Published(ARCHIVE, PART, _CIFAR10),),
     ),
 )
 

@@ -58,11 +58,12 @@ class Entry:
     keep: Callable[[Entry, Path, Path], str] | None = None  # None: embedded
     files: tuple[Published, ...] = ()
     num_folds: int = 1
+    num_channels: int = 1
 
     @property
     def num_inputs(self) -> int:
-        """Pixels of one image."""
-        return prod(self.image_shape)
+        """Numbers of one image: pixels times channels."""
+        return self.num_channels * prod(self.image_shape)
 
     @property
     def folder_names(self) -> tuple[str, ...]:

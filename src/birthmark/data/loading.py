@@ -25,11 +25,17 @@ class DatasetFacts:
     full_scale: int
     num_train: int  # at most: where classes are left out, some examples are too
     num_test: int
+    num_channels: int = 1
 
     @property
     def num_inputs(self) -> int:
-        """Pixels of one example, the fan-in of the first layer."""
-        return prod(self.image_shape)
+        """Numbers of one example, the fan-in of a first dense layer."""
+        return self.num_channels * prod(self.image_shape)
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of one example, as a convolution takes it."""
+        return (self.num_channels, *self.image_shape)
 
 
 def check_dataset(spec: DataSpec) -> None:
@@ -72,6 +78,7 @@ def describe_dataset(spec: DataSpec | str) -> DatasetFacts:
         full_scale=entry.full_scale,
         num_train=num_train,
         num_test=entry.num_test,
+        num_channels=entry.num_channels,
     )
 
 

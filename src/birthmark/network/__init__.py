@@ -1,20 +1,23 @@
 """Networks as functions over stacked weights; initial configurations; marks."""
 
+from birthmark.network.chain import Chain
 from birthmark.network.configuration import (
+    LayerLaws,
     batch_examples,
     draw_weights,
     find_bounds,
     find_laws,
     find_mark,
+    to_matrix,
 )
 from birthmark.network.dense import (
     ACTIVATIONS,
     Activation,
-    dense_forward,
     forward_stack,
     gather_layers,
     name_parameters,
 )
+from birthmark.network.forward import Forward, make_forward
 from birthmark.network.initializations import (
     ALIASES,
     DATA_DEPENDENT,
@@ -45,14 +48,16 @@ __all__ = [
     "INITIALIZATIONS",
     "PARAMETRIZATIONS",
     "Activation",
+    "Chain",
+    "Forward",
     "Initializer",
     "Law",
+    "LayerLaws",
     "ScaledBranch",
     "Scaling",
     "Target",
     "apply_mark",
     "batch_examples",
-    "dense_forward",
     "draw",
     "draw_mark",
     "draw_weights",
@@ -65,10 +70,12 @@ __all__ = [
     "forward_stack",
     "gather_layers",
     "initialize_",
+    "make_forward",
     "name_parameters",
     "parametrize",
     "scale_branches_",
     "stack_modules",
+    "to_matrix",
     "to_module",
     "write_module",
     "zero_gamma_",

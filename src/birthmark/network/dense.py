@@ -46,15 +46,6 @@ ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(lambda z: z, lambda grad, out: grad),
 }
 
-# the same functions for autograd, which does not bear writing in place
-_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "gelu": torch.nn.functional.gelu,
-    "identity": lambda z: z,
-}
-
 
 def forward_stack(weights: Weights, x: Tensor, activation: str) -> Tensor:
     """Outputs [R, B, K] of all replicas for x [B, I], or [R, B, I] for each its own."""
@@ -66,26 +57,16 @@ def forward_stack(weights: Weights, x: Tensor, activation: str) -> Tensor:
     return a
 
 
-def dense_forward(activation: str) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
-    """The network of one replica: parameters `hidden1.w` [I, O], ..., x [B, I]."""
-    function = _FUNCTIONS[activation]
-
-    def forward(parameters: Mapping[str, Tensor], x_BI: Tensor) -> Tensor:
-        names = [name.removesuffix(".w") for name in parameters if name.endswith(".w")]
-        a = x_BI
-        for name in names:
-            z = torch.addmm(parameters[f"{name}.b"], a, parameters[f"{name}.w"])
-            a = z if name == names[-1] else function(z)
-        return a
-
-    return forward
-
-
 def name_parameters(weights: Weights) -> dict[str, Tensor]:
-    """`hidden1.w`, `hidden1.b`, ...: the tensors themselves, in forward order."""
+    """`hidden1.w`, `hidden1.b`, ...: the tensors themselves, in forward order.
+
+    `hidden3.scale` follows where the layer has one.
+    """
     parameters = {}
     for name, layer in weights.items():
         parameters[f"{name}.w"], parameters[f"{name}.b"] = layer.w, layer.b
+        if layer.scale is not None:
+            parameters[f"{name}.scale"] = layer.scale
     return parameters
 
 
@@ -94,7 +75,11 @@ def gather_layers(parameters: Mapping[str, Tensor]) -> Weights:
     names = [name.removesuffix(".w") for name in parameters if name.endswith(".w")]
     return Weights(
         {
-            name: Layer(parameters[f"{name}.w"], parameters[f"{name}.b"])
+            name: Layer(
+                parameters[f"{name}.w"],
+                parameters[f"{name}.b"],
+                parameters.get(f"{name}.scale"),
+            )
             for name in names
         }
     )

@@ -1,47 +1,82 @@
-"""The dense network of one replica as a torch module, and its weights back."""
+"""The network of one replica as a torch module, and its weights back."""
 
-from collections import OrderedDict
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from birthmark.shapes import Weights
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "gelu": nn.GELU,
-    "identity": nn.Identity,
-}
+from birthmark.network.chain import Chain
+from birthmark.shapes import Layer, Weights
 
 
-def to_module(weights: Weights, activation: str, *, row: int = 0) -> nn.Sequential:
+class _Network(nn.Module):
+    """Layers as submodules of their names, `scale_hidden3` beside them."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        layers: Mapping[str, nn.Module],
+        scales: Mapping[str, Tensor],
+    ) -> None:
+        super().__init__()
+        self._chain = chain
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        for name, scale in scales.items():
+            self.register_parameter(f"scale_{name}", nn.Parameter(scale))
+        self._scaled = tuple(scales)
+
+    def forward(self, x_BI: Tensor) -> Tensor:
+        """Outputs [B, K]; nothing drops out."""
+        return self._chain.run(
+            x_BI,
+            lambda name, a: self.get_submodule(name)(a),
+            scales={n: self.get_parameter(f"scale_{n}") for n in self._scaled},
+        )
+
+
+def to_module(weights: Weights, chain: Chain, *, row: int = 0) -> nn.Module:
     """A copy of one replica: `module.hidden1.weight` [O, I], `.bias` [O], ...
 
     Args:
         weights: A stack.
-        activation: Between the layers.
+        chain: The order of the layers.
         row: Which replica of the stack.
     """
-    modules: OrderedDict[str, nn.Module] = OrderedDict()
-    for name, layer in weights.items():
-        if modules:
-            modules[f"before_{name}"] = _ACTIVATIONS[activation]()
-        w_IO = layer.w[row]
-        fan_in, fan_out = w_IO.shape
-        linear = nn.Linear(fan_in, fan_out, device=w_IO.device, dtype=w_IO.dtype)
-        with torch.no_grad():
-            linear.weight.copy_(w_IO.T)
-            linear.bias.copy_(layer.b[row])
-        modules[name] = linear
-    return nn.Sequential(modules)
+    scales = {
+        name: layer.scale[row].clone()
+        for name, layer in weights.items()
+        if layer.scale is not None
+    }
+    layers = {name: _make_layer(chain, name, layer) for name, layer in weights.items()}
+    module = _Network(chain, layers, scales)
+    parameters = dict(module.named_parameters())
+    with torch.no_grad():
+        for name, layer in weights.items():
+            weight = parameters[f"{name}.weight"]
+            weight.copy_(layer.w[row].T.reshape(weight.shape))
+            parameters[f"{name}.bias"].copy_(layer.b[row])
+    return module
 
 
-def write_module(module: nn.Sequential, weights: Weights, *, row: int = 0) -> None:
+def write_module(module: nn.Module, weights: Weights, *, row: int = 0) -> None:
     """Write the weights and biases of a module from `to_module` into its replica."""
     parameters = dict(module.named_parameters())
     with torch.no_grad():
         for name, layer in weights.items():
-            layer.w[row].copy_(parameters[f"{name}.weight"].T)
+            layer.w[row].copy_(parameters[f"{name}.weight"].flatten(1).T)
             layer.b[row].copy_(parameters[f"{name}.bias"])
+
+
+def _make_layer(chain: Chain, name: str, layer: Layer) -> nn.Module:
+    _, fan_in, num_out = layer.w.shape
+    if not chain.network.is_convolutional or name == chain.network.layer_names[-1]:
+        return nn.Linear(fan_in, num_out).to(layer.w)
+    kernel = chain.network.kernel
+    return nn.Conv2d(
+        fan_in // kernel**2,
+        num_out,
+        kernel,
+        stride=chain.stride(name),
+        padding=kernel // 2,
+    ).to(layer.w)

@@ -34,6 +34,21 @@ from birthmark.spec.tables import (
 
 SPEC_VERSION = 1
 
+# Fields that came later, each with the value that says what was so before: with it a
+# run keeps its key. A default that changes one day changes keys all the same.
+_BEFORE: dict[str, dict[str, Any]] = {
+    "network": {
+        "kind": "dense",
+        "kernel": 3,
+        "downsample": [],
+        "residual": "none",
+        "block": 2,
+        "branch_scale": 1.0,
+        "train_scales": False,
+        "dropout": 0.0,
+    }
+}
+
 
 class RunSpec(BaseModel):
     """The frozen description of a run; only `data.name` has no default."""
@@ -85,9 +100,10 @@ class RunSpec(BaseModel):
     def run_key(self) -> str:
         """16 hex digits of the SHA-256 over every field and the version of the spec.
 
-        An image or another file counts by its content, wherever it lies.
+        An image or another file counts by its content, wherever it lies. A field that
+        came later counts unless it says what was so before there was one.
         """
-        fields = _by_content(self.model_dump(mode="json"))
+        fields = _without_later(_by_content(self.model_dump(mode="json")))
         canonical = json.dumps(
             {"spec_version": SPEC_VERSION, **fields},
             sort_keys=True,
@@ -156,6 +172,18 @@ def _by_content(value: Any) -> Any:
         for key, inner in value.items()
         if f"{key}_sha256" not in value
     }
+
+
+def _without_later(tables: dict[str, Any]) -> dict[str, Any]:
+    """Tables of a spec without the later fields that say what was so before."""
+    changed = dict(tables)
+    for table, fields in _BEFORE.items():
+        changed[table] = {
+            key: value
+            for key, value in tables[table].items()
+            if key not in fields or value != fields[key]
+        }
+    return changed
 
 
 def _check_epochs(key: str, epochs: Epochs, last: int) -> None:

@@ -43,15 +43,74 @@ class DataSpec(_Part):
 
 
 class NetworkSpec(_Part):
-    """A dense network; its input and output sizes follow from the data."""
+    """A dense or convolutional network; its inputs and outputs follow from the data.
+
+    The hidden layers are followed by one dense output layer; a convolutional network
+    gives it the mean of each channel over all places. Residual networks have skips
+    around blocks of layers, behind the first layer, in the form of He et al.
+    1603.05027: the activation comes before the layer, and nothing after the sum.
+    """
 
     widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (256, 256)
     activation: Literal["relu", "tanh", "gelu", "sigmoid", "identity"] = "relu"
+    kind: Literal["dense", "convolutional"] = "dense"  # widths are units or channels
+    kernel: Count = 3  # odd; maps keep their size, beyond the edge there are zeros
+    downsample: tuple[Count, ...] = ()  # numbers of hidden layers with stride 2, from 1
+    residual: Literal["none", "identity"] = "none"
+    block: Count = 2  # layers in a branch
+    branch_scale: NotNegative = 1.0  # what each branch is multiplied by before the sum
+    train_scales: bool = False  # whether it is trained, one scalar a branch
+    dropout: Share = 0.0  # share of the activations of hidden layers, in training
 
     @property
     def layer_names(self) -> list[str]:
         """`hidden1`, ..., `output`."""
         return layer_names(len(self.widths))
+
+    @property
+    def is_convolutional(self) -> bool:
+        """Whether the hidden layers are convolutions."""
+        return self.kind == "convolutional"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a chain of dense layers, without skips and without dropout."""
+        return self.kind == "dense" and self.residual == "none" and not self.dropout
+
+    @property
+    def branch_ends(self) -> tuple[str, ...]:
+        """The hidden layers behind which a branch joins its skip."""
+        if self.residual == "none":
+            return ()
+        return tuple(self.layer_names[self.block : len(self.widths) : self.block])
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        depth = len(self.widths)
+        if self.kind == "dense":
+            for key in ("kernel", "downsample"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(f"{key} belongs to kind 'convolutional'")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {self.kernel}")
+        if list(self.downsample) != sorted({*self.downsample} & {*range(1, depth + 1)}):
+            raise ValueError(
+                f"downsample must name hidden layers from 1 to {depth} in order"
+            )
+        if self.residual == "none":
+            for key in ("block", "branch_scale", "train_scales"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(f"{key} belongs to residual 'identity'")
+            return self
+        if depth == 1 or (depth - 1) % self.block:
+            raise ValueError(
+                f"a residual network has one hidden layer and then blocks of "
+                f"{self.block}: {depth} widths do not go up"
+            )
+        ends = self.widths[:: self.block]
+        if list(ends) != sorted(ends):
+            raise ValueError("widths must not shrink across a skip")
+        return self
 
 
 class MarkSpec(_Part):

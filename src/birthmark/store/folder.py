@@ -95,6 +95,8 @@ class RunFolder:
         arrays: dict[str, Any] = {}
         for name, layer in weights.items():
             arrays |= {f"{name}.w": layer.w, f"{name}.b": layer.b}
+            if layer.scale is not None:
+                arrays[f"{name}.scale"] = layer.scale
         facts = {"epoch": epoch, "layers": list(weights)}
         files.write_arrays(self.paths.weights(epoch), arrays, facts)
 

@@ -183,7 +183,9 @@ class Store:
         with files.reading(path):
             return Weights(
                 {
-                    n: Layer(tensors[f"{n}.w"], tensors[f"{n}.b"])
+                    n: Layer(
+                        tensors[f"{n}.w"], tensors[f"{n}.b"], tensors.get(f"{n}.scale")
+                    )
                     for n in facts["layers"]
                 }
             )

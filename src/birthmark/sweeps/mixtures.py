@@ -133,6 +133,8 @@ def _may_gain(specs: Sequence[RunSpec]) -> bool:
     fewer replicas than there are cores.
     """
     first = specs[0]
+    if not first.network.is_plain:
+        return False
     num_train = describe_dataset(first.data).num_train
     if first.training.epochs * num_train / first.training.batch_size < LEAST_STEPS:
         return False

@@ -35,9 +35,13 @@ class Observer:
     ) -> None:
         self._spec, self._training, self._folder = spec, training, folder
         sizes = (dataset.num_inputs, dataset.num_classes)
-        self._mark = find_mark(spec, *sizes)
-        self._bounds = find_bounds(spec, *sizes)
+        self._mark = find_mark(spec, *sizes, num_channels=dataset.num_channels)
+        self._bounds = find_bounds(spec, *sizes, num_channels=dataset.num_channels)
         self._still_inputs = find_still_inputs(dataset)
+        if spec.network.is_convolutional:
+            self._still_inputs = _still_in_patches(
+                self._still_inputs, dataset.num_channels, spec.network.kernel
+            )
         self._recorded = set(spec.recorded_epochs)
         self._distributions = set(spec.distribution_epochs)
         self._previous = training.initial
@@ -78,7 +82,9 @@ class Observer:
         self._previous = Weights(
             {
                 name: Layer(
-                    tensors[f"previous.{name}.w"], tensors[f"previous.{name}.b"]
+                    tensors[f"previous.{name}.w"],
+                    tensors[f"previous.{name}.b"],
+                    tensors.get(f"previous.{name}.scale"),
                 )
                 for name in self._spec.network.layer_names
             }
@@ -129,6 +135,12 @@ def find_still_inputs(dataset: Dataset) -> Array:
     return still_I
 
 
+def _still_in_patches(still_I: Array, num_channels: int, kernel: int) -> Array:
+    """Rows of a first convolution whose channel is zero in all places, [I] bool."""
+    still_C = still_I.reshape(num_channels, -1).all(axis=1)
+    return still_C.repeat(kernel**2)
+
+
 def _is_scalar(name: str) -> bool:
     measurement = MEASUREMENTS.get(name.removeprefix("bias_"))
     return measurement is not None and measurement.kind == "scalar"
@@ -137,7 +149,11 @@ def _is_scalar(name: str) -> bool:
 def _on_host(weights: Weights, only: tuple[str, ...]) -> Weights:
     return Weights(
         {
-            name: Layer(layer.w.cpu().numpy(), layer.b.cpu().numpy())  # type: ignore[arg-type]
+            name: Layer(
+                layer.w.cpu().numpy(),  # type: ignore[arg-type]
+                layer.b.cpu().numpy(),  # type: ignore[arg-type]
+                None if layer.scale is None else layer.scale.cpu().numpy(),  # type: ignore[arg-type]
+            )
             for name, layer in weights.items()
             if not only or name in only
         }

@@ -88,6 +88,7 @@ class Training:
             dataset.num_inputs,
             dataset.num_classes,
             replicas=self.replicas,
+            image_shape=dataset.example_shape,
             device=self.device,
             batch=first_examples(dataset, batch_examples(spec), dtype),
         )
@@ -97,7 +98,15 @@ class Training:
         if not path:
             with torch.no_grad(), product_setting(self.products):
                 path = try_paths(spec, self.initial, self.device, self.train_examples)
-        self._path = choose_path(spec, self.initial, self.device, path, self.num_parts)
+        self._path = choose_path(
+            spec,
+            self.initial,
+            self.device,
+            path,
+            self.num_parts,
+            image_shape=dataset.example_shape,
+            replicas=self.replicas,
+        )
         self.path_name = self._path.name
         # epochs at whose end the whole training set is evaluated as well
         evaluate = spec.record.evaluate_train
@@ -266,7 +275,7 @@ class Training:
     def _weights_are_finite(self) -> Tensor:
         finite_R = torch.ones(len(self.replicas), dtype=torch.bool, device=self.device)
         for parameter in self._path.parameters.values():
-            finite_R &= torch.isfinite(parameter).flatten(1).all(dim=1)
+            finite_R &= torch.isfinite(parameter).reshape(len(finite_R), -1).all(dim=1)
         return finite_R
 
     def _evaluate(self) -> dict[str, Tensor]:

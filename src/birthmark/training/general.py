@@ -1,38 +1,59 @@
 """Any network and any optimizer, through autograd over stacked parameters."""
 
-from collections.abc import Callable, Mapping
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from birthmark.network import Forward
 from birthmark.spec import RunSpec
+from birthmark.training.dropout import Dropout
 from birthmark.training.losses import true_class_probability
 from birthmark.training.optimizers import OPTIMIZERS
 from birthmark.training.stepwise import BatchResult, StepwisePath
 
-Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+PIECE = 128  # examples that one replica evaluates at a time, where they go in turn
 
 
 class GeneralPath(StepwisePath):
-    """Any network and optimizer, through `torch.func` over stacked parameters."""
+    """Any network and optimizer, through `torch.func` over stacked parameters.
+
+    All replicas go through each operation at once, or in turn: convolutions on a CPU
+    are quicker so than as groups of one convolution, unless their maps are tiny.
+    """
 
     name = "general"
 
     def __init__(
-        self, spec: RunSpec, parameters: dict[str, Tensor], forward: Forward
+        self,
+        spec: RunSpec,
+        parameters: dict[str, Tensor],
+        forward: Forward,
+        *,
+        dropout: Dropout | None = None,
+        in_turn: bool = False,
     ) -> None:
+        """Take over the parameters.
+
+        Args:
+            spec: Its training; its network is not looked at.
+            parameters: By name, [R, ...]; changed in place.
+            forward: Of one replica: parameters by name, x [B, I], then the masks of
+                dropout, to outputs [B, K].
+            dropout: Of these replicas.
+            in_turn: Whether one replica follows the other in each step.
+        """
         super().__init__(spec, parameters)
         self._training = spec.training
         self._optimizer = OPTIMIZERS[spec.training.optimizer](spec.training)
         self._grads: dict[str, Tensor] = {}
-        self._forward = forward
+        self._forward, self._dropout, self._in_turn = forward, dropout, in_turn
         loss, eps = self._loss, self._eps
 
         def mean_loss(
-            one: dict[str, Tensor], x_BI: Tensor, y_B: Tensor
+            one: dict[str, Tensor], x_BI: Tensor, y_B: Tensor, *masks: Tensor
         ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            z_BK = forward(one, x_BI)
+            z_BK = forward(one, x_BI, *masks)
             loss_B = loss.value(z_BK, y_B, eps)
             return loss_B.mean(), (loss_B, z_BK)
 
@@ -42,6 +63,8 @@ class GeneralPath(StepwisePath):
         """See `StepwisePath`."""
         part = super().part(rows)
         part._optimizer = OPTIMIZERS[self._training.optimizer](self._training)
+        if self._dropout is not None:
+            part._dropout = self._dropout.part(rows)
         return part
 
     @property
@@ -55,9 +78,8 @@ class GeneralPath(StepwisePath):
 
     def differentiate(self, x: Tensor, y_RB: Tensor) -> BatchResult:
         """See `StepwisePath`."""
-        in_dims = (0, 0 if x.dim() > y_RB.dim() else None, 0)
-        per_replica = torch.func.vmap(self._differentiate, in_dims=in_dims)
-        self._grads, (loss_RB, z_RBK) = per_replica(self.parameters, x, y_RB)
+        differentiate = self._one_by_one if self._in_turn else self._all_at_once
+        self._grads, loss_RB, z_RBK = differentiate(x, y_RB)
         p_true_RB = true_class_probability(z_RBK, y_RB)
         return BatchResult(loss_RB, p_true_RB, z_RBK.argmax(dim=-1))
 
@@ -67,6 +89,52 @@ class GeneralPath(StepwisePath):
 
     def forward(self, x_BI: Tensor) -> Tensor:
         """See `StepwisePath`."""
+        if self._in_turn:
+            pieces = torch.split(x_BI, PIECE)
+            rows = (self._row(row) for row in range(self._num_replicas))
+            return torch.stack(
+                [torch.cat([self._forward(one, x) for x in pieces]) for one in rows]
+            )
         per_replica = torch.func.vmap(self._forward, in_dims=(0, None))
         z_RBK: Tensor = per_replica(self.parameters, x_BI)
         return z_RBK
+
+    def _all_at_once(
+        self, x: Tensor, y_RB: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Gradients by name [R, ...], losses [R, B], outputs [R, B, K]."""
+        by_row = [self._masks(row, y_RB) for row in range(self._num_replicas)]
+        masks = [torch.stack(of_layer) for of_layer in zip(*by_row, strict=True)]
+        x_dim = 0 if x.dim() > y_RB.dim() else None
+        in_dims = (0, x_dim, 0, *(0 for _ in masks))
+        per_replica = torch.func.vmap(self._differentiate, in_dims=in_dims)
+        grads, (loss_RB, z_RBK) = per_replica(self.parameters, x, y_RB, *masks)
+        return grads, loss_RB, z_RBK
+
+    def _one_by_one(
+        self, x: Tensor, y_RB: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """See `_all_at_once`."""
+        found = [
+            self._differentiate(
+                self._row(row),
+                x[row] if x.dim() > y_RB.dim() else x,
+                y_B,
+                *self._masks(row, y_RB),
+            )
+            for row, y_B in enumerate(y_RB)
+        ]
+        grads = {
+            name: torch.stack([grads[name] for grads, _ in found])
+            for name in self.parameters
+        }
+        losses, outputs = zip(*(results for _, results in found), strict=True)
+        return grads, torch.stack(losses), torch.stack(outputs)
+
+    def _row(self, row: int) -> dict[str, Tensor]:
+        return {name: value[row] for name, value in self.parameters.items()}
+
+    def _masks(self, row: int, y_RB: Tensor) -> tuple[Tensor, ...]:
+        if self._dropout is None:
+            return ()
+        return self._dropout.masks(row, self.step, y_RB.shape[1])

@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 
 import torch
 
 from birthmark.data import DatasetFacts, describe_dataset
 from birthmark.errors import HardwareError
+from birthmark.network import Chain, find_laws
 from birthmark.shapes import Dataset
 from birthmark.spec import DataSpec, RunSpec
 from birthmark.training.devices import find_device
+from birthmark.training.general import PIECE
 from birthmark.training.graphed import steps_of_lap
 from birthmark.training.paths import find_path_name
 from birthmark.training.stepwise import EVALUATION_BATCH
@@ -101,8 +104,7 @@ def estimate_memory(
     device = find_device(spec.run.device)
     on_gpu = device != "cpu"
     data = _Data.named(spec.data) if dataset is None else _Data.given(dataset)
-    sizes = [data.num_inputs, *spec.network.widths, data.num_classes]
-    stack = _Stack(spec, sizes, find_path_name(spec, device), device)
+    stack = _Stack(spec, data, find_path_name(spec, device), device)
     weights = stack.num_weights * stack.item
     order = 8 * data.num_train * (spec.run.replicas if stack.has_own_orders else 1)
     state = {"adam": 2}.get(spec.training.optimizer, int(spec.training.momentum > 0))
@@ -128,7 +130,7 @@ def estimate_memory(
 class _Data:
     num_train: int
     num_test: int
-    num_inputs: int
+    example_shape: tuple[int, ...]  # channels, height, width
     num_classes: int
     loading: int  # bytes at the peak while it is read
 
@@ -138,13 +140,18 @@ class _Data:
         read = (1 + _PACKED) * _size(whole)
         if spec.preprocessing == "inverted" or facts != whole:
             read += _size(facts)  # what is changed or left is a copy
-        counts = facts.num_train, facts.num_test
-        return cls(*counts, facts.num_inputs, facts.num_classes, int(read))
+        counts, shape = (facts.num_train, facts.num_test), facts.example_shape
+        return cls(*counts, shape, facts.num_classes, int(read))
 
     @classmethod
     def given(cls, dataset: Dataset) -> _Data:
         counts = len(dataset.y_train), len(dataset.y_test)
-        return cls(*counts, dataset.num_inputs, dataset.num_classes, loading=0)
+        return cls(*counts, dataset.example_shape, dataset.num_classes, loading=0)
+
+    @property
+    def num_inputs(self) -> int:
+        """Numbers of one example."""
+        return prod(self.example_shape)
 
     @property
     def size(self) -> int:
@@ -158,12 +165,31 @@ def _size(data: _Data | DatasetFacts) -> int:
 
 @dataclass(frozen=True)
 class _Stack:
-    """The arithmetic of a stack of dense networks on a path."""
+    """The arithmetic of a stack of networks on a path."""
 
     spec: RunSpec
-    sizes: list[int]  # inputs, hidden widths, classes
+    data: _Data
     path: str
     device: str
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Rows and columns of the matrix of each layer."""
+        facts = (self.data.num_inputs, self.data.num_classes)
+        laws = find_laws(self.spec, *facts, num_channels=self.data.example_shape[0])
+        return [(layer.fan_in, layer.num_out) for layer in laws.values()]
+
+    @property
+    def values(self) -> list[int]:
+        """Numbers of an example: as it comes, then behind each layer."""
+        chain = Chain(self.spec.network, self.data.example_shape)
+        hidden = [prod(shape) for shape in chain.hidden_shapes]
+        return [self.data.num_inputs, *hidden, self.data.num_classes]
+
+    @property
+    def goes_in_turn(self) -> bool:
+        """Whether one replica follows the other in each step."""
+        return self.spec.network.is_convolutional and self.device == "cpu"
 
     @property
     def item(self) -> int:
@@ -178,7 +204,7 @@ class _Stack:
     @property
     def num_weights(self) -> int:
         """Weights and biases of all replicas."""
-        layers = sum((i + 1) * o for i, o in pairwise(self.sizes))
+        layers = sum((i + 1) * o for i, o in self.layers)
         return self.spec.run.replicas * layers
 
     @property
@@ -186,23 +212,22 @@ class _Stack:
         """Bytes of the current weights as the path keeps them."""
         if self.path != "compiled":
             return self.num_weights * self.item
-        rows = [-(-o * self.item // _LINE) * _LINE for o in self.sizes[1:]]
-        layers = sum((i + 1) * o for i, o in zip(self.sizes[:-1], rows, strict=True))
-        return self.spec.run.replicas * layers
+        rows = [(i + 1, -(-o * self.item // _LINE) * _LINE) for i, o in self.layers]
+        return self.spec.run.replicas * sum(i * o for i, o in rows)
 
     @property
     def largest(self) -> int:
         """Weights of the largest layer of a replica."""
-        return max(i * o for i, o in pairwise(self.sizes))
+        return max(i * o for i, o in self.layers)
 
     def step(self, rows: int) -> int:
         """Working memory of a step of so many replicas, and what stays of it."""
         batch = self.spec.training.batch_size
-        inputs, *outputs = self.sizes
+        inputs, *outputs = self.values
         hidden, classes = sum(outputs[:-1]), outputs[-1]
         if self.path == "compiled":
             workers = min(torch.get_num_threads(), self.spec.run.replicas)
-            values = batch * (2 * max(outputs) + sum(self.sizes))
+            values = batch * (2 * max(outputs) + inputs + sum(outputs))
             return workers * values * self.item
         gathered = (rows if self.has_own_orders else 1) * batch * inputs
         if self.path == "graphed" and rows == self.spec.run.replicas:
@@ -210,22 +235,25 @@ class _Stack:
             values = rows * batch * (2 * hidden + 3 * classes)
             return one_step * steps_of_lap(one_step) + values * self.item
         if self.path == "general":
-            activations = 3 * (hidden + classes)
+            copies = 5 if self.spec.network.dropout else 3
+            activations = copies * (hidden + classes)
             whole = self.num_weights // self.spec.run.replicas
             kept = rows * (whole + 2 * self.largest)  # gradients, what is made of them
         else:
             activations, kept = 2 * hidden + 2 * classes, 0
-        values = gathered + rows * batch * activations + kept
+        at_once = 1 if self.goes_in_turn else rows
+        values = gathered + at_once * batch * activations + kept
         return gathered + values * self.item
 
     def evaluation(self, rows: int, count: int) -> int:
         """Working memory for so many examples, seen by so many replicas."""
         if self.path == "compiled":
             return 0
-        inputs, *outputs = self.sizes
+        inputs, *outputs = self.values
         copies = 2 if self.path == "general" else 1
         through = max(i + o * copies for i, o in pairwise([0, *outputs]))
-        values = rows * count * max(through, 3 * outputs[-1])
+        at_once = min(count, PIECE) if self.goes_in_turn else rows * count
+        values = max(at_once * through, rows * count * 3 * outputs[-1])
         return count * inputs * (1 + self.item) + values * self.item
 
     @property
@@ -242,7 +270,7 @@ class _Stack:
     @property
     def record(self) -> int:
         """Bytes of what is measured at an epoch: weights and biases of each layer."""
-        return self.spec.run.replicas * 2 * (len(self.sizes) - 1) * _RECORD
+        return self.spec.run.replicas * 2 * len(self.layers) * _RECORD
 
 
 def choose_num_parts(

@@ -28,12 +28,10 @@ def program_of(spec: RunSpec) -> dict[str, str]:
     lr = training.pop("lr")
     any_lr = spec.training.is_plain_sgd and spec.run.precision != "bf16"
     training["lr"] = "any" if any_lr else lr
+    network = spec.network.model_dump(exclude={"widths"})
     tables = {
         "data": spec.data.model_dump(),
-        "network": {
-            "activation": spec.network.activation,
-            "depth": len(spec.network.widths),
-        },
+        "network": {**network, "depth": len(spec.network.widths)},
         "training": training,
         "run": spec.run.model_dump(exclude={"seed", "replicas"}),
     }
@@ -48,9 +46,14 @@ def check_mixture(specs: Sequence[RunSpec]) -> None:
     """Refuse runs that cannot be one stack, before any work.
 
     Raises:
-        SpecError: They differ in what all must share, or their widths differ and the
-            activation is not 0 at 0.
+        SpecError: A network is not plain, they differ in what all must share, or their
+            widths differ and the activation is not 0 at 0.
     """
+    if not all(spec.network.is_plain for spec in specs):
+        raise SpecError(
+            "network: runs of one stack must be dense, without skips and dropout: "
+            "train these separately"
+        )
     first = program_of(specs[0])
     for spec in specs[1:]:
         for key, value in program_of(spec).items():

@@ -4,17 +4,19 @@
   compiler;
 - `graphed`: what `fast` trains, on a GPU, many steps at a time;
 - `fast`: dense networks of any activation and loss, plain SGD, anywhere;
-- `general`: any network and optimizer, anywhere.
+- `general`: any network (convolutions, skips, dropout) and optimizer, anywhere.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor
 
-from birthmark.network import dense_forward, name_parameters
+from birthmark.network import Chain, make_forward, name_parameters
 from birthmark.shapes import Weights
 from birthmark.spec import RunSpec
 from birthmark.training.compiled import CompiledPath
+from birthmark.training.dropout import Dropout
 from birthmark.training.examples import Examples
 from birthmark.training.fast import FastPath
 from birthmark.training.general import GeneralPath
@@ -55,6 +57,8 @@ class Path(Protocol):
 
 def find_path_name(spec: RunSpec, device: str, name: str = "") -> str:
     """The name of the path that `choose_path` takes."""
+    if not spec.network.is_plain:
+        return "general"
     plain = spec.training.is_plain_sgd
     if name in ("", "compiled") and CompiledPath.fits(spec, device):
         return "compiled"
@@ -64,7 +68,14 @@ def find_path_name(spec: RunSpec, device: str, name: str = "") -> str:
 
 
 def choose_path(
-    spec: RunSpec, weights: Weights, device: str, name: str = "", num_parts: int = 1
+    spec: RunSpec,
+    weights: Weights,
+    device: str,
+    name: str = "",
+    num_parts: int = 1,
+    *,
+    image_shape: tuple[int, ...] = (),
+    replicas: Sequence[int] = (),
 ) -> Path:
     """The quickest path for a spec; it starts from a copy of the weights.
 
@@ -76,6 +87,8 @@ def choose_path(
             the one that it began with, or its bits change.
         num_parts: Into how many parts to split the stack; the compiled path works on
             one replica a core anyway, and `fast` steps in for `graphed`.
+        image_shape: Channels, height and width of an example, for convolutions.
+        replicas: Numbers of the replicas in the run, for dropout; from 0 unless said.
     """
     name = find_path_name(spec, device, name)
     if name == "compiled":
@@ -86,6 +99,21 @@ def choose_path(
     if name in ("fast", "graphed"):
         path = FastPath(spec, weights)
     else:
-        forward = dense_forward(spec.network.activation)
-        path = GeneralPath(spec, name_parameters(weights.clone()), forward)
+        path = _make_general(
+            spec, weights, device, Chain(spec.network, image_shape), replicas
+        )
     return path if num_parts == 1 else PartedPath(path, num_parts)
+
+
+def _make_general(
+    spec: RunSpec, weights: Weights, device: str, chain: Chain, replicas: Sequence[int]
+) -> GeneralPath:
+    numbers = tuple(replicas) or tuple(range(weights.num_replicas))
+    dropout = Dropout(chain, spec.run.seed, numbers, device)
+    return GeneralPath(
+        spec,
+        name_parameters(weights.clone()),
+        make_forward(chain),
+        dropout=dropout if spec.network.dropout else None,
+        in_turn=spec.network.is_convolutional and device == "cpu",
+    )

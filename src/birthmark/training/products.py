@@ -25,6 +25,11 @@ def check_precision(spec: RunSpec) -> None:
     if precision == "full":
         return
     device = find_device(spec.run.device)
+    if spec.network.is_convolutional:
+        raise HardwareError(
+            f"precision {precision!r} is of products of matrices, and convolutions are "
+            "none: use 'full'"
+        )
     if spec.run.dtype != "float32":
         raise HardwareError(f"precision {precision!r} needs dtype 'float32'")
     if precision == "tf32":

@@ -27,8 +27,9 @@ def check_spec(spec: RunSpec) -> None:
     facts = describe_dataset(spec.data)
     find_loss(spec.training.loss)
     last = spec.run.replicas - 1  # the first that a file of too few would not have
-    find_laws(spec, facts.num_inputs, facts.num_classes, replica=last)
-    find_mark(spec, facts.num_inputs, facts.num_classes)
+    sizes = {"num_inputs": facts.num_inputs, "num_classes": facts.num_classes}
+    find_laws(spec, **sizes, num_channels=facts.num_channels, replica=last)
+    find_mark(spec, **sizes, num_channels=facts.num_channels)
     find_device(spec.run.device)
     check_precision(spec)
 
@@ -49,6 +50,7 @@ def initial_configuration(spec: RunSpec) -> Weights:
         facts.num_inputs,
         facts.num_classes,
         replicas=range(spec.run.replicas),
+        image_shape=facts.example_shape,
         device=find_device(spec.run.device),
         batch=batch,
     )

@@ -28,13 +28,17 @@ class BatchResult:
 
 
 class StepwisePath(ABC):
-    """First looks at a batch (`differentiate`), then moves the weights (`update`)."""
+    """First looks at a batch (`differentiate`), then moves the weights (`update`).
+
+    Attributes:
+        step: Number in the run of the step that is being made.
+    """
 
     name: str
     state: dict[str, Tensor]
 
     def __init__(self, spec: RunSpec, parameters: dict[str, Tensor]) -> None:
-        self.parameters = parameters
+        self.parameters, self.step = parameters, 0
         first = next(iter(parameters.values()))
         self._device, self._num_replicas = str(first.device), len(first)
         self.tally = Tally.zeros(self._num_replicas, self._device)
@@ -71,6 +75,7 @@ class StepwisePath(ABC):
         for number, lr in enumerate(stretch.lrs):
             if len(frozen.rows) == self._num_replicas:
                 return
+            self.step = stretch.first_step + number
             start = (stretch.first_batch + number) * size
             index = stretch.order_RN[:, start : start + size]
             shared = len(index) == 1 < self._num_replicas
@@ -80,8 +85,7 @@ class StepwisePath(ABC):
             finite_R = torch.isfinite(result.loss_RB).all(dim=1)
             if not finite_R.all():
                 unseen_R = self.tally.nonfinite_step_R < 0
-                failed_step = stretch.first_step + number
-                self.tally.nonfinite_step_R[unseen_R & ~finite_R] = failed_step
+                self.tally.nonfinite_step_R[unseen_R & ~finite_R] = self.step
                 frozen = self._frozen_weights()
             self._count(result, y_RB)
             self.update(lr)

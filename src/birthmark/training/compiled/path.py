@@ -74,6 +74,7 @@ class CompiledPath:
         """Whether this path can train what the spec asks for, on this machine."""
         return (
             device == "cpu"
+            and spec.network.is_plain
             and spec.training.is_plain_sgd
             and spec.training.loss in _LOSSES
             and spec.network.activation in _ACTIVATIONS

@@ -1,0 +1,147 @@
+"""CIFAR-10: 60,000 colour photographs, 32x32, of ten classes.
+
+A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009). The binary
+version: records of one byte for the class and 3072 for the pixels, red, green, blue,
+each row by row.
+"""
+
+import hashlib
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from birthmark.data.entries import Entry, Examples, check_labels
+from birthmark.data.folders import replacing
+from birthmark.errors import DataError
+from birthmark.shapes import Array
+
+ARCHIVE = "cifar-10-binary.tar.gz"
+ARCHIVE_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+PART = "cifar10_12k.npz"
+# of its pixels and labels, as `Examples` has them
+PART_SHA256 = "08f5b99f9dcf04aec2bc327148e2d3f4416a1d1cd7c49ef1ffc633a2d405b93f"
+_NAMES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
+_PIXELS = (3, 32, 32)
+
+
+def read_cifar10(entry: Entry, paths: Mapping[str, Path], fold: int) -> Examples:
+    """The archive as its author published it, checked as a whole.
+
+    Raises:
+        DataError: It is damaged, or another file.
+    """
+    return _read_archive(entry, paths[ARCHIVE])
+
+
+def read_cifar10_part(entry: Entry, paths: Mapping[str, Path], fold: int) -> Examples:
+    """The first training batch and the first 2,000 test images, from a npz file.
+
+    Raises:
+        DataError: It is damaged, or another file.
+    """
+    path = paths[PART]
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: cut off, or no npz file: delete it and get it anew")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            examples = Examples(
+                _flat(file["x_train"]),
+                file["y_train"].astype(np.int64),
+                _flat(file["x_test"]),
+                file["y_test"].astype(np.int64),
+            )
+    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        raise DataError(
+            f"{path}: not the npz file of {entry.name} ({error}): get it anew"
+        ) from error
+    _check("sha256 of pixels and labels", examples.checksum, PART_SHA256, path)
+    return examples
+
+
+def keep_cifar10(entry: Entry, path: Path, folder: Path) -> str:
+    """Copy the archive into a folder.
+
+    Raises:
+        DataError: It is damaged, or another file.
+    """
+    _read_archive(entry, path)
+    with replacing(folder / ARCHIVE) as temporary:
+        temporary.write_bytes(path.read_bytes())
+    return ARCHIVE
+
+
+def keep_cifar10_part(entry: Entry, path: Path, folder: Path) -> str:
+    """Take the part out of the archive (or another npz file of it) into a folder.
+
+    Raises:
+        DataError: It is damaged, or another file.
+    """
+    if zipfile.is_zipfile(path):
+        part = read_cifar10_part(entry, {PART: path}, 1)
+    else:
+        whole, train, test = _read_archive(entry, path), entry.num_train, entry.num_test
+        part = Examples(
+            whole.x_train[:train],
+            whole.y_train[:train],
+            whole.x_test[:test],
+            whole.y_test[:test],
+        )
+    with replacing(folder / PART) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            x_train=_images(part.x_train),
+            y_train=part.y_train.astype(np.uint8),
+            x_test=_images(part.x_test),
+            y_test=part.y_test.astype(np.uint8),
+        )
+    return PART
+
+
+def _read_archive(entry: Entry, path: Path) -> Examples:
+    try:
+        content = path.read_bytes()
+        _check("sha256", hashlib.sha256(content).hexdigest(), ARCHIVE_SHA256, path)
+        with tarfile.open(path, "r:gz") as archive:
+            batches = [_read_batch(archive, name) for name in _NAMES]
+    except (tarfile.TarError, KeyError, EOFError, ValueError) as error:
+        raise DataError(
+            f"{path}: damaged archive ({error}): delete it and get it anew"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    records = np.concatenate(batches[:-1]), batches[-1]
+    for half in records:
+        check_labels(half[:, 0], entry.num_classes, path)
+    (x_train, y_train), (x_test, y_test) = (
+        (np.ascontiguousarray(half[:, 1:]), half[:, 0].astype(np.int64))
+        for half in records
+    )
+    return Examples(x_train, y_train, x_test, y_test)
+
+
+def _read_batch(archive: tarfile.TarFile, name: str) -> Array:
+    """The records of one file, [N, 1 + 3072]."""
+    file = archive.extractfile(f"cifar-10-batches-bin/{name}")
+    content = file.read() if file else b""
+    return np.frombuffer(content, np.uint8).reshape(-1, 1 + int(np.prod(_PIXELS)))
+
+
+def _flat(x: Array) -> Array:
+    """Images [N, height, width, 3] as rows, channel by channel."""
+    return np.ascontiguousarray(np.moveaxis(x, -1, 1)).reshape(len(x), -1)
+
+
+def _images(x_NI: Array) -> Array:
+    return np.moveaxis(x_NI.reshape(-1, *_PIXELS), 1, -1)
+
+
+def _check(what: str, got: str, expected: str, path: Path) -> None:
+    if got != expected:
+        raise DataError(
+            f"{path}: wrong checksum: expected {what} {expected}, got {got}: get it "
+            "anew"
+        )
