@@ -82,6 +82,16 @@ def test_shuffling_keeps_the_entries_and_moves_them(file):
     assert (found != draw(rule, (12, 8), tensor="layer.w", seed=4)).any()
 
 
+@pytest.mark.parametrize("law", ["glorot_uniform", "he_normal"])
+def test_shuffling_what_the_same_seed_drew_does_not_put_it_in_order(law, tmp_path):
+    path = str(tmp_path / "drawn.npz")
+    np.savez(path, **{"layer.w": draw(law, (100, 80), tensor="layer.w")})
+    found = draw({"name": "shuffled", "file": path}, (100, 80), tensor="layer.w")
+    place = np.arange(found.size)
+    # 5 standard errors of the correlation of independent values
+    assert abs(np.corrcoef(place, found.ravel())[0, 1]) < 5 / found.size**0.5
+
+
 @pytest.mark.parametrize("law", ["glorot_uniform", "he_normal", "signed_constant"])
 def test_signs_are_kept_and_magnitudes_are_those_of_a_law(file, law):
     rule = {"name": "signs_only", "file": file, "magnitudes": law}
