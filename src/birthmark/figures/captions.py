@@ -90,11 +90,25 @@ def _network(spec: RunSpec) -> str:
 
 
 def _layers(spec: RunSpec) -> str:
-    layers = len(spec.network.widths)
-    return (
-        f"Dense network with {layers} hidden {_plural('layer', layers)}, "
-        f"{spec.network.activation}"
-    )
+    network = spec.network
+    layers = len(network.widths)
+    parts = [
+        f"{network.kind.capitalize()} network with {layers} hidden "
+        f"{_plural('layer', layers)}",
+        network.activation,
+    ]
+    if network.is_convolutional:
+        parts.append(f"kernel {network.kernel}x{network.kernel}")
+    if network.downsample:
+        numbers = ", ".join(map(str, network.downsample))
+        parts.append(
+            f"stride 2 in {_plural('layer', len(network.downsample))} {numbers}"
+        )
+    if network.residual != "none":
+        scale = f"scale {network.branch_scale:g}{', trained' * network.train_scales}"
+        parts.append(f"skips around blocks of {network.block} ({scale})")
+    parts += [f"dropout {network.dropout:g}"] if network.dropout else []
+    return ", ".join(parts)
 
 
 def _precision(runs: Sequence[Run]) -> str:

@@ -1,0 +1,150 @@
+"""CIFAR-10: the archive as published, and the part of it that is quick to train."""
+
+import hashlib
+import io
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from birthmark.data import (
+    cifar,
+    describe_dataset,
+    fetch_dataset,
+    import_dataset,
+    load_dataset,
+    verify_dataset,
+)
+from birthmark.data.catalogue import CATALOGUE
+from birthmark.errors import DataError
+from birthmark.spec import DataSpec
+
+PER_BATCH = 6
+NAMES = [*(f"data_batch_{n}.bin" for n in range(1, 6)), "test_batch.bin"]
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    monkeypatch.setenv("BIRTHMARK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BIRTHMARK_DATA", "")
+    return tmp_path
+
+
+@pytest.fixture
+def images():
+    """[36, height, width, 3] and classes: five batches for training, one for tests."""
+    draws = np.random.default_rng(5)
+    x = draws.integers(0, 256, (6 * PER_BATCH, 32, 32, 3), dtype=np.uint8)
+    return x, (np.arange(len(x)) % 10).astype(np.uint8)
+
+
+@pytest.fixture
+def archive(places, images, monkeypatch):
+    """A small archive of the published form, which the catalogue takes for the one."""
+    path = write_archive(places / "cifar.tgz", *images)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(cifar, "ARCHIVE_SHA256", digest)
+    for name, train, test in (("cifar10", 30, 6), ("cifar10_12k", 6, 4)):
+        small = replace(CATALOGUE[name], num_train=train, num_test=test)
+        monkeypatch.setitem(CATALOGUE, name, small)
+    return path
+
+
+def write_archive(path, x, y):
+    """The publisher's records: a byte for the class, then red, green, blue."""
+    with tarfile.open(path, "w:gz") as tar:
+        for number, name in enumerate(NAMES):
+            rows = range(number * PER_BATCH, (number + 1) * PER_BATCH)
+            content = b"".join(
+                bytes([y[row]]) + b"".join(x[row, :, :, c].tobytes() for c in range(3))
+                for row in rows
+            )
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def as_images(x_NI):
+    return x_NI.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
+def test_the_archive_gives_its_images_channel_by_channel(archive, images):
+    import_dataset("cifar10", archive)
+    dataset = load_dataset("cifar10")
+    x, y = images
+    np.testing.assert_array_equal(as_images(dataset.x_train), x[:30])
+    np.testing.assert_array_equal(as_images(dataset.x_test), x[30:])
+    assert dataset.y_train.tolist() == y[:30].tolist()
+    assert dataset.y_test.tolist() == y[30:].tolist()
+    assert dataset.example_shape == (3, 32, 32)
+    assert verify_dataset("cifar10").num_test == 6
+
+
+def test_the_part_is_taken_out_of_the_archive(archive, images, places, monkeypatch):
+    import_dataset("cifar10_12k", archive)
+    with np.load(places / "cache" / "cifar10-12k" / "cifar10_12k.npz") as kept:
+        np.testing.assert_array_equal(kept["x_train"], images[0][:6])
+        np.testing.assert_array_equal(kept["x_test"], images[0][30:34])
+    with pytest.raises(DataError, match="wrong checksum.*get it anew"):
+        load_dataset("cifar10_12k")  # it is not the first batch of the real one
+    digest = hashlib.sha256()
+    for half, y in (("x_train", images[1][:6]), ("x_test", images[1][30:34])):
+        digest.update(kept_as_rows(places, half).tobytes())
+        digest.update(y.astype("<i8").tobytes())
+    monkeypatch.setattr(cifar, "PART_SHA256", digest.hexdigest())
+    dataset = load_dataset("cifar10_12k")
+    np.testing.assert_array_equal(as_images(dataset.x_test), images[0][30:34])
+
+
+def kept_as_rows(places, half):
+    with np.load(places / "cache" / "cifar10-12k" / "cifar10_12k.npz") as kept:
+        return np.stack([image.transpose(2, 0, 1).ravel() for image in kept[half]])
+
+
+def test_an_archive_in_a_named_folder_is_found(archive, places, monkeypatch):
+    (places / "down").mkdir()
+    archive.rename(places / "down" / cifar.ARCHIVE)
+    monkeypatch.setenv("BIRTHMARK_DATA", str(places / "down"))
+    assert fetch_dataset("cifar10").is_here
+    assert fetch_dataset("cifar10_12k").is_here
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar10_12k"])
+def test_another_archive_is_refused_in_one_line_and_not_kept(archive, places, name):
+    content = bytearray(archive.read_bytes())
+    content[-20] ^= 1
+    (places / "other.tgz").write_bytes(content)
+    with pytest.raises(DataError, match="wrong checksum: expected sha256") as caught:
+        import_dataset(name, places / "other.tgz")
+    assert "\n" not in str(caught.value)
+    assert not list((places / "cache").rglob("*.*"))
+
+
+def test_a_cut_npz_file_is_refused_in_one_line(places, monkeypatch):
+    (places / "data").mkdir()
+    (places / "data" / cifar.PART).write_bytes(b"PK\x03\x04 cut")
+    monkeypatch.setenv("BIRTHMARK_DATA", str(places / "data"))
+    with pytest.raises(DataError, match="cut off, or no npz file") as caught:
+        load_dataset("cifar10_12k")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_real_part_is_what_its_file_holds(real_data):
+    dataset = load_dataset("cifar10_12k")
+    with np.load(real_data / "cifar10_12k.npz") as file:
+        np.testing.assert_array_equal(as_images(dataset.x_train), file["x_train"])
+        np.testing.assert_array_equal(as_images(dataset.x_test), file["x_test"])
+        assert dataset.y_train.tolist() == file["y_train"].tolist()
+    # the first labels of data_batch_1, as its publisher's page shows them
+    assert dataset.y_train[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
+    facts = describe_dataset("cifar10_12k")
+    assert (facts.num_train, facts.num_test) == (10_000, 2_000)
+    assert len(dataset.y_test) == 2_000
+    standardized = load_dataset(
+        DataSpec(name="cifar10_12k", preprocessing="standardized", examples_per_class=9)
+    )
+    values = standardized.x_train / 255
+    assert standardized.mean == pytest.approx(values.mean(), rel=1e-12)
+    assert standardized.std == pytest.approx(values.std(), rel=1e-12)
