@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: bench-gpu setup demo test test-slow lint bench bench-peers bench-measuring bench-memory clean
+.PHONY: paper-check bench-gpu setup demo test test-slow lint bench bench-peers bench-measuring bench-memory clean
 
 setup: .venv/ready
 
@@ -48,6 +48,10 @@ bench-gpu: setup
 
 bench-memory: setup
 	$(BIN)/python benchmarks/bench_memory.py
+
+# every number on the pages about the paper again, from the shipped records
+paper-check: setup
+	$(BIN)/python docs/write_pages.py --check paper
 
 clean:
 	rm -rf .venv .venv-peers demo build dist

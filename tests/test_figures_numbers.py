@@ -220,6 +220,16 @@ def test_figure_5_draws_the_quantiles_of_the_deviation(store, drawings, word, wi
     np.testing.assert_array_equal(data["test_loss"], records["test_loss"])
 
 
+def test_figure_5_has_no_gaps_where_the_deviation_was_recorded_rarely(tmp_path):
+    rare = small_spec(record__epochs=[4, 9, 20], training__epochs=24)
+    found = find_drawings(write_store(tmp_path, [rare]))
+    data = next(one for one in found if one.number == 5).data
+    for word in data["columns"].tolist():
+        assert data[f"{word}_quantile_epochs"].tolist() == [0, 4, 9, 20, 24]
+        assert np.isfinite(data[f"{word}_std"]).all()
+        assert len(data[f"{word}_std"]) == 5
+
+
 def test_figure_5_sets_an_unstable_network_beside_a_stable_one(store, drawings):
     data = drawings[5].data
     assert data["columns"].tolist() == ["stable", "unstable"]

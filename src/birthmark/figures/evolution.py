@@ -103,7 +103,7 @@ def _numbers(replica: Replica) -> dict[str, Array]:
         "quantile_epochs": epochs[recorded],
         "levels": run.records["quantile"].to_numpy(),
         "quantiles": values.to_numpy()[:, recorded],
-        "std": replica.curve("deviation_std", run.layer),
+        "std": replica.curve("deviation_std", run.layer)[recorded],
         "transitions": np.array([replica.transition(one) for one in _TRANSITIONS]),
     }
 
@@ -143,7 +143,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         top, middle, bottom = axes[:, place]
         _paint_losses(top, column, palette)
         _paint_deviation(middle, column, palette)
-        bottom.plot(column["epochs"], column["std"], color=palette.lines[2])
+        bottom.plot(column["quantile_epochs"], column["std"], color=palette.lines[2])
         bottom.set_xlabel("epoch")
         _mark_transitions(axes[:, place], column["transitions"], palette)
         name_panel(

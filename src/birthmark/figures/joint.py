@@ -134,6 +134,7 @@ def _paint_density(axes: Axes, data: Mapping[str, Array]) -> None:
     )
     axes.set(xlim=ends, ylim=data["limits"])
     axes.set(xlabel="initial weight", ylabel="final weight")
+    axes.locator_params(axis="x", nbins=5)
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02)
     # above the bar: beside it, it reads like the axis of the panel to the right
     bar.ax.set_title("density\n(1 / weight²)", fontsize=7)
