@@ -5,9 +5,10 @@ A page is a template, `templates/FOLDER/NAME.md.j2`, filled with facts:
     facts        of the experiment that has the name of the page
     experiments  of any experiment, by name
     paper        of the shipped runs of the paper's protocol
+    drawings     of these runs, by the number of the figure in the paper
 
     python docs/write_pages.py                 write all pages and their pictures
-    python docs/write_pages.py NAME ...        write those
+    python docs/write_pages.py NAME ...        write those; NAME may be a folder
     python docs/write_pages.py --check         compare; exit 1 where a page differs
     python docs/write_pages.py --ship FOLDER NAME   ship results measured in FOLDER
 """
@@ -23,9 +24,10 @@ from typing import Any
 import jinja2
 
 import birthmark
+from birthmark.analysis import describe_paper
 from birthmark.experiments import experiment_names, find_experiment, shipped_results
-from birthmark.figures import draw_experiment
-from birthmark.store import load_results, save_results
+from birthmark.figures import Drawing, draw_experiment, find_drawings
+from birthmark.store import load_results, open_shipped, save_results
 
 DOCS = Path(__file__).parent
 TEMPLATES = DOCS / "templates"
@@ -35,10 +37,10 @@ SHIPPED = Path(birthmark.__file__).parent / "records" / "experiments"
 class Facts(Mapping[str, Any]):
     """Facts by name, computed when they are first asked for."""
 
-    def __init__(self, names: list[str], find: Callable[[str], Any]) -> None:
+    def __init__(self, names: list[str], find: Callable[[Any], Any]) -> None:
         self._names, self._find = names, functools.cache(find)
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: Any) -> Any:
         return self._find(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -56,11 +58,14 @@ def summarize(name: str) -> dict[str, Any]:
 def find_templates(names: list[str]) -> list[Path]:
     """Templates of these pages, or of all."""
     found = sorted(TEMPLATES.rglob("*.md.j2"))
-    known = {path.name.removesuffix(".md.j2"): path for path in found}
+    known: dict[str, list[Path]] = {}
+    for path in found:
+        known.setdefault(path.parent.name, []).append(path)
+        known.setdefault(path.name.removesuffix(".md.j2"), []).append(path)
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"no template for {', '.join(unknown)}: there are {', '.join(known)}")
-    return [known[name] for name in names] if names else found
+    return [path for name in names for path in known[name]] if names else found
 
 
 def render(template: Path, sources: Mapping[str, Any]) -> str:
@@ -113,7 +118,7 @@ def main() -> None:
         page = find_page(template)
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(render(template, sources))
-        draw_picture(page.stem)
+        draw_pictures(page.stem)
         print(page)
     if differences:
         sys.exit("\n".join(differences))
@@ -121,16 +126,42 @@ def main() -> None:
 
 def find_sources() -> dict[str, Any]:
     """What templates may name."""
-    return {"experiments": Facts(experiment_names(), summarize)}
+    return {
+        "experiments": Facts(experiment_names(), summarize),
+        "paper": Facts([], lambda name: paper_facts()[name]),
+        "drawings": Facts([], lambda number: paper_drawings()[number]),
+    }
 
 
-def draw_picture(name: str) -> None:
-    """The figure of the experiment of this name, if it is one."""
-    if name in experiment_names():
-        drawing = draw_experiment(name, shipped_results(name))
-        path = DOCS / "images" / "experiments" / f"{name}.svg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(drawing.render("svg", opaque=True))
+@functools.cache
+def paper_facts() -> dict[str, Any]:
+    """What the shipped runs of the paper's protocol say."""
+    return describe_paper(open_shipped("paper"))
+
+
+@functools.cache
+def paper_drawings() -> dict[int, list[Drawing]]:
+    """The figures of the paper, 1 ... 6, from the shipped runs."""
+    found: dict[int, list[Drawing]] = {number: [] for number in range(1, 7)}
+    for drawing in find_drawings(open_shipped("paper")):
+        found[drawing.number].append(drawing)
+    return found
+
+
+def draw_pictures(page: str) -> None:
+    """The figures of an experiment, or of the figure of the paper, of this name."""
+    if page in experiment_names():
+        save_picture(draw_experiment(page, shipped_results(page)), "experiments")
+    if page.startswith("figure"):
+        for drawing in paper_drawings()[int(page.removeprefix("figure"))]:
+            save_picture(drawing, "paper")
+
+
+def save_picture(drawing: Drawing, folder: str) -> None:
+    """Write a drawing for the pages of a folder."""
+    path = DOCS / "images" / folder / f"{drawing.name}.svg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(drawing.render("svg", opaque=True))
 
 
 if __name__ == "__main__":

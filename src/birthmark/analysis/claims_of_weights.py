@@ -11,7 +11,7 @@ import xarray as xr
 from birthmark.analysis.claims import Claim, judge
 from birthmark.analysis.evidence import Arm, Evidence, value_at, weigh, weigh_exponent
 from birthmark.analysis.intervals import compare_means
-from birthmark.analysis.scaling import Measure, choose_loss, deviation_at_loss
+from birthmark.analysis.scaling import Measure, choose_losses, deviation_at_loss
 from birthmark.analysis.studies import Run, Study
 from birthmark.analysis.transitions import Transitions
 from birthmark.analysis.words import say_interval, say_list, say_number, say_sentence
@@ -112,42 +112,57 @@ def claim_width(arms: list[Arm], data: str) -> Claim:
     words = []
     for arm in arms:
         study = Study(tuple(run for column in arm.columns for run in column.runs))
-        chance = arm.columns[0].transitions[0].chance_loss
-        loss = choose_loss(study, chance)
-        if loss is None:
-            continue
-        falls = []
-        for layer in study.runs[0].spec.network.layer_names:
-            for measure in _NORMS:
-                law = deviation_at_loss(study, [loss], layer, measure).fits[0]
-                if law is None:
-                    continue
-                name = f"{layer}, {_NORMS[measure]}, at a train loss of {loss:.3g}"
-                one = weigh_exponent(name, arm.name, law)
-                evidence.append(one)
-                falls.append((layer, measure, one.side))
+        losses = choose_losses(study, arm.columns[0].transitions[0].chance_loss)
+        places = {0, len(losses) // 2, len(losses) - 1} if losses else set()
+        losses = [losses[place] for place in sorted(places)]
+        found = {
+            (layer, measure): _weigh_falls(arm, study, losses, layer, measure)
+            for layer in study.runs[0].spec.network.layer_names
+            for measure in _NORMS
+        }
+        evidence += [one for some in found.values() for one in some]
         last = study.runs[0].layer
-        sides = {m: side for layer, m, side in falls if layer == last}
-        said[arm.loss] = {1: True, -1: False}.get(sides.get("deviation_std", 0))
-        how = {1: "falls", -1: "rises", 0: "does not change beyond its interval"}
-        each = [f"{how[side]} ({_NORMS[m]})" for m, side in sides.items()]
-        widths = ", ".join(map(str, study.widths))
+        sides = {one.side for one in found[last, "deviation_std"]}
+        said[arm.loss] = True if sides == {1} else False if -1 in sides else None
+        if not losses:
+            continue
+        exponents = [
+            f"{say_list([f'{one.value:.2f}' for one in found[last, measure]])} ({norm})"
+            for measure, norm in _NORMS.items()
+        ]
         words.append(
-            f"with the {arm.name}, over widths {widths}, the deviation of {last} with "
-            f"width {say_list(each)}"
+            f"with the {arm.name}, at train losses of "
+            f"{say_list([say_number(loss) for loss in losses])}, the exponents of "
+            f"{last} are {'; '.join(exponents)}"
         )
     return Claim(
         "c",
         "Wider networks deviate less than narrower ones when they reach the same loss.",
         "The exponent of the fall of the deviation with width (deviation ~ width to "
-        "the power of minus the exponent) at a train loss that most widths reach, by "
+        "the power of minus the exponent) at train losses that two widths reach, by "
         "layer, per weight and in two norms, against 0. It holds where the deviation "
-        "per weight between the hidden layers falls.",
+        "per weight between the hidden layers falls at each of the losses.",
         judge(said.get(_CLIPPED), said.get(_LOGITS)),
-        say_sentence(words) if words else "No loss is reached by two widths.",
+        say_sentence(words) if words else "No train loss is reached by two widths.",
         tuple(evidence),
         (data,),
     )
+
+
+def _weigh_falls(
+    arm: Arm, study: Study, losses: list[float], layer: str, measure: Measure
+) -> list[Evidence]:
+    """The exponent at each loss that two widths reach."""
+    fits = deviation_at_loss(study, losses, layer, measure).fits
+    return [
+        weigh_exponent(
+            f"{layer}, {_NORMS[measure]}, at a train loss of {say_number(loss)}",
+            arm.name,
+            law,
+        )
+        for loss, law in zip(losses, fits, strict=True)
+        if law is not None
+    ]
 
 
 def claim_growth(

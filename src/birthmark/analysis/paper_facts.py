@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from birthmark.analysis.agreement import (
-    Agreement,
-    compare_divergences,
-    compare_with_paper,
-)
-from birthmark.analysis.claims import Claim
+from birthmark.analysis.agreement_facts import describe_agreement
+from birthmark.analysis.claims import NOT_SAID, Claim
 from birthmark.analysis.claims_of_training import (
     claim_bounds,
     claim_coincidence,
@@ -29,17 +24,16 @@ from birthmark.analysis.claims_of_weights import (
 )
 from birthmark.analysis.columns import Column, read_columns
 from birthmark.analysis.evidence import LOSSES, Arm
-from birthmark.analysis.minima import find_minima
+from birthmark.analysis.figure_facts import describe_conditionals
+from birthmark.analysis.paper_words import SAYINGS
 from birthmark.analysis.published import FIGURE_2, follows_paper
 from birthmark.analysis.studies import Run, Study, read_study, split_by_protocol
 from birthmark.analysis.thresholds import Thresholds
-from birthmark.analysis.words import say_interval, say_number
 
 if TYPE_CHECKING:
     from birthmark.store import Store
 
 DATA = ("hasyv2", "mnist", "fashion_mnist")  # of the paper
-WITHIN = 0.25  # of a published epoch that counts as the same
 _CLIPPED = "clipped_cross_entropy"
 
 
@@ -83,29 +77,36 @@ def describe_paper(store: Store) -> dict[str, Any]:
     """All numbers of the pages about the paper, from records alone.
 
     Returns:
-        Plain numbers, texts, lists and tables; and the functions that say numbers in
-        the way of the reports (`say`, `say_interval`).
+        Plain numbers, texts, lists and tables; and the functions that say numbers as
+        the pages do (`say`, `say_mean`, ...).
     """
     study = read_study(store)
     arms = find_arms(study)
     clipped = [arm for arm in arms if arm.loss == _CLIPPED]
     columns = clipped[0].columns if clipped else []
     return {
-        "say": say_number,
-        "say_interval": say_interval,
+        **SAYINGS,
+        "data": _describe_data(columns),
         "runs": [_describe_run(store, run) for run in study],
         "missing": _find_missing(study),
-        "figure_2": [_flat(one) for one in compare_with_paper(columns)],
-        "divergences": _describe_divergences(columns),
-        "minima": [_describe_minima(column) for column in columns],
+        "not_said": NOT_SAID,
+        **describe_agreement(columns),
         "replicas": [row for arm in arms for row in _describe_replicas(arm)],
-        "arms": [_describe_arm(arm) for arm in arms],
+        "conditionals": describe_conditionals(arms, store.records),
         "claims": [asdict(claim) for claim in find_claims(store)],
     }
 
 
 def _is_papers_but_for_the_loss(run: Run) -> bool:
     return follows_paper(run.spec.with_settings({"training.loss": _CLIPPED}))
+
+
+def _describe_data(columns: list[Column]) -> dict[str, float]:
+    records = columns[0].runs[0].records
+    names = ("num_train", "num_test", "num_classes")
+    return {name: float(records.attrs[f"data.{name}"]) for name in names[:2]} | {
+        "num_classes": float(records.attrs["num_classes"])
+    }
 
 
 def _describe_run(store: Store, run: Run) -> dict[str, Any]:
@@ -120,6 +121,8 @@ def _describe_run(store: Store, run: Run) -> dict[str, Any]:
         "replicas": run.records.sizes["replica"],
         "seed": run.spec.run.seed,
         "epochs": int(run.records["epoch"][-1]),
+        "scalars": int(np.isfinite(run.values("deviation_std", run.layer)[:, 0]).sum()),
+        "distributions": run.records.sizes["distribution_step"],
         "core_minutes": manifest.get("wall_time_s", float("nan")) / 60,
         "megabytes": sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
     }
@@ -134,50 +137,6 @@ def _find_missing(study: Study) -> list[dict[str, Any]]:
         lacking = [width for width in published if width not in here]
         missing.append({"data": name, "widths": lacking, "run": sorted(here)})
     return missing
-
-
-def _flat(one: Agreement) -> dict[str, Any]:
-    derived = ("ratio", "difference", "in_errors")
-    return asdict(one) | {name: getattr(one, name) for name in derived}
-
-
-def _describe_divergences(columns: list[Column]) -> list[dict[str, Any]]:
-    """A row a definition: its epochs by width, and at how many it agrees."""
-    rows: dict[str, list[Agreement]] = {}
-    for one in compare_divergences(columns):
-        rows.setdefault(one.name, []).append(one)
-    return [
-        {
-            "name": name,
-            "by_width": [_flat(one) for one in found],
-            "agree": sum(one.is_within(WITHIN) for one in found),
-            "known": sum(math.isfinite(one.published) for one in found),
-        }
-        for name, found in rows.items()
-    ]
-
-
-def _describe_minima(column: Column) -> dict[str, Any]:
-    published = {one.width: one for one in FIGURE_2}.get(column.width)
-    losses = {
-        name: asdict(find_minima(column.runs[0], f"{name}_loss"))
-        for name in ("train", "test")
-    }
-    beside = {
-        f"published_{name}": getattr(published, f"min_{name}_loss", float("nan"))
-        for name in ("train", "test")
-    }
-    return {"width": column.width, **losses, **beside}
-
-
-def _describe_arm(arm: Arm) -> dict[str, Any]:
-    return {
-        "name": arm.name,
-        "widths": [column.width for column in arm.columns],
-        "replicas": arm.num_replicas,
-        "plateau_level": arm.columns[0].transitions[0].divergence_level,
-        "chance_loss": arm.columns[0].transitions[0].chance_loss,
-    }
 
 
 def _describe_replicas(arm: Arm) -> list[dict[str, Any]]:
