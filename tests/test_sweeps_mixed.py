@@ -12,7 +12,7 @@ import birthmark as bm
 from birthmark.spec import RunSpec
 from birthmark.sweeps import Grid, mixtures, run, run_grid
 from birthmark.sweeps.mixtures import Mixture, find_mixtures
-from birthmark.sweeps.together import carry_out_together
+from birthmark.sweeps.pipeline import carry_out as carry_out_all
 from kills import run_and_kill
 
 SMALL = {
@@ -40,7 +40,7 @@ def mix(specs, keys=None):
 
 
 def carry_out(mixture, store):
-    for _ in carry_out_together(mixture, store):
+    for _ in carry_out_all([mixture], store):
         pass
 
 
@@ -151,7 +151,7 @@ def stop_after(mixture, store, seconds):
     """Take the signal to stop after some time, as Ctrl-C sends it."""
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        for _ in carry_out_together(mixture, store):
+        for _ in carry_out_all([mixture], store):
             if time.monotonic() - started > seconds:
                 signal.raise_signal(signal.SIGINT)
 

@@ -9,7 +9,8 @@ from birthmark.sweeps.comparison import (
 )
 from birthmark.sweeps.grid import Grid
 from birthmark.sweeps.models import AS_BUILT, Factory, build_models, train_models
-from birthmark.sweeps.pipeline import Progress, RunResult, carry_out, run
+from birthmark.sweeps.pace import Progress
+from birthmark.sweeps.pipeline import RunResult, run
 from birthmark.sweeps.presets import preset, reproduction
 from birthmark.sweeps.provenance import describe_software
 from birthmark.sweeps.sweep import run_grid
@@ -22,7 +23,6 @@ __all__ = [
     "Rule",
     "RunResult",
     "build_models",
-    "carry_out",
     "describe_software",
     "entrant_specs",
     "name_rule",

@@ -49,6 +49,11 @@ class Mixture:
     going: tuple[str, ...]
     notes: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def whole(self) -> RunSpec:
+        """A run as large as the stack."""
+        return self.specs[0] if len(self.specs) == 1 else _pad(self.specs)
+
     @classmethod
     def alone(cls, spec: RunSpec, **trial: Any) -> Mixture:
         """A run by itself."""

@@ -1,42 +1,26 @@
-"""A run on one page: load, initialize, train, measure, store; or resume, or skip."""
+"""Runs on one page: load, initialize, train, measure, store; or resume, or skip."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import torch
 import xarray as xr
 
 from birthmark.data import load_dataset
-from birthmark.shapes import Array, EpochMetrics
 from birthmark.spec import RunSpec
-from birthmark.store import RunFolder, Store, open_store
+from birthmark.store import Store, open_store
 from birthmark.sweeps.interrupts import deferred_interrupts
-from birthmark.sweeps.observer import Observer
-from birthmark.sweeps.provenance import describe_origin
-from birthmark.training import Training, check_memory, check_spec
+from birthmark.sweeps.mixtures import Mixture
+from birthmark.sweeps.pace import Progress, sum_up
+from birthmark.sweeps.stacks import Stack
+from birthmark.training import TURN, check_memory, check_spec
 
 LOOK_SECONDS = 0.2  # between two looks at progress and signals
 CHECKPOINT_SECONDS = 60.0  # that a kill may cost at most
-
-_Checkpoint = tuple[dict[str, Array], dict[str, Any]]  # arrays, where things stand
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands."""
-
-    spec: RunSpec
-    epoch: int
-    share: float  # of all steps, 0 ... 1
-    metrics: EpochMetrics | None  # of the last finished epoch, None before the first
-    examples_per_second: float  # of all replicas together, since this start
-    seconds_left: float
 
 
 @dataclass(frozen=True)
@@ -78,131 +62,72 @@ def run(
     if store.is_done(spec.run_key):
         return RunResult(spec.run_key, store, was_done=True)
     check_memory(spec)
-    for progress in carry_out(spec, store):
+    for progress in carry_out([Mixture.alone(spec)], store):
         if watch is not None:
             watch(progress)
     return RunResult(spec.run_key, store, was_done=False)
 
 
-def carry_out(
-    spec: RunSpec, store: Store, notes: Mapping[str, Any] | None = None
-) -> Iterator[Progress]:
-    """Train to the end from wherever the run stands; yields a few times a second.
+def carry_out(mixtures: Sequence[Mixture], store: Store) -> Iterator[Progress]:
+    """Train all to the end from wherever they stand; yields a few times a second.
+
+    They take turns. On a GPU each queues its steps on a stream of its own, so that they
+    train at the same time. What a run computes does not depend on the others.
 
     Args:
-        spec: What to run.
+        mixtures: What to carry out.
         store: Where to.
-        notes: What the manifest is to say besides.
     """
-    started = time.monotonic()
-    dataset = load_dataset(spec.data)
-    folder = store.start_run(spec)
-    checkpoint = folder.load_checkpoint()
-    how: dict[str, Any] = {}
-    if checkpoint is not None:
-        # other ways to make steps and to split sums would change the last bits
-        how = {key: checkpoint[1][key] for key in ("path", "products", "num_parts")}
-        torch.set_num_threads(checkpoint[1]["threads"])
-    training = Training(spec, dataset, **how)
-    observer = Observer(spec, training, dataset, folder)
-    seconds_before = _resume(training, observer, checkpoint)
-    mixed_until = checkpoint[1].get("mixed_until_step", 0) if checkpoint else 0
-    del checkpoint  # as large as the weights
-    manifest = {**describe_origin(training, dataset), "mixed": False, **(notes or {})}
-    if mixed_until:
-        manifest["mixed_until_step"] = mixed_until
-    folder.save_manifest(manifest)
-
-    last: EpochMetrics | None = None
-    saved, pace = started, Pace(training, spec.run.replicas)
-    with deferred_interrupts() as interrupt:
-        while training.epoch < spec.training.epochs:
-            metrics = training.advance(pace.steps(LOOK_SECONDS))
-            if metrics is not None:
-                observer.look(metrics)
-                last = metrics
-            now = time.monotonic()
-            seconds = seconds_before + now - started
-            if interrupt.came or now - saved > CHECKPOINT_SECONDS:
-                save_checkpoint(training, observer, folder, seconds, mixed_until)
-                saved = now
-            if interrupt.came:
-                folder.stop()
-                raise KeyboardInterrupt
-            yield pace.progress(last)
-        seconds = seconds_before + time.monotonic() - started
-        folder.finish({**manifest, "wall_time_s": round(seconds, 3)})
+    going = _begin(mixtures, store)
+    lanes = [stack.lane for stack in going]
+    most_steps = TURN if len(going) > 1 else None
+    latest = {stack.run_key: stack.progress() for stack in going}
+    try:
+        with deferred_interrupts() as interrupt:
+            while going:
+                for stack in going:
+                    with stack.entered():
+                        steps = stack.pace.steps(LOOK_SECONDS)
+                        stack.advance(min(steps, most_steps or steps))
+                        if time.monotonic() - stack.saved > CHECKPOINT_SECONDS:
+                            stack.save()
+                    latest[stack.run_key] = stack.progress()
+                if interrupt.came:
+                    _leave(going)
+                    raise KeyboardInterrupt
+                yield sum_up(list(latest.values()))
+                going = _finish(going)
+    finally:
+        for lane in lanes:
+            lane.rejoin()
 
 
-def _resume(
-    training: Training, observer: Observer, checkpoint: _Checkpoint | None
-) -> float:
-    """Stand where the checkpoint was taken; returns the seconds spent before it."""
-    if checkpoint is None:
-        observer.look(training.metrics_at_start())
-        return 0.0
-    arrays, facts = checkpoint
-    training.load_state_dict(arrays, facts)
-    observer.load_state_dict(arrays)
-    return float(facts["seconds"])
+def _begin(mixtures: Sequence[Mixture], store: Store) -> list[Stack]:
+    """The stacks where they stand; of data that several need there is one copy."""
+    datasets = {}
+    stacks = []
+    for mixture in mixtures:
+        data = mixture.specs[0].data
+        if data not in datasets:
+            datasets[data] = load_dataset(data)
+        others = [key for one in mixtures if one is not mixture for key in one.going]
+        notes = {"beside": others} if others else {}
+        stacks.append(Stack(mixture, datasets[data], store, notes))
+    return stacks
 
 
-def save_checkpoint(
-    training: Training,
-    observer: Observer,
-    folder: RunFolder,
-    seconds: float,
-    mixed_until_step: int,
-) -> None:
-    """Save all that is needed to go on: the training, and what has been measured.
-
-    Args:
-        training: Of the run.
-        observer: Of the run.
-        folder: Of the run.
-        seconds: Spent on it so far.
-        mixed_until_step: The last step that it made in a stack with other runs, or 0.
-    """
-    arrays, position = training.state_dict()
-    facts = {
-        **position,
-        "seconds": seconds,
-        "threads": torch.get_num_threads(),
-        "path": training.path_name,
-        "products": training.products,
-        "num_parts": training.num_parts,
-        "mixed_until_step": mixed_until_step,
-    }
-    folder.save_checkpoint({**arrays, **observer.state_dict()}, facts)
+def _finish(stacks: list[Stack]) -> list[Stack]:
+    """Declare those done that are; returns the others."""
+    for stack in stacks:
+        if stack.is_done:
+            with stack.entered():
+                stack.finish()
+    return [stack for stack in stacks if not stack.is_done]
 
 
-class Pace:
-    """How quickly the steps follow each other, for progress and for the next look."""
-
-    def __init__(self, training: Training, num_replicas: int) -> None:
-        self._training, self._num_replicas = training, num_replicas
-        self._first_step = training.step
-        self._started = time.monotonic()
-
-    def steps(self, seconds: float) -> int:
-        """How many steps fit into this time, at least one."""
-        done = self._training.step - self._first_step
-        if not done:
-            return 1
-        return max(1, round(seconds * done / (time.monotonic() - self._started)))
-
-    def progress(self, last: EpochMetrics | None) -> Progress:
-        """The state of things."""
-        training = self._training
-        total = training.spec.training.epochs * training.steps_per_epoch
-        done = training.step - self._first_step
-        per_second = done / max(time.monotonic() - self._started, 1e-9)
-        examples = training.num_examples / training.steps_per_epoch
-        return Progress(
-            spec=training.spec,
-            epoch=training.epoch,
-            share=training.step / total,
-            metrics=last,
-            examples_per_second=per_second * examples * self._num_replicas,
-            seconds_left=(total - training.step) / max(per_second, 1e-9),
-        )
+def _leave(stacks: Sequence[Stack]) -> None:
+    """Save all that has not been saved, and say that it was stopped on purpose."""
+    for stack in stacks:
+        with stack.entered():
+            stack.save()
+        stack.stop()

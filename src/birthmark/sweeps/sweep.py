@@ -1,20 +1,26 @@
-"""A sweep carried out in this process, run after run."""
+"""A sweep carried out in this process: run after run, or several at the same time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from birthmark.store import Store, open_store
 from birthmark.sweeps.grid import Grid
 from birthmark.sweeps.mixtures import Mixture, find_mixtures
-from birthmark.sweeps.pipeline import Progress, RunResult, carry_out
-from birthmark.sweeps.together import carry_out_together
-from birthmark.training import check_memory, check_spec, estimate_memory
+from birthmark.sweeps.pace import Progress
+from birthmark.sweeps.pipeline import RunResult, carry_out
+from birthmark.training import (
+    check_memory,
+    check_spec,
+    count_together,
+    estimate_memory,
+)
 
 
 def run_grid(
     grid: Grid,
     store: str | Path | Store,
     *,
+    at_once: int | None = None,
     starting: Callable[[int, str], None] | None = None,
     watch: Callable[[Progress], None] | None = None,
     finished: Callable[[RunResult], None] | None = None,
@@ -22,11 +28,14 @@ def run_grid(
     """Carry out all runs of a grid; those that are done already are skipped.
 
     Long runs that differ in width alone, or in what else the runs of one stack may, are
-    trained as one where a short trial shows that this machine is quicker so.
+    trained as one where a short trial shows that this machine is quicker so. On a GPU
+    the others train at the same time, as many as fit in its memory.
 
     Args:
         grid: The runs; all of them are checked before the first one starts.
         store: Folder of the store; made when it is missing.
+        at_once: How many runs, or stacks of runs, train at the same time at most. On
+            a GPU up to 8 unless said, on a CPU 1. No bit depends on it.
         starting: Called once, if anything is to be done, with the number of runs and
             the memory that the largest of them needs, in words.
         watch: Called a few times a second, as for `run`.
@@ -42,17 +51,18 @@ def run_grid(
     if starting is not None and waiting:
         needs = [estimate_memory(spec) for spec in waiting]
         starting(len(needs), str(max(needs, key=lambda need: need.total)))
-    mixtures = find_mixtures(waiting, store)
-    mixture_of = {key: mixture for mixture in mixtures for key in mixture.going}
+    groups = find_groups(find_mixtures(waiting, store), at_once)
+    group_of = {key: group for group in groups for one in group for key in one.going}
     results: dict[str, RunResult] = {}
     for spec in grid:
         if spec.run_key in results:
             continue
-        keys: tuple[str, ...] = (spec.run_key,)
+        keys = [spec.run_key]
         was_done = store.is_done(spec.run_key)  # by now, whoever did it
         if not was_done:
-            keys = mixture_of[spec.run_key].going
-            for progress in _carry_out(mixture_of[spec.run_key], store):
+            group = [one for one in group_of[spec.run_key] if _is_open(one, store)]
+            keys = [key for one in group for key in one.going]
+            for progress in carry_out(group, store):
                 if watch is not None:
                     watch(progress)
         for key in keys:
@@ -62,7 +72,23 @@ def run_grid(
     return [results[spec.run_key] for spec in grid]
 
 
-def _carry_out(mixture: Mixture, store: Store) -> Iterator[Progress]:
-    if len(mixture.specs) == 1:
-        return carry_out(mixture.specs[0], store, mixture.notes)
-    return carry_out_together(mixture, store)
+def find_groups(
+    mixtures: Sequence[Mixture], at_once: int | None = None
+) -> list[list[Mixture]]:
+    """Which mixtures train at the same time; in their order.
+
+    Args:
+        mixtures: What is to be carried out.
+        at_once: At most so many; see `run_grid`.
+    """
+    groups = []
+    rest = list(mixtures)
+    while rest:
+        count = count_together([one.whole for one in rest], limit=at_once)
+        groups.append(rest[:count])
+        rest = rest[count:]
+    return groups
+
+
+def _is_open(mixture: Mixture, store: Store) -> bool:
+    return not all(store.is_done(key) for key in mixture.going)

@@ -5,7 +5,7 @@ from birthmark.training.devices import find_device
 from birthmark.training.engine import Training
 from birthmark.training.fast import FastPath
 from birthmark.training.general import GeneralPath
-from birthmark.training.graphed import GraphedPath
+from birthmark.training.graphed import GraphedPath, Lane
 from birthmark.training.losses import LOSSES, find_loss
 from birthmark.training.memory import (
     MemoryEstimate,
@@ -26,15 +26,17 @@ from birthmark.training.products import (
 from birthmark.training.schedules import learning_rate
 from birthmark.training.start import check_spec, initial_configuration, train
 from birthmark.training.stretches import Stretch
-from birthmark.training.together import train_together
+from birthmark.training.together import TURN, count_together, train_together
 
 __all__ = [
     "LOSSES",
     "OPTIMIZERS",
+    "TURN",
     "CompiledPath",
     "FastPath",
     "GeneralPath",
     "GraphedPath",
+    "Lane",
     "MemoryEstimate",
     "MixedTraining",
     "Path",
@@ -49,6 +51,7 @@ __all__ = [
     "choose_num_parts",
     "choose_path",
     "choose_products",
+    "count_together",
     "estimate_memory",
     "find_device",
     "find_loss",

@@ -19,6 +19,7 @@ from birthmark.shapes import Array, Dataset, EpochMetrics, Weights
 from birthmark.spec import RunSpec
 from birthmark.training.devices import find_device
 from birthmark.training.examples import Examples, first_examples
+from birthmark.training.graphed import GraphedPath, Lane
 from birthmark.training.losses import find_loss
 from birthmark.training.memory import choose_num_parts
 from birthmark.training.paths import Path, choose_path
@@ -118,6 +119,11 @@ class Training:
     def weights(self) -> Weights:
         """The current configuration; the engine goes on writing into it."""
         return gather_layers(self._path.parameters)
+
+    @property
+    def lane(self) -> Lane:
+        """Where its work can be queued beside that of other trainings."""
+        return self._path.lane if isinstance(self._path, GraphedPath) else Lane("cpu")
 
     @property
     def nonfinite_step_R(self) -> Array:
@@ -283,7 +289,7 @@ class Training:
         evaluated = {"test": self.test_examples}
         if self.epoch in self._evaluated_epochs:
             evaluated["train"] = self.train_examples
-        found = {}
+        found: dict[str, Tensor] = {}
         for name, examples in evaluated.items():
             loss_R, accuracy_R = self._path.evaluate(examples)
             found |= {f"{name}_loss": loss_R, f"{name}_accuracy": accuracy_R}

@@ -19,6 +19,7 @@ from birthmark.shapes import Array, Dataset, EpochMetrics, Weights
 from birthmark.spec import RunSpec
 from birthmark.training.engine import Training
 from birthmark.training.examples import Examples
+from birthmark.training.graphed import GraphedPath, Lane
 from birthmark.training.mixture import check_mixture, choose_mixed_path
 from birthmark.training.products import product_setting
 from birthmark.training.stretches import Stretch
@@ -73,6 +74,11 @@ class MixedTraining:
             stop = start + len(member.replicas)
             member.join(_Part(self, slice(start, stop), member.initial), first)
             start = stop
+
+    @property
+    def lane(self) -> Lane:
+        """Where the work of the stack can be queued beside that of others."""
+        return self._path.lane if isinstance(self._path, GraphedPath) else Lane("cpu")
 
     @property
     def epoch(self) -> int:

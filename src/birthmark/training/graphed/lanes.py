@@ -37,14 +37,33 @@ class Lane:
 
         And what the caller queues later comes after it. The host waits for nothing.
         """
+        try:
+            with self.apart():
+                yield
+        finally:
+            self.rejoin()
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What is queued inside comes after what the caller has queued so far.
+
+        But what the caller queues later does not wait for it, until `rejoin`: all that
+        looks at it belongs inside as well, or after the host has waited for it.
+        """
         if self.main is None:
             yield
             return
-        before = torch.cuda.current_stream(self.main.device)
-        self.main.wait_stream(before)
+        self.main.wait_stream(torch.cuda.current_stream(self.main.device))
         with torch.cuda.stream(self.main):
             yield
-        before.wait_stream(self.main)
+
+    def rejoin(self) -> None:
+        """What the caller queues from now on comes after all that was queued here.
+
+        So the memory of what is dropped is not given away while it is still in use.
+        """
+        if self.main is not None:
+            torch.cuda.current_stream(self.main.device).wait_stream(self.main)
 
     @contextmanager
     def beside(self) -> Iterator[None]:

@@ -49,7 +49,7 @@ class GraphedPath:
         self.tally = Tally.zeros(weights.num_replicas, self._device)
         self._activation, self._eps = spec.network.activation, training.eps
         self._batch_size = training.batch_size
-        self._lane = Lane.taken_by(self, self._device)
+        self.lane = Lane.taken_by(self, self._device)
         self._laps: dict[tuple[int, int], Lap] = {}  # by size of batch, and of order
         self._examples: Examples | None = None
         self._graphs: dict[Lap, torch.cuda.CUDAGraph | None] = {}
@@ -60,7 +60,7 @@ class GraphedPath:
             self._examples, self._laps, self._graphs = examples, {}, {}
         order_RN, first_batch = stretch.order_RN, stretch.first_batch
         rates = self._send([-lr for lr in stretch.lrs])
-        with self._lane.entered():
+        with self.lane.entered():
             done = 0
             for size, count in self._split(len(examples), first_batch, len(stretch)):
                 lap = self._lap(size, len(order_RN))
@@ -108,7 +108,7 @@ class GraphedPath:
             in_epoch = len(self._examples) // size if size == self._batch_size else 1
             self._laps[key] = Lap(
                 program,
-                self._lane,
+                self.lane,
                 num_steps=min(in_memory, in_epoch),
                 batch_size=size,
                 num_orders=num_orders,
@@ -122,7 +122,7 @@ class GraphedPath:
         which a capture must not do. A capture itself computes nothing.
         """
         graph = self._graphs.get(lap)
-        if num_steps < lap.num_steps or self._lane.main is None:
+        if num_steps < lap.num_steps or self.lane.main is None:
             lap.run(num_steps)
         elif lap not in self._graphs:
             lap.run(num_steps)
@@ -135,7 +135,7 @@ class GraphedPath:
     def _capture(self, lap: Lap) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(
-            graph, stream=self._lane.main, capture_error_mode="thread_local"
+            graph, stream=self.lane.main, capture_error_mode="thread_local"
         ):
             lap.run(lap.num_steps)
         return graph
@@ -143,7 +143,7 @@ class GraphedPath:
     def _send(self, values: list[float]) -> Tensor:
         """To the device, without waiting for it."""
         tensor = torch.tensor(values, dtype=self._layers[0].whole_RIO.dtype)
-        if self._lane.main is not None:
+        if self.lane.main is not None:
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)
 
