@@ -18,8 +18,8 @@ PIECE = 128  # examples that one replica evaluates at a time, where they go in t
 class GeneralPath(StepwisePath):
     """Any network and optimizer, through `torch.func` over stacked parameters.
 
-    All replicas go through each operation at once, or in turn: convolutions on a CPU
-    are quicker so than as groups of one convolution, unless their maps are tiny.
+    All replicas go through each operation at once, or in turn: on a CPU convolutions
+    of large maps are quicker so than as groups of one convolution.
     """
 
     name = "general"
@@ -57,7 +57,7 @@ class GeneralPath(StepwisePath):
             loss_B = loss.value(z_BK, y_B, eps)
             return loss_B.mean(), (loss_B, z_BK)
 
-        self._differentiate = torch.func.grad(mean_loss, has_aux=True)
+        self._mean_loss = mean_loss
 
     def part(self, rows: slice) -> Self:
         """See `StepwisePath`."""
@@ -107,7 +107,8 @@ class GeneralPath(StepwisePath):
         masks = [torch.stack(of_layer) for of_layer in zip(*by_row, strict=True)]
         x_dim = 0 if x.dim() > y_RB.dim() else None
         in_dims = (0, x_dim, 0, *(0 for _ in masks))
-        per_replica = torch.func.vmap(self._differentiate, in_dims=in_dims)
+        differentiate = torch.func.grad(self._mean_loss, has_aux=True)
+        per_replica = torch.func.vmap(differentiate, in_dims=in_dims)
         grads, (loss_RB, z_RBK) = per_replica(self.parameters, x, y_RB, *masks)
         return grads, loss_RB, z_RBK
 
@@ -115,24 +116,23 @@ class GeneralPath(StepwisePath):
         self, x: Tensor, y_RB: Tensor
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """See `_all_at_once`."""
-        found = [
-            self._differentiate(
-                self._row(row),
-                x[row] if x.dim() > y_RB.dim() else x,
-                y_B,
-                *self._masks(row, y_RB),
-            )
-            for row, y_B in enumerate(y_RB)
-        ]
-        grads = {
-            name: torch.stack([grads[name] for grads, _ in found])
-            for name in self.parameters
-        }
-        losses, outputs = zip(*(results for _, results in found), strict=True)
+        gradients, losses, outputs = [], [], []
+        for row, y_B in enumerate(y_RB):
+            one = {n: value.requires_grad_() for n, value in self._row(row).items()}
+            x_BI = x[row] if x.dim() > y_RB.dim() else x
+            with torch.enable_grad():
+                loss, (loss_B, z_BK) = self._mean_loss(
+                    one, x_BI, y_B, *self._masks(row, y_RB)
+                )
+            gradients.append(torch.autograd.grad(loss, list(one.values())))
+            losses.append(loss_B.detach())
+            outputs.append(z_BK.detach())
+        stacked = map(torch.stack, zip(*gradients, strict=True))
+        grads = dict(zip(self.parameters, stacked, strict=True))
         return grads, torch.stack(losses), torch.stack(outputs)
 
     def _row(self, row: int) -> dict[str, Tensor]:
-        return {name: value[row] for name, value in self.parameters.items()}
+        return {name: value[row].detach() for name, value in self.parameters.items()}
 
     def _masks(self, row: int, y_RB: Tensor) -> tuple[Tensor, ...]:
         if self._dropout is None:

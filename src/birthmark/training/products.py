@@ -94,10 +94,18 @@ def _quicker_setting() -> str:
 
 @contextmanager
 def product_setting(setting: str) -> Iterator[None]:
-    """Products of float32 tensors inside are computed under this setting of torch."""
+    """Products of float32 tensors inside are computed under this setting of torch.
+
+    Convolutions on a GPU, which torch rounds to TF32 unless told not to, are computed
+    in full, and in the same order each time.
+    """
+    cudnn = torch.backends.cudnn
     before = torch.get_float32_matmul_precision()
+    convolutions = cudnn.allow_tf32, cudnn.deterministic
     torch.set_float32_matmul_precision(setting)
+    cudnn.allow_tf32, cudnn.deterministic = False, True
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+        cudnn.allow_tf32, cudnn.deterministic = convolutions
