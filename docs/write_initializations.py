@@ -13,6 +13,7 @@ from birthmark.network import (
     INITIALIZATIONS,
     PARAMETRIZATIONS,
     Target,
+    add_fixup_scalars_,
     find_law_for,
     fixup_,
     scale_branches_,
@@ -92,7 +93,7 @@ def _batch() -> Iterator[str]:
 def _residual() -> Iterator[str]:
     yield "| function | what it does |"
     yield "|---|---|"
-    for function in (fixup_, scale_branches_, zero_gamma_):
+    for function in (fixup_, add_fixup_scalars_, scale_branches_, zero_gamma_):
         yield f"| `{function.__name__}` | {_first_line(function)} |"
 
 

@@ -14,7 +14,9 @@ from birthmark.network.initializations.parametrizations import (
     parametrize,
 )
 from birthmark.network.initializations.residual import (
+    FixupLayer,
     ScaledBranch,
+    add_fixup_scalars_,
     fixup_,
     scale_branches_,
     zero_gamma_,
@@ -31,11 +33,13 @@ __all__ = [
     "DATA_DEPENDENT",
     "INITIALIZATIONS",
     "PARAMETRIZATIONS",
+    "FixupLayer",
     "Initializer",
     "Rule",
     "ScaledBranch",
     "Scaling",
     "Target",
+    "add_fixup_scalars_",
     "adjust_",
     "draw",
     "find_law",

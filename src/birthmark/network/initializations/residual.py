@@ -50,6 +50,34 @@ class ScaledBranch(nn.Module):
         return self.alpha * self.branch(*inputs)  # type: ignore[no-any-return]
 
 
+class FixupLayer(nn.Module):
+    """A layer with trained scalars around it: scale F(x + before) + after.
+
+    Attributes:
+        layer: The layer that was there before.
+        before: Scalar bias of its input, shape [].
+        after: Scalar bias of its output, so before the next activation.
+        scale: The multiplier of the branch, where the layer ends one; else None.
+    """
+
+    scale: nn.Parameter | None
+
+    def __init__(self, layer: nn.Module, *, ends_branch: bool) -> None:
+        super().__init__()
+        self.layer = layer
+        weight = next(layer.parameters())
+        self.before = nn.Parameter(weight.new_zeros(()))
+        self.after = nn.Parameter(weight.new_zeros(()))
+        self.register_parameter(
+            "scale", nn.Parameter(weight.new_ones(())) if ends_branch else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output between its scalars."""
+        out: Tensor = self.layer(x + self.before)
+        return (out if self.scale is None else self.scale * out) + self.after
+
+
 def scale_branches_(
     module: nn.Module, branches: str, *, alpha: float = 0.0
 ) -> list[str]:
@@ -127,9 +155,8 @@ def fixup_(
     """Fixup's weights (Zhang et al. 1901.09321, §3): He's, scaled down in branches.
 
     Of L branches with m layers each, the last layer of each is zero and the others are
-    scaled by L^(-1 / (2m - 2)); the head is zero; biases are zero. The scalar biases
-    and the multiplier that the paper adds belong to the architecture: its last step is
-    `scale_branches_(module, branches, alpha=1)`.
+    scaled by L^(-1 / (2m - 2)); the head is zero; biases are zero. The scalars that the
+    paper adds belong to the architecture: `add_fixup_scalars_`, after this.
 
     Args:
         module: Changed in place.
@@ -171,6 +198,53 @@ def fixup_(
             parameters[name].mul_(factor)
     weights = (name for name in laws if parameters[name].ndim > 1)
     return {name: factors.get(name, 1.0) for name in weights}
+
+
+def add_fixup_scalars_(
+    module: nn.Module, branches: str, *, shortcuts: str = "*downsample*"
+) -> list[str]:
+    """Fixup's scalars (1901.09321, §3, rule 3): biases around layers, a multiplier.
+
+    Each dense or convolutional layer becomes a `FixupLayer` with a scalar bias of 0
+    before it and one after it, before the activation that follows; the last layer of
+    each branch gets a multiplier of 1. What the module computes is the same at first.
+    Names of parameters change (`conv.weight` to `conv.layer.weight`), and with them
+    what is drawn by name: call `fixup_` first, and make the optimizer afterwards.
+
+    Args:
+        module: Changed in place.
+        branches: Pattern of names.
+        shortcuts: Pattern of names inside of branches that end none.
+
+    Returns:
+        The names of the layers.
+
+    Raises:
+        SpecError: The pattern matches nothing, a branch has no layer, or
+            there are scalars already.
+    """
+    ends = [
+        [layer for _, layer in _inside(*named, shortcuts) if isinstance(layer, LAYERS)]
+        for named in _find_branches(module, branches)
+    ]
+    if not all(ends):
+        raise SpecError(f"a branch of {branches!r} has no dense or convolutional layer")
+    if any(isinstance(one, FixupLayer) for one in module.modules()):
+        raise SpecError("the module has Fixup's scalars already")
+    last = {id(layers[-1]) for layers in ends}
+    found = [
+        (name, layer)
+        for name, layer in module.named_modules(remove_duplicate=False)
+        if isinstance(layer, LAYERS)
+    ]
+    # a layer that stands in two places stays one
+    around = {
+        id(layer): FixupLayer(layer, ends_branch=id(layer) in last)
+        for _, layer in found
+    }
+    for name, layer in found:
+        module.set_submodule(name, around[id(layer)])
+    return [name for name, _ in found]
 
 
 def _find_branches(module: nn.Module, pattern: str) -> Iterator[tuple[str, nn.Module]]:
