@@ -1,5 +1,11 @@
 """The check-up: a model's initialization on the user's data, before the first step."""
 
+from birthmark.checkup.activations import (
+    Activation,
+    forward_moment,
+    joint_moment,
+    slope_moment,
+)
 from birthmark.checkup.examination import check
 from birthmark.checkup.images import take_batch
 from birthmark.checkup.readings import (
@@ -13,11 +19,15 @@ from birthmark.checkup.readings import (
 
 __all__ = [
     "LEVELS",
+    "Activation",
     "CheckUp",
     "Curvature",
     "LayerReading",
     "Outcome",
     "TensorReading",
     "check",
+    "forward_moment",
+    "joint_moment",
+    "slope_moment",
     "take_batch",
 ]

@@ -104,9 +104,9 @@ def forward_moment(phi: Activation, q: float) -> float:
 @lru_cache(maxsize=4096)
 def slope_moment(phi: Activation, q: float) -> float:
     """E phi'(z)^2 for z ~ N(0, q): the factor of the backward second moment."""
-    z, weight = _grid(_FINE)
     # half a cell aside, so that no point falls on a kink
-    z = (math.sqrt(q) * (z + _REACH / (_FINE - 1))).requires_grad_()
+    z, weight = _grid(_FINE, _REACH / (_FINE - 1))
+    z = (math.sqrt(q) * z).requires_grad_()
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(phi(z).sum(), z)
     return float((slope.square() * weight).sum())
@@ -126,8 +126,8 @@ def joint_moment(phi: Activation, q: float, correlation: float) -> float:
 
 
 @lru_cache
-def _grid(points: int) -> tuple[Tensor, Tensor]:
+def _grid(points: int, shift: float = 0.0) -> tuple[Tensor, Tensor]:
     """Points in standard deviations and their Gaussian weights, which add up to 1."""
-    z = torch.linspace(-_REACH, _REACH, points, dtype=torch.float64)
+    z = torch.linspace(-_REACH, _REACH, points, dtype=torch.float64) + shift
     weight = torch.exp(-z.square() / 2)
     return z, weight / weight.sum()

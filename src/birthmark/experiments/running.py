@@ -18,7 +18,9 @@ from birthmark.sweeps import describe_software
 SCALES = ("full", "quick")
 
 # an experiment's module is loaded when it is asked for: most need torch
-_MODULES: tuple[str, ...] = ()
+_MODULES: tuple[str, ...] = (
+    "critical_variance",
+)
 
 
 def find_experiment(name: str) -> Experiment:
