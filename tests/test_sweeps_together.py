@@ -14,6 +14,7 @@ from birthmark.sweeps.mixtures import Mixture
 from birthmark.sweeps.sweep import find_groups
 from birthmark.training import count_together, estimate_memory
 from kills import run_and_kill
+from test_sweeps_mixed import mix, narrow
 
 SMALL = {
     "data": {"name": "digits", "examples_per_class": 20},
@@ -170,3 +171,16 @@ def test_groups_keep_the_order_and_every_run():
     assert find_groups(mixtures, 2) == [mixtures[:2], mixtures[2:]]
     assert find_groups(mixtures, 9) == [mixtures]
     assert find_groups([]) == []
+
+
+def test_a_mixed_stack_beside_a_run_keeps_its_bits(tmp_path, alone):
+    mixed, single = mix(narrow(2)), Mixture.alone(SPECS[0])
+    expected = bm.open_store(tmp_path / "mixed", create=True)
+    found = bm.open_store(tmp_path / "both", create=True)
+    for mixtures, store in (([mixed], expected), ([mixed, single], found)):
+        for _ in pipeline.carry_out(mixtures, store):
+            pass
+    assert_stored_alike(found, expected, mixed.specs)
+    assert_stored_alike(found, alone, single.specs)
+    beside = found.manifest(single.specs[0].run_key)["beside"]
+    assert beside == [spec.run_key for spec in mixed.specs]
