@@ -11,6 +11,7 @@ from birthmark.analysis import (
     Study,
     Thresholds,
     compare_divergences,
+    compare_evaluated,
     compare_with_paper,
     find_divergences,
     find_minima,
@@ -145,3 +146,16 @@ def test_precisions_are_compared_across_widths_but_never_pooled_at_one():
     same = as_paper(150, loss, precision="bf16")
     assert len(split_by_protocol(Study((full, same)))) == 2
     assert len(split_by_protocol(Study((full, same, bf16)))) == 2
+
+
+def test_an_evaluated_loss_is_compared_where_it_was_evaluated():
+    running = np.stack([collapsing(300)] * 3, axis=1)
+    evaluated = np.full_like(running, np.nan)
+    evaluated[[200, 210]] = running[[200, 210]] * [1.1, 1.2, 1.6]
+    run = as_paper(150, running)
+    assert compare_evaluated(run) is None
+    run.records["train_loss_evaluated"] = (("step", "replica"), evaluated)
+    found = compare_evaluated(run)
+    assert found.epochs == (200, 210)
+    assert found.ratio.mean == pytest.approx(1.3)
+    assert found.of_mean == pytest.approx(0.13)

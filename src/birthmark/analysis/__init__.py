@@ -41,7 +41,7 @@ from birthmark.analysis.intervals import (
 )
 from birthmark.analysis.jumps import Jump, find_jumps
 from birthmark.analysis.maps import RegimeMap, map_regimes
-from birthmark.analysis.minima import Minima, find_minima
+from birthmark.analysis.minima import Evaluated, Minima, compare_evaluated, find_minima
 from birthmark.analysis.outcomes import Entrant, Outcome, read_outcomes, steps_to_reach
 from birthmark.analysis.paired import (
     PairedDifference,
@@ -102,6 +102,7 @@ __all__ = [
     "Divergence",
     "Entrant",
     "Estimate",
+    "Evaluated",
     "Evidence",
     "Failures",
     "Jump",
@@ -129,6 +130,7 @@ __all__ = [
     "choose_losses",
     "classify_learners",
     "compare_divergences",
+    "compare_evaluated",
     "compare_means",
     "compare_pairs",
     "compare_with_paper",

@@ -12,7 +12,7 @@ from birthmark.analysis.agreement import (
     compare_with_paper,
 )
 from birthmark.analysis.columns import Column
-from birthmark.analysis.minima import find_minima
+from birthmark.analysis.minima import compare_evaluated, find_minima
 from birthmark.analysis.published import FIGURE_1B, FIGURE_2
 
 SAME_EPOCH = 0.25  # of a published epoch within which ours counts as the same
@@ -90,4 +90,10 @@ def _describe_minima(column: Column) -> dict[str, Any]:
         f"published_{name}": getattr(published, f"min_{name}_loss", float("nan"))
         for name in ("train", "test")
     }
-    return {"width": column.width, **losses, **beside}
+    evaluated = compare_evaluated(column.runs[0])
+    return {
+        "width": column.width,
+        **losses,
+        **beside,
+        "evaluated": None if evaluated is None else asdict(evaluated),
+    }

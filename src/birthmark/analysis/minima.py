@@ -31,6 +31,34 @@ class Minima:
     fluctuation: float  # std of the loss about its running median there, over it
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """The train loss after some epochs, beside its running mean over each of them.
+
+    The running mean is taken while the weights move, the evaluated loss with those of
+    the last step of the epoch, over the whole training set.
+    """
+
+    epochs: tuple[int, ...]
+    ratio: Estimate  # over replicas, of each one's mean ratio of the two
+    of_mean: float  # least of the means over replicas, at these epochs
+
+
+def compare_evaluated(run: Run) -> Evaluated | None:
+    """Both train losses at the epochs where both are known; None without any."""
+    evaluated_TR = run.values("train_loss_evaluated")
+    running_TR = run.values("train_loss")
+    known = np.isfinite(evaluated_TR).all(axis=1) & np.isfinite(running_TR).all(axis=1)
+    if not known.any():
+        return None
+    ratio_TR = evaluated_TR[known] / running_TR[known]
+    return Evaluated(
+        epochs=tuple(run.records["epoch"].to_numpy()[known].tolist()),
+        ratio=summarize(ratio_TR.mean(axis=0)),
+        of_mean=float(evaluated_TR[known].mean(axis=1).min()),
+    )
+
+
 def find_minima(
     run: Run, name: str = "train_loss", thresholds: Thresholds | None = None
 ) -> Minima:

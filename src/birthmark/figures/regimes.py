@@ -48,10 +48,11 @@ def draw_regimes(family: Family) -> list[Drawing]:
     """One drawing over all widths.
 
     Raises:
-        NothingToDrawError: All runs have one width.
+        NothingToDrawError: All runs have one width, and nothing was published on it.
     """
     study = family.widest
-    if len(study.widths) < 2:
+    is_papers = all(follows_paper(run.spec) for run in study)
+    if len(study.widths) < 2 and not is_papers:
         raise NothingToDrawError(WIDTHS_NEEDED)
     phases = phase_diagram(study, family.thresholds)
     regimes = map_regimes(study, family.thresholds)
@@ -69,7 +70,7 @@ def draw_regimes(family: Family) -> list[Drawing]:
     for width in shown:
         data |= _losses(study, width)
     beside = ""
-    if all(follows_paper(run.spec) for run in study):
+    if is_papers:
         data |= _published()
         beside = (
             "Diamonds in (c) and (d): the published figure (arXiv 2012.02550, means of "
@@ -91,9 +92,13 @@ def draw_regimes(family: Family) -> list[Drawing]:
         "losses. Error bars: 95 % intervals, Student's t over replicas; n as "
         f"named below. {beside}{describe_protocol(study.runs)}"
     )
-    title = f"Regimes of training over {len(study.widths)} widths"
+    title = f"Regimes of training at {_say_widths(study.widths)}"
     name = f"figure2-regimes-{family.name}"
     return [Drawing(name, 2, title, caption, data, paint)]
+
+
+def _say_widths(widths: tuple[int, ...]) -> str:
+    return f"width {widths[0]}" if len(widths) == 1 else f"{len(widths)} widths"
 
 
 def _published() -> dict[str, Array]:
@@ -282,7 +287,12 @@ def _all_widths(data: Mapping[str, Array]) -> Array:
 
 
 def _edges(widths: Array, scale: Scale) -> Array:
-    """Borders half-way between widths, on the scale of their axis."""
+    """Borders half-way between widths, on the scale of their axis.
+
+    A single width reaches a tenth to each side.
+    """
+    if len(widths) == 1:
+        return widths * np.array([0.9, 1.1])
     x = np.log(widths) if scale == "log" else widths.astype(float)
     middle = (x[1:] + x[:-1]) / 2
     edges = np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]])
