@@ -48,6 +48,7 @@ def describe_agreement(columns: list[Column]) -> dict[str, Any]:
         "divergence_widths": widths,
         "published_divergence": {n: _BY_WIDTH[n].divergence_epoch for n in widths},
         "best_definitions": _find_best(divergences),
+        "nearest_definition": _find_nearest(divergences),
         "figure_1b": FIGURE_1B,
         "published_250": f"{_BY_WIDTH[250].divergence_epoch:.0f}",
     }
@@ -57,6 +58,17 @@ def _find_best(divergences: list[dict[str, Any]]) -> list[str]:
     """The definitions that agree at the most widths, if at any."""
     most = max((row["agree"] for row in divergences), default=0)
     return [row["name"] for row in divergences if row["agree"] == most and most]
+
+
+def _find_nearest(divergences: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The definition whose epochs are nearest, in ratio, over the most widths."""
+    best = [row for row in divergences if row["name"] in _find_best(divergences)]
+
+    def off(row: dict[str, Any]) -> float:
+        ratios = [one["ratio"] for one in row["by_width"]]
+        return sum(abs(math.log(x)) for x in ratios if math.isfinite(x) and x > 0)
+
+    return min(best, key=off, default=None)
 
 
 def _flat(one: Agreement) -> dict[str, Any]:
