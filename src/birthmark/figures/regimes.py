@@ -292,7 +292,7 @@ def _edges(widths: Array, scale: Scale) -> Array:
     A single width reaches a tenth to each side.
     """
     if len(widths) == 1:
-        return np.array([0.9, 1.1]) * widths[0]
+        return np.array([0.9 * widths[0], 1.1 * widths[0]])
     x = np.log(widths) if scale == "log" else widths.astype(float)
     middle = (x[1:] + x[:-1]) / 2
     edges = np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]])
