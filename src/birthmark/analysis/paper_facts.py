@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -61,16 +61,21 @@ def find_claims(store: Store, thresholds: Thresholds | None = None) -> list[Clai
         StoreError: A run cannot be read, or a fact about its data is missing.
     """
     arms = find_arms(read_study(store), thresholds)
-    return [
-        claim_nearness(arms, DATA[0]),
-        claim_memory(arms, DATA[0]),
-        claim_coincidence(arms, DATA[0]),
-        claim_width(arms, DATA[0]),
-        claim_growth(arms, DATA[0], store.records),
-        claim_untrainability(arms, DATA[0]),
-        claim_bounds(arms, DATA[0]),
-        claim_mark(arms, DATA[0]),
+    name = DATA[0]
+    claims = [
+        claim_nearness(arms, name),
+        claim_memory(arms, name),
+        claim_coincidence(arms, name),
+        claim_width(arms, name),
+        claim_growth(arms, name, store.records),
+        claim_untrainability(arms, name),
+        claim_bounds(arms, name),
+        claim_mark(arms, name),
     ]
+    losses = {arm.loss for arm in arms}
+    lacking = [words for loss, words in LOSSES.items() if loss not in losses]
+    limits = "".join(f" The {words} was not run." for words in lacking)
+    return [replace(claim, because=claim.because + limits) for claim in claims]
 
 
 def describe_paper(store: Store) -> dict[str, Any]:
