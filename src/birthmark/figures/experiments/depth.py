@@ -55,14 +55,13 @@ def draw(results: xr.Dataset) -> Drawing:
         f"{title}. Columns: a dense and a convolutional network. Rows, against the "
         "layer: (a, b) second moment of the pre-activations over that of the inputs; "
         "(c, d) one minus the correlation of two inputs, mean over pairs: the lower, "
-        "the less can they be told apart (not below 1e-12, where rounding "
-        "begins); (e, f) second moment of the loss gradient by the pre-activations of a "
-        "layer. Against the step: (g, h) test loss; the thin "
-        "line is that of a guess, ln 10. Lines: means over "
-        f"n = {draws} initial configurations (a to f) or {replicas} replicas (g, h); "
-        "bands: Student's 95 % interval of the mean; dotted in ink: mean-field theory "
-        "of infinite width (in (e, f) from the measured gradient of the outputs on). "
-        f"Protocol: {results.attrs['protocol']}"
+        "the less can they be told apart (not below 1e-12, where rounding begins); "
+        "(e, f) second moment of the loss gradient by the pre-activations of a layer. "
+        "Against the step: (g, h) test loss; the thin line is that of a guess, ln 10. "
+        f"Lines: means over n = {draws} initial configurations (a to f) or {replicas} "
+        "replicas (g, h); bands: Student's 95 % interval of the mean; dotted in ink: "
+        "mean-field theory of infinite width (in (e, f) from the measured gradient "
+        f"behind the hidden layers on). Protocol: {results.attrs['protocol']}"
     )
     return Drawing("depth", 0, title, caption, data, paint)
 
