@@ -313,3 +313,15 @@ def test_progress_shows_epoch_losses_speed_and_time_left(tmp_path, monkeypatch):
     for word in ("epoch 30/30", "train 0.", "test 0.", "examples/s", "0 s left"):
         assert word in shown
     assert "done in" in shown
+
+
+def test_ship_copies_what_is_done_compactly(birthmark, spec_file, tmp_path):
+    birthmark("run", spec_file, "--store", tmp_path / "runs")
+    out = tmp_path / "shipped"
+    status, said, _ = birthmark("ship", tmp_path / "runs", "--out", out, "--picture", 1)
+    [key] = bm.open_store(out).runs()["run_key"]
+    assert (status, said.split(":")[0]) == (0, str(out / key))
+    assert bm.open_store(out).weights_epochs(key) == [1]
+    assert birthmark("figures", out)[0] == 0
+    status, _, err = birthmark("ship", tmp_path / "runs", "--out", out, "--run", "no")
+    assert (status, err.count("\n")) == (2, 1)
