@@ -76,8 +76,8 @@ def reproduction(scale: str) -> Grid:
             two under both losses, and two networks whose weights are kept for the
             pictures of Figure 1: three replicas each, a night on two cores (on a quiet
             one, the three of width 150 take 48 minutes in float32, those of 250 as
-            much in bf16, of 300 about 65, of 500 about 150). `paper`: all widths, ten replicas, three data sets, the quickest runs first; for a
-            GPU.
+            much in bf16, of 300 about 65, of 500 about 150). `paper`: all widths, ten
+            replicas, three data sets, the quickest runs first; for a GPU.
 
     Raises:
         SpecError: There is no such scale.
