@@ -41,6 +41,12 @@ from birthmark.network.initializations import (
 from birthmark.network.laws import Law
 from birthmark.network.marks import apply_mark, draw_mark
 from birthmark.network.modules import stack_modules
+from birthmark.network.parametrized import (
+    find_lr_factors,
+    find_scalings,
+    is_parametrized,
+    scale_forward,
+)
 from birthmark.network.sequential import to_module, write_module
 
 __all__ = [
@@ -69,15 +75,19 @@ __all__ = [
     "find_law",
     "find_law_for",
     "find_laws",
+    "find_lr_factors",
     "find_mark",
+    "find_scalings",
     "fixup_",
     "forward_stack",
     "gather_layers",
     "initialize_",
+    "is_parametrized",
     "make_forward",
     "name_parameters",
     "parametrize",
     "scale_branches_",
+    "scale_forward",
     "stack_modules",
     "to_matrix",
     "to_module",

@@ -20,6 +20,7 @@ from birthmark.network.initializations import (
 )
 from birthmark.network.laws import Law
 from birthmark.network.marks import apply_mark, draw_mark
+from birthmark.network.parametrized import find_scalings
 from birthmark.network.sequential import to_module, write_module
 from birthmark.seeds import stream
 from birthmark.shapes import OUTPUT, Array, Layer, Mark, Weights
@@ -74,6 +75,7 @@ def find_laws(
     kernel = (network.kernel,) * 2 if network.is_convolutional else ()
     first = num_channels if network.is_convolutional else num_inputs
     sizes = [first, *network.widths, num_classes]
+    scalings = find_scalings(spec, num_inputs, num_classes)
     for name, (num_in, num_out) in zip(
         network.layer_names, pairwise(sizes), strict=True
     ):
@@ -83,9 +85,8 @@ def find_laws(
         shape = (num_in, num_out, () if name == OUTPUT else kernel)
         weights = Target(*shape, f"{name}.w", replica)
         biases = Target(*shape, f"{name}.b", replica, is_vector=True)
-        laws[name] = LayerLaws(
-            find_law_for(rule, weights), find_law_for(bias_rule, biases), weights
-        )
+        law = scalings[name].law if scalings else find_law_for(rule, weights)
+        laws[name] = LayerLaws(law, find_law_for(bias_rule, biases), weights)
     return laws
 
 

@@ -1,5 +1,6 @@
 """Any network and any optimizer, through autograd over stacked parameters."""
 
+from collections.abc import Mapping
 from typing import Self
 
 import torch
@@ -9,7 +10,7 @@ from birthmark.network import Forward
 from birthmark.spec import RunSpec
 from birthmark.training.dropout import Dropout
 from birthmark.training.losses import true_class_probability
-from birthmark.training.optimizers import OPTIMIZERS
+from birthmark.training.optimizers import OPTIMIZERS, Optimizer
 from birthmark.training.stepwise import BatchResult, StepwisePath
 
 PIECE = 128  # examples that one replica evaluates at a time, where they go in turn
@@ -31,6 +32,7 @@ class GeneralPath(StepwisePath):
         forward: Forward,
         *,
         dropout: Dropout | None = None,
+        lr_factors: Mapping[str, float] | None = None,
         in_turn: bool = False,
     ) -> None:
         """Take over the parameters.
@@ -41,11 +43,12 @@ class GeneralPath(StepwisePath):
             forward: Of one replica: parameters by name, x [B, I], then the masks of
                 dropout, to outputs [B, K].
             dropout: Of these replicas.
+            lr_factors: On the learning rate, by name; 1 unless said.
             in_turn: Whether one replica follows the other in each step.
         """
         super().__init__(spec, parameters)
-        self._training = spec.training
-        self._optimizer = OPTIMIZERS[spec.training.optimizer](spec.training)
+        self._training, self._lr_factors = spec.training, lr_factors
+        self._optimizer = self._make_optimizer()
         self._grads: dict[str, Tensor] = {}
         self._forward, self._dropout, self._in_turn = forward, dropout, in_turn
         loss, eps = self._loss, self._eps
@@ -62,7 +65,7 @@ class GeneralPath(StepwisePath):
     def part(self, rows: slice) -> Self:
         """See `StepwisePath`."""
         part = super().part(rows)
-        part._optimizer = OPTIMIZERS[self._training.optimizer](self._training)
+        part._optimizer = self._make_optimizer()
         if self._dropout is not None:
             part._dropout = self._dropout.part(rows)
         return part
@@ -130,6 +133,9 @@ class GeneralPath(StepwisePath):
         stacked = map(torch.stack, zip(*gradients, strict=True))
         grads = dict(zip(self.parameters, stacked, strict=True))
         return grads, torch.stack(losses), torch.stack(outputs)
+
+    def _make_optimizer(self) -> Optimizer:
+        return OPTIMIZERS[self._training.optimizer](self._training, self._lr_factors)
 
     def _row(self, row: int) -> dict[str, Tensor]:
         return {name: value[row].detach() for name, value in self.parameters.items()}

@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from birthmark.errors import SpecError
-from birthmark.network import ACTIVATIONS, gather_layers, name_parameters
+from birthmark.network import (
+    ACTIVATIONS,
+    gather_layers,
+    is_parametrized,
+    name_parameters,
+)
 from birthmark.shapes import Weights
 from birthmark.spec import RunSpec
 from birthmark.training.fast import FastPath
@@ -29,6 +34,9 @@ def program_of(spec: RunSpec) -> dict[str, str]:
     any_lr = spec.training.is_plain_sgd and spec.run.precision != "bf16"
     training["lr"] = "any" if any_lr else lr
     network = spec.network.model_dump(exclude={"widths"})
+    network["parametrization"] = (
+        spec.initialization.name if is_parametrized(spec) else ""
+    )
     tables = {
         "data": spec.data.model_dump(),
         "network": {**network, "depth": len(spec.network.widths)},
@@ -46,13 +54,18 @@ def check_mixture(specs: Sequence[RunSpec]) -> None:
     """Refuse runs that cannot be one stack, before any work.
 
     Raises:
-        SpecError: A network is not plain, they differ in what all must share, or their
-            widths differ and the activation is not 0 at 0.
+        SpecError: A network is not plain, or parametrized; they differ in what all must
+            share, or their widths differ and the activation is not 0 at 0.
     """
     if not all(spec.network.is_plain for spec in specs):
         raise SpecError(
             "network: runs of one stack must be dense, without skips and dropout: "
             "train these separately"
+        )
+    if any(map(is_parametrized, specs)):
+        raise SpecError(
+            "initialization: runs of one stack cannot be parametrized: train these "
+            "separately"
         )
     first = program_of(specs[0])
     for spec in specs[1:]:

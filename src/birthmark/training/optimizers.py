@@ -10,7 +10,11 @@ from birthmark.spec import TrainingSpec
 
 
 class Optimizer(Protocol):
-    """Moves stacked parameters [R, ...] in place."""
+    """Moves stacked parameters [R, ...] in place.
+
+    It is made of the spec and of factors on the learning rate by name of parameter, 1
+    where there is none: the groups of `torch.optim`.
+    """
 
     state: dict[str, Tensor]
 
@@ -23,8 +27,10 @@ class Optimizer(Protocol):
 class SGD:
     """Momentum, Nesterov and weight decay as in `torch.optim.SGD` (dampening 0)."""
 
-    def __init__(self, spec: TrainingSpec) -> None:
-        self.spec = spec
+    def __init__(
+        self, spec: TrainingSpec, lr_factors: Mapping[str, float] | None = None
+    ) -> None:
+        self.spec, self._lr_factors = spec, dict(lr_factors or {})
         self.state: dict[str, Tensor] = {}
 
     def update(
@@ -44,14 +50,16 @@ class SGD:
                 velocity = self.state[name]
                 nesterov = self.spec.nesterov
                 grad = grad.add(velocity, alpha=momentum) if nesterov else velocity
-            parameter.add_(grad, alpha=-lr)
+            parameter.add_(grad, alpha=-lr * self._lr_factors.get(name, 1.0))
 
 
 class Adam:
     """`torch.optim.Adam` (Kingma & Ba 1412.6980); weight decay is added to the grad."""
 
-    def __init__(self, spec: TrainingSpec) -> None:
-        self.spec = spec
+    def __init__(
+        self, spec: TrainingSpec, lr_factors: Mapping[str, float] | None = None
+    ) -> None:
+        self.spec, self._lr_factors = spec, dict(lr_factors or {})
         self.state: dict[str, Tensor] = {"steps": torch.zeros((), dtype=torch.int64)}
 
     def update(
@@ -72,7 +80,8 @@ class Adam:
             first.lerp_(grad, 1 - beta1)
             second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
             scale = second.sqrt().div_(root).add_(self.spec.adam_eps)
-            parameter.addcdiv_(first, scale, value=-step_size)
+            size = step_size * self._lr_factors.get(name, 1.0)
+            parameter.addcdiv_(first, scale, value=-size)
 
     def _moment(self, name: str, like: Tensor) -> Tensor:
         if name not in self.state:
@@ -80,4 +89,4 @@ class Adam:
         return self.state[name]
 
 
-OPTIMIZERS: dict[str, Callable[[TrainingSpec], Optimizer]] = {"sgd": SGD, "adam": Adam}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adam": Adam}

@@ -4,7 +4,8 @@
   compiler;
 - `graphed`: what `fast` trains, on a GPU, many steps at a time;
 - `fast`: dense networks of any activation and loss, plain SGD, anywhere;
-- `general`: any network (convolutions, skips, dropout) and optimizer, anywhere.
+- `general`: any network (convolutions, skips, dropout), optimizer and parametrization,
+  anywhere.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,15 @@ from typing import Protocol
 
 from torch import Tensor
 
-from birthmark.network import Chain, make_forward, name_parameters
+from birthmark.network import (
+    Chain,
+    find_lr_factors,
+    find_scalings,
+    is_parametrized,
+    make_forward,
+    name_parameters,
+    scale_forward,
+)
 from birthmark.shapes import Weights
 from birthmark.spec import RunSpec
 from birthmark.training.compiled import CompiledPath
@@ -57,7 +66,7 @@ class Path(Protocol):
 
 def find_path_name(spec: RunSpec, device: str, name: str = "") -> str:
     """The name of the path that `choose_path` takes."""
-    if not spec.network.is_plain:
+    if not spec.network.is_plain or is_parametrized(spec):
         return "general"
     plain = spec.training.is_plain_sgd
     if name in ("", "compiled") and CompiledPath.fits(spec, device):
@@ -110,10 +119,18 @@ def _make_general(
 ) -> GeneralPath:
     numbers = tuple(replicas) or tuple(range(weights.num_replicas))
     dropout = Dropout(chain, spec.run.seed, numbers, device)
+    scalings = find_scalings(spec, *_outer_sizes(weights))
     return GeneralPath(
         spec,
         name_parameters(weights.clone()),
-        make_forward(chain),
+        scale_forward(make_forward(chain), scalings),
         dropout=dropout if spec.network.dropout else None,
+        lr_factors=find_lr_factors(scalings, spec.training.optimizer),
         in_turn=spec.network.is_convolutional and device == "cpu",
     )
+
+
+def _outer_sizes(weights: Weights) -> tuple[int, int]:
+    """Inputs of the first layer, units of the last."""
+    layers = list(weights.layers.values())
+    return int(layers[0].w.shape[1]), int(layers[-1].b.shape[1])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from birthmark.errors import SpecError, unknown_name
+from birthmark.network.initializations.parametrizations import PARAMETRIZATIONS
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,16 @@ def resolve_name(
             f"{name} adjusts a whole network to a batch: it cannot be the rule of one "
             "layer, of biases or of a start"
         )
+    if name in PARAMETRIZATIONS:
+        raise SpecError(
+            f"{name} is a parametrization, a law with multipliers and learning rates: "
+            "only a whole dense network that birthmark trains can start from it"
+        )
     found = _find_aliases(name)
     if not found:
-        bare = [alias for names in ALIASES.values() for alias in names]
-        raise unknown_name("initialization", name, [*known, *WHOLE_NETWORK, *bare])
+        bare = [alias for theirs in ALIASES.values() for alias in theirs]
+        names = [*known, *WHOLE_NETWORK, *PARAMETRIZATIONS, *bare]
+        raise unknown_name("initialization", name, names)
     meanings = {(alias.rule, *alias.parameters.items()) for alias in found.values()}
     if len(meanings) > 1:
         choices = " or ".join(f"{framework}.{name}" for framework in found)

@@ -23,6 +23,7 @@ class Scaling:
     multiplier: float  # on the product of activations and weights
     lr_sgd: float  # on the learning rate of plain SGD
     lr_adam: float  # on that of Adam
+    bias_lr_sgd: float = 1.0  # on that of plain SGD for the biases; Adam's stays
 
 
 def standard(fan_in: int, fan_out: int, role: Role) -> Scaling:
@@ -46,21 +47,21 @@ def mean_field(fan_in: int, fan_out: int, role: Role) -> Scaling:
     factor undoes the multiplier and keeps muP's 1 / fan_in.
     """
     if role == "input":
-        return Scaling(_normal(1 / fan_in), 1.0, fan_out, 1.0)
+        return Scaling(_normal(1 / fan_in), 1.0, fan_out, 1.0, fan_out)
     multiplier = 1 / fan_in if role == "output" else 1 / math.sqrt(fan_in)
-    return Scaling(_normal(1.0), multiplier, fan_in, 1 / fan_in / multiplier)
+    return Scaling(_normal(1.0), multiplier, fan_in, 1 / fan_in / multiplier, fan_out)
 
 
 def mup(fan_in: int, fan_out: int, role: Role) -> Scaling:
     """Maximal update (Yang et al. 2203.03466, table 3): features move at any width.
 
-    One learning rate then serves all widths.
+    One learning rate then serves all widths. Biases are as weights of one input.
     """
     if role == "input":
-        return Scaling(_normal(1 / fan_in), 1.0, fan_out, 1.0)
+        return Scaling(_normal(1 / fan_in), 1.0, fan_out, 1.0, fan_out)
     if role == "hidden":
-        return Scaling(_normal(1 / fan_in), 1.0, 1.0, 1 / fan_in)
-    return Scaling(_normal(1 / fan_in**2), 1.0, 1 / fan_in, 1 / fan_in)
+        return Scaling(_normal(1 / fan_in), 1.0, 1.0, 1 / fan_in, fan_out)
+    return Scaling(_normal(1 / fan_in**2), 1.0, 1 / fan_in, 1 / fan_in, fan_out)
 
 
 def unit_mup(fan_in: int, fan_out: int, role: Role) -> Scaling:
@@ -71,7 +72,11 @@ def unit_mup(fan_in: int, fan_out: int, role: Role) -> Scaling:
     multiplier = 1 / fan_in if role == "output" else 1 / math.sqrt(fan_in)
     same = mup(fan_in, fan_out, role)
     return Scaling(
-        _normal(1.0), multiplier, same.lr_sgd / multiplier**2, same.lr_adam / multiplier
+        _normal(1.0),
+        multiplier,
+        same.lr_sgd / multiplier**2,
+        same.lr_adam / multiplier,
+        same.bias_lr_sgd,
     )
 
 
@@ -82,7 +87,7 @@ def spectral(fan_in: int, fan_out: int, role: Role) -> Scaling:
     fan_in under SGD, times 1 / fan_in under Adam. It needs no roles.
     """
     variance = min(1.0, fan_out / fan_in) / fan_in
-    return Scaling(_normal(variance), 1.0, fan_out / fan_in, 1 / fan_in)
+    return Scaling(_normal(variance), 1.0, fan_out / fan_in, 1 / fan_in, fan_out)
 
 
 PARAMETRIZATIONS: dict[str, Callable[[int, int, Role], Scaling]] = {
