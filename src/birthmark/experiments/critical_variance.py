@@ -247,12 +247,15 @@ def _find_limits(variances: Sequence[float]) -> dict[str, tuple[Array, str]]:
 
 def _train(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Test loss and accuracy after one pass through the share of the data."""
-    axes = [list(BIASES), protocol.variances, protocol.trained_depths]
-    specs = [spec_of(protocol, *one, trained=True) for one in itertools.product(*axes)]
+    axes = (tuple(BIASES), protocol.variances, protocol.trained_depths)
+    specs = [
+        spec_of(protocol, activation, variance, depth, trained=True)
+        for activation, variance, depth in itertools.product(*axes)
+    ]
     results = run_grid(Grid(tuple(specs)), folder / "store")
     shape = (*map(len, axes), protocol.trained_replicas)
     names = {"test_loss": "test loss", "test_accuracy": "test accuracy"}
-    values = {name: [] for name in names}
+    values: dict[str, list[Array]] = {name: [] for name in names}
     for one in results:
         records = one.store.records(one.run_key, distributions=False)
         for name, found in values.items():
@@ -262,7 +265,7 @@ def _train(protocol: Protocol, folder: Path) -> xr.Dataset:
         {
             name: (
                 dims,
-                np.float32(values[name]).reshape(shape),
+                np.array(values[name], dtype=np.float32).reshape(shape),
                 _labelled(f"{text} after training", "nat" if "loss" in name else "1"),
             )
             for name, text in names.items()
@@ -270,7 +273,7 @@ def _train(protocol: Protocol, folder: Path) -> xr.Dataset:
         {
             "activation": list(BIASES),
             "variance": list(protocol.variances),
-            "depth": np.int32(protocol.trained_depths),
+            "depth": np.array(protocol.trained_depths, dtype=np.int32),
         },
     )
 

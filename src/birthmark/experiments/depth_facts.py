@@ -86,13 +86,14 @@ def _read_contest(one: xr.Dataset) -> dict[str, Any]:
     rankings = read_rankings(one)
     loss = rankings["mean_test_loss"]
     names = [str(name) for name in one["initialization"].to_numpy()]
-    one = one.dropna("step", subset=["test_loss"], how="all").dropna("trial", how="all")
-    scan = one["scan_loss"].transpose("initialization", "trial").to_numpy()
+    one = one.dropna("step", subset=["test_loss"], how="all")
+    tried = one.dropna("trial", subset=["scan_loss"], how="all")
+    scan = tried["scan_loss"].transpose("initialization", "trial").to_numpy()
     final = one["test_loss"].isel(step=-1).transpose("initialization", "replica")
     return {
         "lr": float(one["chosen_lr"]),
         "num_steps": int(one["step"][-1]),
-        "lrs": [float(lr) for lr in one["scan_lr"]],
+        "lrs": [float(lr) for lr in tried["scan_lr"]],
         "accuracy": tabulate(rankings["test_accuracy"]),
         "mean_loss": tabulate(loss),
         "final_loss": {

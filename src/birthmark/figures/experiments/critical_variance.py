@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -82,7 +82,7 @@ def draw(results: xr.Dataset) -> Drawing:
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     """Three rows: curves, readings, trainability."""
     figure = new_figure(7.6)
-    rows = figure.subfigures(3, 1, height_ratios=(1.05, 0.9, 1.0))
+    rows: Any = figure.subfigures(3, 1, height_ratios=(1.05, 0.9, 1.0))
     curves = rows[0].subplots(1, 2)
     _paint_curves(curves[0], data, "correlation", palette)
     curves[0].set_ylabel("correlation of two inputs")
