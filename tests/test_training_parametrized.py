@@ -21,6 +21,7 @@ from birthmark.training import (
     check_mixture,
     check_spec,
     initial_configuration,
+    program_of,
 )
 
 SIZES = (64, 12, 9, 10)
@@ -208,8 +209,10 @@ def test_runs_with_multipliers_are_not_padded_into_one_stack():
         check_mixture(
             [make_spec("mup"), make_spec("mup", **{"network.widths": [8, 8]})]
         )
-    with pytest.raises(SpecError, match=r"parametrization"):
+    with pytest.raises(SpecError, match="cannot be parametrized"):
         check_mixture([make_spec("he_normal"), make_spec("mup")])
+    programs = [program_of(make_spec(name)) for name in ("he_normal", "lsuv", "mup")]
+    assert programs[0] == programs[1] != programs[2]
 
 
 def test_start_is_drawn_from_the_laws_of_the_layers():
