@@ -21,6 +21,7 @@ from birthmark.network import (
 )
 from birthmark.shapes import Layer, Weights
 from birthmark.spec import RunSpec
+from birthmark.sweeps import pipeline
 
 SHAPE = (3, 9, 8)  # channels, height, width
 SIZES = (3 * 9 * 8, 10)
@@ -190,7 +191,8 @@ def test_a_mark_too_large_for_a_convolution_is_refused_in_one_line():
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_is_stored_and_says_what_became_of_its_scales(tmp_path):
+def test_a_stopped_run_goes_on_to_the_same_records_and_scales(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "CHECKPOINT_SECONDS", 0)
     network = {
         **NETWORK,
         "residual": "identity",
@@ -206,18 +208,31 @@ def test_a_run_is_stored_and_says_what_became_of_its_scales(tmp_path):
         run={"replicas": 2, "device": "cpu"},
         record={"weights": [3]},
     )
-    store = bm.open_store(tmp_path / "store", create=True)
-    bm.run(spec, store=tmp_path / "store")
+
+    def stop(progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bm.run(spec, store=tmp_path, watch=stop)
+    store = bm.open_store(tmp_path)
+    assert 0 < store.records(spec.run_key).sizes["step"] < 4
+    assert bm.run(spec, store=tmp_path).records.sizes["step"] == 4
     records = store.records(spec.run_key)
-    assert records["distance"].dims == ("step", "replica", "layer")
-    assert (records["distance"].isel(step=-1) > 0).all()
     assert (records["cannot_move"].sel(layer="hidden1") == 0).all()
-    kept = store.weights(spec.run_key, 3)
-    last = list(bm.train(spec))[-1].weights
-    np.testing.assert_array_equal(kept["hidden3"].w, last["hidden3"].w.numpy())
-    np.testing.assert_array_equal(kept["hidden3"].scale, last["hidden3"].scale.numpy())
-    assert kept["hidden2"].scale is None
-    assert (kept["hidden3"].scale != 0).all()
+
+    start, *_, last = bm.train(spec)
+    for name, layer in last.weights.items():
+        kept = store.weights(spec.run_key, 3)[name]
+        np.testing.assert_array_equal(kept.w, layer.w.numpy())
+        moved = (layer.w - start.weights[name].w).norm(dim=(1, 2))
+        found = records["distance"].sel(layer=name).isel(step=-1)
+        np.testing.assert_allclose(found, moved, rtol=1e-5)
+        if name == "hidden3":
+            np.testing.assert_array_equal(kept.scale, layer.scale.numpy())
+            assert (kept.scale != 0).all()
+        else:
+            assert kept.scale is None
 
 
 def test_colours_are_channels_of_the_first_convolution():

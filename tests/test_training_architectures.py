@@ -43,7 +43,7 @@ NETWORKS = {
     "residual convolutional": {
         "kind": "convolutional",
         "widths": [4, 4, 5, 7, 7],
-        "downsample": [2, 3, 4],
+        "downsample": [1, 3, 5],
         "residual": "identity",
         "train_scales": True,
     },
@@ -57,7 +57,7 @@ NETWORKS = {
     "convolutional with dropout": {
         "kind": "convolutional",
         "widths": [4, 4, 5],
-        "downsample": [2],
+        "downsample": [2, 3],
         "residual": "identity",
         "dropout": 0.2,
     },
