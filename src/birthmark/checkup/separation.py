@@ -27,7 +27,8 @@ class Geometry:
 def read_geometry(values: Tensor) -> Geometry | None:
     """Cosines and distances between the examples of a batch, [B, ...].
 
-    None when the numbers are not finite or every example is zero.
+    None when the numbers are not finite or fewer than two examples are not zero: of a
+    zero there is no cosine, and its pairs are left out of that mean.
     """
     x = values[:MOST_EXAMPLES].detach().flatten(1)
     stride = max(1, x.numel() // _MOST_NUMBERS)
@@ -35,7 +36,7 @@ def read_geometry(values: Tensor) -> Geometry | None:
     if not torch.isfinite(x).all():
         return None
     norm_N = x.norm(dim=1)
-    if not (norm_N > 0).any() or x.shape[1] == 0:
+    if (norm_N > 0).sum() < 2:
         return None
     # the common part carries no information on distances, and costs digits
     centred = x - x.mean(dim=0)
@@ -46,7 +47,7 @@ def read_geometry(values: Tensor) -> Geometry | None:
     both = (norm_N[i] * norm_N[j]).clamp_min(torch.finfo(torch.float64).tiny)
     # 1 - cos = (|u - v|^2 - (|u| - |v|)^2) / (2 |u| |v|)
     gaps = (square_NN[i, j] - (norm_N[i] - norm_N[j]).square()).clamp_min(0) / both / 2
-    gap = float(gaps.mean())
+    gap = float(gaps[(norm_N[i] > 0) & (norm_N[j] > 0)].mean())
     return Geometry(1 - gap, gap, (square_NN / x.shape[1]).sqrt())
 
 
