@@ -80,15 +80,15 @@ _SCALES = {
         noises=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2),
     ),
     "quick": Scale(
-        data={"name": "digits"},
+        data={"name": "digits", "examples_per_class": 50},
         width=8,
         batch_size=32,
-        epochs=6,
-        end_epochs=3,
+        epochs=4,
+        end_epochs=2,
         replicas=2,
         narrow_replicas=2,
         narrow_lrs=(0.1,),
-        noises=(1e-4, 1e-2),
+        noises=(1e-2,),
     ),
 }
 
@@ -373,7 +373,7 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
             "loss": interval(last["train_loss"].sel(start=name)),
             "accuracy": interval(last["test_accuracy"].sel(start=name)),
             "distinct": [
-                int(last["distinct_units"].sel(start=name, layer=layer).max())
+                int(results["distinct_units"].sel(start=name, layer=layer).max())
                 for layer in ("hidden1", "hidden2")
             ],
             "active": float(last["active_share"].sel(start=name).mean()),

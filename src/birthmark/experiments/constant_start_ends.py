@@ -27,7 +27,7 @@ NUM_PAIRS = 5  # of end points: replicas 0 and 1, 2 and 3, ...
 
 _NAMES = {
     "end_distance": ("distance of two end points over the way to them", "1"),
-    "end_disagreement": ("share of training examples predicted differently", "1"),
+    "end_disagreement": ("share of test examples predicted differently", "1"),
     "end_function_distance": ("rms difference of probabilities", "1"),
     "end_barrier": ("largest rise of the train loss between two end points", "nat"),
     "end_loss": ("train loss of the end points", "nat"),
@@ -48,18 +48,20 @@ def compare_ends(
     """Distances between the end points of disjoint pairs of replicas.
 
     Weights: the L2 distance of two end points over the mean length of the straight way
-    to them. Function: predictions on the training set. The barrier is what the loss
+    to them. Function: predictions on the test set. The barrier is what the loss
     rises, on the straight line between the end points, above the line between their
     losses: 0 within one basin (Frankle et al., arXiv 1912.05671).
     """
-    x_NI, y_N = as_inputs(dataset, "train")
+    train, (test_NI, _) = as_inputs(dataset, "train"), as_inputs(dataset, "test")
     rows = []
     for spec in specs:
         start, end = (
             as_tensors(store.weights(spec.run_key, epoch))
             for epoch in (0, spec.training.epochs)
         )
-        rows.append([_compare(start, end, 2 * k, x_NI, y_N) for k in range(NUM_PAIRS)])
+        rows.append(
+            [_compare(start, end, 2 * k, train, test_NI) for k in range(NUM_PAIRS)]
+        )
     columns = np.moveaxis(np.array(rows, dtype=np.float32), -1, 0)
     return xr.Dataset(
         {
@@ -73,7 +75,11 @@ def compare_ends(
 
 
 def _compare(
-    start: Weights, end: Weights, first: int, x_NI: Tensor, y_N: Tensor
+    start: Weights,
+    end: Weights,
+    first: int,
+    train: tuple[Tensor, Tensor],
+    test_NI: Tensor,
 ) -> tuple[float, ...]:
     rows = [first, first + 1]
     a, b = (flatten_replica(end, row) for row in rows)
@@ -81,13 +87,12 @@ def _compare(
         float((flatten_replica(end, r) - flatten_replica(start, r)).norm())
         for r in rows
     ]
-    p_2NK = torch.softmax(forward_stack(take_replicas(end, rows), x_NI, "relu"), dim=-1)
+    p_2NK = torch.softmax(
+        forward_stack(take_replicas(end, rows), test_NI, "relu"), dim=-1
+    )
     differ_N = p_2NK[0].argmax(-1) != p_2NK[1].argmax(-1)
     losses = np.array(
-        [
-            _loss(_between(end, rows, share), x_NI, y_N)
-            for share in np.linspace(0, 1, 11)
-        ]
+        [_loss(_between(end, rows, share), *train) for share in np.linspace(0, 1, 11)]
     )
     chord = np.linspace(losses[0], losses[-1], len(losses))
     return (

@@ -23,8 +23,8 @@ from birthmark.experiments.contests import (
     tabulate,
 )
 from birthmark.experiments.deterministic_start_gates import (
-    NTK_LR,
-    PARAMETRIZED,
+    NTK_LRS,
+    STANDARD,
     count_flips,
 )
 from birthmark.experiments.deterministic_start_spaces import (
@@ -41,7 +41,8 @@ from birthmark.sweeps import Grid, run_grid
 
 RANDOM = ("glorot_uniform", "he_normal", "orthogonal", "signed_constant")
 DETERMINISTIC = ("dct", "sobol", "hadamard", "zero_hadamard")
-REFERENCE = "glorot_uniform"
+# its singular values are all 1, as those of dct and hadamard are: the same but chance
+REFERENCE = "orthogonal"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _scale(scale: str) -> Scale:
     }
     return Scale(
         spec=spec,
-        starts=(*RANDOM, *DETERMINISTIC) if full else ("glorot_uniform", "dct"),
+        starts=(*RANDOM, *DETERMINISTIC) if full else ("orthogonal", "dct"),
         num_images=500 if full else 100,
         few=spec.with_settings(few),
         few_starts=("glorot_uniform", "dct"),
@@ -120,7 +121,6 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
         "num_inputs": dataset.num_inputs,
         "width": size.spec.network.widths[0],
         "num_images": size.num_images,
-        "ntk_lr": NTK_LR,
     }
     return joined
 
@@ -167,6 +167,11 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
             }
             for outcome in ("test_accuracy", "mean_test_loss", "steps_2")
         },
+        "same_variance": difference(
+            rankings["mean_test_loss"], "signed_constant", "he_normal"
+        )
+        if "he_normal" in starts
+        else None,
         "spaces": {name: _spaces_of(results, name) for name in starts},
         "chance": float(results.attrs["width"] / results.attrs["num_inputs"]),
         "num_inputs": int(results.attrs["num_inputs"]),
@@ -181,8 +186,8 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
             for name in results["few_initialization"].to_numpy()
         },
         "class_ratio_of_inputs": float(results["class_ratio_of_inputs"]),
-        "gates": {name: _gates_of(results, name) for name in PARAMETRIZED},
-        "ntk_lr": float(results.attrs["ntk_lr"]),
+        "gates": {name: _gates_of(results, name) for name in (STANDARD, *NTK_LRS)},
+        "ntk_lrs": NTK_LRS,
     }
 
 
@@ -220,7 +225,11 @@ def fit_flips(results: xr.Dataset, name: str) -> PowerLaw:
 def _gates_of(results: xr.Dataset, name: str) -> dict[str, Any]:
     fit = fit_flips(results, name)
     one = results.sel(parametrization=name)
+    last = fit_flips(results.isel(width=slice(-2, None)), name)
     return {
+        "last_exponent": last.exponent,
+        "last_low": last.low,
+        "last_high": last.high,
         "exponent": fit.exponent,
         "low": fit.low,
         "high": fit.high,

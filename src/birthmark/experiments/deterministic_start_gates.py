@@ -23,8 +23,9 @@ from birthmark.store import Store
 from birthmark.sweeps import Grid, run_grid
 from birthmark.training import initial_configuration
 
-PARAMETRIZED = ("standard", "ntk")
-NTK_LR = 20.0  # in the parametrization's own terms, at every width
+STANDARD = "standard"
+# learning rates in the parametrization's own terms, the same at every width
+NTK_LRS = {"ntk": 20.0, "ntk, a tenth of the rate": 2.0}
 
 _NUM_INPUTS = 1000  # test inputs at which gates are read
 
@@ -34,9 +35,9 @@ def count_flips(
 ) -> xr.Dataset:
     """Gates of one hidden layer that flip from the start to the end of a training.
 
-    `standard` has one learning rate. `ntk` starts at the same weights and is trained as
-    the NTK parametrization is: a layer that is applied with a multiplier m moves as one
-    without, at m^2 times the learning rate (Jacot et al. 1806.07572).
+    `standard` has one learning rate. The others start at the same weights and are
+    trained as the NTK parametrization is: a layer that is applied with a multiplier m
+    moves as one without, at m^2 times the learning rate (Jacot et al. 1806.07572).
 
     Returns:
         `flips` and `gate_loss` (parametrization, width, replica).
@@ -45,7 +46,7 @@ def count_flips(
     done = run_grid(Grid(tuple(specs)), store)
     x_NI, _ = as_inputs(dataset, "test", _NUM_INPUTS)
     flips, losses = np.full(
-        (2, len(PARAMETRIZED), len(widths), spec.run.replicas), np.nan
+        (2, 1 + len(NTK_LRS), len(widths), spec.run.replicas), np.nan
     )
     for place, (one, result) in enumerate(zip(specs, done, strict=True)):
         start, end = (
@@ -58,7 +59,9 @@ def count_flips(
             flips[0, place, row] = flipped_share(
                 (start.w[row], start.b[row]), (end.w[row], end.b[row]), x_NI
             )
-        flips[1, place], losses[1, place] = _train_ntk(one, dataset, x_NI)
+        for arm, lr in enumerate(NTK_LRS.values(), start=1):
+            found = train_ntk(one, dataset, x_NI, lr)
+            flips[arm, place], losses[arm, place] = found
     dims = ("parametrization", "width", "replica")
     return xr.Dataset(
         {
@@ -80,7 +83,7 @@ def count_flips(
             ),
         },
         {
-            "parametrization": list(PARAMETRIZED),
+            "parametrization": [STANDARD, *NTK_LRS],
             "width": np.array(widths, dtype=np.int32),
         },
     )
@@ -94,12 +97,21 @@ def flipped_share(
     return float((before != after).float().mean())
 
 
-def _train_ntk(spec: RunSpec, dataset: Dataset, x_NI: Tensor) -> tuple[Array, Array]:
-    """Flips and last losses [R]."""
+def train_ntk(
+    spec: RunSpec, dataset: Dataset, x_NI: Tensor, lr: float
+) -> tuple[Array, Array]:
+    """Flips at these inputs and last train losses of all replicas, each [R].
+
+    Args:
+        spec: Start, data and protocol; its learning rate does not count.
+        dataset: To train on.
+        x_NI: At which gates are read.
+        lr: In terms of the NTK parametrization.
+    """
     sizes = (dataset.num_inputs, *spec.network.widths, dataset.num_classes)
     scalings = parametrize("ntk", sizes)
     factors = {
-        f"{layer}.{kind}": NTK_LR * scaling.multiplier**2 / spec.training.lr
+        f"{layer}.{kind}": lr * scaling.multiplier**2 / spec.training.lr
         for layer, scaling in zip(spec.network.layer_names, scalings, strict=True)
         for kind in "wb"
     }

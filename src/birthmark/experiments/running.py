@@ -19,6 +19,9 @@ SCALES = ("full", "quick")
 
 # an experiment's module is loaded when it is asked for: most need torch
 _MODULES: tuple[str, ...] = (
+    "constant_start",
+    "deterministic_start",
+    "pretrained_start",
     "critical_variance",
 )
 

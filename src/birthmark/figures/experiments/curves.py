@@ -1,0 +1,100 @@
+"""Curves over replicas: mean, interval, a colour and a dash for each start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from birthmark.analysis import summarize_curves
+from birthmark.figures.palettes import Palette
+from birthmark.shapes import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# each with more gaps than the one before: what lies below a line shows through it
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (7, 2)),
+    (0, (5, 2, 1.5, 2)),
+    (0, (3, 3)),
+    (0, (1.5, 2.5)),
+    (0, (1, 5)),
+)
+
+
+def choose_style(place: int, palette: Palette) -> dict[str, Any]:
+    """Colour and dash of the line at a place; no two of the first thirty are equal."""
+    colours = (*palette.lines, palette.ink)
+    return {
+        "color": colours[place % len(colours)],
+        "linestyle": DASHES[(place + place // len(colours)) % len(DASHES)],
+    }
+
+
+def paint_curves(
+    axes: Axes,
+    x: Array,
+    values_GXR: Array,
+    names: Sequence[str],
+    palette: Palette,
+    scale: Literal["linear", "log"] = "linear",
+) -> None:
+    """One line a group with Student's 95 % interval of the mean (geometric if log)."""
+    for place, (name, values_XR) in enumerate(zip(names, values_GXR, strict=True)):
+        style = choose_style(place, palette)
+        found = summarize_curves(values_XR, scale)
+        known = np.isfinite(found.mean)
+        axes.plot(x[known], found.mean[known], label=name, **style)
+        axes.fill_between(
+            x[known],
+            found.low[known],
+            found.high[known],
+            color=style["color"],
+            alpha=0.2,
+            linewidth=0,
+        )
+
+
+def paint_points(
+    axes: Axes,
+    values_GR: Array,
+    names: Sequence[str],
+    palette: Palette,
+    *,
+    y: float = 0.0,
+    marker: str = "o",
+    colour: str = "",
+    label: str = "",
+) -> None:
+    """One row a group: its mean and interval over replicas, the first at the top.
+
+    Args:
+        axes: Where.
+        values_GR: One value a replica.
+        names: Of the groups.
+        palette: For the colour unless given.
+        y: How far below its row a mark lies.
+        marker: Of the means.
+        colour: Of marks and intervals.
+        label: In the legend.
+    """
+    colour = colour or palette.lines[0]
+    found = summarize_curves(values_GR)
+    rows = np.arange(len(names)) + y
+    spread = np.nan_to_num(np.stack([found.mean - found.low, found.high - found.mean]))
+    axes.errorbar(
+        found.mean,
+        rows,
+        xerr=spread.clip(min=0),
+        fmt=marker,
+        markersize=4,
+        color=colour,
+        elinewidth=1,
+        capsize=2,
+        label=label or None,
+    )
+    axes.set_yticks(range(len(names)), labels=list(names))
+    axes.set_ylim(len(names) - 0.5, -0.5)
