@@ -20,7 +20,7 @@ class GeneralPath(StepwisePath):
     """Any network and optimizer, through `torch.func` over stacked parameters.
 
     All replicas go through each operation at once, or in turn: on a CPU convolutions
-    of large maps are quicker so than as groups of one convolution.
+    are quicker so than as groups of one convolution.
     """
 
     name = "general"
