@@ -245,3 +245,7 @@ def test_colours_are_channels_of_the_first_convolution():
         num_channels=facts.num_channels,
     )
     assert laws["hidden1"].target.shape == (3, 3, 3, 6)
+    spec = RunSpec(data={"name": "cifar10"}, network=NETWORK, run={"replicas": 2})
+    weights = bm.initial_configuration(spec)
+    assert weights["hidden1"].w.shape == (2, 27, 6)
+    assert weights["output"].w.shape == (2, 8, 10)

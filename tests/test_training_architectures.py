@@ -11,6 +11,7 @@ from birthmark.seeds import batch_order
 from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 from birthmark.training import Training, check_mixture, check_spec, estimate_memory
+from birthmark.training.products import product_setting
 from plain_networks import Plain, draw_masks, optimizer_of
 
 STEPS, BATCH = 8, 16  # an epoch is 16 + 16 + 8 examples
@@ -300,6 +301,14 @@ def test_branches_of_scale_zero_leave_the_identity():
     expected = inner @ last.w[1].numpy() + last.b[1].numpy()
     z = make_forward(Chain(spec.network))(one, x)
     np.testing.assert_allclose(z.numpy(), expected, rtol=1e-12)
+
+
+def test_convolutions_on_a_gpu_are_computed_in_full_and_settings_come_back():
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic
+    with product_setting("medium"):
+        assert (cudnn.allow_tf32, cudnn.deterministic) == (False, True)
+    assert (cudnn.allow_tf32, cudnn.deterministic) == before
 
 
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
