@@ -19,18 +19,14 @@ from birthmark.analysis import (
     weigh_share,
 )
 from birthmark.analysis.claims import judge
+from birthmark.analysis.claims_of_marks import claim_mark
+from birthmark.analysis.claims_of_start import claim_memory, claim_nearness
 from birthmark.analysis.claims_of_training import (
     claim_bounds,
     claim_coincidence,
     claim_untrainability,
 )
-from birthmark.analysis.claims_of_weights import (
-    claim_mark,
-    claim_memory,
-    claim_nearness,
-    claim_width,
-    outward_moments,
-)
+from birthmark.analysis.claims_of_weights import claim_width, outward_moments
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 from synthetic_records import make_records, make_run

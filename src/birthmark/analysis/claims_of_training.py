@@ -7,7 +7,14 @@ import math
 import numpy as np
 
 from birthmark.analysis.claims import Claim, judge
-from birthmark.analysis.evidence import Arm, Evidence, weigh, weigh_share
+from birthmark.analysis.evidence import (
+    CLIPPED,
+    LOGITS,
+    Arm,
+    Evidence,
+    weigh,
+    weigh_share,
+)
 from birthmark.analysis.studies import Run
 from birthmark.analysis.transitions import Transitions
 from birthmark.analysis.words import say_number, say_sentence
@@ -57,7 +64,7 @@ def claim_coincidence(arms: list[Arm], data: str) -> Claim:
         "and the epochs from the minimum of the test loss to the jump of the deviation "
         "against 0. It holds where more than half of the replicas have both jumps, all "
         "of these within a window of each other and behind the minimum.",
-        judge(said.get("clipped_cross_entropy"), said.get("cross_entropy")),
+        judge(said.get(CLIPPED), said.get(LOGITS)),
         say_sentence(words),
         tuple(evidence),
         (data,),
@@ -90,7 +97,7 @@ def claim_untrainability(arms: list[Arm], data: str) -> Claim:
         "of the plateau of the clipped loss, or, with the loss from logits, that of "
         "chance; beside it the logarithm of the final over the minimum train loss "
         "against 0. It holds where there are such replicas.",
-        judge(said.get("clipped_cross_entropy"), said.get("cross_entropy")),
+        judge(said.get(CLIPPED), said.get(LOGITS)),
         say_sentence(words),
         tuple(evidence),
         (data,),
@@ -116,7 +123,7 @@ def claim_bounds(arms: list[Arm], data: str) -> Claim:
         )
         listed = ", ".join(f"{n} {kind or 'mixed'}" for n, kind in kinds.items())
         words.append(f"with the {arm.name} the widths are {listed}")
-    clipped = said.get("clipped_cross_entropy")
+    clipped = said.get(CLIPPED)
     missing = (
         ""
         if clipped is not None
@@ -132,7 +139,7 @@ def claim_bounds(arms: list[Arm], data: str) -> Claim:
         "What most replicas of a width are over their whole training. It holds where "
         "all weak widths lie below all diverging ones, and these below all strong "
         "ones.",
-        judge(clipped, said.get("cross_entropy")),
+        judge(clipped, said.get(LOGITS)),
         say_sentence(words) + missing,
         (),
         (data,),

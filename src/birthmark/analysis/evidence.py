@@ -16,10 +16,8 @@ from birthmark.analysis.studies import Run
 from birthmark.analysis.transitions import Transitions
 from birthmark.shapes import Array
 
-LOSSES = {
-    "clipped_cross_entropy": "clipped loss",
-    "cross_entropy": "loss from logits",
-}
+CLIPPED, LOGITS = "clipped_cross_entropy", "cross_entropy"
+LOSSES = {CLIPPED: "clipped loss", LOGITS: "loss from logits"}  # in plain words
 
 
 @dataclass(frozen=True)
@@ -113,13 +111,3 @@ def weigh_exponent(name: str, arm: str, law: PowerLaw) -> Evidence:
     return Evidence(
         name, arm, law.exponent, law.low, law.high, law.n, 0.0, law.exponent, math.nan
     )
-
-
-def value_at(run: Run, name: str, layer: str, epoch: float, place: int) -> float:
-    """A variable of one replica at the last recorded epoch up to this one."""
-    if not math.isfinite(epoch):
-        return math.nan
-    values = run.values(name, layer)[:, place]
-    epochs = run.records["epoch"].to_numpy()
-    known = np.flatnonzero(np.isfinite(values) & (epochs <= epoch))
-    return float(values[known[-1]]) if len(known) else math.nan

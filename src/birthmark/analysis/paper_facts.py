@@ -10,20 +10,16 @@ import numpy as np
 
 from birthmark.analysis.agreement_facts import describe_agreement
 from birthmark.analysis.claims import NOT_SAID, Claim
+from birthmark.analysis.claims_of_marks import claim_mark
+from birthmark.analysis.claims_of_start import claim_memory, claim_nearness
 from birthmark.analysis.claims_of_training import (
     claim_bounds,
     claim_coincidence,
     claim_untrainability,
 )
-from birthmark.analysis.claims_of_weights import (
-    claim_growth,
-    claim_mark,
-    claim_memory,
-    claim_nearness,
-    claim_width,
-)
+from birthmark.analysis.claims_of_weights import claim_growth, claim_width
 from birthmark.analysis.columns import Column, read_columns
-from birthmark.analysis.evidence import LOSSES, Arm
+from birthmark.analysis.evidence import CLIPPED, LOSSES, Arm
 from birthmark.analysis.figure_facts import describe_conditionals
 from birthmark.analysis.paper_words import SAYINGS
 from birthmark.analysis.published import FIGURE_2, follows_paper
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
     from birthmark.store import Store
 
 DATA = ("hasyv2", "mnist", "fashion_mnist")  # of the paper
-_CLIPPED = "clipped_cross_entropy"
 
 
 def find_arms(study: Study, thresholds: Thresholds | None = None) -> list[Arm]:
@@ -87,7 +82,7 @@ def describe_paper(store: Store) -> dict[str, Any]:
     """
     study = read_study(store)
     arms = find_arms(study)
-    clipped = [arm for arm in arms if arm.loss == _CLIPPED]
+    clipped = [arm for arm in arms if arm.loss == CLIPPED]
     columns = clipped[0].columns if clipped else []
     return {
         **SAYINGS,
@@ -103,7 +98,7 @@ def describe_paper(store: Store) -> dict[str, Any]:
 
 
 def _is_papers_but_for_the_loss(run: Run) -> bool:
-    return follows_paper(run.spec.with_settings({"training.loss": _CLIPPED}))
+    return follows_paper(run.spec.with_settings({"training.loss": CLIPPED}))
 
 
 def _describe_data(columns: list[Column]) -> dict[str, float]:

@@ -1,0 +1,90 @@
+"""Claims about how far from their start the weights end."""
+
+from __future__ import annotations
+
+import math
+
+from birthmark.analysis.claims import Claim, judge
+from birthmark.analysis.evidence import CLIPPED, LOGITS, Arm, Evidence, weigh
+from birthmark.analysis.moments_of_training import MOMENTS, at_end, read_at
+from birthmark.analysis.words import say_interval, say_number, say_sentence
+
+REDRAW = math.sqrt(2)  # relative distance of an independent draw
+
+
+def claim_nearness(arms: list[Arm], data: str) -> Claim:
+    """(a1) Successful training ends nearer to its start than an independent draw."""
+    return _claim_of_start(
+        arms,
+        data,
+        "relative_distance",
+        REDRAW,
+        letter="a1",
+        statement="Successful training ends near its start: nearer than an independent "
+        "draw of the weights.",
+        test="The norm of the deviation over the norm of the start, of the matrix "
+        "between the hidden layers, against the square root of 2 of an independent "
+        "draw. It holds where strong learners end below.",
+        holds_on=-1,
+    )
+
+
+def claim_memory(arms: list[Arm], data: str) -> Claim:
+    """(a2) Where training succeeds, the weights still show their start."""
+    return _claim_of_start(
+        arms,
+        data,
+        "correlation",
+        0.0,
+        letter="a2",
+        statement="Where training succeeds the weights still show where they started.",
+        test="The correlation of the weights between the hidden layers with their "
+        "initial values, against the 0 of an independent draw. It holds where strong "
+        "learners end above.",
+        holds_on=1,
+    )
+
+
+def _claim_of_start(
+    arms: list[Arm],
+    data: str,
+    measure: str,
+    null: float,
+    *,
+    letter: str,
+    statement: str,
+    test: str,
+    holds_on: int,
+) -> Claim:
+    """One measure of the way from the start, of strong learners, against a null."""
+    evidence: list[Evidence] = []
+    said: dict[str, bool | None] = {}
+    words = []
+    for arm in arms:
+        for kind in ("strong", "unstable"):
+            which = arm.learners == kind
+            for moment, epoch in MOMENTS.items():
+                values = arm.each(read_at(measure, epoch))[which]
+                name = f"{measure.replace('_', ' ')} at {moment}, {kind} learners"
+                evidence += [weigh(name, arm.name, values, null)] if which.any() else []
+        strong = arm.learners == "strong"
+        end = weigh("", arm.name, arm.each(read_at(measure, at_end))[strong], null)
+        said[arm.loss] = {holds_on: True, -holds_on: False}.get(end.side)
+        words.append(
+            f"with the {arm.name} {int(strong.sum())} of {arm.num_replicas} replicas "
+            "are strong learners"
+        )
+        if end.n:
+            words[-1] += (
+                f" and end at {say_number(end.value)} "
+                f"({say_interval(end.low, end.high)})"
+            )
+    return Claim(
+        letter,
+        statement,
+        test,
+        judge(said.get(CLIPPED), said.get(LOGITS)),
+        say_sentence(words),
+        tuple(evidence),
+        (data,),
+    )
