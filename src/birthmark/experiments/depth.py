@@ -14,7 +14,7 @@ import xarray as xr
 from birthmark.checkup import check
 from birthmark.data import load_dataset
 from birthmark.experiments.contests import hold_contest
-from birthmark.experiments.depth_facts import GAP_FLOOR, summarize
+from birthmark.experiments.depth_facts import GAP_FLOOR, PLATEAU, summarize
 from birthmark.experiments.experiment import Experiment
 from birthmark.network import Chain, draw_weights, to_module
 from birthmark.shapes import Array, Dataset
@@ -30,7 +30,7 @@ INITIALIZATIONS: dict[str, dict[str, Any]] = {
     "PyTorch": {"name": "torch_default", "bias": {"name": "torch_default"}},
     "PyTorch, zero biases": {"name": "torch_default", "bias": _ZEROS},
 }
-_LEVELS = tuple(share * math.log(10) for share in (0.95, 0.75, 0.5))
+_LEVELS = tuple(share * math.log(10) for share in (PLATEAU, 0.75, 0.5))
 _SEED, _SCAN_SEED = 0, 1
 _READINGS = {
     "forward": ("second moment of pre-activations over that of the inputs", "log2"),
@@ -65,7 +65,7 @@ PROTOCOLS = {
                     "widths": [16] * 30,
                     "downsample": [1, 2, 3],
                 },
-                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 3},
+                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 6},
             },
         },
         examples=64,
@@ -87,7 +87,7 @@ PROTOCOLS = {
                     "widths": [4] * 6,
                     "downsample": [1],
                 },
-                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 3},
+                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 2},
             },
         },
         examples=16,
@@ -120,8 +120,17 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
     results.attrs = {
         "protocol": _describe(protocol),
         "width": protocol.networks["dense"]["network"]["widths"][0],
+        "channels": protocol.networks["convolutional"]["network"]["widths"][0],
+        "side": _smallest_side(protocol),
     }
     return results
+
+
+def _smallest_side(protocol: Protocol) -> int:
+    """Of the maps of the convolutional network, in places."""
+    spec = spec_of(protocol, "convolutional", "He", lr=1.0)
+    shape = load_dataset(spec.data).example_shape
+    return int(Chain(spec.network, shape).hidden_shapes[-1][-1])
 
 
 def spec_of(

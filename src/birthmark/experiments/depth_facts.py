@@ -14,6 +14,7 @@ from birthmark.experiments.mean_field import log_variance
 from birthmark.shapes import Array
 
 GAP_FLOOR = 1e-12  # of 1 - correlation: rounding hides what is smaller
+PLATEAU = 0.95  # of the loss of a guess: who is below has begun to learn
 _BIT = math.log(2)
 
 
@@ -38,7 +39,27 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
         },
         "signals": {name: _read_signals(results.sel(network=name)) for name in names},
         "gap_floor": GAP_FLOOR,
+        "plateau": PLATEAU * math.log(10),
+        **_describe_padding(results),
         "contests": {name: _read_contest(results.sel(network=name)) for name in names},
+    }
+
+
+def _describe_padding(results: xr.Dataset) -> dict[str, Any]:
+    """What 3 x 3 kernels lose at the edges of the smallest maps, per layer.
+
+    Along one side a place is used by itself and its neighbours: the matrix of ones on
+    three diagonals, whose largest eigenvalue is 1 + 2 cos(pi / (side + 1)).
+    """
+    side = int(results.attrs["side"])
+    even = (1 - 2 / (3 * side)) ** 2
+    settled = ((1 + 2 * math.cos(math.pi / (side + 1))) / 3) ** 2
+    return {
+        "side": side,
+        "channels": int(results.attrs["channels"]),
+        "seen_share": even,
+        "even_loss": -math.log2(even),
+        "settled_loss": -math.log2(settled),
     }
 
 

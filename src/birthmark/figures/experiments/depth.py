@@ -67,9 +67,12 @@ def draw(results: xr.Dataset) -> Drawing:
 
 
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
-    """One legend for all panels; the two networks share the axis of a row."""
+    """One legend for all panels; the two networks share the axes of signals."""
     figure = new_figure(8.2)
-    panels = figure.subplots(len(_ROWS), len(data["network"]), sharey="row")
+    panels = figure.subplots(len(_ROWS), len(data["network"]))
+    for left, *others in panels[:-1]:
+        for axes in others:
+            axes.sharey(left)
     letters = iter("abcdefgh")
     for row, (name, (label, axis)) in enumerate(_ROWS.items()):
         for column, network in enumerate(data["network"]):
