@@ -104,7 +104,25 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
         goal=[goal.name for goal in GOALS],
     )
     results.attrs = {"protocol": _describe(protocol), "depth": protocol.depth}
-    return results
+    return add_verdicts(results)
+
+
+def add_verdicts(results: xr.Dataset) -> xr.Dataset:
+    """The results with which goals are met: the median over replicas decides."""
+    readings = results["reading"].transpose("initialization", "replica", "goal")
+    # one without a reading is one that does not meet the goal
+    values_ARG = readings.fillna(np.inf).to_numpy()
+    middle_AG = np.median(values_ARG, axis=1)
+    met = [goal.is_met(middle_AG[:, place]) for place, goal in enumerate(GOALS)]
+    words = {"long_name": "whether the goal is met", "units": "1"}
+    return results.assign(
+        is_met=(
+            ("initialization", "goal"),
+            np.stack(met, axis=1).astype(np.int8),
+            words,
+        ),
+        goal_title=("goal", [goal.title for goal in GOALS]),
+    )
 
 
 def chosen_starts(protocol: Protocol) -> list[Start]:
@@ -163,7 +181,7 @@ def read_goals(store: Store, run_key: str, dataset: Dataset) -> Array:
     x = (dataset.x_train[:_LOOKED_AT] / dataset.full_scale - dataset.mean) / dataset.std
     batch = (
         torch.from_numpy(x.astype(np.float32)),
-        torch.from_numpy(dataset.y_train[:_LOOKED_AT]),
+        torch.from_numpy(dataset.y_train[:_LOOKED_AT].copy()),
     )
     weights = store.weights(run_key, 0)
     readings = np.full((weights.num_replicas, len(GOALS)), np.nan)

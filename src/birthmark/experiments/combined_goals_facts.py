@@ -23,7 +23,7 @@ REPAIRED = (
 
 def summarize(results: xr.Dataset) -> dict[str, Any]:
     """Goals met, learning by start, correlations with intervals, planned pairs."""
-    met_AG = goals_met(results)
+    met_AG = results["is_met"].transpose("initialization", "goal").to_numpy() > 0
     loss_A = mean_loss(results, 0).to_numpy()
     rows = _tabulate(results, met_AG)
     learns_A = ~results["is_censored"].isel(lr=0, level=0).to_numpy().any(axis=1)
@@ -56,46 +56,33 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def goals_met(results: xr.Dataset) -> Array:
-    """Which start meets which goal, bool [A, G]: the median over replicas decides."""
-    reading_ARG = results["reading"].transpose("initialization", "replica", "goal")
-    values = reading_ARG.to_numpy()
-    # one replica without a reading is one that does not meet the goal
-    middle_AG = np.median(np.where(np.isnan(values), np.inf, values), axis=1)
-    return np.stack(
-        [goal.is_met(middle_AG[:, place]) for place, goal in enumerate(GOALS)], axis=1
-    )
-
-
 def mean_loss(results: xr.Dataset, place: int) -> xr.DataArray:
     """Mean test loss over the training by start, at one of the learning rates."""
     return results["mean_test_loss"].isel(lr=place).mean("replica")
 
 
 def compare_repaired(results: xr.Dataset) -> list[dict[str, Any]]:
-    """Starts with and without the small output layer, the draw being the same."""
+    """Starts with and without the small output layer, at both learning rates.
+
+    The draw of the hidden layers is the same. Holm over all that is compared here.
+    """
     names = [str(name) for name in results["initialization"].to_numpy()]
-    loss = results["mean_test_loss"].isel(lr=0).transpose("initialization", "replica")
-    pairs = [
-        compare_pairs(
-            [after, before],
-            loss.sel(initialization=[after, before]).to_numpy(),
-        )[0]
-        for before, after in REPAIRED
-        if before in names and after in names
-    ]
-    adjusted = holm([pair.p for pair in pairs])
+    loss = results["mean_test_loss"].transpose("lr", "initialization", "replica")
+    rows = []
+    for before, after in REPAIRED:
+        if before not in names or after not in names:
+            continue
+        both = loss.sel(initialization=[after, before])
+        for lr in results["lr"].to_numpy():
+            pair = compare_pairs([after, before], both.sel(lr=lr).to_numpy())[0]
+            rows.append(
+                {"before": before, "after": after, "lr": float(lr), **vars(pair)}
+            )
+    adjusted = holm([row["p"] for row in rows])
+    keys = ("before", "after", "lr", "difference", "low", "high", "n")
     return [
-        {
-            "before": pair.b,
-            "after": pair.a,
-            "difference": pair.difference,
-            "low": pair.low,
-            "high": pair.high,
-            "p_holm": float(p),
-            "n": pair.n,
-        }
-        for pair, p in zip(pairs, adjusted, strict=True)
+        {key: row[key] for key in keys} | {"p_holm": float(p)}
+        for row, p in zip(rows, adjusted, strict=True)
     ]
 
 

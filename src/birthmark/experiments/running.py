@@ -23,6 +23,8 @@ _MODULES: tuple[str, ...] = (
     "deterministic_start",
     "pretrained_start",
     "critical_variance",
+    "combined_goals",
+    "initialization_or_optimizer",
 )
 
 
