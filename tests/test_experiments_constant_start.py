@@ -8,7 +8,7 @@ from scipy.special import log_softmax, softmax
 
 from birthmark.data import load_dataset
 from birthmark.experiments import shipped_results
-from birthmark.experiments.constant_start import EXPERIMENT, apart_steps
+from birthmark.experiments.constant_start import EXPERIMENT
 from birthmark.experiments.constant_start_ends import compare_ends
 from birthmark.experiments.constant_start_loops import (
     constant_parameters,
@@ -19,6 +19,7 @@ from birthmark.experiments.constant_start_loops import (
     width_one_factors,
     width_one_parameters,
 )
+from birthmark.experiments.constant_start_ties import apart_steps
 from birthmark.experiments.descent import descend
 from birthmark.figures import draw_experiment
 from birthmark.seeds import batch_order

@@ -76,6 +76,11 @@ def test_the_five_starts_are_trained_and_differ_in_their_rules_alone(folder, res
     )
 
 
+def test_every_variable_says_what_it_is(results):
+    for variable in results.data_vars.values():
+        assert variable.attrs["long_name"] and variable.attrs["units"]
+
+
 def test_a_pretrained_start_is_where_the_first_task_ended(folder, trained):
     whole, fresh = start_of(folder, PRETRAINED), start_of(folder, FRESH_HEAD)
     for name, layer in whole.items():

@@ -20,27 +20,22 @@ from birthmark.experiments.constant_start_ends import (
     compare_ends,
     save_first_replica,
 )
-from birthmark.experiments.constant_start_loops import (
-    constant_parameters,
-    dropout_forward,
-    plain_forward,
-    scattered_forward,
-    spread,
-    width_one_factors,
-    width_one_parameters,
+from birthmark.experiments.constant_start_ties import (
+    APART,
+    CONSTANT,
+    THEORY,
+    apart_steps,
+    compare_ties,
 )
 from birthmark.experiments.contests import interval
-from birthmark.experiments.descent import Forward, descend
 from birthmark.experiments.experiment import Experiment
-from birthmark.experiments.probes import as_inputs, as_tensors
+from birthmark.experiments.probes import as_inputs, as_tensors, stack_curves
 from birthmark.network import forward_stack
 from birthmark.shapes import Array, Dataset, Weights
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps import Grid, run_grid
 
-CONSTANT = 0.01  # of the start whose tie is broken
-APART = 0.1  # units are apart where their spread passes this
 STARTS: dict[str, dict[str, Any]] = {
     "constant 0.5": {"name": "constant", "value": 0.5},
     "constant 0.01": {"name": "constant", "value": CONSTANT},
@@ -48,7 +43,6 @@ STARTS: dict[str, dict[str, Any]] = {
     "glorot_uniform": {"name": "glorot_uniform"},
 }
 END_STARTS = ("constant 0.01", "one random start", "random starts")
-DROPOUT, SCATTERED, THEORY = "dropout", "scattered sums", "width 1"
 
 
 @dataclass(frozen=True)
@@ -100,7 +94,13 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
     dataset = load_dataset(_spec(size, STARTS["zeros"]).data)
     parts = [
         _measure_starts(size, store, dataset),
-        _measure_ties(size, store, dataset),
+        compare_ties(
+            _spec(size, STARTS["constant 0.01"]),
+            store,
+            dataset,
+            noises=size.noises,
+            dropout=size.dropout,
+        ),
         _measure_narrow(size, store),
         _measure_ends(size, store, folder, dataset),
     ]
@@ -146,24 +146,12 @@ def _spec(
     return spec.with_settings(settings or {})
 
 
-def _records(store: Store, specs: list[RunSpec]) -> list[xr.Dataset]:
-    done = run_grid(Grid(tuple(specs)), store)
-    return [store.records(one.run_key, distributions=False) for one in done]
-
-
-def _stack(records: list[xr.Dataset], name: str) -> Array:
-    """[start, epoch, replica(, layer)] float32."""
-    dims = [d for d in ("step", "replica", "layer") if d in records[0][name].dims]
-    arrays = [one[name].transpose(*dims).to_numpy() for one in records]
-    return np.stack(arrays).astype(np.float32)
-
-
 def _measure_starts(size: Scale, store: Store, dataset: Dataset) -> xr.Dataset:
     specs = [
         _spec(size, start, {"record.weights": [size.epochs]})
         for start in STARTS.values()
     ]
-    records = _records(store, specs)
+    records = [one.records for one in run_grid(Grid(tuple(specs)), store)]
     active = [
         _active_share(store.weights(spec.run_key, size.epochs), dataset)
         for spec in specs
@@ -173,17 +161,17 @@ def _measure_starts(size: Scale, store: Store, dataset: Dataset) -> xr.Dataset:
         {
             "train_loss": (
                 curve,
-                _stack(records, "train_loss_evaluated"),
+                stack_curves(records, "train_loss_evaluated"),
                 {"long_name": "train loss at the end of the epoch", "units": "nat"},
             ),
             "test_accuracy": (
                 curve,
-                _stack(records, "test_accuracy"),
+                stack_curves(records, "test_accuracy"),
                 {"long_name": "test accuracy", "units": "1"},
             ),
             "distinct_units": (
                 (*curve, "layer"),
-                _stack(records, "distinct_units")[..., :2],
+                stack_curves(records, "distinct_units")[..., :2],
                 {"long_name": "number of different units", "units": "1"},
             ),
             "active_share": (
@@ -204,87 +192,6 @@ def _measure_starts(size: Scale, store: Store, dataset: Dataset) -> xr.Dataset:
     )
 
 
-def _measure_ties(size: Scale, store: Store, dataset: Dataset) -> xr.Dataset:
-    """What sets the units of the constant start apart, and when."""
-    keep = {
-        "record.weights": list(range(size.epochs + 1)),
-        "record.weights_layers": ["hidden2"],
-    }
-    laws = [
-        {"name": "normal", "mean": CONSTANT, "std": CONSTANT * noise}
-        for noise in size.noises
-    ]
-    specs = [_spec(size, law, keep) for law in [STARTS["constant 0.01"], *laws]]
-    loss = list(_stack(_records(store, specs), "train_loss"))
-    spreads = [_spreads(store, spec) for spec in specs]
-    names = ["none", *(f"noise {noise:g}" for noise in size.noises)]
-    for name in (DROPOUT, SCATTERED, THEORY):
-        loop_spread, loop_loss = _loop(name, size, specs[0], dataset)
-        names.append(name)
-        spreads.append(loop_spread)
-        loss.append(loop_loss)
-    noises = [0.0, *size.noises, *[np.nan] * 3]
-    dims = ("tie", "epoch", "replica")
-    return xr.Dataset(
-        {
-            "spread": (
-                dims,
-                np.stack(spreads).astype(np.float32),
-                {"long_name": "spread of the units over the weights", "units": "1"},
-            ),
-            "tie_loss": (
-                dims,
-                np.stack(loss).astype(np.float32),
-                {"long_name": "train loss as visited", "units": "nat"},
-            ),
-            "noise": (
-                "tie",
-                np.array(noises),
-                {"long_name": "standard deviation over the constant", "units": "1"},
-            ),
-        },
-        {"tie": names},
-    )
-
-
-def _spreads(store: Store, spec: RunSpec) -> Array:
-    """[epoch, replica]."""
-    return np.array(
-        [
-            [spread(w) for w in store.weights(spec.run_key, epoch)["hidden2"].w]
-            for epoch in spec.weights_epochs
-        ]
-    )
-
-
-def _loop(
-    name: str, size: Scale, spec: RunSpec, dataset: Dataset
-) -> tuple[Array, Array]:
-    """Spread and loss [epoch, replica] of an arm in plain torch."""
-    start, factors = constant_parameters(CONSTANT, size.width, dataset), None
-    if name == THEORY:
-        start = width_one_parameters(CONSTANT, size.width, dataset)
-        factors = width_one_factors(size.width)
-    columns = []
-    for replica in range(size.replicas):
-        forward: Forward = plain_forward
-        if name == DROPOUT:
-            forward = dropout_forward(size.dropout, spec.run.seed, replica)
-        elif name == SCATTERED:
-            forward = scattered_forward(dataset.num_inputs, spec.run.seed, replica)
-        epochs = descend(
-            start, dataset, spec, replica=replica, forward=forward, factors=factors
-        )
-        columns.append(
-            [
-                (spread(one.parameters["hidden2.w"].numpy()), one.train_loss)
-                for one in epochs
-            ]
-        )
-    spread_ER, loss_ER = np.moveaxis(np.array(columns), (2, 1), (0, 1))
-    return spread_ER, loss_ER
-
-
 def _measure_narrow(size: Scale, store: Store) -> xr.Dataset:
     """What real networks of width 1 reach, from random starts at several rates."""
     specs = [
@@ -300,7 +207,8 @@ def _measure_narrow(size: Scale, store: Store) -> xr.Dataset:
         )
         for lr in size.narrow_lrs
     ]
-    final = [one["train_loss_evaluated"][-1] for one in _records(store, specs)]
+    done = run_grid(Grid(tuple(specs)), store)
+    final = [one.records["train_loss_evaluated"][-1] for one in done]
     return xr.Dataset(
         {
             "narrow_loss": (
@@ -340,28 +248,6 @@ def _active_share(weights: Weights, dataset: Dataset) -> Array:
     hidden = dict(list(as_tensors(weights).items())[:-1])
     z_RNO = forward_stack(Weights(hidden), as_inputs(dataset, "test")[0], "relu")
     return np.asarray((z_RNO > 0).float().mean(dim=(1, 2)))
-
-
-def apart_steps(results: xr.Dataset) -> xr.DataArray:
-    """Steps until the units are apart, by tie and replica; NaN: not within the budget.
-
-    Between two epochs the spread is taken to grow exponentially.
-    """
-    spread_TER = results["spread"].transpose("tie", "epoch", "replica").to_numpy()
-    epochs = results["epoch"].to_numpy()
-    level = np.log(results.attrs["apart"])
-    steps = np.full(spread_TER[:, 0].shape, np.nan)
-    for (i, r), _ in np.ndenumerate(steps):
-        logs = np.log(np.maximum(spread_TER[i, :, r], 1e-12))
-        above = np.flatnonzero(logs >= level)
-        if len(above) and above[0] == 0:
-            steps[i, r] = 0.0
-        elif len(above):
-            k = above[0]
-            share = (level - logs[k - 1]) / (logs[k] - logs[k - 1])
-            steps[i, r] = epochs[k - 1] + share * (epochs[k] - epochs[k - 1])
-    steps *= results.attrs["steps_per_epoch"]
-    return xr.DataArray(steps, dims=("tie", "replica"), coords={"tie": results["tie"]})
 
 
 def summarize(results: xr.Dataset) -> dict[str, Any]:

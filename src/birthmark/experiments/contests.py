@@ -80,7 +80,9 @@ def record_contest(contest: Contest) -> xr.Dataset:
         {"long_name": "whether pairs are told apart by chance", "units": "1"},
     )
     for name in ("title", "unit", "better"):
-        results[name] = ("outcome", [getattr(o, name) or "-" for o in outcomes])
+        texts = [getattr(o, name) or "-" for o in outcomes]
+        words = {"long_name": f"{name} of the outcome", "units": "text"}
+        results[name] = ("outcome", texts, words)
     return results.assign_coords(outcome=_name(outcomes))
 
 

@@ -105,7 +105,7 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
                 {"long_name": "test accuracy in the first task", "units": "1"},
             )
         results.append(_by_epoch(contest))
-    joined = xr.concat(results, "task", data_vars="all", combine_attrs="drop")
+    joined = xr.concat(results, "task", data_vars="all", combine_attrs="drop_conflicts")
     joined = joined.assign_coords(task=[task.name for task in tasks])
     joined.attrs = {"protocol": _describe(tasks)}
     return joined

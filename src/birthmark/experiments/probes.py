@@ -1,13 +1,16 @@
-"""Weights that a store has kept and examples, as torch looks at them."""
+"""What a store has kept, and examples: weights as torch looks at them, curves."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
-from birthmark.shapes import Dataset, Layer, Weights
+from birthmark.shapes import Array, Dataset, Layer, Weights
 
 
 def as_tensors(weights: Weights) -> Weights:
@@ -36,3 +39,10 @@ def flatten_replica(weights: Weights, row: int) -> Tensor:
     """All weights and biases of one replica, as one vector."""
     parts = [t[row].flatten() for _, x in weights.items() for t in (x.w, x.b)]
     return torch.cat(parts)
+
+
+def stack_curves(records: Sequence[xr.Dataset], name: str) -> Array:
+    """A variable of the records of several runs, [run, step, replica(, layer)]."""
+    dims = [d for d in ("step", "replica", "layer") if d in records[0][name].dims]
+    arrays = [one[name].transpose(*dims).to_numpy() for one in records]
+    return np.stack(arrays).astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -122,6 +122,7 @@ def _names(data: Mapping[str, Array], key: str) -> list[str]:
 def _paint_losses(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
     colours = (*palette.lines, palette.ink)
     random, fixed = 0, 0
+    style: dict[str, Any]
     for place, name in enumerate(_names(data, "start")):
         if data["is_random"][place]:
             style = {"color": colours[random], "linestyle": "-"}
