@@ -22,6 +22,7 @@ _MODULES: tuple[str, ...] = (
     "constant_start",
     "deterministic_start",
     "pretrained_start",
+    "depth",
     "critical_variance",
     "combined_goals",
     "initialization_or_optimizer",
