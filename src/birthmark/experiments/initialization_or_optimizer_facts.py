@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 from birthmark.analysis import (
     PARTS,
     Outcome,
+    correlate_ranks,
     rank,
     share_variance,
     summarize_curves,
@@ -43,7 +45,7 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
         "doubled": _shares(logs_ABR + np.log(2) * censored_ABR),
         "without_one": _leave_out(results, logs_ABR),
         "cells": _tabulate(results, level),
-        "factors": _ranges(logs_ABR),
+        "factors": _ranges(results, logs_ABR),
     }
 
 
@@ -89,11 +91,21 @@ def _leave_out(results: xr.Dataset, logs_ABR: Array) -> dict[str, Any]:
     }
 
 
-def _ranges(logs_ABR: Array) -> dict[str, float]:
+def _ranges(results: xr.Dataset, logs_ABR: Array) -> dict[str, Any]:
     """How many times slower the slowest level of each factor is than the quickest."""
+    optimizers = [str(one) for one in results["optimizer"].to_numpy()]
+    mean_AB = logs_ABR.mean(axis=2)
+    orders = [
+        correlate_ranks(mean_AB[:, i], mean_AB[:, j]).rho
+        for i, j in combinations(range(len(optimizers)), 2)
+    ]
+    within_B = np.exp(np.ptp(mean_AB, axis=0))
     return {
         "initialization": float(np.exp(np.ptp(logs_ABR.mean(axis=(1, 2))))),
         "optimizer": float(np.exp(np.ptp(logs_ABR.mean(axis=(0, 2))))),
+        # rank correlations of the starts between two optimizers
+        "orders": [float(rho) for rho in orders],
+        "within": dict(zip(optimizers, map(float, within_B), strict=True)),
     }
 
 

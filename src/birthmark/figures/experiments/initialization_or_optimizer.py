@@ -54,7 +54,7 @@ def draw(results: xr.Dataset) -> Drawing:
         "censored": np.array(np.any(censored_ABR, axis=-1)),
         "budget": np.array(results.attrs["budget"]),
         "outcome": np.array(
-            [f"steps to {one:.3g}" for one in levels] + ["test accuracy"]
+            [f"steps to loss {one:.3g}" for one in levels] + ["test accuracy"]
         ),
         "share": np.array(
             [
@@ -101,7 +101,7 @@ def _paint_steps(axes: Axes, data: Mapping[str, Array], palette: Palette) -> Non
     axes.set_xticks(place, labels=data["start"])
     axes.tick_params(axis="x", labelsize=7)
     label_log(axes)
-    axes.set_ylabel(f"{data['outcome'][-2]} (steps)".replace("steps to", "to loss"))
+    axes.set_ylabel(f"{data['outcome'][-2]}")
     axes.legend(ncols=3, loc="best")
     name_panel(axes, "a", "steps by start and optimizer")
 
@@ -117,7 +117,7 @@ def _paint_shares(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
         axes.plot(at, share, marker, color=colour, markersize=5, label=str(outcome))
     axes.set_xticks(place, labels=_NAMES)
     axes.set_ylabel("share of variance (omega squared)")
-    axes.legend()
+    axes.legend(loc="upper center")
     name_panel(axes, "b", "who accounts for it")
 
 
