@@ -113,7 +113,9 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
             start: spec_of(protocol, name, start, lr=lr) for start in INITIALIZATIONS
         }
         contest = hold_contest(specs, store, losses=_LEVELS)
-        chosen = xr.Dataset({"chosen_lr": ((), lr, {"units": "1"})})
+        chosen = xr.Dataset(
+            {"chosen_lr": ((), lr, {"long_name": "lr of the contest", "units": "1"})}
+        )
         by_network.append(xr.merge([signals, scan, contest, chosen], join="exact"))
     results = xr.concat(by_network, "network", data_vars="all", join="outer")
     results = results.assign_coords(network=list(protocol.networks))
