@@ -65,7 +65,7 @@ PROTOCOLS = {
                     "widths": [16] * 30,
                     "downsample": [1, 2, 3],
                 },
-                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 3},
+                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 6},
             },
         },
         examples=64,
