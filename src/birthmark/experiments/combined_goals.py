@@ -99,8 +99,16 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
             readings,
             {"long_name": "what the goal asks about, at the start", "units": "1"},
         ),
-        kind=("initialization", [one.kind for one in starts]),
-        also=("initialization", also),
+        kind=(
+            "initialization",
+            [one.kind for one in starts],
+            {"long_name": "where the start is from", "units": "name"},
+        ),
+        also=(
+            "initialization",
+            also,
+            {"long_name": "other rules that draw the same numbers", "units": "name"},
+        ),
         goal=[goal.name for goal in GOALS],
     )
     results.attrs = {"protocol": _describe(protocol), "depth": protocol.depth}
@@ -121,7 +129,11 @@ def add_verdicts(results: xr.Dataset) -> xr.Dataset:
             np.stack(met, axis=1).astype(np.int8),
             words,
         ),
-        goal_title=("goal", [goal.title for goal in GOALS]),
+        goal_title=(
+            "goal",
+            [goal.title for goal in GOALS],
+            {"long_name": "the goal in words", "units": "name"},
+        ),
     )
 
 
