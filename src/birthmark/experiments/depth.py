@@ -71,7 +71,7 @@ PROTOCOLS = {
         examples=64,
         draws=8,
         replicas=5,
-        lrs={"dense": (0.003, 0.01, 0.03), "convolutional": (0.001,)},
+        lrs={"dense": (0.003, 0.01, 0.03), "convolutional": (0.0003, 0.001, 0.003)},
     ),
     "quick": Protocol(
         networks={
