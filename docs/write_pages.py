@@ -6,6 +6,7 @@ A page is a template, `templates/FOLDER/NAME.md.j2`, filled with facts:
     experiments  of any experiment, by name
     paper        of the shipped runs of the paper's protocol
     drawings     of these runs, by the number of the figure in the paper
+    questions    that the experiments answer, by the name of the page that does
 
     python docs/write_pages.py                 write all pages and their pictures
     python docs/write_pages.py NAME ...        write those; NAME may be a folder
@@ -130,6 +131,11 @@ def find_sources() -> dict[str, Any]:
         "experiments": Facts(experiment_names(), summarize),
         "paper": Facts([], lambda name: paper_facts()[name]),
         "drawings": Facts([], lambda number: paper_drawings()[number]),
+        "questions": {
+            name: find_experiment(name).question
+            for name in experiment_names()
+            if (TEMPLATES / "experiments" / f"{name}.md.j2").exists()
+        },
     }
 
 
