@@ -62,6 +62,7 @@ SAYINGS = {
     "say_or_dash": say_or_dash,
     "say_epoch": say_epoch,
     "say_epochs": say_epochs,
+    "say_interval": say_interval,
     "say_mean": say_mean,
     "say_p": say_p,
     "say_published": say_published,
