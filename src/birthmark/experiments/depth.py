@@ -106,15 +106,14 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
     for name in protocol.networks:
         signals = _measure_signals(protocol, name)
         scan = _scan(protocol, name, store)
-        # the rate at which the best of all ends lowest, the same for all
-        lowest = np.nan_to_num(scan["scan_loss"].to_numpy(), nan=np.inf).min(axis=1)
-        lr = protocol.lrs[name][int(lowest.argmin())]
+        lrs = _choose_lrs(scan)
         specs = {
-            start: spec_of(protocol, name, start, lr=lr) for start in INITIALIZATIONS
+            start: spec_of(protocol, name, start, lr=lr) for start, lr in lrs.items()
         }
         contest = hold_contest(specs, store, losses=_LEVELS)
+        words = {"long_name": "lr of the contest", "units": "1"}
         chosen = xr.Dataset(
-            {"chosen_lr": ((), lr, {"long_name": "lr of the contest", "units": "1"})}
+            {"chosen_lr": ("initialization", list(lrs.values()), words)}
         )
         by_network.append(xr.merge([signals, scan, contest, chosen], join="exact"))
     results = xr.concat(by_network, "network", data_vars="all", join="outer")
@@ -258,6 +257,13 @@ def _scan(protocol: Protocol, network: str, store: Store) -> xr.Dataset:
     )
 
 
+def _choose_lrs(scan: xr.Dataset) -> dict[str, float]:
+    """By start the rate at which it ended lowest in the scan."""
+    losses = scan["scan_loss"].fillna(np.inf)
+    best = scan["scan_lr"].isel(trial=losses.argmin("trial"))
+    return dict(zip(INITIALIZATIONS, map(float, best), strict=True))
+
+
 def _describe(p: Protocol) -> str:
     parts = []
     for name, tables in p.networks.items():
@@ -278,8 +284,8 @@ def _describe(p: Protocol) -> str:
         f"{'. '.join(part[0].upper() + part[1:] for part in parts)}. Cross-entropy, "
         f"float32. Signals: {p.draws} initial configurations "
         f"on {p.examples} test images. Training: {p.replicas} replicas in pairs (the "
-        f"same batches), seed {_SEED}; of several lr that one is taken at which, with "
-        f"seed {_SCAN_SEED} and one replica, the best initialization ended lowest."
+        f"same batches), seed {_SEED}; each initialization at the lr at which its one "
+        f"replica of a scan, with seed {_SCAN_SEED}, ended lowest."
     )
 
 

@@ -112,7 +112,7 @@ def _read_contest(one: xr.Dataset) -> dict[str, Any]:
     scan = tried["scan_loss"].transpose("initialization", "trial").to_numpy()
     final = one["test_loss"].isel(step=-1).transpose("initialization", "replica")
     return {
-        "lr": float(one["chosen_lr"]),
+        "lr": dict(zip(names, map(float, one["chosen_lr"]), strict=True)),
         "num_steps": int(one["step"][-1]),
         "lrs": [float(lr) for lr in tried["scan_lr"]],
         "accuracy": tabulate(rankings["test_accuracy"]),

@@ -40,7 +40,7 @@ def propagate(spec: RunSpec, x_BI: torch.Tensor, replica: int) -> tuple[Array, A
         kept.append(z_BO)
         signal = function(z_BO)
     generator = torch.Generator().manual_seed(replica)
-    kept[-1].backward(torch.randn(kept[-1].shape, generator=generator).double())
+    kept[-1].backward(torch.randn(kept[-1].shape, generator=generator).double())  # type: ignore[no-untyped-call]
     hidden = kept[:-1]
     gradients = [z.grad.numpy() for z in hidden if z.grad is not None]
     return np.stack([z.detach().numpy() for z in hidden]), np.stack(gradients)
