@@ -36,16 +36,20 @@ def hold_contest(
 ) -> xr.Dataset:
     """Train starts in pairs, as `bm.compare` does, when each has biases of its own.
 
+    A learning rate that was chosen for a start belongs to it as its biases do; nothing
+    else may differ.
+
     Returns:
         `test_loss`, `test_accuracy`, `distance` (initialization, step, replica), and
         `result` (outcome, initialization, replica) with what `read_rankings` needs.
         Outcomes are `steps_1`, `steps_2`, ... to falling losses, `test_accuracy`, ...
     """
     run_grid(Grid(tuple(specs.values())), store)
+    lr = next(iter(specs.values())).training.lr
     entrants = [
         Entrant(
             name,
-            spec,
+            spec.with_settings({"training.lr": lr}),
             store.records(spec.run_key, distributions=False),
             spec.run_key,
         )
