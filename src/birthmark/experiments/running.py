@@ -26,6 +26,8 @@ _MODULES: tuple[str, ...] = (
     "critical_variance",
     "combined_goals",
     "initialization_or_optimizer",
+    "abandonment",
+    "rescue",
 )
 
 

@@ -1,0 +1,79 @@
+"""The figure of interventions at the onset: a panel each, a line each replica."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from birthmark.figures.canvas import name_panel, new_figure
+from birthmark.figures.drawings import Drawing
+from birthmark.figures.palettes import Palette
+from birthmark.shapes import Array
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLUMNS = 4
+_LINES = {
+    "train_accuracy": ("train accuracy", "-"),
+    "below_eps": ("share below the clip", "--"),
+}
+
+
+def draw(results: xr.Dataset) -> Drawing:
+    """A panel an intervention; see the caption."""
+    attrs = results.attrs
+    title = "Interventions at the onset of abandoning"
+    caption = (
+        f"{title}. Each panel: what was done at 0. Lines: train accuracy, and share of "
+        "the examples whose true class had a probability below "
+        f"{attrs['eps']:g} when visited, of {results.sizes['replica']} replicas; at "
+        "0: at the onset; dotted: mean accuracy there, to which rescued replicas come "
+        "back. Put back: these weights and biases have their initial values again. "
+        f"Protocol: {attrs['protocol']}"
+    )
+    data: dict[str, Array] = {"name": results["intervention"].to_numpy()}
+    for name in _LINES:
+        after = results[name].transpose("intervention", "epoch_after", "replica")
+        first = np.broadcast_to(
+            results[f"onset_{name}"].to_numpy(), (len(after), 1, after.shape[2])
+        )
+        data[name] = np.concatenate([first, after.to_numpy()], axis=1)
+    data["epoch"] = np.arange(results.sizes["epoch_after"] + 1)
+    return Drawing("rescue", 0, title, caption, data, paint)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """Panels on common axes, one legend."""
+    names = [str(name) for name in data["name"]]
+    rows = -(-len(names) // _COLUMNS)
+    figure = new_figure(0.6 + 1.9 * rows)
+    panels = figure.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False)
+    at_onset = float(data["train_accuracy"][0, 0].mean())
+    for place, (axes, name) in enumerate(zip(panels.flat, names, strict=False)):
+        for colour, (curve, (_, dash)) in zip(
+            palette.lines, _LINES.items(), strict=False
+        ):
+            axes.plot(
+                data["epoch"],
+                data[curve][place],
+                dash,
+                color=colour,
+                linewidth=0.8,
+                alpha=0.8,
+            )
+        axes.axhline(at_onset, color=palette.faint, linestyle=":", linewidth=1)
+        axes.set_ylim(0, 1.02)
+        name_panel(axes, "abcdefgh"[place], name)
+    for axes in panels[-1]:
+        axes.set_xlabel("epochs after the onset")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("share of the examples")
+    for colour, (label, dash) in zip(palette.lines, _LINES.values(), strict=False):
+        panels.flat[0].plot([], [], dash, color=colour, label=label)
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=4)
+    return figure
