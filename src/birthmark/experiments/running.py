@@ -28,6 +28,7 @@ _MODULES: tuple[str, ...] = (
     "initialization_or_optimizer",
     "abandonment",
     "rescue",
+    "near_the_start",
 )
 
 
