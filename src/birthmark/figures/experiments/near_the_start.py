@@ -109,4 +109,4 @@ def _paint_points(
     if log:
         axes.set_ylabel("loss (nat)")
         label_log(axes)
-        axes.legend()
+        axes.legend(loc="center right")
