@@ -194,11 +194,16 @@ def test_the_exponent_of_a_known_fall_with_width_is_found():
 def test_retention_is_compared_between_pairs_where_no_network_is_strong():
     auc = np.array([0.55, 0.56, 0.57])
     lost = a_run([collapse(200)] * 3, mark_auc=auc)
-    kept = a_run([fall(0.2)] * 3, loss=LOGITS, mark_auc=auc + [0.1, 0.12, 0.11])
+    kept = a_run([fall(0.02)] * 3, loss=LOGITS, mark_auc=auc + [0.1, 0.12, 0.11])
     claim = claim_mark(arms(lost, kept), "hasyv2")
     pairs = claim.evidence[-1]
     assert (pairs.n, pairs.value) == (3, pytest.approx(0.11))
     assert claim.verdict == HOLDS
+    # where nothing succeeded, a difference says nothing of success
+    weak = a_run([fall(3.0)] * 3, loss=LOGITS, mark_auc=auc + [0.1, 0.12, 0.11])
+    claim = claim_mark(arms(lost, weak), "hasyv2")
+    assert claim.evidence[-1].value == pytest.approx(0.11)
+    assert claim.verdict == NOT_SAID
     # starts of another width are no pairs
     other = a_run([fall(0.2)] * 3, loss=LOGITS, width=250, mark_auc=auc)
     assert claim_mark(arms(lost, other), "hasyv2").verdict == NOT_SAID

@@ -49,19 +49,24 @@ def claim_mark(arms: list[Arm], data: str) -> Claim:
         name = "retention at the end, loss from logits minus clipped, same starts"
         pairs = weigh(name, "pairs", differences, 0.0)
         evidence.append(pairs)
-        kept = {1: True, -1: False}.get(pairs.side)
+        logits = next(arm for arm in arms if arm.loss == LOGITS)
+        strong = int((logits.learners == "strong").sum())
+        if 2 * strong > len(logits.learners):  # else nothing succeeded to be compared
+            kept = {1: True, -1: False}.get(pairs.side)
         because = (
-            "There are no strong learners with the clipped loss. Trained from the same "
-            "starts with the same batches and the loss from logits, networks retain "
-            f"{say_number(pairs.value)} more ({say_interval(pairs.low, pairs.high)})."
+            "Too few networks of one kind stand beside the other under the clipped "
+            "loss. Trained from the same starts with the same batches and the loss "
+            f"from logits, networks retain {say_number(pairs.value)} more "
+            f"({say_interval(pairs.low, pairs.high)}); {strong} of "
+            f"{len(logits.learners)} of them are strong learners."
         )
     return Claim(
         "f",
         "The mark stays readable where training succeeds, and is lost where it fails.",
         "Retention (area under the ROC curve of the weights as detector of the mark: "
         "1 perfect, 0.5 gone) at the end, of strong against unstable learners, or of "
-        "pairs with the same start under both losses. It holds where the difference is "
-        "above 0.",
+        "pairs with the same start under both losses, where most of those trained from "
+        "logits are strong. It holds where the difference is above 0.",
         judge(kept, None),
         because,
         tuple(evidence),
