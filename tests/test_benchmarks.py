@@ -30,6 +30,15 @@ def run_script(script: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture(autouse=True)
+def torch_as_it_was():
+    """A contestant sets torch for its whole process, which here has other tests."""
+    before = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    yield
+    torch.set_float32_matmul_precision(before[0])
+    torch.set_num_threads(before[1])
+
+
 @pytest.mark.parametrize(
     "script", sorted(BENCHMARKS.glob("bench_*.py")), ids=lambda path: path.stem
 )
