@@ -17,3 +17,11 @@ def real_data() -> Path:
     if not named:
         pytest.skip("needs the real data sets: name their folder in BIRTHMARK_DATA")
     return Path(named)
+
+
+@pytest.fixture
+def rng():
+    """Numbers that do not depend on which tests ran before."""
+    import numpy as np  # counts its threads when it is loaded
+
+    return np.random.default_rng(0)

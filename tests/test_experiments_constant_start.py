@@ -29,8 +29,6 @@ from birthmark.store import open_store
 from birthmark.sweeps import run
 from birthmark.training import train
 
-RNG = np.random.default_rng(0)
-
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> xr.Dataset:
@@ -143,9 +141,9 @@ def test_dropout_breaks_the_tie_at_the_first_step(results):
     assert (results["spread"].sel(tie="dropout")[1] > 1e-6).all()
 
 
-def test_scattered_sums_are_the_same_sums_up_to_rounding():
+def test_scattered_sums_are_the_same_sums_up_to_rounding(rng):
     dataset = load_dataset("digits")
-    x = torch.from_numpy(RNG.normal(size=(5, 64)))
+    x = torch.from_numpy(rng.normal(size=(5, 64)))
     parameters = {
         n: p.double() for n, p in constant_parameters(0.3, 7, dataset).items()
     }
@@ -155,16 +153,16 @@ def test_scattered_sums_are_the_same_sums_up_to_rounding():
     )
 
 
-def test_scattered_sums_of_equal_units_differ_in_the_last_bits_alone():
+def test_scattered_sums_of_equal_units_differ_in_the_last_bits_alone(rng):
     dataset = load_dataset("digits")
-    column = torch.from_numpy(RNG.normal(size=(64, 1))).float()
+    column = torch.from_numpy(rng.normal(size=(64, 1))).float()
     parameters = constant_parameters(0.3, 64, dataset)
     parameters["hidden1.w"] = column.expand(64, 64).clone()
     # the outputs are the first units themselves, positive ones
     parameters["hidden2.w"] = torch.eye(64)
     parameters["output.w"] = torch.eye(64)
     parameters["output.b"] = torch.zeros(64)
-    x = torch.from_numpy(RNG.normal(size=(30, 64))).float()
+    x = torch.from_numpy(rng.normal(size=(30, 64))).float()
     for forward, differs in (
         (plain_forward, False),
         (scattered_forward(64, 0, 0), True),
@@ -184,8 +182,8 @@ def test_dropout_leaves_out_the_share_and_repeats_itself():
     torch.testing.assert_close(first, plain_forward(parameters, x), rtol=0.1, atol=0)
 
 
-def test_the_spread_is_the_deviation_from_the_mean_unit():
-    u = RNG.normal(size=40)
+def test_the_spread_is_the_deviation_from_the_mean_unit(rng):
+    u = rng.normal(size=40)
     signs = np.where(np.arange(60) % 2, 1, -1)
     w = 3 + 0.5 * u[:, None] * 0 + 0.03 * signs  # units 0.03 above and below a mean
     assert spread(w) == pytest.approx(0.03 / np.sqrt(9 + 0.03**2))

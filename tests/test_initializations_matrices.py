@@ -70,7 +70,7 @@ def test_a_growing_layer_of_zer_o_is_an_isometry_on_powers_of_two():
     assert set(np.round(np.abs(w).ravel(), 12)) == {round(32**-0.5, 12)}
 
 
-def test_a_network_that_looks_linear_is_linear_through_its_relus():
+def test_a_network_that_looks_linear_is_linear_through_its_relus(rng):
     sizes = [(10, 24, "outputs"), (24, 24, "both"), (24, 40, "both"), (40, 6, "inputs")]
     weights = [
         draw(
@@ -87,7 +87,7 @@ def test_a_network_that_looks_linear_is_linear_through_its_relus():
             x = np.maximum(x @ w, 0)
         return x @ weights[-1]
 
-    x, y = RNG.normal(size=(2, 8, 10))
+    x, y = rng.normal(size=(2, 8, 10))
     np.testing.assert_allclose(
         forward(2 * x - y), 2 * forward(x) - forward(y), atol=1e-9
     )
@@ -130,8 +130,8 @@ def test_one_weight_a_unit_of_the_asymmetric_start_is_beta_distributed():
     assert ((w > 0.08).sum(axis=0) <= 1).all()
 
 
-def test_units_of_the_cosine_start_compute_the_cosine_transform():
-    x = RNG.normal(size=(4, 20))
+def test_units_of_the_cosine_start_compute_the_cosine_transform(rng):
+    x = rng.normal(size=(4, 20))
     np.testing.assert_allclose(
         x @ matrix("dct", (20, 12)), scipy.fft.dct(x, norm="ortho")[:, :12], atol=1e-12
     )

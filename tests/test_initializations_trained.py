@@ -54,8 +54,8 @@ def test_state_dicts_of_torch_and_archives_of_numpy_are_read(tmp_path):
         np.testing.assert_array_equal(other.weight.detach().numpy(), kernel)
 
 
-def test_of_a_stacked_file_each_replica_takes_its_own(tmp_path):
-    stack = RNG.normal(size=(3, 12, 8))
+def test_of_a_stacked_file_each_replica_takes_its_own(tmp_path, rng):
+    stack = rng.normal(size=(3, 12, 8))
     save_file({"layer.w": stack}, tmp_path / "stack.safetensors")
     rule = {"name": "checkpoint", "file": str(tmp_path / "stack.safetensors")}
     for replica in range(3):
@@ -101,8 +101,8 @@ def test_signs_are_kept_and_magnitudes_are_those_of_a_law(file, law):
     np.testing.assert_array_equal(np.abs(found)[W != 0], magnitudes[W != 0])
 
 
-def test_a_lottery_ticket_rewinds_the_largest_weights(file, tmp_path):
-    initial = RNG.normal(size=(12, 8)).astype(np.float32)
+def test_a_lottery_ticket_rewinds_the_largest_weights(file, tmp_path, rng):
+    initial = rng.normal(size=(12, 8)).astype(np.float32)
     start = tmp_path / "initial.safetensors"
     save_file({"layer.w": initial, "layer.b": -B}, start)
     rule = {"name": "lottery_ticket", "file": file, "initial_file": str(start)}
