@@ -10,12 +10,10 @@ from birthmark.analysis import PARTS, correlate_ranks, share_variance
 from birthmark.analysis.variance_shares import split_squares
 from birthmark.errors import SpecError
 
-RANDOM = np.random.default_rng(5)
 
-
-def test_coefficients_are_scipys_with_ties_and_missing_values():
-    x = RANDOM.integers(4, size=40).astype(float)
-    y = x + RANDOM.normal(size=40)
+def test_coefficients_are_scipys_with_ties_and_missing_values(rng):
+    x = rng.integers(4, size=40).astype(float)
+    y = x + rng.normal(size=40)
     x[3], y[7] = np.nan, np.nan
     found = correlate_ranks(x, y)
     kept = np.isfinite(x) & np.isfinite(y)
@@ -28,9 +26,11 @@ def test_coefficients_are_scipys_with_ties_and_missing_values():
     assert correlate_ranks(x, -y).sign == -1
 
 
-def test_the_interval_is_about_as_wide_as_fisher_says_and_wider_where_more_is_asked():
-    x = RANDOM.normal(size=150)
-    y = 0.6 * x + 0.8 * RANDOM.normal(size=150)
+def test_the_interval_is_about_as_wide_as_fisher_says_and_wider_where_more_is_asked(
+    rng,
+):
+    x = rng.normal(size=150)
+    y = 0.6 * x + 0.8 * rng.normal(size=150)
     found = correlate_ranks(x, y)
     # Bonett & Wright 2000: the variance of atanh(rho) is (1 + rho^2 / 2) / (n - 3)
     half = 1.96 * np.sqrt((1 + found.rho**2 / 2) / 147)
@@ -40,9 +40,9 @@ def test_the_interval_is_about_as_wide_as_fisher_says_and_wider_where_more_is_as
     assert wide.rho_low < found.rho_low < found.rho_high < wide.rho_high
 
 
-def test_unrelated_quantities_show_no_sign_and_constants_have_no_coefficient():
-    assert correlate_ranks(RANDOM.normal(size=60), RANDOM.normal(size=60)).sign == 0
-    nothing = correlate_ranks(np.ones(20), RANDOM.normal(size=20))
+def test_unrelated_quantities_show_no_sign_and_constants_have_no_coefficient(rng):
+    assert correlate_ranks(rng.normal(size=60), rng.normal(size=60)).sign == 0
+    nothing = correlate_ranks(np.ones(20), rng.normal(size=20))
     assert np.isnan([nothing.rho, nothing.tau_low]).all()
     assert nothing.sign == 0
     assert np.isnan(correlate_ranks([1, 2, 3], [1, 2, 3]).rho)
@@ -55,8 +55,8 @@ def residual_squares(values, columns):
     return ((values.ravel() - fitted) ** 2).sum()
 
 
-def test_shares_are_what_nested_least_squares_leaves():
-    values = RANDOM.normal(size=(4, 3, 5)) + np.arange(4)[:, None, None]
+def test_shares_are_what_nested_least_squares_leaves(rng):
+    values = rng.normal(size=(4, 3, 5)) + np.arange(4)[:, None, None]
     values[1, 2] += 3
     a, b, _ = (index.ravel() for index in np.indices(values.shape))
     a_columns = [a == i for i in range(1, 4)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,22 +14,13 @@ from birthmark.figures.canvas import label_log, name_panel, new_figure
 from birthmark.figures.captions import describe_contest
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.files import write_drawings
-from birthmark.figures.palettes import Palette
+from birthmark.figures.palettes import DASHES, Palette
 from birthmark.shapes import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# each with more gaps than the one before: what lies below a line shows through it
-_DASHES: tuple[Any, ...] = (
-    "-",
-    (0, (7, 2)),
-    (0, (5, 2, 1.5, 2)),
-    (0, (3, 3)),
-    (0, (1.5, 2.5)),
-    (0, (1, 5)),
-)
 _PANELS: dict[str, tuple[str, Literal["linear", "log"]]] = {
     "test_loss": ("test loss", "log"),
     "test_accuracy": ("test accuracy (share)", "linear"),
@@ -175,7 +166,7 @@ def _paint_curve(
     colours = (*palette.lines, palette.ink)
     colour = colours[place % len(colours)]
     # the turn of the dashes, so that a second round differs from the first
-    dash = _DASHES[(place + place // len(colours)) % len(_DASHES)]
+    dash = DASHES[(place + place // len(colours)) % len(DASHES)]
     step, mean = data["step"], data[name][place]
     known = np.isfinite(mean)
     axes.plot(step[known], mean[known], linestyle=dash, color=colour, label=entrant)

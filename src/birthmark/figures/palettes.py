@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 DENSITY = "cividis"
+# each with more gaps than the one before: what lies below a line shows through it
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (7, 2)),
+    (0, (5, 2, 1.5, 2)),
+    (0, (3, 3)),
+    (0, (1.5, 2.5)),
+    (0, (1, 5)),
+)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,8 @@ import xarray as xr
 
 from birthmark.figures.canvas import label_log, name_panel, new_figure
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.experiments.curves import (
-    DASHES,
-    paint_curves,
-    paint_points,
-)
-from birthmark.figures.palettes import Palette
+from birthmark.figures.experiments.curves import paint_curves, paint_points
+from birthmark.figures.palettes import DASHES, Palette
 from birthmark.shapes import Array
 
 if TYPE_CHECKING:

@@ -8,21 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from birthmark.analysis import summarize_curves
-from birthmark.figures.palettes import Palette
+from birthmark.figures.palettes import DASHES, Palette
 from birthmark.shapes import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# each with more gaps than the one before: what lies below a line shows through it
-DASHES: tuple[Any, ...] = (
-    "-",
-    (0, (7, 2)),
-    (0, (5, 2, 1.5, 2)),
-    (0, (3, 3)),
-    (0, (1.5, 2.5)),
-    (0, (1, 5)),
-)
 
 
 def choose_style(place: int, palette: Palette) -> dict[str, Any]:
