@@ -1,6 +1,7 @@
 """What tests of several rooms need."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,21 @@ def rng():
     import numpy as np  # counts its threads when it is loaded
 
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def birthmark(monkeypatch, capsys):
+    """Run the command line in this process: exit status, standard output, error."""
+    from birthmark import cli
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["birthmark", *map(str, arguments)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            status = exit_.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 import birthmark as bm
-from birthmark import cli
 from birthmark.checkup import check, take_batch
 from birthmark.errors import SpecError, StoreError
 from birthmark.report import write_checkup
@@ -46,7 +45,7 @@ def broken():
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
+def call(monkeypatch, birthmark, tmp_path):
     """Run the command line in a folder with a file of models."""
     (tmp_path / "mymodels.py").write_text(MODELS)
     monkeypatch.chdir(tmp_path)
@@ -54,14 +53,7 @@ def call(monkeypatch, capsys, tmp_path):
 
     def run(*arguments):
         torch.manual_seed(0)
-        monkeypatch.setattr(sys, "argv", ["birthmark", "check", *map(str, arguments)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as exit_:
-            status = exit_.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
+        return birthmark("check", *arguments)
 
     return run
 

@@ -12,7 +12,6 @@ import time
 import pytest
 
 import birthmark as bm
-from birthmark import cli
 from birthmark.cli.progress import Display
 from birthmark.spec import RunSpec
 
@@ -31,23 +30,6 @@ text = "a"
 [record]
 weights = [1]
 """
-
-
-@pytest.fixture
-def birthmark(monkeypatch, capsys):
-    """Run the command line in this process: exit status, standard output, error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["birthmark", *map(str, arguments)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as exit_:
-            status = exit_.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

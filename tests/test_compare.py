@@ -1,7 +1,6 @@
 """Initializations trained in pairs: built-in networks, users' models, the command."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import torch
 from torch import nn
 
 import birthmark as bm
-from birthmark import cli
 from birthmark.data import load_dataset
 from birthmark.errors import SpecError
 from birthmark.figures import draw_comparison
@@ -339,21 +337,6 @@ def test_figures_draw_the_numbers_of_the_comparison(tmp_path):
         for word in ("digits", "n = 3", contest.entrants[0].run_key, "95 %"):
             assert word in drawing.caption
         assert drawing.render("png").startswith(b"\x89PNG")
-
-
-@pytest.fixture
-def birthmark(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["birthmark", *map(str, arguments)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as exit_:
-            status = exit_.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def test_the_command_prints_a_table_and_findings_and_writes_json(birthmark, tmp_path):

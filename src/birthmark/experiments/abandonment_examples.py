@@ -8,6 +8,7 @@ import xarray as xr
 from scipy.spatial import cKDTree
 from torch.nn.functional import cross_entropy
 
+from birthmark.experiments.experiment import labelled
 from birthmark.experiments.probes import as_inputs, as_tensors
 from birthmark.network import forward_stack
 from birthmark.shapes import Array, Dataset
@@ -40,32 +41,32 @@ def follow_examples(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset
             "first_below": (
                 ("replica", "example"),
                 first_RN.astype(np.int32),
-                _labelled("first kept epoch below the clip; -1: none", "epochs"),
+                labelled("first kept epoch below the clip; -1: none", "epochs"),
             ),
             "num_below": (
                 where,
                 below_TRN[:-1].sum(axis=2).astype(np.int32),
-                _labelled("examples below the clip", "1"),
+                labelled("examples below the clip", "1"),
             ),
             "num_stay": (
                 where,
                 (below_TRN[:-1] & below_TRN[1:]).sum(axis=2).astype(np.int32),
-                _labelled("of these, at the next kept epoch still below", "1"),
+                labelled("of these, at the next kept epoch still below", "1"),
             ),
             "early_loss": (
                 ("replica", "example"),
                 np.float32(losses_TRN[hard]),
-                _labelled(f"loss of an example at epoch {HARD_EPOCH}", "nat"),
+                labelled(f"loss of an example at epoch {HARD_EPOCH}", "nat"),
             ),
             "odd_neighbour": (
                 "example",
                 find_odd_neighbours(dataset).astype(np.int8),
-                _labelled("whether the nearest other image has another label", "1"),
+                labelled("whether the nearest other image has another label", "1"),
             ),
             "label": (
                 "example",
                 dataset.y_train.astype(np.int32),
-                _labelled("class", "1"),
+                labelled("class", "1"),
             ),
         },
         {"followed_epoch": np.array(epochs[:-1], dtype=np.int32)},
@@ -108,7 +109,3 @@ def _losses(
         losses = cross_entropy(z_RNK.flatten(0, 1), targets.flatten(), reduction="none")
     values: Array = losses.view(z_RNK.shape[:2]).numpy()
     return values
-
-
-def _labelled(long_name: str, units: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": units}

@@ -19,7 +19,7 @@ import xarray as xr
 from birthmark.data import load_dataset
 from birthmark.experiments.critical_variance_facts import summarize
 from birthmark.experiments.critical_variance_readings import read_signals
-from birthmark.experiments.experiment import Experiment
+from birthmark.experiments.experiment import Experiment, labelled
 from birthmark.experiments.mean_field import RandomLayers
 from birthmark.experiments.signals import correlate_pairs, pair_up, propagate
 from birthmark.shapes import Array
@@ -162,26 +162,26 @@ def _measure_signals(protocol: Protocol) -> xr.Dataset:
             "moment": (
                 dims,
                 np.float32(moment.mean(axis=3)),
-                _labelled(
+                labelled(
                     "second moment of pre-activations, mean of logarithms", "log2"
                 ),
             ),
             "moment_spread": (
                 (*dims[:2], "layer"),
                 np.float32(np.sqrt(moment.var(axis=2, ddof=1).mean(axis=2))),
-                _labelled(
+                labelled(
                     "standard deviation over replicas of one input's moment", "log2"
                 ),
             ),
             "gradient": (
                 dims,
                 np.float32(gradient - gradient[..., -1:]),
-                _labelled("second moment of gradients, over the last layer's", "log2"),
+                labelled("second moment of gradients, over the last layer's", "log2"),
             ),
             "correlation": (
                 (*dims[:3], "start", "layer"),
                 np.float32(correlation),
-                _labelled("correlation of two inputs' pre-activations", "1"),
+                labelled("correlation of two inputs' pre-activations", "1"),
             ),
         },
         _coordinates(protocol)
@@ -211,18 +211,18 @@ def _predict(protocol: Protocol) -> xr.Dataset:
     fine = _find_limits(_FINE)
     return xr.Dataset(
         {
-            name: (where, np.float32(values), _labelled(_NAMES[name], units))
+            name: (where, np.float32(values), labelled(_NAMES[name], units))
             for name, (where, values, units) in curves.items()
         }
         | {
-            name: (dims, values, _labelled(_NAMES[name], units))
+            name: (dims, values, labelled(_NAMES[name], units))
             for name, (values, units) in _find_limits(protocol.variances).items()
         }
         | {
             f"fine_{name}": (
                 ("activation", "fine_variance"),
                 values,
-                _labelled(_NAMES[name], units),
+                labelled(_NAMES[name], units),
             )
             for name, (values, units) in fine.items()
         },
@@ -266,7 +266,7 @@ def _train(protocol: Protocol, folder: Path) -> xr.Dataset:
             name: (
                 dims,
                 np.array(values[name], dtype=np.float32).reshape(shape),
-                _labelled(f"{text} after training", "nat" if "loss" in name else "1"),
+                labelled(f"{text} after training", "nat" if "loss" in name else "1"),
             )
             for name, text in names.items()
         },
@@ -285,10 +285,6 @@ def _coordinates(protocol: Protocol) -> dict[str, Any]:
         "layer": np.arange(1, protocol.depth + 1, dtype=np.int32),
         "start": list(STARTS),
     }
-
-
-def _labelled(long_name: str, units: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": units}
 
 
 def _describe(p: Protocol) -> str:

@@ -25,3 +25,8 @@ class Experiment:
 
     # results -> facts that the page states: numbers, texts, lists and tables of them
     summarize: Callable[[xr.Dataset], dict[str, Any]]
+
+
+def labelled(long_name: str, units: str) -> dict[str, str]:
+    """The attributes that every variable of results carries."""
+    return {"long_name": long_name, "units": units}

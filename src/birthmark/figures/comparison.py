@@ -14,7 +14,7 @@ from birthmark.figures.canvas import label_log, name_panel, new_figure
 from birthmark.figures.captions import describe_contest
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.files import write_drawings
-from birthmark.figures.palettes import DASHES, Palette
+from birthmark.figures.palettes import Palette, choose_style
 from birthmark.shapes import Array
 
 if TYPE_CHECKING:
@@ -163,18 +163,15 @@ def _paint_curve(
     entrant: str,
     palette: Palette,
 ) -> None:
-    colours = (*palette.lines, palette.ink)
-    colour = colours[place % len(colours)]
-    # the turn of the dashes, so that a second round differs from the first
-    dash = DASHES[(place + place // len(colours)) % len(DASHES)]
+    style = choose_style(place, palette)
     step, mean = data["step"], data[name][place]
     known = np.isfinite(mean)
-    axes.plot(step[known], mean[known], linestyle=dash, color=colour, label=entrant)
+    axes.plot(step[known], mean[known], label=entrant, **style)
     axes.fill_between(
         step[known],
         data[f"{name}_low"][place][known],
         data[f"{name}_high"][place][known],
-        color=colour,
+        color=style["color"],
         alpha=0.2,
         linewidth=0,
     )

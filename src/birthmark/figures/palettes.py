@@ -16,6 +16,14 @@ DASHES: tuple[Any, ...] = (
     (0, (1.5, 2.5)),
     (0, (1, 5)),
 )
+# closer, for lines that lie beside a dotted one
+SHORT_DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (6, 1.5)),
+    (0, (4, 1.5, 1.2, 1.5)),
+    (0, (2.5, 1.5)),
+    (0, (1.2, 1.2)),
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,15 @@ PALETTES = {
         signed="RdBu_r",
     ),
 }
+
+
+def choose_style(place: int, palette: Palette) -> dict[str, Any]:
+    """Colour and dash of the line at a place; no two of the first thirty are equal."""
+    colours = (*palette.lines, palette.ink)
+    return {
+        "color": colours[place % len(colours)],
+        "linestyle": DASHES[(place + place // len(colours)) % len(DASHES)],
+    }
 
 
 def styled(palette: Palette) -> AbstractContextManager[None]:

@@ -11,7 +11,7 @@ import xarray as xr
 from birthmark.analysis import summarize_curves
 from birthmark.figures.canvas import name_panel, new_figure
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.palettes import DENSITY, Palette
+from birthmark.figures.palettes import DENSITY, SHORT_DASHES, Palette
 from birthmark.shapes import Array
 
 if TYPE_CHECKING:
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHOWN = (1.0, 1.5, 1.75, 2.5, 4.0)  # variances whose curves are drawn
-_DASHES = (
-    "-",
-    (0, (6, 1.5)),
-    (0, (4, 1.5, 1.2, 1.5)),
-    (0, (2.5, 1.5)),
-    (0, (1.2, 1.2)),
-)
 _MARKERS = "osD^v"
 _REACH = 6
 _READ = ("last", "chi", "scale")
@@ -122,7 +115,7 @@ def _paint_curves(
                 layer,
                 curves[""][start],
                 color=colour,
-                linestyle=_DASHES[place],
+                linestyle=SHORT_DASHES[place],
                 label=f"$\\sigma_w^2$ = {variance:g}" if start == 0 else None,
             )
             axes.fill_between(

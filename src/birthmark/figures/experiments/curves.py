@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from birthmark.analysis import summarize_curves
-from birthmark.figures.palettes import DASHES, Palette
+from birthmark.figures.palettes import Palette, choose_style
 from birthmark.shapes import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-def choose_style(place: int, palette: Palette) -> dict[str, Any]:
-    """Colour and dash of the line at a place; no two of the first thirty are equal."""
-    colours = (*palette.lines, palette.ink)
-    return {
-        "color": colours[place % len(colours)],
-        "linestyle": DASHES[(place + place // len(colours)) % len(DASHES)],
-    }
 
 
 def paint_curves(

@@ -11,20 +11,13 @@ import xarray as xr
 from birthmark.analysis import summarize_curves
 from birthmark.figures.canvas import name_panel, new_figure
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.palettes import Palette
+from birthmark.figures.palettes import SHORT_DASHES, Palette
 from birthmark.shapes import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DASHES = (
-    "-",
-    (0, (6, 1.5)),
-    (0, (4, 1.5, 1.2, 1.5)),
-    (0, (2.5, 1.5)),
-    (0, (1.2, 1.2)),
-)
 _ROWS: dict[str, tuple[str, Literal["layer", "step"]]] = {
     "forward": ("second moment over\nthe inputs' (log$_2$)", "layer"),
     "gap": ("1 - correlation of\ntwo inputs (log$_{10}$)", "layer"),
@@ -108,7 +101,7 @@ def _paint(
             x[known],
             mean[known],
             color=palette.lines[place],
-            linestyle=_DASHES[place],
+            linestyle=SHORT_DASHES[place],
             label=str(start),
         )
         axes.fill_between(
