@@ -125,7 +125,7 @@ def test_jumps_that_come_together_hold_with_the_clipped_loss_alone():
     clipped = a_run([collapse(200), collapse(230)], [deviation(200), deviation(232)])
     third = a_run([collapse(210)] * 2, [deviation(210), deviation(213)], width=250)
     quiet = a_run([fall(0.05)] * 3, loss=LOGITS)
-    claim = claim_coincidence(arms(clipped, third, quiet), "hasyv2")
+    claim = claim_coincidence(arms(clipped, third, quiet))
     assert claim.verdict == ONLY_CLIPPED
     lag = claim.evidence[0]
     assert lag.n == 4
@@ -135,27 +135,27 @@ def test_jumps_that_come_together_hold_with_the_clipped_loss_alone():
 
 def test_jumps_far_apart_do_not_hold():
     apart = a_run([collapse(300)] * 3, [deviation(150)] * 3)
-    assert claim_coincidence(arms(apart), "hasyv2").verdict == DOES_NOT
+    assert claim_coincidence(arms(apart)).verdict == DOES_NOT
 
 
 def test_untrainability_is_learning_and_losing_it():
     lost = a_run([collapse(200), collapse(250), fall(0.05)])
     kept = a_run([fall(0.05)] * 3, loss=LOGITS)
-    claim = claim_untrainability(arms(lost, kept), "hasyv2")
+    claim = claim_untrainability(arms(lost, kept))
     assert claim.verdict == ONLY_CLIPPED
     assert [one.value for one in claim.evidence if "share" in one.name] == [2 / 3, 0]
     never_learned = a_run([np.full(401, PLATEAU)] * 3)
-    assert claim_untrainability(arms(never_learned), "hasyv2").verdict == DOES_NOT
+    assert claim_untrainability(arms(never_learned)).verdict == DOES_NOT
 
 
 def test_three_regimes_need_all_three_kinds_in_their_order():
     weak = a_run([fall(0.8)] * 3, width=50)
     lost = a_run([collapse(200)] * 3, width=150)
     strong = a_run([fall(0.01)] * 3, width=300)
-    assert claim_bounds(arms(weak, lost, strong), "hasyv2").verdict == HOLDS
-    assert claim_bounds(arms(lost, strong), "hasyv2").verdict == NOT_SAID
+    assert claim_bounds(arms(weak, lost, strong)).verdict == HOLDS
+    assert claim_bounds(arms(lost, strong)).verdict == NOT_SAID
     wrong = a_run([fall(0.01)] * 3, width=100)
-    assert claim_bounds(arms(weak, lost, wrong), "hasyv2").verdict == DOES_NOT
+    assert claim_bounds(arms(weak, lost, wrong)).verdict == DOES_NOT
 
 
 @pytest.mark.parametrize(
@@ -165,12 +165,12 @@ def test_three_regimes_need_all_three_kinds_in_their_order():
 def test_nearness_is_against_an_independent_draw(distance, verdict):
     """Whose relative distance is the root of 2."""
     run = a_run([fall(0.01)] * 3, relative_distance=np.array(distance))
-    assert claim_nearness(arms(run), "hasyv2").verdict == verdict
+    assert claim_nearness(arms(run)).verdict == verdict
 
 
 def test_nothing_is_said_of_success_without_strong_learners():
     run = a_run([collapse(200)] * 3, correlation=np.array([0.4, 0.5, 0.45]))
-    claim = claim_memory(arms(run), "hasyv2")
+    claim = claim_memory(arms(run))
     assert claim.verdict == NOT_SAID
     assert "0 of 3" in claim.because
 
@@ -185,7 +185,7 @@ def test_the_exponent_of_a_known_fall_with_width_is_found():
         )
         for width in (100, 200, 400)
     ]
-    claim = claim_width(arms(*runs), "hasyv2")
+    claim = claim_width(arms(*runs))
     one = next(e for e in claim.evidence if e.name.startswith("hidden2, per weight"))
     assert one.value == pytest.approx(1.5, abs=0.02)
     assert claim.verdict == HOLDS
@@ -195,18 +195,18 @@ def test_retention_is_compared_between_pairs_where_no_network_is_strong():
     auc = np.array([0.55, 0.56, 0.57])
     lost = a_run([collapse(200)] * 3, mark_auc=auc)
     kept = a_run([fall(0.02)] * 3, loss=LOGITS, mark_auc=auc + [0.1, 0.12, 0.11])
-    claim = claim_mark(arms(lost, kept), "hasyv2")
+    claim = claim_mark(arms(lost, kept))
     pairs = claim.evidence[-1]
     assert (pairs.n, pairs.value) == (3, pytest.approx(0.11))
     assert claim.verdict == HOLDS
     # where nothing succeeded, a difference says nothing of success
     weak = a_run([fall(3.0)] * 3, loss=LOGITS, mark_auc=auc + [0.1, 0.12, 0.11])
-    claim = claim_mark(arms(lost, weak), "hasyv2")
+    claim = claim_mark(arms(lost, weak))
     assert claim.evidence[-1].value == pytest.approx(0.11)
     assert claim.verdict == NOT_SAID
     # starts of another width are no pairs
     other = a_run([fall(0.2)] * 3, loss=LOGITS, width=250, mark_auc=auc)
-    assert claim_mark(arms(lost, other), "hasyv2").verdict == NOT_SAID
+    assert claim_mark(arms(lost, other)).verdict == NOT_SAID
 
 
 def test_outward_moments_are_those_of_the_weights():
@@ -252,3 +252,6 @@ def test_arms_are_the_runs_of_the_papers_protocol_by_loss():
     found = find_arms(Study((*paper, other)))
     assert [arm.loss for arm in found] == [CLIPPED, LOGITS]
     assert found[0].num_replicas == 2
+    [elsewhere] = find_arms(Study((*paper, other)), data="mnist")
+    assert elsewhere.loss == CLIPPED
+    assert elsewhere.num_replicas == 1

@@ -23,7 +23,6 @@ class Claim:
     verdict: str  # one of VERDICTS
     because: str  # the verdict in a sentence, with what limits it
     evidence: tuple[Evidence, ...]
-    data: tuple[str, ...]  # data sets on which it was tested
 
 
 def judge(clipped: bool | None, logits: bool | None) -> str:

@@ -20,7 +20,7 @@ from birthmark.analysis.words import say_interval, say_number
 from birthmark.shapes import Array
 
 
-def claim_mark(arms: list[Arm], data: str) -> Claim:
+def claim_mark(arms: list[Arm]) -> Claim:
     """(f) The mark stays readable where training succeeds, not where it fails."""
     evidence: list[Evidence] = []
     retained = read_at("mark_auc", at_end)
@@ -70,7 +70,6 @@ def claim_mark(arms: list[Arm], data: str) -> Claim:
         judge(kept, None),
         because,
         tuple(evidence),
-        (data,),
     )
 
 

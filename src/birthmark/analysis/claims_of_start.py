@@ -12,11 +12,10 @@ from birthmark.analysis.words import say_interval, say_number, say_sentence
 REDRAW = math.sqrt(2)  # relative distance of an independent draw
 
 
-def claim_nearness(arms: list[Arm], data: str) -> Claim:
+def claim_nearness(arms: list[Arm]) -> Claim:
     """(a1) Successful training ends nearer to its start than an independent draw."""
     return _claim_of_start(
         arms,
-        data,
         "relative_distance",
         REDRAW,
         letter="a1",
@@ -29,11 +28,10 @@ def claim_nearness(arms: list[Arm], data: str) -> Claim:
     )
 
 
-def claim_memory(arms: list[Arm], data: str) -> Claim:
+def claim_memory(arms: list[Arm]) -> Claim:
     """(a2) Where training succeeds, the weights still show their start."""
     return _claim_of_start(
         arms,
-        data,
         "correlation",
         0.0,
         letter="a2",
@@ -47,7 +45,6 @@ def claim_memory(arms: list[Arm], data: str) -> Claim:
 
 def _claim_of_start(
     arms: list[Arm],
-    data: str,
     measure: str,
     null: float,
     *,
@@ -86,5 +83,4 @@ def _claim_of_start(
         judge(said.get(CLIPPED), said.get(LOGITS)),
         say_sentence(words),
         tuple(evidence),
-        (data,),
     )

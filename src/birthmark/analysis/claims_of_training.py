@@ -22,7 +22,7 @@ from birthmark.analysis.words import say_number, say_sentence
 _FEWEST = 3  # replicas from which something is said
 
 
-def claim_coincidence(arms: list[Arm], data: str) -> Claim:
+def claim_coincidence(arms: list[Arm]) -> Claim:
     """(b) Loss and deviation jump together, after the minimum of the test loss."""
     evidence: list[Evidence] = []
     said: dict[str, bool | None] = {}
@@ -67,11 +67,10 @@ def claim_coincidence(arms: list[Arm], data: str) -> Claim:
         judge(said.get(CLIPPED), said.get(LOGITS)),
         say_sentence(words),
         tuple(evidence),
-        (data,),
     )
 
 
-def claim_untrainability(arms: list[Arm], data: str) -> Claim:
+def claim_untrainability(arms: list[Arm]) -> Claim:
     """(e1) There is an untrainability regime."""
     evidence: list[Evidence] = []
     said: dict[str, bool | None] = {}
@@ -100,11 +99,10 @@ def claim_untrainability(arms: list[Arm], data: str) -> Claim:
         judge(said.get(CLIPPED), said.get(LOGITS)),
         say_sentence(words),
         tuple(evidence),
-        (data,),
     )
 
 
-def claim_bounds(arms: list[Arm], data: str) -> Claim:
+def claim_bounds(arms: list[Arm]) -> Claim:
     """(e2) Narrower networks learn too little, wider ones train for good."""
     said: dict[str, bool | None] = {}
     words = []
@@ -142,7 +140,6 @@ def claim_bounds(arms: list[Arm], data: str) -> Claim:
         judge(clipped, said.get(LOGITS)),
         say_sentence(words) + missing,
         (),
-        (data,),
     )
 
 

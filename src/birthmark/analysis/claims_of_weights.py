@@ -30,7 +30,7 @@ _NORMS: dict[Measure, str] = {
 }
 
 
-def claim_width(arms: list[Arm], data: str) -> Claim:
+def claim_width(arms: list[Arm]) -> Claim:
     """(c) Wider networks deviate less at equal loss."""
     evidence: list[Evidence] = []
     said: dict[str, bool | None] = {}
@@ -70,7 +70,6 @@ def claim_width(arms: list[Arm], data: str) -> Claim:
         judge(said.get(CLIPPED), said.get(LOGITS)),
         say_sentence(words) if words else "No train loss is reached by two widths.",
         tuple(evidence),
-        (data,),
     )
 
 
@@ -90,9 +89,7 @@ def _weigh_falls(
     ]
 
 
-def claim_growth(
-    arms: list[Arm], data: str, read: Callable[[str], xr.Dataset]
-) -> Claim:
+def claim_growth(arms: list[Arm], read: Callable[[str], xr.Dataset]) -> Claim:
     """(d) Larger initial weights grow, and their distribution is skewed outward."""
     evidence: list[Evidence] = []
     said: dict[str, bool | None] = {}
@@ -132,7 +129,6 @@ def claim_growth(
         judge(said.get(CLIPPED), said.get(LOGITS)),
         say_sentence(words),
         tuple(evidence),
-        (data,),
     )
 
 

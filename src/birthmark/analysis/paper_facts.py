@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from birthmark.analysis.agreement_facts import describe_agreement
-from birthmark.analysis.claims import NOT_SAID, Claim
+from birthmark.analysis.claims import Claim
 from birthmark.analysis.claims_of_marks import claim_mark
 from birthmark.analysis.claims_of_start import claim_memory, claim_nearness
 from birthmark.analysis.claims_of_training import (
@@ -32,40 +32,56 @@ if TYPE_CHECKING:
 DATA = ("hasyv2", "mnist", "fashion_mnist")  # of the paper
 
 
-def find_arms(study: Study, thresholds: Thresholds | None = None) -> list[Arm]:
-    """The replicas of the paper's protocol on HASYv2, by loss; the paper's first.
+def find_arms(
+    study: Study, thresholds: Thresholds | None = None, *, data: str = DATA[0]
+) -> list[Arm]:
+    """The replicas of the paper's protocol, by loss; the paper's first.
 
     Of several protocols that differ in the mark alone the one with most runs is taken.
+
+    Args:
+        study: Where to look.
+        thresholds: By which learners are told apart; the usual unless said.
+        data: On which of the paper's data sets.
     """
     arms: dict[str, Arm] = {}
     for one in split_by_protocol(study):
-        loss = one.runs[0].spec.training.loss
+        spec = one.runs[0].spec
+        loss = spec.training.loss
+        papers = {"data.name": DATA[0], "training.loss": CLIPPED}
         if (
             loss in LOSSES
             and loss not in arms
-            and _is_papers_but_for_the_loss(one.runs[0])
+            and spec.data.name == data
+            and follows_paper(spec.with_settings(papers))
         ):
             arms[loss] = Arm(loss, read_columns(one, thresholds or Thresholds()))
     return [arms[loss] for loss in LOSSES if loss in arms]
 
 
-def find_claims(store: Store, thresholds: Thresholds | None = None) -> list[Claim]:
+def find_claims(
+    store: Store, thresholds: Thresholds | None = None, *, data: str = DATA[0]
+) -> list[Claim]:
     """The claims (a) to (f) of the paper, tested on the runs of its protocol.
+
+    Args:
+        store: Where the runs are.
+        thresholds: By which learners are told apart; the usual unless said.
+        data: On which of the paper's data sets.
 
     Raises:
         StoreError: A run cannot be read, or a fact about its data is missing.
     """
-    arms = find_arms(read_study(store), thresholds)
-    name = DATA[0]
+    arms = find_arms(read_study(store), thresholds, data=data)
     claims = [
-        claim_nearness(arms, name),
-        claim_memory(arms, name),
-        claim_coincidence(arms, name),
-        claim_width(arms, name),
-        claim_growth(arms, name, store.records),
-        claim_untrainability(arms, name),
-        claim_bounds(arms, name),
-        claim_mark(arms, name),
+        claim_nearness(arms),
+        claim_memory(arms),
+        claim_coincidence(arms),
+        claim_width(arms),
+        claim_growth(arms, store.records),
+        claim_untrainability(arms),
+        claim_bounds(arms),
+        claim_mark(arms),
     ]
     losses = {arm.loss for arm in arms}
     lacking = [words for loss, words in LOSSES.items() if loss not in losses]
@@ -89,16 +105,15 @@ def describe_paper(store: Store) -> dict[str, Any]:
         "data": _describe_data(columns),
         "runs": [_describe_run(store, run) for run in study],
         "missing": _find_missing(study),
-        "not_said": NOT_SAID,
         **describe_agreement(columns),
         "replicas": [row for arm in arms for row in _describe_replicas(arm)],
         "conditionals": describe_conditionals(arms, store.records),
-        "claims": [asdict(claim) for claim in find_claims(store)],
+        "claims": {
+            name: [asdict(claim) for claim in find_claims(store, data=name)]
+            for name in DATA
+            if find_arms(study, data=name)
+        },
     }
-
-
-def _is_papers_but_for_the_loss(run: Run) -> bool:
-    return follows_paper(run.spec.with_settings({"training.loss": CLIPPED}))
 
 
 def _describe_data(columns: list[Column]) -> dict[str, float]:
