@@ -213,7 +213,7 @@ def test_presets_are_the_protocols_they_name():
     with pytest.raises(SpecError, match="unknown scale"):
         reproduction("desktop")
     names = [{spec.data.name for spec in reproduction(s)} for s in ("demo", "laptop")]
-    assert names == [{"digits"}, {"hasyv2"}]
+    assert names == [{"digits"}, {"hasyv2", "mnist", "fashion_mnist"}]
     paper_widths = {
         spec.network.widths[0]
         for spec in reproduction("paper")
