@@ -7,15 +7,18 @@ import xarray as xr
 from scipy.special import log_softmax
 
 from birthmark.data import load_dataset
-from birthmark.experiments.near_the_start import (
-    EXPERIMENT,
-    PROTOCOLS,
-    descend,
+from birthmark.experiments.near_the_start import EXPERIMENT, PROTOCOLS, spec_of
+from birthmark.experiments.near_the_start_points import (
+    Ball,
     distances,
     draw_start,
+    find_end,
+    mix_points,
     move,
     project_,
-    spec_of,
+    put_back,
+    shrink,
+    train_from,
 )
 from birthmark.figures import draw_experiment
 from birthmark.seeds import batch_order
@@ -77,7 +80,7 @@ def descend_by_hand(spec, dataset, start, replica, center, radius) -> np.ndarray
 def test_training_in_a_ball_is_projected_gradient_descent(spec, dataset, radius):
     start = draw_start(spec, dataset)
     radius_R = np.full(3, radius)
-    found = descend(spec, dataset, start, center=start, radius_R=radius_R)
+    found = find_end(spec, dataset, start, Ball(start, radius_R))
     expected = descend_by_hand(spec, dataset, start, 2, start, radius)
     ours = torch.cat([found[n][2].flatten() for n in start]).numpy()
     np.testing.assert_allclose(ours, expected, atol=2e-5)
@@ -90,7 +93,7 @@ def test_inside_of_the_ball_nothing_is_moved():
     inside = {name: torch.full_like(t, 0.1) for name, t in center.items()}
     before = {name: t.clone() for name, t in inside.items()}
     length = 0.1 * 16**0.5
-    project_(inside, center, np.array([length * 1.01, length * 0.5]))
+    project_(inside, Ball(center, np.array([length * 1.01, length * 0.5])))
     for name, tensor in inside.items():
         assert torch.equal(tensor[0], before[name][0])
         torch.testing.assert_close(tensor[1], before[name][1] * 0.5)
@@ -113,7 +116,7 @@ def test_losses_on_the_line_and_at_the_start_are_those_of_numpy(results):
     dataset = load_dataset(whole.data)
     x, y = dataset.x_train / dataset.full_scale, dataset.y_train
     start = draw_start(whole, dataset)
-    end = descend(whole, dataset, start)
+    end = find_end(whole, dataset, start)
     for alpha in (-0.5, 0.5, 2.0):
         point = {n: start[n] + alpha * (end[n] - start[n]) for n in start}
         np.testing.assert_allclose(
@@ -146,3 +149,48 @@ def test_results_are_summarized_and_drawn(results):
     assert set(facts["ball"]["table"]) == {0.3, 1.0}
     drawing = draw_experiment("near-the-start", results)
     assert drawing.render("svg").startswith(b"<?xml")
+
+
+# points in weight space
+
+
+def test_a_shrunk_start_keeps_the_length_and_takes_the_direction():
+    rng = np.random.default_rng(5)
+    shapes = {"a.w": (2, 3, 4), "a.b": (2, 4)}
+    start, moved = (
+        {n: torch.tensor(rng.normal(size=s)) for n, s in shapes.items()}
+        for _ in range(2)
+    )
+    start["a.b"] = torch.zeros(2, 4, dtype=torch.double)
+    found = shrink(moved, start)
+    for row in range(2):
+        before, after = moved["a.w"][row].numpy(), found["a.w"][row].numpy()
+        length = np.linalg.norm(start["a.w"][row].numpy())
+        np.testing.assert_allclose(after, before / np.linalg.norm(before) * length)
+    assert not found["a.b"].any()
+
+
+def test_layers_are_put_back_one_by_one_and_all_together():
+    start = {f"{layer}.{part}": torch.zeros(1) for layer in "xy" for part in "wb"}
+    now = {name: torch.ones(1) for name in start}
+    found = put_back(now, start, ["x", "y"])
+    assert list(found) == ["none", "x", "y", "all"]
+    sums = {name: sum(int(t) for t in one.values()) for name, one in found.items()}
+    assert sums == {"none": 4, "x": 2, "y": 2, "all": 0}
+    assert not found["x"]["x.w"]
+    assert mix_points(start, now, -0.5)["x.w"].item() == -0.5
+
+
+def test_a_ball_may_be_looked_at_after_several_steps_and_holds_at_each_epoch(
+    spec, dataset
+):
+    start = draw_start(spec, dataset)
+    ball = Ball(start, np.full(3, 0.05), every=4)
+    epochs = 0
+    for metrics, parameters in train_from(spec, dataset, start, ball=ball):
+        epochs += 1
+        assert metrics.epoch == epochs
+        np.testing.assert_allclose(distances(parameters, start), 0.05, rtol=1e-4)
+    assert epochs == spec.training.epochs
+    each = find_end(spec, dataset, start, Ball(start, np.full(3, 0.05)))
+    assert distances(parameters, each).max() > 1e-5

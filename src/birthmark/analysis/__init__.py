@@ -9,7 +9,7 @@ from birthmark.analysis.agreement import (
     compare_divergences,
     compare_with_paper,
 )
-from birthmark.analysis.claims import VERDICTS, Claim
+from birthmark.analysis.claims import VERDICTS, Claim, judge
 from birthmark.analysis.columns import Column, read_columns
 from birthmark.analysis.comparisons import (
     METHOD,
@@ -154,6 +154,7 @@ __all__ = [
     "follows_paper",
     "holm",
     "join_curves",
+    "judge",
     "label_regimes",
     "letter_display",
     "make_contest",

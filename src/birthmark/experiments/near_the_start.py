@@ -12,22 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from birthmark.data import load_dataset
 from birthmark.experiments.experiment import Experiment
 from birthmark.experiments.near_the_start_facts import summarize
+from birthmark.experiments.near_the_start_points import (
+    Ball,
+    Parameters,
+    distances,
+    draw_start,
+    find_end,
+    mix_points,
+    move,
+    put_back,
+)
 from birthmark.experiments.probes import as_inputs
-from birthmark.network import forward_stack, gather_layers, name_parameters
-from birthmark.seeds import stream
+from birthmark.network import forward_stack, gather_layers
 from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
-from birthmark.training import Training
 
-Parameters = dict[str, Tensor]  # `hidden1.w` [R, I, O], ...
 _RESULTS = {
     "train_loss": ("train loss, whole training set", "nat"),
     "test_loss": ("test loss", "nat"),
@@ -92,29 +97,19 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
     spec = spec_of(protocol)
     dataset = load_dataset(spec.data)
     start = draw_start(spec, dataset)
-    end = descend(spec, dataset, start)
+    end = find_end(spec, dataset, start)
     way = distances(end, start)
-    line = {
-        alpha: {n: start[n] + alpha * (end[n] - start[n]) for n in start}
-        for alpha in protocol.alphas
-    }
-    reset = {
-        "none": end,
-        **{
-            layer: end | {n: start[n] for n in start if n.startswith(f"{layer}.")}
-            for layer in spec.network.layer_names
-        },
-        "all": start,
-    }
+    line = {alpha: mix_points(start, end, alpha) for alpha in protocol.alphas}
+    reset = put_back(end, start, list(spec.network.layer_names))
     confined = {
-        radius: descend(spec, dataset, start, center=start, radius_R=radius * way)
+        radius: find_end(spec, dataset, start, Ball(start, radius * way))
         for radius in protocol.radii
     }
     moved = {0.0: start} | {
         length: move(start, end, length, spec.run.seed) for length in protocol.moves
     }
     ends = {
-        length: descend(spec, dataset, one) if length else end
+        length: find_end(spec, dataset, one) if length else end
         for length, one in moved.items()
     }
     results = xr.merge(
@@ -139,76 +134,6 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
         results[name] = (("move", "replica"), np.array(values, dtype=np.float32), words)
     results.attrs = {"protocol": _describe(protocol, spec, len(dataset.y_train))}
     return results
-
-
-def draw_start(spec: RunSpec, dataset: Dataset) -> Parameters:
-    """The initial parameters of all replicas."""
-    initial = Training(spec, dataset, path="fast").initial
-    return {n: t.clone() for n, t in name_parameters(initial).items()}
-
-
-def descend(
-    spec: RunSpec,
-    dataset: Dataset,
-    start: Parameters,
-    *,
-    center: Parameters | None = None,
-    radius_R: Array | None = None,
-) -> Parameters:
-    """Train from a start with the engine; where asked, back into a ball after a step.
-
-    Args:
-        spec: How to train.
-        dataset: Examples.
-        start: Not changed.
-        center: Of the ball.
-        radius_R: Its L2 radius over all weights and biases, by replica.
-    """
-    training = Training(spec, dataset, path="fast")
-    parameters = name_parameters(training.weights)
-    for name, tensor in start.items():
-        parameters[name].copy_(tensor)
-    steps = 1 if center is not None else training.steps_per_epoch
-    while training.epoch < spec.training.epochs:
-        training.advance(steps)
-        if center is not None and radius_R is not None:
-            project_(parameters, center, radius_R)
-    return {name: tensor.clone() for name, tensor in parameters.items()}
-
-
-def project_(parameters: Parameters, center: Parameters, radius_R: Array) -> None:
-    """Put what lies outside of the ball onto its surface, the nearest point of it."""
-    factor_R = np.minimum(
-        1, radius_R / np.maximum(distances(parameters, center), 1e-30)
-    )
-    if (factor_R == 1).all():
-        return
-    factor = torch.from_numpy(factor_R).to(next(iter(parameters.values())))
-    for name, tensor in parameters.items():
-        shape = (-1, *[1] * (tensor.dim() - 1))
-        away = (tensor - center[name]) * factor.view(shape)
-        tensor.copy_(center[name] + away)
-
-
-def distances(a: Parameters, b: Parameters) -> Array:
-    """L2 distance over all weights and biases, [R]."""
-    squares = [(a[n] - b[n]).double().square().flatten(1).sum(dim=1) for n in b]
-    values: Array = torch.stack(squares).sum(dim=0).sqrt().numpy()
-    return values
-
-
-def move(start: Parameters, end: Parameters, length: float, seed: int) -> Parameters:
-    """A random step, in each tensor `length` times as long as the way of training."""
-    moved = {}
-    for name, tensor in start.items():
-        rows = []
-        for r, row in enumerate(tensor):
-            draws = stream(seed, r, "move", name).standard_normal(tuple(row.shape))
-            step = torch.from_numpy(draws).to(row)
-            way = torch.linalg.vector_norm(end[name][r] - row)
-            rows.append(row + step * (length * way / torch.linalg.vector_norm(step)))
-        moved[name] = torch.stack(rows)
-    return moved
 
 
 def _evaluate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,11 @@ import xarray as xr
 
 from birthmark.analysis import compare_pairs, holm
 from birthmark.experiments.contests import interval
+from birthmark.experiments.near_the_start_claims import Trials, find_claims
+from birthmark.shapes import Array
 
 GOOD = 2.0  # times the train loss of free training: as good, in the ball
+LEARNED = 0.5  # of the examples right, at least: what can be lost
 
 
 def summarize(results: xr.Dataset) -> dict[str, Any]:
@@ -23,6 +28,7 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
         "ball": _describe_ball(results),
         "moved": _describe_moves(results),
         "good": GOOD,
+        "claims": [asdict(claim) for claim in find_claims([_read_trials(results)])],
     }
 
 
@@ -98,13 +104,18 @@ def _table(results: xr.Dataset, prefix: str, dim: str) -> dict[Any, dict[str, An
 def _against(
     values: xr.DataArray, reference: xr.DataArray, dim: str
 ) -> dict[Any, dict[str, float]]:
-    """Paired differences to the reference, p by Holm over the values of the axis."""
     keys = values[dim].to_numpy().tolist()
+    each = {key: values.sel({dim: key}).to_numpy() for key in keys}
+    return compare_to(each, reference.to_numpy())
+
+
+def compare_to(
+    values: Mapping[Any, Array], reference_R: Array
+) -> dict[Any, dict[str, float]]:
+    """Paired differences to a reference, p by Holm over all of them."""
     pairs = [
-        compare_pairs(
-            ["a", "b"], np.stack([values.sel({dim: key}).to_numpy(), reference])
-        )[0]
-        for key in keys
+        compare_pairs(["a", "b"], np.stack([values_R, reference_R]))[0]
+        for values_R in values.values()
     ]
     adjusted = holm([pair.p for pair in pairs])
     return {
@@ -114,5 +125,23 @@ def _against(
             "high": pair.high,
             "p": float(p),
         }
-        for key, pair, p in zip(keys, pairs, adjusted, strict=True)
+        for key, pair, p in zip(values, pairs, adjusted, strict=True)
     }
+
+
+def _read_trials(results: xr.Dataset) -> Trials:
+    """For claim (g): the widest ball that is narrower than the way of training."""
+    radius = max(r for r in results["radius"].to_numpy().tolist() if r < 1)
+    accuracy = results["ball_test_accuracy"].sel(radius=radius)
+    free = results.sel(move=0)
+    learned_R = free["moved_end_test_accuracy"].to_numpy() >= LEARNED
+    ratio = results["moved_end_train_loss"].sel(move=1) / free["moved_end_train_loss"]
+    return Trials(
+        "loss from logits",
+        learned_R,
+        radius,
+        (accuracy - free["moved_end_test_accuracy"]).to_numpy(),
+        ~learned_R,
+        accuracy.to_numpy() < LEARNED,
+        {"moved": ratio.to_numpy()},
+    )
