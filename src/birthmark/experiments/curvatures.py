@@ -1,0 +1,144 @@
+"""How a loss curves at given weights: sharpness, its direction, and that of batches.
+
+The sharpness is the largest eigenvalue of the Hessian; ARPACK's Lanczos iteration finds
+it from products of the Hessian with vectors. Gradient descent on a quadratic diverges
+where it exceeds 2 / lr; for small batches what is compared with 2 / lr is the batch
+sharpness, the mean over batches of g'Hg / g'g, where g and H are the gradient and the
+Hessian of the batch's loss (Andreyev and Beneventano 2412.20553).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
+
+from birthmark.shapes import Array, Weights
+from birthmark.training import find_loss
+
+Parameters = tuple[Tensor, ...]  # hidden1.w [I, O], hidden1.b [O], hidden2.w, ...
+LossOfParameters = Callable[[Parameters], Tensor]
+_LANCZOS_VECTORS = 6  # few: a product is dear, and the largest stands alone
+_FLAT = 1e-12  # of the mean square of gradients: nothing pulls
+
+
+@dataclass(frozen=True)
+class Top:
+    """The largest eigenvalue of a Hessian, and its unit eigenvector in pieces.
+
+    Where the loss is flat both are zero.
+    """
+
+    value: float
+    vector: Parameters
+
+
+def take_parameters(weights: Weights, replica: int) -> Parameters:
+    """Weights and biases of one replica of a dense stack, in forward order."""
+    return tuple(
+        torch.as_tensor(np.asarray(part[replica]))
+        for _, layer in weights.items()
+        for part in (layer.w, layer.b)
+    )
+
+
+def make_loss(
+    name: str, eps: float, x_NI: Tensor, y_N: Tensor, *, each: bool = False
+) -> LossOfParameters:
+    """The loss of these examples as a function of a dense relu network's parameters.
+
+    Args:
+        name: Of the loss.
+        eps: Its clip, where it has one.
+        x_NI: Inputs.
+        y_N: Classes.
+        each: Of each example instead of their mean.
+    """
+    value = find_loss(name).value
+
+    def loss(parameters: Parameters) -> Tensor:
+        a = x_NI
+        for place in range(0, len(parameters), 2):
+            if place:
+                a = torch.relu(a)
+            a = torch.addmm(parameters[place + 1], a, parameters[place])
+        losses_N = value(a, y_N, eps)
+        return losses_N if each else losses_N.mean()
+
+    return loss
+
+
+def find_top(
+    loss: LossOfParameters, parameters: Parameters, *, tol: float = 1e-2
+) -> Top:
+    """The sharpness and its eigenvector.
+
+    Args:
+        loss: Of the parameters.
+        parameters: Where.
+        tol: Relative, of the eigenvalue.
+    """
+    multiply, _ = _make_product(loss, parameters)
+    sizes = [p.numel() for p in parameters]
+    start = np.random.default_rng(0).standard_normal(sum(sizes))
+    if not multiply(start).any():  # all examples are abandoned: flat
+        return Top(0.0, tuple(torch.zeros(p.shape).double() for p in parameters))
+    found, vectors = eigsh(
+        LinearOperator((sum(sizes),) * 2, matvec=multiply, dtype=np.float64),
+        k=1,
+        which="LA",
+        ncv=min(_LANCZOS_VECTORS, sum(sizes)),
+        v0=start,
+        tol=tol,
+    )
+    pieces = torch.split(torch.from_numpy(vectors[:, 0]), sizes)
+    vector = tuple(v.view_as(p) for v, p in zip(pieces, parameters, strict=True))
+    return Top(float(found[0]), vector)
+
+
+def read_batch_sharpness(losses: list[LossOfParameters], at: Parameters) -> float:
+    """The mean of g'Hg / g'g over batches, NaN if no batch has a gradient.
+
+    Args:
+        losses: Of batches.
+        at: The parameters.
+    """
+    ratios = []
+    for loss in losses:
+        multiply, slopes = _make_product(loss, at)
+        g = _flatten(slopes).detach()
+        square = float(g.double() @ g.double())
+        if square > _FLAT:
+            ratios.append(float(multiply(g.numpy()) @ g.double().numpy()) / square)
+    return float(np.mean(ratios)) if ratios else np.nan
+
+
+def _make_product(
+    loss: LossOfParameters, parameters: Parameters
+) -> tuple[Callable[[Array], Array], Parameters]:
+    """Products of the Hessian with flat vectors, and the gradient."""
+    leaves = tuple(p.detach().clone().requires_grad_(True) for p in parameters)
+    slopes = torch.autograd.grad(loss(leaves), leaves, create_graph=True)
+    flat, sizes = _flatten(slopes), [p.numel() for p in parameters]
+
+    def multiply(vector: Array) -> Array:
+        v = torch.from_numpy(np.asarray(vector).reshape(-1)).to(flat)
+        pieces = [
+            piece.view_as(leaf)
+            for piece, leaf in zip(torch.split(v, sizes), leaves, strict=True)
+        ]
+        products = torch.autograd.grad(
+            slopes, leaves, pieces, retain_graph=True, materialize_grads=True
+        )
+        values: Array = _flatten(products).double().numpy()
+        return values
+
+    return multiply, slopes
+
+
+def _flatten(pieces: Parameters) -> Tensor:
+    return torch.cat([piece.flatten() for piece in pieces])

@@ -1,0 +1,142 @@
+"""The runs behind the page about sharpness: three ways to enter pixels, several lr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from birthmark.spec import RunSpec
+
+LOSSES = {"clipped": "clipped_cross_entropy", "logits": "cross_entropy"}
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train at a learning rate, and where to look at the curvature."""
+
+    epochs: int
+    looks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What one scale trains and measures."""
+
+    data: dict[str, Any]
+    inputs: dict[str, str]  # their preprocessing, by the background that it gives
+    width: int
+    batch_size: int
+    eps: float
+    replicas: int
+    lrs: dict[str, dict[str, tuple[float, ...]]]  # by loss and input, around the edge
+    long: Budget  # lr up to `slow`
+    short: Budget
+    slow: float
+    focus: tuple[str, float]  # input and lr that are looked at more often
+    focus_looks: tuple[int, ...]
+    sample: int  # examples of the sharpness, the same for all
+    batches: int  # of a batch sharpness
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One setting, of `replicas` networks."""
+
+    pixels: str
+    lr: float
+    loss: str
+
+    @property
+    def name(self) -> str:
+        """Of its results, such as `white 0.1 clipped`."""
+        return f"{self.pixels} {self.lr:g} {self.loss}"
+
+
+PROTOCOLS = {
+    "full": Protocol(
+        data={"name": "hasyv2", "classes": 100, "examples_per_class": 60},
+        inputs={"white": "unit", "black": "inverted", "centred": "standardized"},
+        width=100,
+        batch_size=32,
+        eps=1e-3,
+        replicas=5,
+        lrs={
+            "clipped": {
+                "white": (0.05, 0.1, 0.2, 0.4),
+                "black": (0.1, 0.2, 0.4, 0.8),
+                "centred": (0.05, 0.1, 0.2, 0.4),
+            },
+            "logits": {
+                "white": (0.1, 0.2),
+                "black": (0.4, 0.8),
+                "centred": (0.2, 0.4),
+            },
+        },
+        long=Budget(120, (0, 1, 5, 20, 40, 80, 120)),
+        short=Budget(40, (0, 1, 5, 20, 40)),
+        slow=0.1,
+        focus=("white", 0.1),
+        focus_looks=(2, 10, *range(60, 120, 5)),
+        sample=2048,
+        batches=32,
+    ),
+    "quick": Protocol(
+        data={"name": "digits", "examples_per_class": 40},
+        inputs={"white": "inverted", "black": "unit", "centred": "standardized"},
+        width=16,
+        batch_size=16,
+        eps=0.1,
+        replicas=3,
+        lrs={
+            "clipped": {"white": (0.1, 0.3), "black": (0.1, 0.3), "centred": (0.1,)},
+            "logits": {"white": (0.3,)},
+        },
+        long=Budget(6, (0, 2, 6)),
+        short=Budget(4, (0, 2, 4)),
+        slow=0.1,
+        focus=("white", 0.3),
+        focus_looks=(3,),
+        sample=200,
+        batches=4,
+    ),
+}
+
+
+def list_arms(protocol: Protocol) -> list[Arm]:
+    """All settings, by loss, input and learning rate."""
+    return [
+        Arm(pixels, lr, loss)
+        for loss, by_input in protocol.lrs.items()
+        for pixels, lrs in by_input.items()
+        for lr in lrs
+    ]
+
+
+def find_looks(protocol: Protocol, arm: Arm) -> tuple[int, ...]:
+    """The epochs after which the curvature of an arm is measured."""
+    budget = _find_budget(protocol, arm)
+    more = protocol.focus_looks if (arm.pixels, arm.lr) == protocol.focus else ()
+    return tuple(sorted({*budget.looks, *more}))
+
+
+def spec_of(protocol: Protocol, arm: Arm) -> RunSpec:
+    """The run of an arm; all arms share starts and orders of batches."""
+    looks = find_looks(protocol, arm)
+    return RunSpec(
+        data={**protocol.data, "preprocessing": protocol.inputs[arm.pixels]},
+        network={"widths": [protocol.width] * 2},
+        training={
+            "loss": LOSSES[arm.loss],
+            "eps": protocol.eps,
+            "lr": arm.lr,
+            "batch_size": protocol.batch_size,
+            "epochs": _find_budget(protocol, arm).epochs,
+        },
+        run={"replicas": protocol.replicas, "seed": _SEED, "device": "cpu"},
+        record={"epochs": looks, "distributions": (0,), "weights": looks},
+    )
+
+
+def _find_budget(protocol: Protocol, arm: Arm) -> Budget:
+    return protocol.long if arm.lr <= protocol.slow else protocol.short
