@@ -31,6 +31,15 @@ from birthmark.store import open_shipped
 
 EVERY = 5  # epochs between two states on disk
 AT_ONCE = 708  # test examples evaluated together; divides the 16,992 of HASYv2
+MEASURED = 2  # weights between the hidden layers, after weights and biases of the first
+CURVES = (
+    "train_loss",
+    "train_accuracy",
+    "below_eps",
+    "test_loss",
+    "test_accuracy",
+    "deviation_std",
+)
 
 
 def make_epoch(
@@ -88,47 +97,56 @@ def find_loss(data: Dataset) -> Callable[..., Any]:
     return lambda y, p: loss(jax.nn.one_hot(y, data.num_classes), p)
 
 
-def train(spec: RunSpec, replica: int, epochs: int, path: Path) -> None:
-    """Go on from the state beside `path` to this epoch, and append to the lines."""
+def train(key: str, replica: int, epochs: int, folder: Path) -> None:
+    """Go on from where the state in the folder stands, and append to the lines."""
+    spec = open_shipped("paper").spec(key)
     keras.config.set_epsilon(spec.training.eps)
     data = load_dataset(spec.data)
     model = start_model(spec, replica, data, "softmax")
+    start = np.asarray(model.trainable_variables[MEASURED])
+    path = folder / f"{key}-{replica}.jsonl"
+    state, done = load_state(path, model)
     optimizer = keras.optimizers.SGD(spec.training.lr)
     optimizer.build(model.trainable_variables)
-    weights = [one.value for one in model.trainable_variables]
-    start = np.asarray(weights[2])
     variables = [one.value for one in optimizer.variables]
-    done, saved = 0, path.with_suffix(".npz")
-    if saved.exists():
-        with np.load(saved) as file:
-            weights = [jnp.asarray(file[f"w{i}"]) for i in range(len(weights))]
-            done = int(file["epoch"])
-        kept = path.read_text().splitlines(keepends=True)[:done]
-        path.write_text("".join(kept))
     run_epoch = make_epoch(model, optimizer, spec, data)
     test = make_test(model, data)
     for number in range(done, epochs):
         order = batch_order(spec.run.seed, replica, number, len(data.y_train))
-        (weights, variables), sums = run_epoch((weights, variables), jnp.asarray(order))
+        (state, variables), sums = run_epoch((state, variables), jnp.asarray(order))
         means = np.asarray(sums, dtype="float64") / len(data.y_train)
-        test_loss, test_accuracy = np.asarray(test(weights), dtype="float64")
-        line = {
-            "epoch": number + 1,
-            "train_loss": means[0],
-            "train_accuracy": means[1],
-            "below_eps": means[2],
-            "test_loss": test_loss,
-            "test_accuracy": test_accuracy,
-            "deviation_std": float(np.std(np.asarray(weights[2]) - start)),
-        }
+        deviation = float(np.std(np.asarray(state[MEASURED]) - start))
+        values = [*means, *np.asarray(test(state), dtype="float64"), deviation]
+        line = {"run": key, "replica": replica, "epoch": number + 1}
+        line |= {n: float(f"{v:.6g}") for n, v in zip(CURVES, values, strict=True)}
         with path.open("a") as lines:
-            lines.write(json.dumps({k: float(f"{v:.6g}") for k, v in line.items()}))
-            lines.write("\n")
+            lines.write(f"{json.dumps(line)}\n")
         if (number + 1) % EVERY == 0:
-            arrays = {f"w{i}": np.asarray(one) for i, one in enumerate(weights)}
-            part = saved.with_name(f"part-{saved.name}")
-            np.savez(part, epoch=number + 1, **arrays)
-            part.replace(saved)
+            save_state(path, state, number + 1)
+
+
+def save_state(path: Path, weights: list, epoch: int) -> None:
+    """Write the state beside the lines, whole or not at all."""
+    saved = path.with_suffix(".npz")
+    part = saved.with_name(f"part-{saved.name}")
+    np.savez(part, *[np.asarray(one) for one in weights], epoch=epoch)
+    part.replace(saved)
+
+
+def load_state(path: Path, model: keras.Model) -> tuple[list, int]:
+    """Weights and epochs done: the saved ones, else those of the model and 0.
+
+    Lines of epochs after the saved state are cut off.
+    """
+    weights, done = [one.value for one in model.trainable_variables], 0
+    saved = path.with_suffix(".npz")
+    if saved.exists():
+        with np.load(saved) as file:
+            weights = [jnp.asarray(file[f"arr_{i}"]) for i in range(len(weights))]
+            done = int(file["epoch"])
+    kept = path.read_text().splitlines(keepends=True)[:done] if path.exists() else []
+    path.write_text("".join(kept))
+    return weights, done
 
 
 def main() -> None:
@@ -139,10 +157,8 @@ def main() -> None:
     parser.add_argument("epochs", type=int, help="to go on to")
     parser.add_argument("folder", type=Path)
     chosen = parser.parse_args()
-    spec = open_shipped("paper").spec(chosen.key)
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    path = chosen.folder / f"{chosen.key}-{chosen.replica}.jsonl"
-    train(spec, chosen.replica, chosen.epochs, path)
+    train(chosen.key, chosen.replica, chosen.epochs, chosen.folder)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ A page is a template, `templates/FOLDER/NAME.md.j2`, filled with facts:
     paper        of the shipped runs of the paper's protocol
     drawings     of these runs, by the number of the figure in the paper
     questions    that the experiments answer, by the name of the page that does
-    keras        lines of `benchmarks/study_keras.py`, of its `steps` and `trainings`
+    keras        what `benchmarks/study_keras*.py` measured: steps, trainings, wide
 
     python docs/write_pages.py                 write all pages and their pictures
     python docs/write_pages.py NAME ...        write those; NAME may be a folder
@@ -18,7 +18,7 @@ A page is a template, `templates/FOLDER/NAME.md.j2`, filled with facts:
 import argparse
 import difflib
 import functools
-import json
+import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -34,6 +34,7 @@ from birthmark.store import load_results, open_shipped, save_results
 
 DOCS = Path(__file__).parent
 TEMPLATES = DOCS / "templates"
+KERAS = runpy.run_path(str(DOCS / "keras_facts.py"))  # wherever this is run from
 PICTURES = {"untrainability": ["abandonment", "rescue"]}  # pages of several
 SHIPPED = Path(birthmark.__file__).parent / "records" / "experiments"
 
@@ -134,19 +135,13 @@ def find_sources() -> dict[str, Any]:
         "experiments": Facts(experiment_names(), summarize),
         "paper": Facts([], lambda name: paper_facts()[name]),
         "drawings": Facts([], lambda number: paper_drawings()[number]),
-        "keras": Facts([], read_keras),
+        "keras": Facts([], lambda name: KERAS[f"describe_{name}"]()),
         "questions": {
             name: find_experiment(name).question
             for name in experiment_names()
             if (TEMPLATES / "experiments" / f"{name}.md.j2").exists()
         },
     }
-
-
-def read_keras(name: str) -> list[dict[str, Any]]:
-    """What was measured in real Keras, one line an environment; empty: nothing."""
-    paths = DOCS.parent.glob(f"benchmarks/results/*-keras-{name}.jsonl")
-    return [json.loads(s) for path in paths for s in path.read_text().splitlines()]
 
 
 @functools.cache
@@ -169,6 +164,9 @@ def draw_pictures(page: str) -> None:
     for name in PICTURES.get(page, [page]):
         if name in experiment_names():
             save_picture(draw_experiment(name, shipped_results(name)), "experiments")
+    if page == "keras":
+        picture = runpy.run_path(str(DOCS / "keras_picture.py"))["draw"]()
+        save_picture(picture, "paper")
     if page.startswith("figure"):
         for drawing in paper_drawings()[int(page.removeprefix("figure"))]:
             save_picture(drawing, "paper")
