@@ -24,6 +24,7 @@ _LAPTOP = (
     ("hasyv2", 150, _LOGITS, "full"),
     ("hasyv2", 250, _LOGITS, "bf16"),
     ("hasyv2", 300, _CLIPPED, "bf16"),
+    ("hasyv2", 10, _CLIPPED, "full"),
     ("hasyv2", 50, _CLIPPED, "full"),
     *(
         (data, width, _CLIPPED, "bf16" if width == 250 else "full")
@@ -79,7 +80,7 @@ def reproduction(scale: str) -> Grid:
 
     Args:
         scale: `demo`: digits, two minutes on two cores, with a protocol of its own.
-            `laptop`: the paper's on HASYv2 at widths 50, 150, 250, 300 and 500, two of
+            `laptop`: the paper's on HASYv2 at widths 10 to 500, two of
             them under both losses, on MNIST and Fashion-MNIST at 10, 50 and 250, and
             two networks whose weights are kept for the pictures of Figure 1: three
             replicas each, a night on two cores (on a quiet one, the three of width 50

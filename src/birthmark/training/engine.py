@@ -159,7 +159,7 @@ class Training:
     def plan(self, max_steps: int) -> Stretch:
         """The next steps within the epoch."""
         if self.batch == 0:
-            self._order_RN = self._draw_order()
+            self._order_RN = self.draw_order()
         count = min(max_steps, self.steps_per_epoch - self.batch)
         lrs = [
             learning_rate(self.spec.training, step, self.steps_per_epoch)
@@ -232,10 +232,14 @@ class Training:
         tally.nonfinite_step_R.copy_(torch.tensor(arrays["nonfinite_step"]))
         self.epoch, self.batch = position["epoch"], position["batch"]
         if self.batch:
-            self._order_RN = self._draw_order()
+            self._order_RN = self.draw_order()
 
-    def _draw_order(self) -> Tensor:
-        """The examples in the order of this epoch: [R, N], or [1, N] when shared."""
+    def draw_order(self) -> Tensor:
+        """The examples in the order of this epoch: [R, N], or [1, N] when shared.
+
+        It is drawn again when a training is resumed, so another way to draw one, in a
+        subclass, must depend on seed, replica and epoch alone.
+        """
         shared = self.spec.training.batch_order == "shared"
         replicas = [0] if shared else self.replicas
         seed, count = self.spec.run.seed, self.num_examples

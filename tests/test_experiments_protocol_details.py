@@ -1,0 +1,166 @@
+"""Details of the protocol: each arm is what plain torch makes of the same detail."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from birthmark.data import load_dataset
+from birthmark.experiments.protocol_details import (
+    ARMS,
+    EXPERIMENT,
+    find_spec,
+    prepare,
+)
+from birthmark.experiments.protocol_details_facts import REFERENCE
+from birthmark.seeds import batch_order
+from birthmark.store import open_store
+
+LR, BATCH, EPS = 0.1, 128, 1e-7
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("details")
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return EXPERIMENT.measure("quick", folder)
+
+
+def begin(name):
+    arm = ARMS["quick"][name]
+    spec = find_spec("quick", arm.width)
+    return prepare(arm, spec), load_dataset(spec.data)
+
+
+def train_plainly(model, x, y, orders):
+    """Mean losses of epochs, by autograd through clipped probabilities."""
+    losses = []
+    for order in orders:
+        total = 0.0
+        for batch in torch.as_tensor(order).split(BATCH):
+            p = model(x[batch]).softmax(1)[torch.arange(len(batch)), y[batch]]
+            loss = -p.clamp(EPS, 1 - EPS).log()
+            model.zero_grad()
+            loss.mean().backward()
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter -= LR * parameter.grad
+            total += float(loss.detach().sum())
+        losses.append(total / len(x))
+    return losses
+
+
+def make_model(training, *, bias=True, first=None):
+    """A plain network with the start of replica 0."""
+    layers = []
+    for name, layer in training.initial.items():
+        w = layer.w[0] if first is None or name != "hidden1" else first
+        linear = nn.Linear(w.shape[0], w.shape[1], bias=bias)
+        with torch.no_grad():
+            linear.weight.copy_(w.T)
+            if bias:
+                linear.bias.copy_(layer.b[0])
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def read_data(dataset):
+    x = torch.from_numpy(dataset.x_train.reshape(len(dataset.x_train), -1))
+    return x.float() / dataset.full_scale, torch.from_numpy(dataset.y_train).long()
+
+
+def orders_of(training, epochs):
+    found = []
+    for training.epoch in range(epochs):
+        found.append(training.draw_order()[0].numpy())
+    training.epoch = 0
+    return found
+
+
+def test_draws_with_replacement_are_even_and_miss_one_in_e():
+    training, dataset = begin("drawn with replacement")
+    first, second, *_ = orders_of(training, 3)
+    count = len(dataset.y_train)
+    assert len(first) == count
+    assert len(np.unique(first)) / count == pytest.approx(1 - 1 / math.e, abs=0.05)
+    assert not np.array_equal(first, second)
+
+
+def test_the_same_batches_come_every_epoch():
+    training, dataset = begin("same batches every epoch")
+    first, *others = orders_of(training, 3)
+    np.testing.assert_array_equal(first, batch_order(0, 0, 0, len(dataset.y_train)))
+    assert all(np.array_equal(first, other) for other in others)
+
+
+@pytest.mark.parametrize(
+    "name", ["drawn with replacement", "same batches every epoch", "no mark"]
+)
+def test_an_arm_trains_as_plain_torch_does(results, name):
+    training, dataset = begin(name)
+    epochs = ARMS["quick"][name].epochs
+    losses = train_plainly(
+        make_model(training), *read_data(dataset), orders_of(training, epochs)
+    )
+    found = results["train_loss"].sel(arm=name, replica=0)[:epochs]
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
+
+
+def test_without_the_last_batch_its_examples_are_not_seen(results):
+    training, dataset = begin("last batch dropped")
+    whole = len(dataset.y_train) // BATCH * BATCH
+    assert whole < len(dataset.y_train)
+    orders = [order[:whole] for order in orders_of(training, 3)]
+    losses = train_plainly(make_model(training), *read_data(dataset), orders)
+    found = results["train_loss"].sel(arm="last batch dropped", replica=0)
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
+
+
+def test_without_biases_it_is_a_network_that_has_none(results):
+    training, dataset = begin("no biases")
+    model = make_model(training, bias=False)
+    losses = train_plainly(model, *read_data(dataset), orders_of(training, 3))
+    found = results["train_loss"].sel(arm="no biases", replica=0)
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
+
+
+def test_three_channels_are_three_equal_inputs_with_weights_of_their_own(results):
+    training, dataset = begin("three channels")
+    x, y = read_data(dataset)
+    inputs, width = x.shape[1], ARMS["quick"]["three channels"].width
+    bound = math.sqrt(6 / (3 * inputs + width))
+    # any three matrices whose sum is sqrt(3) times that of the arm
+    total = math.sqrt(3) * training.weights["hidden1"].w[0].clone()
+    parts = torch.empty(2, inputs, width).uniform_(-bound, bound)
+    first = torch.cat([parts[0], parts[1], total - parts.sum(0)])
+    model = make_model(training, first=first)
+    losses = train_plainly(model, x.repeat(1, 3), y, orders_of(training, 2))
+    found = results["train_loss"].sel(arm="three channels", replica=0)[:2]
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
+    # in law that of Glorot's rule for three times the inputs
+    drawn = training.weights["hidden1"].w[0]
+    assert float(drawn.std()) == pytest.approx(bound / math.sqrt(3), rel=0.05)
+
+
+def test_the_reference_is_the_run_of_the_reproduction(folder, results):
+    spec = find_spec("quick", 16)
+    records = open_store(folder / "store").records(spec.run_key, distributions=False)
+    found = results["test_loss"].sel(arm=f"{REFERENCE}, width 16")
+    np.testing.assert_allclose(found, records["test_loss"][1:4], rtol=1e-6)
+
+
+def test_what_is_measured_already_is_not_measured_again(folder, results):
+    path = folder / "no-biases.npy"
+    curve = np.load(path)
+    np.save(path, curve + 1)
+    again = EXPERIMENT.measure("quick", folder)
+    np.save(path, curve)
+    np.testing.assert_allclose(
+        again["train_loss"].sel(arm="no biases", replica=0),
+        results["train_loss"].sel(arm="no biases", replica=0) + 1,
+    )
