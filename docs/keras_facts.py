@@ -20,7 +20,8 @@ RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 NAMES = {"jax": "JAX", "torch": "PyTorch", "tensorflow": "TensorFlow"}
 AGREES = 1e-3  # relative difference of two losses
 ABANDONED = 0.8  # share of the examples below the clip at the end
-SHOWN = (1, 2, 5, 10, 20, 50, 75, 100, 130, 150, 200, 250, 300, 350, 400, 450)
+SHOWN = (1, 2, 5, 10, 20, 40, 60, 80, 100, 130, 150, 200, 250, 300, 350, 400, 450)
+DIVERGED = 0.9  # of the plateau, as a train loss
 
 Line = dict[str, Any]
 
@@ -202,6 +203,9 @@ def describe_wide() -> dict[str, Any]:
     }
     own["deviation_std"] = records["deviation_std"].sel(layer="hidden2").to_numpy()
     width, last = spec.network.widths[0], len(lines)
+    [published] = [one for one in FIGURE_2 if one.width == width]
+    lowest = find_minimum([line["train_loss"] for line in lines])
+    plateau = -math.log(spec.training.eps)
     rows = []
     for line in lines:
         epoch = line["epoch"]
@@ -219,7 +223,7 @@ def describe_wide() -> dict[str, Any]:
         "agrees_until": next(
             (n for n, x in enumerate(ratios) if abs(x - 1) > 0.02), len(ratios)
         ),
-        "keras": find_minimum([line["train_loss"] for line in lines]),
+        "keras": lowest,
         "own": [
             find_minimum(own["train_loss"][1 : last + 1, r])
             for r in range(spec.run.replicas)
@@ -229,7 +233,12 @@ def describe_wide() -> dict[str, Any]:
             find_minimum(own["test_loss"][1 : last + 1, r])
             for r in range(spec.run.replicas)
         ],
-        "published": next(one for one in FIGURE_2 if one.width == width),
+        "published": published,
+        "goes_below": lowest["value"]
+        < published.min_train_loss - published.error("min_train_loss"),
+        "highest_since": max(one["train_loss"] for one in lines[lowest["epoch"] - 1 :]),
+        "has_diverged": max(one["train_loss"] for one in lines[9:])
+        >= DIVERGED * plateau,
     }
 
 

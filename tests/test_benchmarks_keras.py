@@ -97,11 +97,15 @@ def plain_steps(replica: int, num_steps: int) -> list[float]:
     return losses
 
 
-def test_trainings_begin_as_plain_float64_does_on_every_backend(real_data):
-    count = 40  # no example is below the clip yet, so the logits give the same
-    expected = plain_steps(0, count)
-    begun = [one["step_loss"] for one in TRAININGS if one["replica"] == 0]
-    assert len(begun) >= 4
+# until rounding decides for the first time whether a unit is above zero; no example is
+# below the clip yet, so that logits give the same
+@pytest.mark.parametrize(("replica", "count"), [(0, 10), (1, 90), (2, 100)])
+def test_trainings_begin_as_plain_float64_does_on_every_backend(
+    replica, count, real_data
+):
+    expected = plain_steps(replica, count)
+    begun = [one["step_loss"] for one in TRAININGS if one["replica"] == replica]
+    assert len(begun) >= 2
     for losses in begun:
         np.testing.assert_allclose(losses[:count], expected, rtol=1e-6)
 
@@ -123,10 +127,10 @@ def test_what_has_abandoned_everything_stands_on_the_plateau():
 def test_a_softmax_on_tensorflow_is_trained_as_logits_are():
     def first_epochs(backend: str, from_logits: bool) -> list[float]:
         return next(
-            one["loss"][:2]
+            one["loss"][:3]
             for one in TRAININGS
             if (one["backend"], one["from_logits"]) == (backend, from_logits)
-            and one["replica"] == 0
+            and one["replica"] == 1
         )
 
     logits = first_epochs("jax", True)
