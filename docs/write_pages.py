@@ -35,7 +35,10 @@ from birthmark.store import load_results, open_shipped, save_results
 DOCS = Path(__file__).parent
 TEMPLATES = DOCS / "templates"
 KERAS = runpy.run_path(str(DOCS / "keras_facts.py"))  # wherever this is run from
-PICTURES = {"untrainability": ["abandonment", "rescue"]}  # pages of several
+PICTURES = {
+    "near-the-start": ["near-the-start", "near-the-start-unstable"],
+    "untrainability": ["abandonment", "rescue"],
+}  # pages of several
 SHIPPED = Path(birthmark.__file__).parent / "records" / "experiments"
 
 

@@ -39,13 +39,18 @@ def dataset(spec):
     return load_dataset(spec.data)
 
 
-def losses_by_hand(parameters, x, y) -> np.ndarray:
+def logits_by_hand(parameters, x) -> np.ndarray:
     a = np.broadcast_to(x, (3, *x.shape))
     for layer in ("hidden1", "hidden2", "output"):
         w, b = (parameters[f"{layer}.{part}"].double().numpy() for part in "wb")
         a = a @ w + b[:, None]
         a = a if layer == "output" else np.maximum(a, 0)
-    return -log_softmax(a, axis=-1)[:, np.arange(len(y)), y].mean(axis=1)
+    return a
+
+
+def losses_by_hand(parameters, x, y) -> np.ndarray:
+    log_p = log_softmax(logits_by_hand(parameters, x), axis=-1)
+    return -log_p[:, np.arange(len(y)), y].mean(axis=1)
 
 
 def descend_by_hand(spec, dataset, start, replica, center, radius) -> np.ndarray:
@@ -142,6 +147,35 @@ def test_the_whole_ball_is_free_training_and_no_move_none(results):
     np.testing.assert_allclose(
         results["moved_way"].sel(move=0), results["moved_from_start"].sel(move=0)
     )
+
+
+def test_test_losses_accuracies_and_ways_are_those_of_training_again(results):
+    whole = spec_of(PROTOCOLS["quick"])
+    dataset = load_dataset(whole.data)
+    x, y = dataset.x_test / dataset.full_scale, dataset.y_test
+    start = draw_start(whole, dataset)
+    end = find_end(whole, dataset, start)
+    moved = move(start, end, 1.0, whole.run.seed)
+    tip = find_end(whole, dataset, moved)
+    one = results.sel(move=1.0)
+    np.testing.assert_allclose(
+        one["moved_test_loss"], losses_by_hand(moved, x, y), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        one["moved_end_test_loss"], losses_by_hand(tip, x, y), rtol=1e-4
+    )
+    np.testing.assert_allclose(one["moved_way"], distances(tip, moved), rtol=1e-5)
+    np.testing.assert_allclose(
+        one["moved_from_start"], distances(tip, start), rtol=1e-5
+    )
+    small = find_end(whole, dataset, start, Ball(start, 0.3 * distances(end, start)))
+    np.testing.assert_allclose(
+        results["ball_test_loss"].sel(radius=0.3),
+        losses_by_hand(small, x, y),
+        rtol=1e-4,
+    )
+    right = (logits_by_hand(tip, x).argmax(axis=-1) == y).mean(axis=1)
+    np.testing.assert_allclose(one["moved_end_test_accuracy"], right, atol=0.003)
 
 
 def test_results_are_summarized_and_drawn(results):

@@ -11,7 +11,7 @@ import xarray as xr
 
 from birthmark.analysis import compare_pairs, holm
 from birthmark.experiments.contests import interval
-from birthmark.experiments.near_the_start_claims import Trials, find_claims
+from birthmark.experiments.near_the_start_claims import Kept, Trials, find_claims
 from birthmark.shapes import Array
 
 GOOD = 2.0  # times the train loss of free training: as good, in the ball
@@ -136,12 +136,12 @@ def _read_trials(results: xr.Dataset) -> Trials:
     free = results.sel(move=0)
     learned_R = free["moved_end_test_accuracy"].to_numpy() >= LEARNED
     ratio = results["moved_end_train_loss"].sel(move=1) / free["moved_end_train_loss"]
+    gain_R = (accuracy - free["moved_end_test_accuracy"]).to_numpy()
+    name = f"in a ball of {radius:g} around the start"
     return Trials(
         "loss from logits",
         learned_R,
-        radius,
-        (accuracy - free["moved_end_test_accuracy"]).to_numpy(),
         ~learned_R,
-        accuracy.to_numpy() < LEARNED,
+        Kept(name, gain_R, accuracy.to_numpy() < LEARNED),
         {"moved": ratio.to_numpy()},
     )

@@ -29,6 +29,7 @@ _MODULES: tuple[str, ...] = (
     "abandonment",
     "rescue",
     "near_the_start",
+    "near_the_start_unstable",
     "protocol_details",
 )
 
