@@ -5,16 +5,18 @@ import math
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 from birthmark.data import load_dataset
 from birthmark.experiments.protocol_details import (
     ARMS,
     EXPERIMENT,
+    ShuffledInBuffer,
     find_spec,
     prepare,
 )
-from birthmark.experiments.protocol_details_facts import REFERENCE
+from birthmark.experiments.protocol_details_facts import REFERENCE, summarize
 from birthmark.seeds import batch_order
 from birthmark.store import open_store
 
@@ -98,8 +100,47 @@ def test_the_same_batches_come_every_epoch():
     assert all(np.array_equal(first, other) for other in others)
 
 
+def test_the_same_batches_come_in_a_new_order():
+    training, dataset = begin("same batches in a new order")
+    count = len(dataset.y_train)
+    made = batch_order(0, 0, 0, count)
+    whole = count // BATCH * BATCH
+
+    def batches(order):
+        return {frozenset(b) for b in order[:whole].reshape(-1, BATCH).tolist()}
+
+    orders = orders_of(training, 12)
+    assert {frozenset(batches(order)) for order in orders} == {frozenset(batches(made))}
+    assert len({order.tobytes() for order in orders}) == 2  # 2 whole batches here
+    for order in orders:
+        np.testing.assert_array_equal(order[whole:], made[whole:])
+
+
+def test_a_buffer_holds_an_example_back_but_lets_none_come_early(monkeypatch):
+    monkeypatch.setattr(ShuffledInBuffer, "SIZE", 40)
+    training, dataset = begin("shuffled in a buffer")
+    count = len(dataset.y_train)
+    place = np.argsort(batch_order(0, 0, 0, count))  # in the stream
+    first, second, _ = orders_of(training, 3)
+    for order in (first, second):
+        assert sorted(order) == list(range(count))
+        early = np.arange(count) - place[order]
+        assert early.min() > -40
+        # a draw of 40 each time: the wait is geometric, with a mean of 39
+        waits = early[60:-60] + 39
+        assert waits.mean() == pytest.approx(39, rel=0.3)
+    assert not np.array_equal(first, second)
+
+
 @pytest.mark.parametrize(
-    "name", ["drawn with replacement", "same batches every epoch", "no mark"]
+    "name",
+    [
+        "drawn with replacement",
+        "same batches every epoch",
+        "same batches in a new order",
+        "shuffled in a buffer",
+        "no mark",
+    ],
 )
 def test_an_arm_trains_as_plain_torch_does(results, name):
     training, dataset = begin(name)
@@ -164,3 +205,29 @@ def test_what_is_measured_already_is_not_measured_again(folder, results):
         again["train_loss"].sel(arm="no biases", replica=0),
         results["train_loss"].sel(arm="no biases", replica=0) + 1,
     )
+
+
+def test_past_the_fork_is_the_first_epoch_at_half_the_published_minimum():
+    loss = np.full((2, 5, 2), np.nan, dtype=np.float32)
+    loss[0, :, 0] = 0.2, 0.12, 0.06, 0.3, 0.02  # published for width 250: 0.12
+    loss[1, :3, :] = 0.7
+    results = xr.Dataset(
+        {
+            "train_loss": (("arm", "epoch", "replica"), loss),
+            "test_loss": (("arm", "epoch", "replica"), 1 + loss),
+        },
+        {
+            "arm": ["no biases", f"{REFERENCE}, width 250"],
+            "epoch": np.arange(1, 6),
+            "replica": [0, 1],
+            "width": ("arm", [250, 250]),
+        },
+        {"protocol": ""},
+    )
+    reference, changed = summarize(results)["arms"]
+    assert reference["is_reference"]
+    assert (reference["epochs"], reference["replicas"]) == (3, 2)
+    assert np.isnan(reference["passed"]).all()
+    assert changed["passed"] == [3]
+    assert changed["min_test_epoch"] == [5]
+    assert changed["last_train"] == pytest.approx([0.02])

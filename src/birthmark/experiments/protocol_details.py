@@ -67,6 +67,58 @@ class SameBatches(Detail):
         return torch.from_numpy(np.stack(orders))
 
 
+class NewOrderOfBatches(Detail):
+    """Batches made once; an epoch has them in an order of its own.
+
+    The last, smaller one stays the last.
+    """
+
+    def draw_order(self) -> Tensor:
+        """The batches of epoch 0, shuffled whole, [R, N]."""
+        seed, count = self.spec.run.seed, self.num_examples
+        size = self.spec.training.batch_size
+        rows = []
+        for r in self.replicas:
+            order = batch_order(seed, r, 0, count)
+            whole = order[: count // size * size].reshape(-1, size)
+            turn = stream(seed, r, "batches", f"epoch{self.epoch}")
+            mixed = turn.permutation(whole).ravel()
+            rows.append(np.concatenate([mixed, order[mixed.size :]]))
+        return torch.from_numpy(np.stack(rows))
+
+
+class ShuffledInBuffer(Detail):
+    """Shuffled as a stream: each example is drawn from the next `SIZE` that remain.
+
+    The stream has the order of epoch 0; `tf.data.Dataset.shuffle` does the same.
+    """
+
+    SIZE = 10_000
+
+    def draw_order(self) -> Tensor:
+        """The stream as it leaves the buffer, [R, N]."""
+        rows = [self._shuffle(r) for r in self.replicas]
+        return torch.from_numpy(np.stack(rows))
+
+    def _shuffle(self, replica: int) -> Array:
+        seed, count = self.spec.run.seed, self.num_examples
+        coming = batch_order(seed, replica, 0, count)
+        size = min(self.SIZE, count)
+        left = np.minimum(size, count - np.arange(count))  # in the buffer, each time
+        draws = stream(seed, replica, "buffer", f"epoch{self.epoch}").random(count)
+        places = (draws * left).astype(np.int64).tolist()
+        buffer = coming[:size].tolist()
+        order = np.empty_like(coming)
+        for i, place in enumerate(places):
+            order[i] = buffer[place]
+            if size + i < count:
+                buffer[place] = coming[size + i]
+            else:
+                buffer[place] = buffer[-1]
+                buffer.pop()
+        return order
+
+
 class LastBatchDropped(Detail):
     """The smaller batch at the end of an epoch is left out."""
 
@@ -124,6 +176,8 @@ def _list_arms(wide: int, narrow: int, long: int, short: int) -> dict[str, Arm]:
     return {
         "no biases": Arm(NoBiases, wide, long),
         "same batches every epoch": Arm(SameBatches, wide, long),
+        "same batches in a new order": Arm(NewOrderOfBatches, wide, long),
+        "shuffled in a buffer": Arm(ShuffledInBuffer, wide, long),
         "drawn with replacement": Arm(WithReplacement, wide, long),
         "last batch dropped": Arm(LastBatchDropped, wide, long),
         "no mark": Arm(Detail, wide, long, settings={"mark": None}),

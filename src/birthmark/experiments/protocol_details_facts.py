@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import xarray as xr
 
 from birthmark.analysis import FIGURE_2
+from birthmark.shapes import Array
 
 REFERENCE = "as reproduced"
-FORK = slice(90, 140)  # epochs in which width 250 rises, or falls on
 
 
 def summarize(results: xr.Dataset) -> dict[str, Any]:
-    """By arm: minima, and the train loss at the end of what was trained."""
+    """By arm: minima, and when it got past the least train loss that was published."""
     published = {one.width: one for one in FIGURE_2}
-    arms = {}
+    arms = []
     for place, name in enumerate(results["arm"].to_numpy()):
         one = results.isel(arm=place)
-        trained = one["train_loss"].dropna("replica", how="all")
-        trained = trained.dropna("epoch", how="any")
-        test = one["test_loss"].sel(epoch=trained.epoch, replica=trained.replica)
+        train = one["train_loss"].dropna("replica", how="all").dropna("epoch")
+        test = one["test_loss"].sel(epoch=train.epoch, replica=train.replica)
         width = int(one["width"])
         at = published.get(width)
-        arms[str(name)] = {
-            "width": width,
-            "replicas": trained.sizes["replica"],
-            "epochs": int(trained.epoch[-1]),
-            "min_train": trained.min("epoch").to_numpy().tolist(),
-            "min_train_epoch": _epochs_of_minimum(trained),
-            "last_train": trained.isel(epoch=-1).to_numpy().tolist(),
-            "min_test": test.min("epoch").to_numpy().tolist(),
-            "min_test_epoch": _epochs_of_minimum(test),
-            "fork_train": trained.sel(epoch=FORK).max("epoch").to_numpy().tolist(),
-            "published": None if at is None else vars(at),
-        }
+        level = at.min_train_loss / 2 if at else math.nan
+        arms.append(
+            {
+                "name": str(name).partition(",")[0],
+                "is_reference": str(name).startswith(REFERENCE),
+                "width": width,
+                "replicas": train.sizes["replica"],
+                "epochs": int(train.epoch[-1]),
+                "passed": [
+                    _find_first(train.epoch.to_numpy(), losses_T <= level)
+                    for losses_T in train.transpose("replica", "epoch").to_numpy()
+                ],
+                "last_train": train.isel(epoch=-1).to_numpy().tolist(),
+                "min_test": test.min("epoch").to_numpy().tolist(),
+                "min_test_epoch": test.idxmin("epoch").to_numpy().astype(int).tolist(),
+            }
+        )
+    widths = {one["width"] for one in arms}
     return {
         "protocol": results.attrs["protocol"],
-        "reference": REFERENCE,
-        "fork": [FORK.start, FORK.stop],
-        "arms": arms,
+        "arms": sorted(arms, key=lambda one: not one["is_reference"]),
+        "wide": max(widths),
+        "narrow": min(widths),
+        "published": {width: vars(published[width]) for width in widths & {*published}},
     }
 
 
-def _epochs_of_minimum(loss: xr.DataArray) -> list[int]:
-    epochs: list[int] = loss.idxmin("epoch").to_numpy().astype(int).tolist()
-    return epochs
+def _find_first(epochs: Array, flags: Array) -> float:
+    """The first epoch at which it is true; NaN: none."""
+    return float(epochs[flags.argmax()]) if flags.any() else math.nan

@@ -22,7 +22,7 @@ _FIRST = {"train": 40, "test": 4}  # epochs before which all arms are alike
 
 
 def draw(results: xr.Dataset) -> Drawing:
-    """Train loss of the widest networks, test loss of the narrowest; see the caption."""
+    """Train loss of the widest, test loss of the narrowest; see the caption."""
     widths = results["width"].to_numpy()
     wide, narrow = int(widths.max()), int(widths.min())
     title = "Details of the protocol that the paper does not state"
