@@ -22,7 +22,7 @@ from birthmark.experiments.abandonment_runs import (
     Protocol,
     train_arms,
 )
-from birthmark.experiments.experiment import Experiment
+from birthmark.experiments.experiment import Experiment, labelled
 from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store
@@ -30,6 +30,7 @@ from birthmark.store import Store
 WINDOW = 21  # epochs of the running median of the accuracy
 FALLEN = 0.8  # of its highest: what a collapsed network is below
 ONSET = 0.05  # share of abandoned examples
+LEVELS = (0.01, 0.02, 0.03, ONSET)  # shares, to see what depends on the choice
 _CURVES = {
     "train_loss": ("train loss, mean over an epoch as it was visited", "nat"),
     "train_accuracy": ("train accuracy, likewise", "1"),
@@ -45,17 +46,24 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
     spec = next(iter(specs.values()))
     dataset = load_dataset(spec.data)
     arms = [_read_arm(store, one, dataset) for one in specs.values()]
-    results = xr.concat(arms, dim="clip").assign_coords(clip=list(specs))
+    # shorter arms are NaN beyond their end
+    results = xr.concat(arms, dim="clip", join="outer").assign_coords(clip=list(specs))
     followed = specs[f"{PAPER_EPS:g}"]
     results = xr.merge(
         [results, follow_examples(store, followed, dataset)],
         combine_attrs="no_conflicts",
     )
-    results["eps"] = ("clip", [float(n) if n != LOGITS else 0.0 for n in specs])
-    results["eps"].attrs = {"long_name": "clip; 0: none", "units": "1"}
+    eps = [float(n) if n != LOGITS else 0.0 for n in specs]
+    results["eps"] = ("clip", eps, labelled("clip; 0: none", "1"))
+    fitted = np.array([one in protocol.fitted for one in eps], dtype=np.int8)
+    words = labelled("whether it was run before the others were predicted", "1")
+    results["fitted"] = ("clip", fitted, words)
+    budgets = [spec.training.epochs for spec in specs.values()]
+    words = labelled("epochs of the training", "epochs")
+    results["budget"] = ("clip", np.array(budgets, dtype=np.int32), words)
     results.attrs |= {
-        "protocol": describe(protocol, len(dataset.y_train)),
-        "budget": protocol.epochs,
+        "protocol": f"{describe(protocol, len(dataset.y_train))} Clips smaller than "
+        f"{PAPER_EPS:g}: {protocol.epochs_beyond} epochs.",
         "steps_per_epoch": -(-len(dataset.y_train) // protocol.batch_size),
         "fallen": FALLEN,
         "onset": ONSET,
@@ -116,13 +124,14 @@ def find_death(loss_TR: Array, accuracy_TR: Array, num_classes: int) -> Array:
     return _first(learned_TR & guesses_TR & (accuracy_TR <= 2 / num_classes))
 
 
-def find_onset(share_TR: Array) -> Array:
+def find_onset(share_TR: Array, level: float = ONSET) -> Array:
     """The first epoch with so large a share of abandoned examples, NaN if none, [R].
 
     Args:
         share_TR: At epochs 1, 2, ...; its running median over 5 epochs is looked at.
+        level: The share.
     """
-    return _first(median_filter(share_TR, size=(5, 1), mode="nearest") >= ONSET)
+    return _first(median_filter(share_TR, size=(5, 1), mode="nearest") >= level)
 
 
 def _first(seen_TR: Array) -> Array:
@@ -166,7 +175,11 @@ def _read_arm(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset:
     ):
         words = {"long_name": f"{long_name}; NaN: none", "units": "epochs"}
         arm[name] = ("replica", found, words)
+    words = labelled("first epoch with this share abandoned; NaN: none", "epochs")
+    onsets = np.stack([find_onset(share_TR, level) for level in LEVELS])
+    arm["onset_at"] = (("level", "replica"), onsets, words)
     return arm.assign_coords(
+        level=np.array(LEVELS),
         epoch=np.arange(1, len(share_TR) + 1, dtype=np.int32),
         measured_epoch=np.array(measured, dtype=np.int32),
         replica=np.arange(spec.run.replicas, dtype=np.int32),

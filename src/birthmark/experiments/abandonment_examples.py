@@ -6,8 +6,11 @@ import numpy as np
 import torch
 import xarray as xr
 from scipy.spatial import cKDTree
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from birthmark.experiments.abandonment_facts import HARD_EPOCH
+from birthmark.experiments.contradictions import count_labels
 from birthmark.experiments.experiment import labelled
 from birthmark.experiments.probes import as_inputs, as_tensors
 from birthmark.network import forward_stack
@@ -15,7 +18,7 @@ from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store
 
-HARD_EPOCH = 10  # the loss of an example here says how hard it is
+_BLOCK = 8192  # examples at a time
 
 
 def follow_examples(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset:
@@ -29,7 +32,9 @@ def follow_examples(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset
     """
     x_NI, y_N = as_inputs(dataset, "train")
     epochs = store.weights_epochs(spec.run_key)
-    losses_TRN = np.stack([_losses(store, spec, epoch, x_NI, y_N) for epoch in epochs])
+    losses_TRN = np.stack(
+        [find_losses(store, spec, epoch, x_NI, y_N) for epoch in epochs]
+    )
     below_TRN = losses_TRN > -np.log(spec.training.eps)
     first_RN = np.where(
         below_TRN.any(axis=0), np.array(epochs)[below_TRN.argmax(axis=0)], -1
@@ -70,7 +75,7 @@ def follow_examples(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset
             ),
         },
         {"followed_epoch": np.array(epochs[:-1], dtype=np.int32)},
-        {"num_ambiguous": count_ambiguous(dataset)},
+        {"num_ambiguous": int(count_labels(dataset).contradicts.sum())},
     )
 
 
@@ -90,22 +95,21 @@ def find_odd_neighbours(dataset: Dataset) -> Array:
     return np.asarray(dataset.y_train[other_N] != dataset.y_train)
 
 
-def count_ambiguous(dataset: Dataset) -> int:
-    """How many training images have an equal one with another label."""
-    _, group_N = np.unique(dataset.x_train, axis=0, return_inverse=True)
-    pairs = np.unique(np.stack([group_N.ravel(), dataset.y_train]), axis=1)
-    labels: Array = np.bincount(pairs[0])
-    return int((labels[group_N.ravel()] > 1).sum())
-
-
-def _losses(
-    store: Store, spec: RunSpec, epoch: int, x_NI: torch.Tensor, y_N: torch.Tensor
+def find_losses(
+    store: Store, spec: RunSpec, epoch: int, x_NI: Tensor, y_N: Tensor
 ) -> Array:
-    """The loss from logits of every training example, [R, N]."""
+    """The loss from logits of every example at a kept epoch, [R, N]."""
     weights = as_tensors(store.weights(spec.run_key, epoch))
+    found = []
     with torch.no_grad():
-        z_RNK = forward_stack(weights, x_NI, spec.network.activation)
-        targets = y_N.expand(z_RNK.shape[:2])
-        losses = cross_entropy(z_RNK.flatten(0, 1), targets.flatten(), reduction="none")
-    values: Array = losses.view(z_RNK.shape[:2]).numpy()
+        for x, y in zip(
+            torch.split(x_NI, _BLOCK), torch.split(y_N, _BLOCK), strict=True
+        ):
+            z_RBK = forward_stack(weights, x, spec.network.activation)
+            targets = y.expand(z_RBK.shape[:2])
+            losses = cross_entropy(
+                z_RBK.flatten(0, 1), targets.flatten(), reduction="none"
+            )
+            found.append(losses.view(z_RBK.shape[:2]))
+    values: Array = torch.cat(found, dim=1).numpy()
     return values

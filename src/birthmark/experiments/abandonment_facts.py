@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from birthmark.analysis import compare_pairs
-from birthmark.analysis import summarize as estimate
+from birthmark.experiments.abandonment_line import describe_line, mean_of
 from birthmark.experiments.contests import interval
 from birthmark.shapes import Array
 
+HARD_EPOCH = 10  # whose losses say how hard an example is
 FIRST_SHARE = 0.1  # of the examples, at most: those abandoned first
 HARD_SHARE = 0.1  # of the examples, those with the largest early loss
 _EVENTS = ("onset", "collapse", "death")
@@ -23,19 +23,27 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
     clips = [str(name) for name in results["clip"].to_numpy()]
     unclipped = clips[-1]
     paper = f"{float(results.attrs['paper_eps']):g}"
-    budget = float(results.attrs["budget"])
+    budget = int(results["budget"].sel(clip=paper))
     return {
         "protocol": results.attrs["protocol"],
         "num_replicas": int(results.sizes["replica"]),
         "num_examples": int(results.sizes["example"]),
-        "budget": int(budget),
+        "num_classes": int(results["label"].max()) + 1,
+        "plateau": -float(np.log(results.attrs["paper_eps"])),
+        "budget": budget,
+        "budget_beyond": int(results["budget"].max()),
         "steps": int(budget * results.attrs["steps_per_epoch"]),
         "onset_share": float(results.attrs["onset"]),
         "fallen": float(results.attrs["fallen"]),
         "paper": paper,
         "unclipped": unclipped,
-        "clips": {name: _describe(results.sel(clip=name), budget) for name in clips},
-        "slope": _slope(results.sel(clip=clips[:-1]), budget),
+        "clips": {name: _describe(results.sel(clip=name)) for name in clips},
+        "line": describe_line(results.sel(clip=clips[:-1])),
+        "by_share": [
+            {"share": float(level), **_line_at(results, "onset_at", level=level)}
+            for level in results["level"].to_numpy()
+        ],
+        "by_accuracy": _line_at(results, "collapse"),
         "against_unclipped": _compare_ends(results, paper, unclipped),
         "below_at_most": {
             name: float(results["below_eps"].sel(clip=name).max()) for name in clips
@@ -46,67 +54,58 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def _describe(arm: xr.Dataset, budget: float) -> dict[str, Any]:
+def _describe(arm: xr.Dataset) -> dict[str, Any]:
     """How often and when; epochs are of the replicas in which it was seen."""
     found: dict[str, Any] = {
         f"num_{name}": int(np.isfinite(arm[name]).sum()) for name in _EVENTS
     }
-    found |= {name: _mean(arm[name].to_numpy()) for name in _EVENTS}
-    late = arm.sel(epoch=arm["epoch"] > 0.9 * budget)
+    found |= {name: mean_of(arm[name].to_numpy()) for name in _EVENTS}
+    late, end = _end(arm)
     return found | {
         "final_loss": interval(late["train_loss"].median("epoch")),
         "final_accuracy": interval(late["train_accuracy"].median("epoch")),
         "final_below": interval(late["below_eps"].median("epoch")),
+        "most_below": interval(arm["below_eps"].max("epoch")),
         "best_accuracy": interval(arm["train_accuracy"].max("epoch")),
-        "final_deviation": interval(arm["deviation"].isel(measured_epoch=-1)),
+        "final_deviation": interval(end["deviation"]),
+        "budget": int(arm["budget"]),
     }
 
 
-def _slope(clipped: xr.Dataset, budget: float) -> dict[str, Any]:
-    """Epochs by which the onset is later for each factor of ten of the clip.
-
-    By replica, which is the pair: a straight line through the clips at which abandoning
-    was seen within the budget, how well it fits, and where it puts the other clips.
-    """
-    decades = -np.log10(clipped["eps"].to_numpy())
-    onset_CR = clipped["onset"].to_numpy()
-    lines = np.array([_line(decades, column) for column in onset_CR.T])  # [R, 2]
-    fitted_CR = decades[:, None] * lines[:, 0] + lines[:, 1]
-    seen = np.isfinite(onset_CR)
-    names, any_C = clipped["clip"].to_numpy(), seen.any(axis=1)
-    beyond = [(str(names[i]), _mean(fitted_CR[i])) for i in np.flatnonzero(~any_C)]
-    return {
-        "epochs": _mean(lines[:, 0]),
-        "intercept": _mean(lines[:, 1]),
-        "residual": float(np.sqrt(np.mean((fitted_CR - onset_CR)[seen] ** 2))),
-        "clips": [str(name) for name in names[any_C]],
-        "unseen": [{"clip": name, "epoch": epoch} for name, epoch in beyond],
-        "all_unseen_lie_beyond": all(epoch["low"] > budget for _, epoch in beyond),
-    }
+def _line_at(results: xr.Dataset, name: str, **where: float) -> dict[str, Any]:
+    """The line of another event in place of the onset, and its epochs by clip."""
+    clipped = results.isel(clip=slice(None, -1))
+    epochs = clipped[name].sel(where)
+    found = describe_line(clipped.assign(onset=epochs))
+    names = [str(name) for name in clipped["clip"].to_numpy()]
+    return found | {"epochs": {n: mean_of(epochs.sel(clip=n)) for n in names}}
 
 
-def _line(x: Array, y: Array) -> Array:
-    """Slope and intercept by least squares; NaN with fewer than two points."""
-    known = np.isfinite(y)
-    if known.sum() < 2:
-        return np.full(2, np.nan)
-    return np.polyfit(x[known], y[known], 1)
+def _end(arm: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """The last tenth of the epochs of an arm, and its last measurement."""
+    budget = float(arm["budget"])
+    epoch = arm["epoch"]
+    late = arm.sel(epoch=(epoch > 0.9 * budget) & (epoch <= budget))
+    return late, arm.sel(measured_epoch=budget)
 
 
 def _compare_ends(results: xr.Dataset, a: str, b: str) -> dict[str, Any]:
     """Paired differences of the late losses, shares and deviations: a minus b."""
-    late = results.sel(epoch=results["epoch"] > 0.9 * results.attrs["budget"])
+    ends = [_end(results.sel(clip=name)) for name in (a, b)]
     values = {
-        "final_loss": late["train_loss"].median("epoch"),
-        "final_accuracy": late["train_accuracy"].median("epoch"),
-        "final_below": late["below_eps"].median("epoch"),
-        "final_deviation": results["deviation"].isel(measured_epoch=-1),
+        f"final_{short}": [late[name].median("epoch") for late, _ in ends]
+        for short, name in (
+            ("loss", "train_loss"),
+            ("accuracy", "train_accuracy"),
+            ("below", "below_eps"),
+        )
     }
-    return {name: _pair(one.sel(clip=[a, b])) for name, one in values.items()}
+    values["final_deviation"] = [end["deviation"] for _, end in ends]
+    return {name: _pair(np.stack(pair)) for name, pair in values.items()}
 
 
-def _pair(values: xr.DataArray) -> dict[str, float]:
-    [pair] = compare_pairs(["a", "b"], values.transpose("clip", "replica").to_numpy())
+def _pair(values_2R: Array) -> dict[str, float]:
+    [pair] = compare_pairs(["a", "b"], values_2R)
     return {
         "mean": pair.difference,
         "low": pair.low,
@@ -133,10 +132,11 @@ def _describe_first(results: xr.Dataset, clip: str) -> dict[str, Any]:
     hard_RN = loss_RN >= np.quantile(loss_RN, 1 - HARD_SHARE, axis=1)[:, None]
     odd_RN = np.broadcast_to(results["odd_neighbour"].to_numpy() > 0, hard_RN.shape)
     return {
-        "num_early": _mean(early_RN.sum(axis=1)[seen]),
+        "num_early": mean_of(early_RN.sum(axis=1)[seen]),
         "first_share": FIRST_SHARE,
-        "share_before_onset": _mean(before_RN.mean(axis=1)),
+        "share_before_onset": mean_of(before_RN.mean(axis=1)),
         "hard_share": HARD_SHARE,
+        "hard_epoch": HARD_EPOCH,
         "odd_share": float(odd_RN[0].mean()),
         "hard": _enrichment(early_RN[seen], hard_RN[seen]),
         "odd": _enrichment(early_RN[seen], odd_RN[seen]),
@@ -154,10 +154,10 @@ def _enrichment(early_RN: Array, has_RN: Array) -> dict[str, Any]:
     with_R = (early_RN & has_RN).sum(axis=1) / has_RN.sum(axis=1)
     without_R = (early_RN & ~has_RN).sum(axis=1) / (~has_RN).sum(axis=1)
     known = (with_R > 0) & (without_R > 0)
-    ratio = _mean(np.log(with_R[known] / without_R[known]))
+    ratio = mean_of(np.log(with_R[known] / without_R[known]))
     return {
-        "with": _mean(with_R)["mean"],
-        "without": _mean(without_R)["mean"],
+        "with": mean_of(with_R)["mean"],
+        "without": mean_of(without_R)["mean"],
         "ratio": {k: float(np.exp(ratio[k])) for k in ("mean", "low", "high")},
     }
 
@@ -172,10 +172,5 @@ def _describe_stay(arm: xr.Dataset) -> dict[str, Any]:
             np.where(when, arm[one].to_numpy(), 0).sum(axis=0)
             for one in ("num_below", "num_stay")
         )
-        found[name] = _mean(stay[below > 0] / below[below > 0])
+        found[name] = mean_of(stay[below > 0] / below[below > 0])
     return found | {"gap": int(np.diff(arm["followed_epoch"].to_numpy()[:2])[0])}
-
-
-def _mean(values: npt.ArrayLike) -> dict[str, float]:
-    found = estimate(values)
-    return {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n}

@@ -30,7 +30,13 @@ class Protocol:
     epochs: int
     replicas: int
     eps: tuple[float, ...]
+    fitted: tuple[float, ...]  # clips that were run first, and gave a line in ln eps
     every: int  # epochs between two measurements of the weights
+    epochs_beyond: int  # of clips smaller than the paper's, which are reached later
+
+    def epochs_of(self, eps: float | None) -> int:
+        """How long a clip is trained; None is the loss from logits."""
+        return self.epochs if eps is None or eps >= PAPER_EPS else self.epochs_beyond
 
 
 PROTOCOLS = {
@@ -41,8 +47,10 @@ PROTOCOLS = {
         batch_size=32,
         epochs=300,
         replicas=5,
-        eps=(1e-3, 1e-5, 1e-7, 1e-12),
+        eps=(1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12),
+        fitted=(1e-3, 1e-5, 1e-7),
         every=5,
+        epochs_beyond=500,
     ),
     "quick": Protocol(
         data={"name": "digits", "preprocessing": "inverted", "examples_per_class": 40},
@@ -51,8 +59,10 @@ PROTOCOLS = {
         batch_size=16,
         epochs=20,
         replicas=3,
-        eps=(1e-1, 1e-2, 1e-7),
+        eps=(1e-1, 3e-2, 1e-2, 1e-7, 1e-8),
+        fitted=(1e-1, 1e-2),
         every=5,
+        epochs_beyond=25,
     ),
 }
 
@@ -64,7 +74,8 @@ def spec_of(protocol: Protocol, eps: float | None) -> RunSpec:
     followed one by one, at the paper's clip.
     """
     loss = {"loss": "cross_entropy"} if eps is None else {"eps": eps}
-    measured = tuple(range(0, protocol.epochs + 1, protocol.every))
+    epochs = protocol.epochs_of(eps)
+    measured = tuple(range(0, epochs + 1, protocol.every))
     return RunSpec(
         data=protocol.data,
         network={"widths": [protocol.width] * 2},
@@ -72,7 +83,7 @@ def spec_of(protocol: Protocol, eps: float | None) -> RunSpec:
             **loss,
             "lr": protocol.lr,
             "batch_size": protocol.batch_size,
-            "epochs": protocol.epochs,
+            "epochs": epochs,
         },
         run={"replicas": protocol.replicas, "seed": _SEED, "device": "cpu"},
         record={

@@ -28,6 +28,7 @@ _MODULES: tuple[str, ...] = (
     "initialization_or_optimizer",
     "abandonment",
     "rescue",
+    "who_is_abandoned",
     "near_the_start",
     "near_the_start_unstable",
     "protocol_details",

@@ -32,10 +32,13 @@ def draw(results: xr.Dataset) -> Drawing:
         "the examples whose true class had a probability below "
         f"{attrs['eps']:g} when visited, of {results.sizes['replica']} replicas; at "
         "0: at the onset; dotted: mean accuracy there, to which rescued replicas come "
-        "back. Put back: these weights and biases have their initial values again. "
+        "back. Put back: these weights and biases (hidden1: between the pixels and the "
+        "first hidden layer) have their initial values again. Loss from logits: taken "
+        "without the clip, and the examples below it are still counted. "
         f"Protocol: {attrs['protocol']}"
     )
-    data: dict[str, Array] = {"name": results["intervention"].to_numpy()}
+    names = [str(name).replace(" x ", " × ") for name in results["intervention"].values]
+    data: dict[str, Array] = {"name": np.array(names)}
     for name in _LINES:
         after = results[name].transpose("intervention", "epoch_after", "replica")
         first = np.broadcast_to(
@@ -67,13 +70,15 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
             )
         axes.axhline(at_onset, color=palette.faint, linestyle=":", linewidth=1)
         axes.set_ylim(0, 1.02)
-        name_panel(axes, "abcdefgh"[place], name)
+        name_panel(axes, "abcdefgh"[place], name if place else f"{name} done")
     for axes in panels[-1]:
         axes.set_xlabel("epochs after the onset")
     for axes in panels[:, 0]:
         axes.set_ylabel("share of the examples")
     for colour, (label, dash) in zip(palette.lines, _LINES.values(), strict=False):
         panels.flat[0].plot([], [], dash, color=colour, label=label)
+    label = "accuracy at the onset (mean)"
+    panels.flat[0].plot([], [], ":", color=palette.faint, linewidth=1, label=label)
     handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=4)
     return figure

@@ -1,0 +1,196 @@
+"""Who is abandoned: traits, stages and ratios against counts by hand."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.special import log_softmax
+
+from birthmark.data import load_dataset
+from birthmark.experiments.contradictions import count_labels, find_neighbours
+from birthmark.experiments.who_is_abandoned import EXPERIMENT, find_protocol
+from birthmark.experiments.who_is_abandoned_ratios import bootstrap_ratio
+from birthmark.experiments.who_is_abandoned_traits import (
+    STAGES,
+    find_rare,
+    find_stages,
+    find_traits,
+)
+from birthmark.figures import draw_experiment
+from birthmark.shapes import Dataset
+from birthmark.store import open_store
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("who")
+
+
+@pytest.fixture(scope="module")
+def results(folder) -> xr.Dataset:
+    return EXPERIMENT.measure("quick", folder)
+
+
+@pytest.fixture(scope="module")
+def losses_by_hand(folder, results):
+    """In float64 with NumPy, [T, R, N], and the classes."""
+    spec = find_protocol("quick").spec
+    store, dataset = open_store(folder / "store"), load_dataset(spec.data)
+    x, y = dataset.x_train / dataset.full_scale, dataset.y_train
+    found = []
+    for epoch in results["kept_epoch"].to_numpy():
+        a = np.broadcast_to(x, (3, *x.shape)).astype(float)
+        for name, layer in store.weights(spec.run_key, int(epoch)).items():
+            a = a @ layer.w + layer.b[:, None]
+            a = a if name == "output" else np.maximum(a, 0)
+        found.append(-log_softmax(a, axis=-1)[:, np.arange(len(x)), y])
+    return np.array(found), y
+
+
+def made(images, labels) -> Dataset:
+    x = np.array(images, dtype=np.uint8)
+    y = np.array(labels)
+    return Dataset("made", x, y, x[:1], y[:1], int(y.max()) + 1, (1, x.shape[1]), 255)
+
+
+def test_losses_and_counts_are_those_of_a_forward_pass_by_hand(results, losses_by_hand):
+    losses_TRN, _ = losses_by_hand
+    top = -np.log(0.1)
+    every = results.sel(trait="all")
+    np.testing.assert_allclose(
+        every["mean_loss"], np.minimum(losses_TRN, top).mean(axis=2), rtol=1e-4
+    )
+    # an example at the clip itself may fall on either side by rounding
+    near = (np.abs(losses_TRN - top) < 1e-4).sum(axis=2)
+    off = np.abs(every["num_below"].to_numpy() - (losses_TRN > top).sum(axis=2))
+    assert (off <= near).all()
+    assert near.max() <= 1
+    hard_RN = losses_TRN[1] >= np.quantile(losses_TRN[1], 0.9, axis=1)[:, None]
+    assert results["kept_epoch"][1] == find_protocol("quick").early
+    of_hard = results["num_below"].sel(trait="hard").to_numpy()
+    by_hand = (hard_RN & (losses_TRN > top)).sum(axis=2)
+    assert np.abs(of_hard - by_hand).max() <= near.max()
+
+
+def test_each_example_is_first_abandoned_once_and_at_risk_until_then(
+    results, losses_by_hand
+):
+    losses_TRN, y_N = losses_by_hand
+    every = results.sel(trait="all")
+    sizes = np.bincount(y_N)
+    ever = (losses_TRN > -np.log(0.1)).any(axis=0)
+    total = every["num_first"].sum(("stage", "class")).to_numpy()
+    assert np.abs(total - ever.sum(axis=1)).max() <= 1
+    risk = every["num_risk"].transpose("stage", "replica", "class").to_numpy()
+    first = every["num_first"].transpose("stage", "replica", "class").to_numpy()
+    assert (risk[0] == sizes).all()
+    np.testing.assert_array_equal(risk[1:], risk[:-1] - first[:-1])
+
+
+def test_of_those_below_the_ones_that_stay_are_counted_at_the_next_kept_epoch(
+    results, losses_by_hand
+):
+    below_TRN = losses_by_hand[0] > -np.log(0.1)
+    stay = results["num_stay"].sum("stage").to_numpy()
+    by_hand = (below_TRN[:-1] & below_TRN[1:]).sum(axis=2)
+    assert np.abs(stay[:-1] - by_hand).max() <= 2
+    assert not stay[-1].any()
+    np.testing.assert_array_equal(
+        results["num_still"].sum("stage"), results["num_below"].sel(trait="all")
+    )
+
+
+def test_labels_of_equal_images_are_counted_as_by_hand():
+    a, b, c, d = [0, 0], [9, 0], [0, 9], [9, 9]
+    dataset = made([a, a, a, b, b, c, c, d, d, d, d], [0, 0, 1, 2, 2, 0, 1, 0, 0, 1, 1])
+    found = count_labels(dataset)
+    assert found.own.tolist() == [2, 2, 1, 2, 2, 1, 1, 2, 2, 2, 2]
+    assert found.all.tolist() == [3, 3, 3, 2, 2, 2, 2, 4, 4, 4, 4]
+    assert found.most.tolist() == [2, 2, 2, 2, 2, 1, 1, 2, 2, 2, 2]
+    assert found.contradicts.tolist() == [True] * 3 + [False] * 2 + [True] * 6
+    assert found.is_tied.tolist() == [False] * 5 + [True] * 6
+
+
+def test_neighbours_are_those_of_all_distances_of_the_pixels():
+    rng = np.random.default_rng(1)
+    dataset = made(rng.integers(0, 255, (60, 70)), rng.integers(0, 3, 60))
+    distances = ((dataset.x_train[:, None].astype(float) - dataset.x_train) ** 2).sum(2)
+    np.fill_diagonal(distances, np.inf)
+    # 59 differences span at most 59 < 64 directions: the components lose nothing
+    np.testing.assert_array_equal(
+        find_neighbours(dataset, 4), distances.argsort(axis=1)[:, :4]
+    )
+
+
+def test_traits_are_those_that_their_words_say():
+    # pairs on a line: equal with one label, near with two, far with two
+    x = np.repeat([[0], [40], [100], [130], [210], [250]], 2, axis=0) * np.ones((1, 9))
+    x[3] += 4  # 4 of 255 are 1.6 %
+    x[5] += 6  # 2.4 %
+    y = np.array([0, 0, 0, 0, 1, 0, 1, 1, 0, 1, 1, 1])
+    x[8:10] = 210  # equal, with two labels
+    dataset = made(x, y)
+    x4, x6 = x[3, 0] - x[2, 0], x[5, 0] - x[4, 0]
+    assert (x4, x6) == (4, 6)
+    y_swapped = y.copy()
+    y_swapped[3] = 2
+    found = find_traits(made(x, y_swapped), np.arange(24.0).reshape(2, 12))
+    assert found["contradictory"][0].nonzero()[0].tolist() == [8, 9]
+    assert found["near"][0].nonzero()[0].tolist() == [2, 3]  # not equal, not too far
+    assert found["odd"][0].nonzero()[0].tolist() == [2, 3, 4, 5, 8, 9]
+    # class 2 has one example and twelve have many neighbours of the others
+    assert found["alone"][0].nonzero()[0].tolist() == [3]
+    assert found["hard"].sum(axis=1).tolist() == [2, 2]
+    assert found["hard"][1].nonzero()[0].tolist() == [10, 11]
+    assert dataset.y_train[3] == 0
+
+
+def test_rare_are_the_smallest_classes_that_hold_a_tenth_together():
+    y = np.repeat(np.arange(4), [60, 4, 30, 6])
+    assert np.unique(y[find_rare(y)]).tolist() == [1, 3]
+    assert not find_rare(np.repeat([0, 1], 50)).any()
+
+
+def test_stages_are_told_by_the_first_epoch_below_the_clip():
+    below_TRN = np.zeros((5, 1, 40), bool)
+    epochs = np.array([5, 20, 100, 200, 300])
+    below_TRN[1:, 0, 0] = True  # early; 1 of 40 is 2.5 %
+    below_TRN[2, 0, 0] = False  # comes back for a while
+    below_TRN[2, 0, 1] = True  # before
+    below_TRN[3, 0, 2:4] = True  # onset: 3 of 40
+    below_TRN[4, 0, 4:10] = True
+    stages = find_stages(below_TRN, epochs, early=20, onset=0.05)[0]
+    assert stages[:11].tolist() == [0, 1, 2, 2, 3, 3, 3, 3, 3, 3, -1]
+    none = find_stages(below_TRN[:3], epochs[:3], early=20, onset=0.05)[0]
+    assert none[:4].tolist() == [0, 1, -1, -1]  # no onset: all others are before
+    assert STAGES == ("early", "before", "onset", "after")
+
+
+def test_a_ratio_and_its_interval_are_those_of_the_delta_method():
+    rng = np.random.default_rng(2)
+    risk = rng.integers(200, 400, (2, 300))
+    first = rng.binomial(risk, [[0.1], [0.05]])
+    found = bootstrap_ratio(
+        np.stack([first[0], risk[0]]), np.stack([first[1], risk[1]])
+    )
+    shares = first.sum(axis=1) / risk.sum(axis=1)
+    assert found[0] == pytest.approx(shares[0] / shares[1])
+    # linearized: the logarithm moves with the residuals of each class
+    moves = (first - shares[:, None] * risk) / first.sum(axis=1)[:, None]
+    spread = np.sqrt(((moves[0] - moves[1]) ** 2).sum())
+    np.testing.assert_allclose(
+        np.log(found[1:] / found[0]), [-1.96 * spread, 1.96 * spread], rtol=0.1
+    )
+
+
+def test_results_are_summarized_and_drawn(results):
+    facts = EXPERIMENT.summarize(results)
+    every = results.sel(trait="all")["num_first"]
+    early = every.sel(stage="early").sum("class").to_numpy()
+    assert facts["stages"]["early"]["mean"] == pytest.approx(early.mean())
+    odd = facts["traits"]["odd"]["stages"]["before"]
+    with_odd = results.sel(trait="odd", stage="before")
+    expected = with_odd["num_first"].sum() / with_odd["num_risk"].sum()
+    assert odd["with"] == pytest.approx(float(expected))
+    assert facts["traits"]["hard"]["stages"]["early"] is None
+    drawing = draw_experiment("who-is-abandoned", results)
+    assert drawing.render("svg").startswith(b"<?xml")
