@@ -10,12 +10,9 @@ from scipy.special import softmax
 
 from birthmark.data import load_dataset
 from birthmark.experiments import shipped_results
+from birthmark.experiments.near_the_start_arms import PROTOCOLS, train_freely
 from birthmark.experiments.near_the_start_points import distances, move, shrink
-from birthmark.experiments.near_the_start_unstable import (
-    EXPERIMENT,
-    PROTOCOLS,
-    train_freely,
-)
+from birthmark.experiments.near_the_start_unstable import EXPERIMENT
 from birthmark.experiments.near_the_start_unstable_facts import find_lost
 from birthmark.figures import draw_experiment
 from birthmark.seeds import batch_order
