@@ -118,7 +118,7 @@ def test_the_same_batches_come_in_a_new_order():
 
 def test_a_buffer_holds_an_example_back_but_lets_none_come_early(monkeypatch):
     monkeypatch.setattr(ShuffledInBuffer, "SIZE", 40)
-    training, dataset = begin("shuffled in a buffer")
+    training, dataset = begin("shuffled in a buffer of 10,000")
     count = len(dataset.y_train)
     place = np.argsort(batch_order(0, 0, 0, count))  # in the stream
     first, second, _ = orders_of(training, 3)
@@ -138,7 +138,7 @@ def test_a_buffer_holds_an_example_back_but_lets_none_come_early(monkeypatch):
         "drawn with replacement",
         "same batches every epoch",
         "same batches in a new order",
-        "shuffled in a buffer",
+        "shuffled in a buffer of 10,000",
         "no mark",
     ],
 )

@@ -119,6 +119,12 @@ class ShuffledInBuffer(Detail):
         return order
 
 
+class ShuffledInSmallBuffer(ShuffledInBuffer):
+    """The same with a buffer of eight batches."""
+
+    SIZE = 1_000
+
+
 class LastBatchDropped(Detail):
     """The smaller batch at the end of an epoch is left out."""
 
@@ -177,7 +183,8 @@ def _list_arms(wide: int, narrow: int, long: int, short: int) -> dict[str, Arm]:
         "no biases": Arm(NoBiases, wide, long),
         "same batches every epoch": Arm(SameBatches, wide, long),
         "same batches in a new order": Arm(NewOrderOfBatches, wide, long),
-        "shuffled in a buffer": Arm(ShuffledInBuffer, wide, long),
+        "shuffled in a buffer of 10,000": Arm(ShuffledInBuffer, wide, long),
+        "shuffled in a buffer of 1,000": Arm(ShuffledInSmallBuffer, wide, long),
         "drawn with replacement": Arm(WithReplacement, wide, long),
         "last batch dropped": Arm(LastBatchDropped, wide, long),
         "no mark": Arm(Detail, wide, long, settings={"mark": None}),
