@@ -7,6 +7,7 @@ from scipy import stats
 from scipy.special import log_softmax
 
 from birthmark.data import load_dataset
+from birthmark.experiments import shipped_results
 from birthmark.experiments.abandonment import (
     EXPERIMENT,
     find_collapse,
@@ -325,3 +326,17 @@ def test_results_are_summarized_and_drawn(results):
     assert facts["clips"]["logits"]["num_onset"] == 0  # nothing is clipped there
     drawing = draw_experiment("abandonment", results)
     assert drawing.render("svg").startswith(b"<?xml")
+
+
+def test_shipped_networks_that_have_abandoned_all_stand_on_the_plateau():
+    results = shipped_results("abandonment")
+    for clip in ("0.001", "0.0001"):
+        end = results.sel(clip=clip, epoch=300)
+        assert (end["below_eps"] > 0.95).all()
+        plateau = -np.log(float(end["eps"])) * (1 - end["train_accuracy"])
+        np.testing.assert_allclose(end["train_loss"], plateau, rtol=0.02)
+    # a larger share is reached later, or not at all
+    onsets = results["onset_at"].transpose("level", "clip", "replica").to_numpy()
+    late = np.nan_to_num(onsets, nan=1e9)
+    assert (late[1:] >= late[:-1]).all()
+    np.testing.assert_array_equal(onsets[-1], results["onset"])

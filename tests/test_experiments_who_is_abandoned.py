@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 from scipy.special import log_softmax
 
 from birthmark.data import load_dataset
+from birthmark.experiments import shipped_results
 from birthmark.experiments.contradictions import count_labels, find_neighbours
 from birthmark.experiments.who_is_abandoned import EXPERIMENT, find_protocol
 from birthmark.experiments.who_is_abandoned_ratios import bootstrap_ratio
@@ -17,7 +19,8 @@ from birthmark.experiments.who_is_abandoned_traits import (
 )
 from birthmark.figures import draw_experiment
 from birthmark.shapes import Dataset
-from birthmark.store import open_store
+from birthmark.spec import DataSpec
+from birthmark.store import open_shipped, open_store
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +197,40 @@ def test_results_are_summarized_and_drawn(results):
     assert facts["traits"]["hard"]["stages"]["early"] is None
     drawing = draw_experiment("who-is-abandoned", results)
     assert drawing.render("svg").startswith(b"<?xml")
+
+
+def test_shipped_counts_of_a_frozen_network_are_those_of_its_training():
+    """The engine counted them as they were visited; here a forward pass afterwards."""
+    results = shipped_results("who-is-abandoned")
+    store = open_shipped("paper")
+    [key] = [
+        key
+        for key in store.runs()["run_key"]
+        if store.spec(key).network.widths == (150, 150)
+        and store.spec(key).training.loss == "clipped_cross_entropy"
+        and store.spec(key).data.name == "hasyv2"
+    ]
+    visited = store.records(key, distributions=False)["abandoned"].to_numpy()
+    frozen = np.ptp(visited[580:601], axis=0) == 0
+    assert frozen.any()
+    below = results["num_below"].sel(trait="all", kept_epoch=590).to_numpy()
+    np.testing.assert_array_equal(below[frozen], visited[590][frozen])
+    # and before, within what an epoch changes
+    early = results["num_below"].sel(trait="all", kept_epoch=20).to_numpy()
+    np.testing.assert_allclose(early, visited[20], rtol=0.15)
+
+
+def test_shipped_contradictions_are_those_of_a_dictionary_of_the_images(real_data):
+    results = shipped_results("who-is-abandoned")
+    dataset = load_dataset(DataSpec(name="hasyv2"))
+    labels_of: dict[bytes, list[int]] = {}
+    for image, label in zip(dataset.x_train, dataset.y_train.tolist(), strict=True):
+        labels_of.setdefault(image.tobytes(), []).append(label)
+    several = [one for one in labels_of.values() if len(set(one)) > 1]
+    assert results.attrs["num_images"] == len(several)
+    assert results.attrs["num_contradictory"] == sum(map(len, several))
+    # the entropy of the labels of an image, once for each of its examples
+    floor = sum(len(one) * stats.entropy(np.bincount(one)) for one in several)
+    assert results.attrs["floor"] == pytest.approx(floor)
+    risk = results["num_risk"].sel(stage="early", trait="all").to_numpy()
+    assert (risk == np.bincount(dataset.y_train)).all()
