@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from birthmark.analysis import (
@@ -16,7 +17,7 @@ from birthmark.analysis import (
     join_curves,
     make_contest,
     rank,
-    summarize,
+    summarize_curves,
 )
 from birthmark.spec import RunSpec
 from birthmark.store import Store
@@ -147,7 +148,11 @@ def difference(ranking: Ranking, a: str, b: str) -> dict[str, Any]:
     }
 
 
-def interval(values: xr.DataArray) -> dict[str, float]:
-    """Mean over replicas with Student's 95 % interval."""
-    found = summarize(values.to_numpy())
-    return {"mean": found.mean, "low": found.low, "high": found.high}
+def interval(values: npt.ArrayLike) -> dict[str, float]:
+    """Mean over replicas with Student's 95 % interval; NaN is left out."""
+    found = summarize_curves(np.ravel(np.asarray(values)))
+    return {
+        "mean": float(found.mean),
+        "low": float(found.low),
+        "high": float(found.high),
+    }

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from birthmark.analysis import summarize_curves
+from birthmark.experiments.contests import interval
 from birthmark.experiments.mean_field import log_variance
 from birthmark.shapes import Array
 
@@ -84,15 +84,9 @@ def _beside(values_R: Array, theory: float) -> dict[str, Any] | None:
     """A mean over replicas with Student's 95 % interval, and what theory expects."""
     if math.isnan(theory):
         return None
-    found = summarize_curves(values_R)
-    mean, low, high = float(found.mean), float(found.low), float(found.high)
-    return {
-        "mean": mean,
-        "low": low,
-        "high": high,
-        "theory": theory,
-        "agrees": low - _SAME <= theory <= high + _SAME,
-    }
+    found = interval(values_R)
+    agrees = found["low"] - _SAME <= theory <= found["high"] + _SAME
+    return {**found, "theory": theory, "agrees": agrees}
 
 
 def _count_agreement(readings: list[dict[str, Any]]) -> dict[str, Any]:

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis import summarize_curves
-from birthmark.experiments.contests import difference, read_rankings, tabulate
+from birthmark.experiments.contests import (
+    difference,
+    interval,
+    read_rankings,
+    tabulate,
+)
 from birthmark.experiments.mean_field import log_variance
 from birthmark.shapes import Array
 
@@ -94,13 +98,7 @@ def _read_signals(one: xr.Dataset) -> dict[str, dict[str, Any]]:
 
 def _beside(values_D: Array, theory: float) -> dict[str, float]:
     """A mean over draws with Student's 95 % interval, and mean-field theory."""
-    found = summarize_curves(values_D)
-    return {
-        "mean": float(found.mean),
-        "low": float(found.low),
-        "high": float(found.high),
-        "theory": float(theory),
-    }
+    return {**interval(values_D), "theory": float(theory)}
 
 
 def _read_contest(one: xr.Dataset) -> dict[str, Any]:

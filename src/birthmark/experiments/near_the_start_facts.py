@@ -40,7 +40,7 @@ def _describe_line(results: xr.Dataset) -> dict[str, Any]:
     best_R = alphas[loss_AR.argmin(axis=0)]
     return {
         "table": _table(results, "line", "alpha"),
-        "best_alpha": interval(xr.DataArray(best_R)),
+        "best_alpha": interval(best_R),
         "largest_rise": float(rises.max()),
         "beyond": interval(results["line_train_loss"].isel(alpha=-1)),
         "before": interval(results["line_train_loss"].isel(alpha=0)),
@@ -60,7 +60,7 @@ def _describe_ball(results: xr.Dataset) -> dict[str, Any]:
     best = accuracy.mean("replica").idxmax("radius")
     return {
         "table": _table(results, "ball", "radius"),
-        "least_good": interval(xr.DataArray(least)),
+        "least_good": interval(least),
         "best_accuracy_radius": float(best),
         "differences": _against(
             accuracy, results["moved_end_test_accuracy"].sel(move=0), "radius"

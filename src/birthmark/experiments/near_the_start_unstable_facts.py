@@ -97,20 +97,16 @@ def _describe(arm: xr.Dataset) -> dict[str, Any]:
         "size": float(arm["size"]),
         "num_learned": int(_has_learned(arm).sum()),
         "num_lost": int(np.isfinite(lost_R).sum()),
-        "lost": _mean(lost_R[np.isfinite(lost_R)]),
-        "lowest_loss": _mean(_read_lowest(arm)),
-        "lowest_epoch": _mean(epoch_R),
-        "first_below_percent": _mean(100 * _curve(arm, "below_eps")[0]),
-        "accuracy": _mean(_read_end(arm, "train_accuracy")),
-        "loss_at_end": _mean(_read_end(arm, "train_loss")),
-        "below_percent": _mean(100 * _read_end(arm, "below_eps")),
+        "lost": interval(lost_R[np.isfinite(lost_R)]),
+        "lowest_loss": interval(_read_lowest(arm)),
+        "lowest_epoch": interval(epoch_R),
+        "first_below_percent": interval(100 * _curve(arm, "below_eps")[0]),
+        "accuracy": interval(_read_end(arm, "train_accuracy")),
+        "loss_at_end": interval(_read_end(arm, "train_loss")),
+        "below_percent": interval(100 * _read_end(arm, "below_eps")),
         "way": interval(arm["way"].isel(kept_epoch=-1)),
         "began": interval(arm["from_start"].isel(kept_epoch=0)),
     }
-
-
-def _mean(values_R: Array) -> dict[str, float]:
-    return interval(xr.DataArray(values_R))
 
 
 def _compare(arms: dict[str, xr.Dataset], loss: str) -> dict[str, Any]:
@@ -149,9 +145,9 @@ def _describe_line(tip: xr.Dataset) -> dict[str, Any]:
     best_R = loss_AR.argmin(axis=0)
     inside = (alphas >= 0) & (alphas <= 1)
     return {
-        "best_alpha": _mean(alphas[best_R]),
-        "lowest": _mean(loss_AR.min(axis=0)),
-        "best_accuracy": _mean(accuracy_AR[best_R, np.arange(len(best_R))]),
+        "best_alpha": interval(alphas[best_R]),
+        "lowest": interval(loss_AR.min(axis=0)),
+        "best_accuracy": interval(accuracy_AR[best_R, np.arange(len(best_R))]),
         "largest_rise": float(np.diff(loss_AR[inside], axis=0).max()),
         "table": {
             float(alpha): _describe_point(tip.sel(alpha=alpha), "line")
