@@ -17,9 +17,10 @@ TRAITS = {
     "contradictory": "an equal image has another label",
     "tied": "of the equal images as many have another label, and none has more",
     "outvoted": "more of the equal images have one other label than its own",
-    "near": "the nearest image, of another label, differs in at most 2 % of the pixels",
+    "near": "the nearest image, of another label, differs in at most "
+    f"{100 * NEAR:g} % of the pixels",
     "odd": "the nearest image has another label",
-    "alone": "none of the 10 nearest images has its label",
+    "alone": f"none of the {NUM_NEIGHBOURS} nearest images has its label",
     "rare": "of the smallest classes, which hold a tenth of the examples",
     "hard": "among the tenth with the largest early loss",
 }
