@@ -139,7 +139,7 @@ def test_a_buffer_holds_an_example_back_but_lets_none_come_early(monkeypatch):
         "same batches every epoch",
         "same batches in a new order",
         "shuffled in a buffer of 10,000",
-        "no mark",
+        "shuffled in a buffer of 1,000",
     ],
 )
 def test_an_arm_trains_as_plain_torch_does(results, name):

@@ -8,7 +8,7 @@ details that could decide it are changed one by one; the reference is the shippe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,24 +175,26 @@ class Arm:
     width: int
     epochs: int
     replicas: int = 1
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
-def _list_arms(wide: int, narrow: int, long: int, short: int) -> dict[str, Arm]:
+def _list_arms(wide: int, narrow: int, epochs: tuple[int, int, int]) -> dict[str, Arm]:
+    few, some, many = epochs
     return {
-        "no biases": Arm(NoBiases, wide, long),
-        "same batches every epoch": Arm(SameBatches, wide, long),
-        "same batches in a new order": Arm(NewOrderOfBatches, wide, long),
-        "shuffled in a buffer of 10,000": Arm(ShuffledInBuffer, wide, long),
-        "shuffled in a buffer of 1,000": Arm(ShuffledInSmallBuffer, wide, long),
-        "drawn with replacement": Arm(WithReplacement, wide, long),
-        "last batch dropped": Arm(LastBatchDropped, wide, long),
-        "no mark": Arm(Detail, wide, long, settings={"mark": None}),
-        "three channels": Arm(ThreeChannels, narrow, short),
+        "shuffled in a buffer of 1,000": Arm(ShuffledInSmallBuffer, wide, many),
+        "three channels": Arm(ThreeChannels, narrow, few),
+        "no biases": Arm(NoBiases, wide, some),
+        "same batches every epoch": Arm(SameBatches, wide, some),
+        "same batches in a new order": Arm(NewOrderOfBatches, wide, some),
+        "shuffled in a buffer of 10,000": Arm(ShuffledInBuffer, wide, some),
+        "last batch dropped": Arm(LastBatchDropped, wide, some),
+        "drawn with replacement": Arm(WithReplacement, wide, some),
     }
 
 
-ARMS = {"full": _list_arms(250, 150, 170, 30), "quick": _list_arms(16, 12, 3, 2)}
+ARMS = {
+    "full": _list_arms(250, 150, (30, 170, 600)),
+    "quick": _list_arms(16, 12, (2, 3, 3)),
+}
 
 
 def measure(scale: str, folder: Path) -> xr.Dataset:
@@ -239,7 +241,7 @@ def find_spec(scale: str, width: int) -> RunSpec:
 
 def prepare(arm: Arm, spec: RunSpec) -> Detail:
     """An arm, ready to train."""
-    changed = spec.with_settings({**arm.settings, "run.replicas": arm.replicas})
+    changed = spec.with_settings({"run.replicas": arm.replicas})
     training = arm.kind(changed, arm.kind.prepare(load_dataset(spec.data)))
     training.begin()
     return training

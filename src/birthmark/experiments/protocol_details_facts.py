@@ -24,17 +24,20 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
         width = int(one["width"])
         at = published.get(width)
         level = at.min_train_loss / 2 if at else math.nan
+        passed = [
+            _find_first(train.epoch.to_numpy(), losses_T <= level)
+            for losses_T in train.transpose("replica", "epoch").to_numpy()
+        ]
         arms.append(
             {
-                "name": str(name).partition(",")[0],
+                "name": str(name).partition(", width")[0],
                 "is_reference": str(name).startswith(REFERENCE),
                 "width": width,
                 "replicas": train.sizes["replica"],
                 "epochs": int(train.epoch[-1]),
-                "passed": [
-                    _find_first(train.epoch.to_numpy(), losses_T <= level)
-                    for losses_T in train.transpose("replica", "epoch").to_numpy()
-                ],
+                "passed": passed,
+                "num_passed": sum(map(math.isfinite, passed)),
+                "min_train": train.min("epoch").to_numpy().tolist(),
                 "last_train": train.isel(epoch=-1).to_numpy().tolist(),
                 "min_test": test.min("epoch").to_numpy().tolist(),
                 "min_test_epoch": test.idxmin("epoch").to_numpy().astype(int).tolist(),
