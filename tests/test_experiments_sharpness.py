@@ -5,8 +5,10 @@ import pytest
 import torch
 import xarray as xr
 from numpy.testing import assert_allclose
+from scipy.stats import mannwhitneyu
 
 from birthmark.data import load_dataset
+from birthmark.experiments import shipped_results
 from birthmark.experiments.curvatures import (
     find_top,
     make_loss,
@@ -21,6 +23,7 @@ from birthmark.experiments.sharpness import (
     read_curvature,
     read_moments,
 )
+from birthmark.experiments.sharpness_edges import find_area, find_fates, weigh_law
 from birthmark.experiments.sharpness_runs import (
     PROTOCOLS,
     Arm,
@@ -28,6 +31,7 @@ from birthmark.experiments.sharpness_runs import (
     list_arms,
     spec_of,
 )
+from birthmark.figures import draw_experiment
 from birthmark.store import open_store
 
 QUICK = PROTOCOLS["quick"]
@@ -276,5 +280,114 @@ def test_arms_share_start_and_sharpness_at_the_start(results):
         low, high = (starts.sel(arm=f"{pixels} {lr} clipped") for lr in (0.1, 0.3))
         assert_allclose(low, high, rtol=1e-6)
     arm = list_arms(QUICK)[1]
-    assert find_looks(QUICK, arm) == (0, 2, 3, 4)
+    assert find_looks(QUICK, arm) == (0, 1, 2, 3, 5)
     assert np.isnan(results["sharpness"].sel(arm=arm.name, look=6)).all()
+
+
+def made_arm(loss="clipped", accuracy=0.95, train_loss=0.1, below=0.0):
+    curves = {
+        name: (("epoch", "replica"), np.full((12, 2), float(value)))
+        for name, value in (
+            ("train_accuracy", accuracy),
+            ("train_loss", train_loss),
+            ("below_eps", below),
+        )
+    }
+    arm = xr.Dataset(curves | {"loss": loss})
+    arm["train_loss"][10:] = np.nan  # beyond its budget
+    return arm
+
+
+def test_fates_are_those_of_the_last_epochs():
+    guess = np.log(100)
+    assert find_fates(made_arm(), 100).tolist() == [0, 0]
+    assert find_fates(made_arm(accuracy=0.1, below=0.9), 100).tolist() == [1, 1]
+    # without a clip nothing is abandoned, however small its probability
+    other = made_arm("logits", accuracy=0.1, below=0.9, train_loss=7)
+    assert find_fates(other, 100).tolist() == [3, 3]
+    lost = made_arm(accuracy=0.01, train_loss=guess * 1.01)
+    assert find_fates(lost, 100).tolist() == [2, 2]
+    assert find_fates(made_arm(accuracy=0.6, train_loss=1), 100).tolist() == [3, 3]
+    late = made_arm()
+    late["train_accuracy"][:5] = 0.0
+    assert find_fates(late, 100).tolist() == [0, 0]
+
+
+def test_the_area_under_the_curve_is_that_of_mann_and_whitney():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 9, 40).astype(float)
+    is_high = rng.random(40) < 0.4
+    expected = mannwhitneyu(x[is_high], x[~is_high]).statistic
+    expected /= is_high.sum() * (~is_high).sum()
+    assert_allclose(find_area(x, is_high), expected)
+
+
+def test_a_law_is_possible_where_the_products_at_all_edges_have_a_point_in_common():
+    edges = [
+        {"learn": 0.1, "fail": 0.2, "a": 10.0, "b": {"mean": 10.0}},
+        {"learn": 0.4, "fail": 0.8, "a": 2.5, "b": {"mean": 10.0}},
+    ]
+    held = weigh_law(edges, "a", "held")
+    assert held["is_possible"]
+    assert_allclose(held["low"], [1, 1])
+    broken = weigh_law(edges, "b", "broken")
+    assert not broken["is_possible"]
+    assert_allclose(broken["miss"], 4 / 2)
+
+
+def test_results_are_summarized_and_drawn(results):
+    facts = EXPERIMENT.summarize(results)
+    arm = facts["arms"]["white 0.3 clipped"]
+    kept = results["sharpness"].sel(arm="white 0.3 clipped")
+    assert_allclose(arm["start"]["mean"], 0.3 * kept.sel(look=0).mean(), rtol=1e-5)
+    assert_allclose(arm["most"]["mean"], 0.3 * kept.max("look").mean(), rtol=1e-5)
+    assert sum(arm["num"].values()) == QUICK.replicas
+    drawing = draw_experiment("sharpness", results)
+    assert drawing.render("svg").startswith(b"<?xml")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> xr.Dataset:
+    return shipped_results("sharpness")
+
+
+def test_shipped_starts_are_the_same_at_each_learning_rate(shipped):
+    starts = shipped["sharpness"].sel(look=0)
+    for pixels in ("white", "black", "centred"):
+        mine = shipped["pixels"] == pixels
+        for loss in ("clipped", "logits"):
+            rows = starts[(mine & (shipped["loss"] == loss)).to_numpy()].to_numpy()
+            assert_allclose(rows, rows[:1].repeat(len(rows), axis=0), rtol=1e-4)
+
+
+def test_shipped_starts_are_steeper_the_larger_the_top_moment_of_the_inputs(shipped):
+    # the Gauss-Newton block of the first layer: in the order of the moments, and for
+    # inputs that are all dominated by one direction in proportion to them
+    start = {
+        pixels: float(shipped["sharpness"].sel(look=0, arm=arm).mean())
+        for pixels, arm in (
+            ("white", "white 0.1 clipped"),
+            ("centred", "centred 0.1 clipped"),
+            ("black", "black 0.1 clipped"),
+        )
+    }
+    moments = shipped["top_moment"]
+    assert start["white"] > start["centred"] > start["black"]
+    assert moments.sel(input="white") > moments.sel(input="centred")
+    assert moments.sel(input="centred") > moments.sel(input="black")
+    assert shipped["mean_share"].sel(look=0, arm="white 0.1 clipped").min() > 0.7
+
+
+def test_shipped_networks_that_nothing_pulls_have_no_sharpness_and_stand_still(shipped):
+    arm = shipped.sel(arm="black 0.8 clipped")
+    assert (arm["sharpness"].sel(look=40) == 0).all()
+    late = arm["train_loss"].sel(epoch=slice(31, 40)).to_numpy()
+    assert_allclose(np.ptp(late, axis=0), 0, atol=1e-4)
+    assert (shipped["sharpness"].fillna(1) >= 0).all()
+
+
+def test_shipped_samples_give_the_sharpness_of_the_whole_training_set(shipped):
+    one = shipped.sel(arm="white 0.1 clipped").isel(replica=0)
+    ratio = (one["sharpness"] / one["whole_sharpness"]).dropna("look")
+    assert ratio.size > 15
+    assert abs(ratio - 1).median() < 0.1

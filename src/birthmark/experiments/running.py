@@ -32,6 +32,7 @@ _MODULES: tuple[str, ...] = (
     "near_the_start",
     "near_the_start_unstable",
     "protocol_details",
+    "sharpness",
 )
 
 
