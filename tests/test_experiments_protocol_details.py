@@ -222,7 +222,7 @@ def test_past_the_fork_is_the_first_epoch_at_half_the_published_minimum():
             "replica": [0, 1],
             "width": ("arm", [250, 250]),
         },
-        {"protocol": ""},
+        {"protocol": "", "plateau": 16.0},
     )
     reference, changed = summarize(results)["arms"]
     assert reference["is_reference"]
@@ -231,3 +231,23 @@ def test_past_the_fork_is_the_first_epoch_at_half_the_published_minimum():
     assert changed["passed"] == [3]
     assert changed["min_test_epoch"] == [5]
     assert changed["last_train"] == pytest.approx([0.02])
+
+
+def test_a_rise_is_dated_where_the_loss_stays_above_until_the_end():
+    epochs = np.arange(1, 401)
+    loss = np.full(400, 0.5)
+    loss[150] = 16.0  # a spike of one epoch is no rise
+    loss[200:] = np.linspace(0.5, 15.9, 200)
+    results = xr.Dataset(
+        {
+            name: (("arm", "epoch", "replica"), loss[None, :, None])
+            for name in ("train_loss", "test_loss")
+        },
+        {"arm": ["x"], "epoch": epochs, "replica": [0], "width": ("arm", [250])},
+        {"protocol": "", "plateau": 16.0},
+    )
+    [arm] = summarize(results)["arms"]
+    rate = (15.9 - 0.5) / 199
+    assert arm["rise"][0] == pytest.approx(201 + 0.5 / rate, abs=2)
+    assert arm["plateau"][0] == pytest.approx(201 + (14.4 - 0.5) / rate, abs=2)
+    assert np.isnan(arm["passed"]).all()

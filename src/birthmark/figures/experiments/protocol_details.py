@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -18,68 +18,92 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FIRST = {"train": 40, "test": 4}  # epochs before which all arms are alike
+# the epochs between which arms can be told apart
+_SHOWN = {"train": (40, 600), "test": (4, 40)}
+_REFERENCE = "as reproduced"
 
 
 def draw(results: xr.Dataset) -> Drawing:
-    """Train loss of the widest, test loss of the narrowest; see the caption."""
+    """Losses of the widest networks and of the narrowest; see the caption."""
     widths = results["width"].to_numpy()
     wide, narrow = int(widths.max()), int(widths.min())
     title = "Details of the protocol that the paper does not state"
     caption = (
-        f"{title}. (a) Train loss (running mean over an epoch) at width {wide}. (b) "
-        f"Test loss at width {narrow}. Lines: one network each; grey: all replicas of "
-        "the protocol as reproduced; diamond: the published minimum (mean of ten "
-        f"networks, read off by eye). Protocol: {results.attrs['protocol']}"
+        f"{title}. (a), (b) Train loss (running mean over an epoch) at widths {wide} "
+        f"and {narrow}; (c), (d) test loss. Lines: one network each; grey: all "
+        "replicas of the protocol as reproduced. Diamonds: the published minima (means "
+        "of ten networks, read off by eye); dotted: the published epoch of divergence. "
+        f"Protocol: {results.attrs['protocol']}"
     )
     data: dict[str, Array] = {"epoch": results["epoch"].to_numpy()}
-    for half, width in (("train", wide), ("test", narrow)):
+    for width in (wide, narrow):
         here = results.isel(arm=widths == width)
-        data[half] = (
-            here[f"{half}_loss"].transpose("arm", "epoch", "replica").to_numpy()
-        )
-        data[f"{half}_arms"] = here["arm"].to_numpy()
-        data[f"{half}_published"] = np.array(
-            [
-                (getattr(one, f"min_{half}_epoch"), getattr(one, f"min_{half}_loss"))
-                for one in FIGURE_2
-                if one.width == width
-            ]
-        ).reshape(-1, 2)
+        names = [str(name).partition(", width")[0] for name in here["arm"].to_numpy()]
+        data[f"arms_{width}"] = np.array(names)
+        for half in _SHOWN:
+            losses = here[f"{half}_loss"].transpose("arm", "epoch", "replica")
+            data[f"{half}_{width}"] = losses.to_numpy()
+            data[f"{half}_published_{width}"] = _find_published(half, width)
+    data["widths"] = np.array([wide, narrow])
     return Drawing("protocol-details", 0, title, caption, data, paint)
 
 
+def _find_published(half: str, width: int) -> Array:
+    """Epoch and loss of the minimum, and the epoch of divergence; NaN: unknown."""
+    for one in FIGURE_2:
+        if one.width == width:
+            least = getattr(one, f"min_{half}_epoch"), getattr(one, f"min_{half}_loss")
+            return np.array([*least, one.divergence_epoch])
+    return np.full(3, np.nan)
+
+
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
-    """Two panels, each with a legend of its own below."""
-    figure = new_figure(4.2)
-    panels = figure.subplots(1, 2)
-    for letter, axes, half in zip("ab", panels, ("train", "test"), strict=True):
-        _paint_panel(axes, data, half, palette)
-        name_panel(axes, letter)
+    """Train loss above, test loss below; one legend for all."""
+    figure = new_figure(6.4)
+    panels = figure.subplots(2, 2, sharey="row")
+    names: list[str] = []
+    for width in data["widths"]:
+        names += [n for n in map(str, data[f"arms_{width}"]) if n not in names]
+    names.sort(key=_REFERENCE.__eq__)
+    styles = {name: choose_style(i, palette) for i, name in enumerate(names)}
+    styles[_REFERENCE] = {"color": palette.faint, "linewidth": 2.0, "zorder": 1}
+    for row, half in zip(panels, _SHOWN, strict=True):
+        for axes, width in zip(row, data["widths"], strict=True):
+            _paint_panel(axes, data, half, int(width), styles)
+            _paint_published(axes, data[f"{half}_published_{width}"], half, palette)
+            axes.set_yscale("log")
+            axes.set_xlabel("epoch")
+        label_log(row[0])
+        row[0].set_ylabel(f"{half} loss (nat)")
+    for letter, axes, width in zip(
+        "abcd", panels.flat, np.tile(data["widths"], 2), strict=True
+    ):
+        name_panel(axes, letter, f"width {width}")
+    for name, style in styles.items():
+        panels[0, 0].plot([], [], label=name, **style)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=4)
     return figure
 
 
 def _paint_panel(
-    axes: Axes, data: Mapping[str, Array], half: str, palette: Palette
+    axes: Axes,
+    data: Mapping[str, Array],
+    half: str,
+    width: int,
+    styles: Mapping[str, dict[str, Any]],
 ) -> None:
-    later = data["epoch"] >= _FIRST[half]
-    place = 0
-    for name, losses_TR in zip(data[f"{half}_arms"], data[half], strict=True):
-        reference = str(name).startswith("as reproduced")
-        style = (
-            {"color": palette.faint, "linewidth": 2.0, "zorder": 1}
-            if reference
-            else choose_style(place, palette) | {"linewidth": 1.1}
-        )
-        place += not reference
-        lines = axes.plot(data["epoch"][later], losses_TR[later], **style)
-        lines[0].set_label("as reproduced" if reference else str(name))
-    for epoch, loss in data[f"{half}_published"]:
-        axes.plot(epoch, loss, "D", color=palette.ink, fillstyle="none", markersize=6)
-    axes.set_yscale("log")
-    label_log(axes)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(f"{half} loss (nat)")
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, fontsize="small"
-    )
+    first, last = _SHOWN[half]
+    shown = (data["epoch"] >= first) & (data["epoch"] <= last)
+    for name, losses_TR in zip(
+        data[f"arms_{width}"], data[f"{half}_{width}"], strict=True
+    ):
+        style = {"linewidth": 1.1} | styles[str(name)]
+        axes.plot(data["epoch"][shown], losses_TR[shown], **style)
+
+
+def _paint_published(axes: Axes, published: Array, half: str, palette: Palette) -> None:
+    epoch, loss, divergence = published
+    axes.plot(epoch, loss, "D", color=palette.ink, fillstyle="none", markersize=6)
+    if half == "train":
+        axes.axvline(divergence, color=palette.ink, linestyle=":", linewidth=1)
