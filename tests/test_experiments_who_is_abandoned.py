@@ -7,7 +7,7 @@ from scipy import stats
 from scipy.special import log_softmax
 
 from birthmark.data import load_dataset
-from birthmark.experiments import shipped_results
+from birthmark.experiments import contradictions, shipped_results
 from birthmark.experiments.contradictions import count_labels, find_neighbours
 from birthmark.experiments.who_is_abandoned import EXPERIMENT, find_protocol
 from birthmark.experiments.who_is_abandoned_ratios import bootstrap_ratio
@@ -111,9 +111,12 @@ def test_labels_of_equal_images_are_counted_as_by_hand():
     assert found.most.tolist() == [2, 2, 2, 2, 2, 1, 1, 2, 2, 2, 2]
     assert found.contradicts.tolist() == [True] * 3 + [False] * 2 + [True] * 6
     assert found.is_tied.tolist() == [False] * 5 + [True] * 6
+    beside_a_tie = count_labels(made([a] * 5, [0, 0, 1, 1, 2]))
+    assert beside_a_tie.is_tied.tolist() == [True] * 4 + [False]
 
 
-def test_neighbours_are_those_of_all_distances_of_the_pixels():
+def test_neighbours_are_those_of_all_distances_of_the_pixels(monkeypatch):
+    monkeypatch.setattr(contradictions, "_BLOCK", 16)  # of 60: the last is smaller
     rng = np.random.default_rng(1)
     dataset = made(rng.integers(0, 255, (60, 70)), rng.integers(0, 3, 60))
     distances = ((dataset.x_train[:, None].astype(float) - dataset.x_train) ** 2).sum(2)
@@ -148,8 +151,8 @@ def test_traits_are_those_that_their_words_say():
 
 
 def test_rare_are_the_smallest_classes_that_hold_a_tenth_together():
-    y = np.repeat(np.arange(4), [60, 4, 30, 6])
-    assert np.unique(y[find_rare(y)]).tolist() == [1, 3]
+    y = np.repeat(np.arange(5), [60, 4, 25, 6, 5])
+    assert np.unique(y[find_rare(y)]).tolist() == [1, 4]  # with the six they were more
     assert not find_rare(np.repeat([0, 1], 50)).any()
 
 
