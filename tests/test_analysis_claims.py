@@ -133,6 +133,13 @@ def test_jumps_that_come_together_hold_with_the_clipped_loss_alone():
     assert claim.evidence[1].value == pytest.approx(213.75 - 40, abs=4)
 
 
+def test_stable_networks_say_nothing_about_jumps():
+    jumping = a_run([collapse(200)] * 3, [deviation(200)] * 3)
+    stable = a_run([fall(0.05)] * 9, width=500)
+    assert claim_coincidence(arms(jumping, stable)).verdict == HOLDS
+    assert claim_coincidence(arms(stable)).verdict == NOT_SAID
+
+
 def test_jumps_far_apart_do_not_hold():
     apart = a_run([collapse(300)] * 3, [deviation(150)] * 3)
     assert claim_coincidence(arms(apart)).verdict == DOES_NOT
@@ -145,7 +152,7 @@ def test_untrainability_is_learning_and_losing_it():
     assert claim.verdict == ONLY_CLIPPED
     assert [one.value for one in claim.evidence if "share" in one.name] == [2 / 3, 0]
     never_learned = a_run([np.full(401, PLATEAU)] * 3)
-    assert claim_untrainability(arms(never_learned)).verdict == DOES_NOT
+    assert claim_untrainability(arms(never_learned)).verdict == NOT_SAID
 
 
 def test_three_regimes_need_all_three_kinds_in_their_order():

@@ -45,13 +45,19 @@ def claim_coincidence(arms: list[Arm]) -> Claim:
             ),
         ]
         window = max(one.window for c in arm.columns for one in c.transitions)
-        seen, total = int(np.isfinite(lag).sum()), arm.num_replicas
+        jumped = arm.each(lambda run, found, place: float(found.loss_jump_epoch[place]))
+        count, seen = int(np.isfinite(jumped).sum()), int(np.isfinite(lag).sum())
         together = bool((np.abs(lag[np.isfinite(lag)]) <= window).all())
         later = bool((after[np.isfinite(lag)] > 0).all())
         said[arm.loss] = (
-            None if total < _FEWEST else seen > total / 2 and together and later
+            None
+            if arm.num_replicas < _FEWEST or _is_silent(arm, count)
+            else seen > count / 2 and together and later
         )
-        words.append(f"with the {arm.name} {seen} of {total} replicas have both jumps")
+        words.append(
+            f"with the {arm.name} the loss jumps in {count} of {arm.num_replicas} "
+            f"replicas, the deviation as well in {seen} of these"
+        )
         if seen:
             words[-1] += (
                 f", {say_number(float(np.nanmax(np.abs(lag))))} epochs apart at most"
@@ -62,8 +68,9 @@ def claim_coincidence(arms: list[Arm]) -> Claim:
         "The lag of each replica (jumps are change points of the logarithm; the "
         "window within which they count as together is 2 % of the epochs) against 0, "
         "and the epochs from the minimum of the test loss to the jump of the deviation "
-        "against 0. It holds where more than half of the replicas have both jumps, all "
-        "of these within a window of each other and behind the minimum.",
+        "against 0. It holds where more than half of the replicas whose loss jumps "
+        "have both jumps, all of these within a window of each other and behind the "
+        "minimum.",
         judge(said.get(CLIPPED), said.get(LOGITS)),
         say_sentence(words),
         tuple(evidence),
@@ -82,7 +89,11 @@ def claim_untrainability(arms: list[Arm]) -> Claim:
             weigh("ln of final over minimum train loss", arm.name, rise, 0.0),
             weigh_share("share of replicas that lost everything", arm.name, lost > 0),
         ]
-        said[arm.loss] = None if arm.num_replicas < _FEWEST else bool(lost.any())
+        said[arm.loss] = (
+            None
+            if arm.num_replicas < _FEWEST or _is_silent(arm, int(lost.sum()))
+            else bool(lost.any())
+        )
         words.append(
             f"with the {arm.name} {int(lost.sum())} of {arm.num_replicas} replicas "
             "learned and then came to a train loss at or above that of chance, or of "
@@ -95,11 +106,20 @@ def claim_untrainability(arms: list[Arm]) -> Claim:
         "The share of replicas that reach a tenth of the loss of chance and later 0.9 "
         "of the plateau of the clipped loss, or, with the loss from logits, that of "
         "chance; beside it the logarithm of the final over the minimum train loss "
-        "against 0. It holds where there are such replicas.",
+        "against 0. It holds where there are such replicas; where there are none at "
+        "the widths that were run, other widths may have them.",
         judge(said.get(CLIPPED), said.get(LOGITS)),
         say_sentence(words),
         tuple(evidence),
     )
+
+
+def _is_silent(arm: Arm, count: int) -> bool:
+    """Whether nothing is said: with the clipped loss other widths may have failed.
+
+    The loss from logits is held against the clipped one at the same widths.
+    """
+    return count == 0 and arm.loss == CLIPPED
 
 
 def claim_bounds(arms: list[Arm]) -> Claim:
