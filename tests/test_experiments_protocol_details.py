@@ -9,6 +9,7 @@ import xarray as xr
 from torch import nn
 
 from birthmark.data import load_dataset
+from birthmark.experiments import shipped_results
 from birthmark.experiments.protocol_details import (
     ARMS,
     EXPERIMENT,
@@ -251,3 +252,22 @@ def test_a_rise_is_dated_where_the_loss_stays_above_until_the_end():
     assert arm["rise"][0] == pytest.approx(201 + 0.5 / rate, abs=2)
     assert arm["plateau"][0] == pytest.approx(201 + (14.4 - 0.5) / rate, abs=2)
     assert np.isnan(arm["passed"]).all()
+
+
+def test_of_the_shipped_arms_the_small_buffer_alone_gives_the_published_curves():
+    facts = EXPERIMENT.summarize(shipped_results("protocol-details"))
+    arms = {(one["name"], one["width"]): one for one in facts["arms"]}
+    for width in (150, 250):
+        small = arms["shuffled in a buffer of 1,000", width]
+        published = facts["published"][width]
+        assert small["num_passed"] == 0
+        assert small["min_train"] == pytest.approx(
+            [published["min_train_loss"]], rel=0.15
+        )
+        assert small["min_test"] == pytest.approx(
+            [published["min_test_loss"]], rel=0.05
+        )
+        assert small["rise"][0] < published["divergence_epoch"] < small["plateau"][0]
+    reference = arms[REFERENCE, 250]
+    assert reference["num_passed"] == reference["replicas"] == 3
+    assert max(reference["min_train"]) < 0.2 * published["min_train_loss"]
