@@ -10,10 +10,10 @@ from torch import nn
 
 from birthmark.data import load_dataset
 from birthmark.experiments import shipped_results
+from birthmark.experiments.protocol_arms import ShuffledInBuffer
 from birthmark.experiments.protocol_details import (
     ARMS,
     EXPERIMENT,
-    ShuffledInBuffer,
     find_spec,
     prepare,
 )
