@@ -44,6 +44,7 @@ class Arm:
     width: int
     epochs: int
     replicas: int = 1
+    loss: str = "clipped_cross_entropy"
 
 
 def _list_arms(wide: int, narrow: int, epochs: tuple[int, int, int]) -> dict[str, Arm]:
@@ -52,6 +53,9 @@ def _list_arms(wide: int, narrow: int, epochs: tuple[int, int, int]) -> dict[str
         "shuffled in a buffer of 1,000": Arm(ShuffledInSmallBuffer, wide, many),
         f"shuffled in a buffer of 1,000, width {narrow}": Arm(
             ShuffledInSmallBuffer, narrow, many
+        ),
+        "buffer of 1,000, loss from logits": Arm(
+            ShuffledInSmallBuffer, wide, many, loss="cross_entropy"
         ),
         "three channels": Arm(ThreeChannels, narrow, few),
         "no biases": Arm(NoBiases, wide, some),
@@ -114,7 +118,8 @@ def find_spec(scale: str, width: int) -> RunSpec:
 
 def prepare(arm: Arm, spec: RunSpec) -> Detail:
     """An arm, ready to train."""
-    changed = spec.with_settings({"run.replicas": arm.replicas})
+    settings = {"run.replicas": arm.replicas, "training.loss": arm.loss}
+    changed = spec.with_settings(settings)
     training = arm.kind(changed, arm.kind.prepare(load_dataset(spec.data)))
     training.begin()
     return training
