@@ -26,7 +26,7 @@ from birthmark.analysis.conditionals import (
 )
 from birthmark.analysis.contest_summaries import contest_table, summarize_contest
 from birthmark.analysis.correlations import RankCorrelation, correlate_ranks
-from birthmark.analysis.divergences import Divergence, find_divergences
+from birthmark.analysis.divergences import Divergence, find_divergences, stays_above
 from birthmark.analysis.evidence import Arm, Evidence, weigh, weigh_share
 from birthmark.analysis.findings import find_findings, protocol_names
 from birthmark.analysis.findings_of_comparisons import find_differences
@@ -61,6 +61,7 @@ from birthmark.analysis.regimes import (
     Regimes,
     classify_learners,
     label_regimes,
+    running_median,
 )
 from birthmark.analysis.scaling import (
     DeviationAtLoss,
@@ -83,6 +84,8 @@ from birthmark.analysis.variance_shares import PARTS, Share, share_variance
 from birthmark.analysis.words import say_number
 
 __all__ = [
+    "stays_above",
+    "running_median",
     "FIGURE_2",
     "LEARNERS",
     "METHOD",

@@ -60,13 +60,22 @@ def find_divergences(
         for share in PLATEAUS:
             levels[f"{share:g} of the plateau"] = np.full_like(least_R, share * plateau)
     return [
-        Divergence(name, level_R, _stays_above(epochs, smooth_TR, level_R))
+        Divergence(name, level_R, stays_above(epochs, smooth_TR, level_R))
         for name, level_R in levels.items()
     ]
 
 
-def _stays_above(epochs: Array, smooth_TR: Array, level_R: Array) -> Array:
-    """The first epoch after the minimum with nothing below the level behind it, [R]."""
+def stays_above(epochs: Array, smooth_TR: Array, level_R: Array) -> Array:
+    """The first epoch after the minimum with nothing below the level behind it.
+
+    Args:
+        epochs: [T].
+        smooth_TR: Losses without spikes, such as a running median.
+        level_R: By replica.
+
+    Returns:
+        [R]; NaN where there is none.
+    """
     found = np.full(smooth_TR.shape[1], np.nan)
     for place, (smooth, level) in enumerate(zip(smooth_TR.T, level_R, strict=True)):
         known = np.flatnonzero(np.isfinite(smooth))

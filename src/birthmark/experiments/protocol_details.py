@@ -38,12 +38,11 @@ from birthmark.sweeps import reproduction, run
 
 @dataclass(frozen=True)
 class Arm:
-    """A detail, and for how long it is looked at."""
+    """A detail, and for how long one network with it is looked at."""
 
     kind: type[Detail]
     width: int
     epochs: int
-    replicas: int = 1
     loss: str = "clipped_cross_entropy"
 
 
@@ -118,7 +117,7 @@ def find_spec(scale: str, width: int) -> RunSpec:
 
 def prepare(arm: Arm, spec: RunSpec) -> Detail:
     """An arm, ready to train."""
-    settings = {"run.replicas": arm.replicas, "training.loss": arm.loss}
+    settings = {"run.replicas": 1, "training.loss": arm.loss}
     changed = spec.with_settings(settings)
     training = arm.kind(changed, arm.kind.prepare(load_dataset(spec.data)))
     training.begin()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis import FIGURE_2
+from birthmark.analysis import FIGURE_2, running_median, stays_above
 from birthmark.shapes import Array
 
 REFERENCE = "as reproduced"
@@ -27,25 +27,26 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
         width = int(one["width"])
         at = published.get(width)
         level = at.min_train_loss / 2 if at else math.nan
-        smooth = train.rolling(epoch=_WINDOW, center=True, min_periods=1).median()
-        passed = [
-            _find_first(train.epoch.to_numpy(), losses_T <= level)
-            for losses_T in train.transpose("replica", "epoch").to_numpy()
-        ]
+        epochs = train.epoch.to_numpy()
+        loss_TR = train.transpose("epoch", "replica").to_numpy()
+        smooth_TR = running_median(loss_TR, _WINDOW)
+        plateau_R = np.full(loss_TR.shape[1], results.attrs["plateau"] * _PLATEAU)
+        rise = stays_above(epochs, smooth_TR, 2 * smooth_TR.min(axis=0))
+        passed = [_find_first(epochs, losses_T <= level) for losses_T in loss_TR.T]
         arms.append(
             {
                 "name": str(name).partition(", width")[0],
                 "is_reference": str(name).startswith(REFERENCE),
                 "width": width,
                 "replicas": train.sizes["replica"],
-                "epochs": int(train.epoch[-1]),
+                "epochs": int(epochs[-1]),
                 "passed": passed,
                 "num_passed": sum(map(math.isfinite, passed)),
                 "min_train": train.min("epoch").to_numpy().tolist(),
                 "min_train_epoch": _epochs_of_minimum(train),
-                "rise": _stays_above(smooth, 2 * smooth.min("epoch")),
-                "plateau": _stays_above(smooth, results.attrs["plateau"] * _PLATEAU),
-                "last_train": train.isel(epoch=-1).to_numpy().tolist(),
+                "rise": rise.tolist(),
+                "plateau": stays_above(epochs, smooth_TR, plateau_R).tolist(),
+                "last_train": loss_TR[-1].tolist(),
                 "min_test": test.min("epoch").to_numpy().tolist(),
                 "min_test_epoch": _epochs_of_minimum(test),
             }
@@ -70,10 +71,3 @@ def _find_first(epochs: Array, flags: Array) -> float:
 def _epochs_of_minimum(loss: xr.DataArray) -> list[int]:
     epochs: list[int] = loss.idxmin("epoch").to_numpy().astype(int).tolist()
     return epochs
-
-
-def _stays_above(loss: xr.DataArray, level: xr.DataArray | float) -> list[float]:
-    """By replica, the epoch from which it stays above until the end; NaN: none."""
-    above = (loss > level).transpose("replica", "epoch").to_numpy()
-    stays = np.logical_and.accumulate(above[:, ::-1], axis=1)[:, ::-1]
-    return [_find_first(loss.epoch.to_numpy(), flags_T) for flags_T in stays]
