@@ -72,7 +72,10 @@ def find_claims(
     Raises:
         StoreError: A run cannot be read, or a fact about its data is missing.
     """
-    arms = find_arms(read_study(store), thresholds, data=data)
+    return _judge(find_arms(read_study(store), thresholds, data=data), store)
+
+
+def _judge(arms: list[Arm], store: Store) -> list[Claim]:
     claims = [
         claim_nearness(arms),
         claim_memory(arms),
@@ -97,7 +100,8 @@ def describe_paper(store: Store) -> dict[str, Any]:
         the pages do (`say`, `say_mean`, ...).
     """
     study = read_study(store)
-    arms = find_arms(study)
+    everywhere = {name: find_arms(study, data=name) for name in DATA}
+    arms = everywhere[DATA[0]]
     clipped = [arm for arm in arms if arm.loss == CLIPPED]
     columns = clipped[0].columns if clipped else []
     return {
@@ -109,9 +113,9 @@ def describe_paper(store: Store) -> dict[str, Any]:
         "replicas": [row for arm in arms for row in _describe_replicas(arm)],
         "conditionals": describe_conditionals(arms, store.records),
         "claims": {
-            name: [asdict(claim) for claim in find_claims(store, data=name)]
-            for name in DATA
-            if find_arms(study, data=name)
+            name: [asdict(claim) for claim in _judge(found, store)]
+            for name, found in everywhere.items()
+            if found
         },
     }
 

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from birthmark.analysis import compare_pairs
-from birthmark.experiments.abandonment_line import describe_line, mean_of
-from birthmark.experiments.contests import interval
+from birthmark.experiments.abandonment_line import describe_line
+from birthmark.experiments.contests import describe_pair, interval, interval_and_count
 from birthmark.shapes import Array
 
 HARD_EPOCH = 10  # whose losses say how hard an example is
@@ -59,7 +59,7 @@ def _describe(arm: xr.Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {
         f"num_{name}": int(np.isfinite(arm[name]).sum()) for name in _EVENTS
     }
-    found |= {name: mean_of(arm[name].to_numpy()) for name in _EVENTS}
+    found |= {name: interval_and_count(arm[name].to_numpy()) for name in _EVENTS}
     late, end = _end(arm)
     return found | {
         "final_loss": interval(late["train_loss"].median("epoch")),
@@ -78,7 +78,9 @@ def _line_at(results: xr.Dataset, name: str, **where: float) -> dict[str, Any]:
     epochs = clipped[name].sel(where)
     found = describe_line(clipped.assign(onset=epochs))
     names = [str(name) for name in clipped["clip"].to_numpy()]
-    return found | {"epochs": {n: mean_of(epochs.sel(clip=n)) for n in names}}
+    return found | {
+        "epochs": {n: interval_and_count(epochs.sel(clip=n)) for n in names}
+    }
 
 
 def _end(arm: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
@@ -106,13 +108,7 @@ def _compare_ends(results: xr.Dataset, a: str, b: str) -> dict[str, Any]:
 
 def _pair(values_2R: Array) -> dict[str, float]:
     [pair] = compare_pairs(["a", "b"], values_2R)
-    return {
-        "mean": pair.difference,
-        "low": pair.low,
-        "high": pair.high,
-        "p": pair.p,
-        "n": pair.n,
-    }
+    return {**describe_pair(pair), "n": pair.n}
 
 
 def _describe_first(results: xr.Dataset, clip: str) -> dict[str, Any]:
@@ -132,9 +128,9 @@ def _describe_first(results: xr.Dataset, clip: str) -> dict[str, Any]:
     hard_RN = loss_RN >= np.quantile(loss_RN, 1 - HARD_SHARE, axis=1)[:, None]
     odd_RN = np.broadcast_to(results["odd_neighbour"].to_numpy() > 0, hard_RN.shape)
     return {
-        "num_early": mean_of(early_RN.sum(axis=1)[seen]),
+        "num_early": interval_and_count(early_RN.sum(axis=1)[seen]),
         "first_share": FIRST_SHARE,
-        "share_before_onset": mean_of(before_RN.mean(axis=1)),
+        "share_before_onset": interval_and_count(before_RN.mean(axis=1)),
         "hard_share": HARD_SHARE,
         "hard_epoch": HARD_EPOCH,
         "odd_share": float(odd_RN[0].mean()),
@@ -154,10 +150,10 @@ def _enrichment(early_RN: Array, has_RN: Array) -> dict[str, Any]:
     with_R = (early_RN & has_RN).sum(axis=1) / has_RN.sum(axis=1)
     without_R = (early_RN & ~has_RN).sum(axis=1) / (~has_RN).sum(axis=1)
     known = (with_R > 0) & (without_R > 0)
-    ratio = mean_of(np.log(with_R[known] / without_R[known]))
+    ratio = interval_and_count(np.log(with_R[known] / without_R[known]))
     return {
-        "with": mean_of(with_R)["mean"],
-        "without": mean_of(without_R)["mean"],
+        "with": interval_and_count(with_R)["mean"],
+        "without": interval_and_count(without_R)["mean"],
         "ratio": {k: float(np.exp(ratio[k])) for k in ("mean", "low", "high")},
     }
 
@@ -172,5 +168,5 @@ def _describe_stay(arm: xr.Dataset) -> dict[str, Any]:
             np.where(when, arm[one].to_numpy(), 0).sum(axis=0)
             for one in ("num_below", "num_stay")
         )
-        found[name] = mean_of(stay[below > 0] / below[below > 0])
+        found[name] = interval_and_count(stay[below > 0] / below[below > 0])
     return found | {"gap": int(np.diff(arm["followed_epoch"].to_numpy()[:2])[0])}

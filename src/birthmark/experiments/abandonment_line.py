@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from scipy import stats
 
-from birthmark.analysis import PairedDifference, compare_pairs, holm
-from birthmark.analysis import summarize as estimate
+from birthmark.analysis import compare_pairs, holm
+from birthmark.experiments.contests import describe_pair, interval_and_count
 from birthmark.shapes import Array
 
 
@@ -93,9 +92,9 @@ def _describe(x_C: Array, y_CR: Array, names: Array, use_C: Array) -> dict[str, 
     slope_R, intercept_R = fit_lines(x_C, y_CR)
     left_CR = y_CR - x_C[:, None] * slope_R - intercept_R
     return {
-        "epochs": mean_of(slope_R),
-        "intercept": mean_of(intercept_R),
-        "residual": float(np.sqrt(mean_of(left_CR.ravel() ** 2)["mean"])),
+        "epochs": interval_and_count(slope_R),
+        "intercept": interval_and_count(intercept_R),
+        "residual": float(np.sqrt(interval_and_count(left_CR.ravel() ** 2)["mean"])),
         "clips": names[np.isfinite(y_CR).any(axis=1)].tolist(),
     }
 
@@ -103,7 +102,10 @@ def _describe(x_C: Array, y_CR: Array, names: Array, use_C: Array) -> dict[str, 
 def _compare(
     clipped: xr.Dataset, onset_CR: Array, foretold_CR: Array, names: Array, use_C: Array
 ) -> list[dict[str, Any]]:
-    """Measured against foretold onsets of the clips that the line had not seen."""
+    """Measured against foretold onsets of the clips that the line had not seen.
+
+    A difference is measured minus foretold; `p_holm` is over the clips tested.
+    """
     tested_C = use_C & (np.isfinite(onset_CR).sum(axis=1) >= 2)
     pairs = {
         c: compare_pairs(["", ""], np.stack([onset_CR[c], foretold_CR[c]]))[0]
@@ -113,28 +115,13 @@ def _compare(
     return [
         {
             "clip": str(names[c]),
-            "foretold": mean_of(foretold_CR[c]),
-            "measured": mean_of(onset_CR[c]),
+            "foretold": interval_and_count(foretold_CR[c]),
+            "measured": interval_and_count(onset_CR[c]),
             "num": int(np.isfinite(onset_CR[c]).sum()),
             "budget": int(clipped["budget"][c]),
-            "difference": _describe_pair(pairs[c], adjusted[c]) if c in pairs else None,
+            "difference": {**describe_pair(pairs[c]), "p_holm": float(adjusted[c])}
+            if c in pairs
+            else None,
         }
         for c in np.flatnonzero(use_C)
     ]
-
-
-def _describe_pair(pair: PairedDifference, p_holm: float) -> dict[str, float]:
-    """Measured minus foretold; p also by Holm over the clips that could be tested."""
-    return {
-        "mean": pair.difference,
-        "low": float(pair.low),
-        "high": float(pair.high),
-        "p": pair.p,
-        "p_holm": float(p_holm),
-    }
-
-
-def mean_of(values: npt.ArrayLike) -> dict[str, float]:
-    """Mean over replicas that have a value, Student's 95 % interval, and their n."""
-    found = estimate(values)
-    return {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n}

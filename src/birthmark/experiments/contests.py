@@ -13,12 +13,13 @@ from birthmark.analysis import (
     Contest,
     Entrant,
     Outcome,
+    PairedDifference,
     Ranking,
     join_curves,
     make_contest,
     rank,
-    summarize_curves,
 )
+from birthmark.analysis import summarize as estimate
 from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.sweeps import Grid, run_grid
@@ -150,9 +151,20 @@ def difference(ranking: Ranking, a: str, b: str) -> dict[str, Any]:
 
 def interval(values: npt.ArrayLike) -> dict[str, float]:
     """Mean over replicas with Student's 95 % interval; NaN is left out."""
-    found = summarize_curves(np.ravel(np.asarray(values)))
+    found = estimate(np.ravel(np.asarray(values)))
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def interval_and_count(values: npt.ArrayLike) -> dict[str, float]:
+    """The `interval`, and n: over how many replicas that have a value."""
+    return {**interval(values), "n": int(np.isfinite(values).sum())}
+
+
+def describe_pair(pair: PairedDifference, p: float | None = None) -> dict[str, float]:
+    """The difference a - b of a pair, its own interval, and p: adjusted where given."""
     return {
-        "mean": float(found.mean),
-        "low": float(found.low),
-        "high": float(found.high),
+        "mean": float(pair.difference),
+        "low": float(pair.low),
+        "high": float(pair.high),
+        "p": float(pair.p if p is None else p),
     }

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from birthmark.analysis import compare_pairs, holm
-from birthmark.experiments.contests import interval
+from birthmark.experiments.contests import describe_pair, interval
 from birthmark.experiments.near_the_start_claims import Kept, Trials, find_claims
 from birthmark.shapes import Array
 
@@ -119,12 +119,7 @@ def compare_to(
     ]
     adjusted = holm([pair.p for pair in pairs])
     return {
-        key: {
-            "mean": pair.difference,
-            "low": pair.low,
-            "high": pair.high,
-            "p": float(p),
-        }
+        key: describe_pair(pair, p)
         for key, pair, p in zip(values, pairs, adjusted, strict=True)
     }
 

@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 from birthmark.analysis import compare_pairs, holm
-from birthmark.experiments.contests import interval
+from birthmark.experiments.contests import describe_pair, interval
 
 GO_ON = "nothing"
 LAST = 10  # epochs whose median is the end of an arm
@@ -52,12 +52,7 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
             ),
         }
     for name, pair in zip(names[1:], pairs, strict=True):
-        arms[name]["difference"] = {
-            "mean": pair.difference,
-            "low": pair.low,
-            "high": pair.high,
-            "p": float(adjusted[name]),
-        }
+        arms[name]["difference"] = describe_pair(pair, adjusted[name])
     return {
         "protocol": results.attrs["protocol"],
         "num_replicas": int(results.sizes["replica"]),

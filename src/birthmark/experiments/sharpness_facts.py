@@ -10,7 +10,7 @@ import xarray as xr
 
 from birthmark.analysis import compare_pairs, holm
 from birthmark.experiments.abandonment import find_collapse, find_onset
-from birthmark.experiments.contests import interval
+from birthmark.experiments.contests import describe_pair, interval
 from birthmark.experiments.sharpness_edges import (
     EARLY,
     EDGE,
@@ -170,10 +170,4 @@ def find_difference(a_R: Array, b_R: Array) -> dict[str, float]:
     """The difference a - b, paired by replica."""
     if np.isfinite(a_R + b_R).sum() < 2:
         return {"mean": math.nan, "low": math.nan, "high": math.nan, "p": math.nan}
-    pair = compare_pairs(["a", "b"], np.stack([a_R, b_R]))[0]
-    return {
-        "mean": pair.difference,
-        "low": pair.low,
-        "high": pair.high,
-        "p": float(pair.p),
-    }
+    return describe_pair(compare_pairs(["a", "b"], np.stack([a_R, b_R]))[0])

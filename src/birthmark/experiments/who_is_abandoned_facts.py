@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from birthmark.analysis import Thresholds
-from birthmark.experiments.abandonment_line import mean_of
+from birthmark.experiments.contests import interval_and_count
 from birthmark.experiments.who_is_abandoned_ratios import (
     CIRCULAR,
     RESAMPLES,
@@ -42,8 +42,10 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
         "num_shown": int(results.sizes["shown"]),
         "resamples": RESAMPLES,
         "contradictions": _describe_contradictions(results),
-        "stages": {s: mean_of(_first(results, s, "all")) for s in STAGES},
-        "num_never": mean_of(num - sum(_first(results, s, "all") for s in STAGES)),
+        "stages": {s: interval_and_count(_first(results, s, "all")) for s in STAGES},
+        "num_never": interval_and_count(
+            num - sum(_first(results, s, "all") for s in STAGES)
+        ),
         "traits": {
             name: {
                 "words": words,
@@ -75,7 +77,7 @@ def _describe_ratio(
     rest_2RK = _counts(results, stage, "all") - counts_2RK
     with np.errstate(divide="ignore"):
         logs_R = np.log(divide_shares(counts_2RK.sum(axis=2), rest_2RK.sum(axis=2)))
-    over_replicas = mean_of(np.where(np.isfinite(logs_R), logs_R, np.nan))
+    over_replicas = interval_and_count(np.where(np.isfinite(logs_R), logs_R, np.nan))
     value, low, high = results["ratio"].sel(stage=stage, trait=trait).to_numpy()
     return {
         "with": _divide(counts_2RK),
@@ -148,7 +150,7 @@ def _describe_stay(results: xr.Dataset, stage: str, onset_R: Array) -> dict[str,
         np.where(counts, found[name].to_numpy(), 0).sum(axis=0)
         for name in ("num_still", "num_stay")
     )
-    return mean_of(np.where(still > 0, stay / np.maximum(still, 1), np.nan))
+    return interval_and_count(np.where(still > 0, stay / np.maximum(still, 1), np.nan))
 
 
 def _describe_epoch(results: xr.Dataset, epoch: int) -> dict[str, Any]:
@@ -162,14 +164,16 @@ def _describe_epoch(results: xr.Dataset, epoch: int) -> dict[str, Any]:
     still = now["num_still"].sel(stage="early").to_numpy()
     return {
         "epoch": epoch,
-        "below": mean_of(everyone),
-        "contradictory": mean_of(one),
-        "contradictory_share": mean_of(one / np.maximum(everyone, 1)),
-        "early_still": mean_of(still / np.maximum(members, 1)),
-        "loss": mean_of(now["mean_loss"].sel(trait="all").to_numpy()),
+        "below": interval_and_count(everyone),
+        "contradictory": interval_and_count(one),
+        "contradictory_share": interval_and_count(one / np.maximum(everyone, 1)),
+        "early_still": interval_and_count(still / np.maximum(members, 1)),
+        "loss": interval_and_count(now["mean_loss"].sel(trait="all").to_numpy()),
         **{
-            f"{trait}_loss": mean_of(now["mean_loss"].sel(trait=trait).to_numpy())
+            f"{trait}_loss": interval_and_count(
+                now["mean_loss"].sel(trait=trait).to_numpy()
+            )
             for trait in ("contradictory", "tied", "outvoted")
         },
-        "deviation": mean_of(curves["deviation"].to_numpy()),
+        "deviation": interval_and_count(curves["deviation"].to_numpy()),
     }
