@@ -18,7 +18,7 @@ from birthmark.network import (
     forward_stack,
     stack_modules,
 )
-from birthmark.seeds import batch_order, stable_order, stream
+from birthmark.seeds import batch_order, buffered_order, stable_order, stream
 from birthmark.spec import MarkSpec, RunSpec
 
 
@@ -64,6 +64,49 @@ def test_every_example_is_visited_once_an_epoch_in_an_order_of_its_own():
     for order in orders:
         assert sorted(order.tolist()) == list(range(50))
     assert len({tuple(order) for order in orders}) == 4
+
+
+def pass_through_buffer(coming, draws, size):
+    """What leaves a buffer, by doing it: take one by lot, let the next one in."""
+    coming, held, gone = list(coming), [], []
+    for draw in draws:
+        while coming and len(held) < size:
+            held.append(coming.pop(0))
+        place = int(draw * len(held))
+        gone.append(held[place])
+        if coming:
+            held[place] = coming.pop(0)
+        else:
+            held[place] = held[-1]
+            held.pop()
+    return gone
+
+
+@given(st.integers(1, 60), st.integers(1, 80), st.integers(0, 3), st.integers(0, 2))
+def test_a_buffered_order_is_what_leaves_the_buffer(count, size, replica, epoch):
+    draws = stream(7, replica, "buffer", f"epoch{epoch}").random(count)
+    expected = pass_through_buffer(batch_order(7, replica, 0, count), draws, size)
+    assert buffered_order(7, replica, epoch, count, size).tolist() == expected
+
+
+def test_in_a_buffer_of_one_the_stream_stays_as_it_is():
+    for epoch in range(3):
+        found = buffered_order(7, 1, epoch, 90, 1)
+        np.testing.assert_array_equal(found, batch_order(7, 1, 0, 90))
+
+
+def test_waits_in_a_buffer_are_geometric():
+    count, size = 60_000, 40
+    place = np.empty(count, dtype=int)
+    place[batch_order(0, 0, 0, count)] = np.arange(count)  # in the stream
+    left = place[buffered_order(0, 0, 5, count, size)]
+    inner = slice(2000, -2000)  # away from the filling and the emptying
+    waits = (np.arange(count) - left)[inner] + size - 1
+    assert waits.min() == 0
+    share = np.bincount(waits, minlength=400)[:200] / waits.size
+    law = (1 - 1 / size) ** np.arange(200) / size
+    np.testing.assert_allclose(share, law, atol=5 * np.sqrt(law.max() / waits.size))
+    assert waits.mean() == pytest.approx(size - 1, rel=0.02)
 
 
 def test_a_layer_of_its_own_rule_and_biases_as_asked():

@@ -192,18 +192,22 @@ def test_every_field_is_in_the_run_key():
     sgd = RICH.with_settings({"training.optimizer": "sgd"})
     momentum = sgd.with_settings({"training.momentum": 0.5})
     nesterov = momentum.with_settings({"training.nesterov": True})
+    keys |= {
+        RICH.with_settings({"training.shuffle_buffer": size}).run_key for size in (1, 2)
+    }
     keys |= {sgd.run_key, momentum.run_key, nesterov.run_key, RICH.twin.run_key}
     for network in ({}, {"kind": "convolutional"}, {"residual": "identity"}):
         other = {"widths": [10, 20, 30], **network}
         keys.add(RunSpec(data=DATA, network=other).run_key)
-    assert len(keys) == count + 7
+    assert len(keys) == count + 9
 
 
 def test_the_run_key_is_the_hash_of_the_canonical_text():
     spec = RunSpec(data=DATA)
     fields = {"spec_version": 1, **spec.model_dump(mode="json")}
-    # of the network, what there was in the first release
+    # what there was in the first release
     fields["network"] = {"widths": [256, 256], "activation": "relu"}
+    del fields["training"]["shuffle_buffer"]
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     assert spec.run_key == hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -234,7 +238,9 @@ def test_fields_that_came_later_leave_the_keys_of_earlier_runs(tables, key):
     assert RunSpec(**tables).run_key == key
     said = {"kind": "dense", "dropout": 0.0, "residual": "none", "downsample": []}
     network = {**tables.get("network", {}), **said}
-    assert RunSpec(**{**tables, "network": network}).run_key == key
+    training = {**tables.get("training", {}), "shuffle_buffer": None}
+    tables = {**tables, "network": network, "training": training}
+    assert RunSpec(**tables).run_key == key
 
 
 def test_a_spec_is_frozen():

@@ -161,7 +161,13 @@ def test_a_learning_rate_that_explodes_freezes_all_and_ends_quietly():
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"momentum": 0.9}, {"optimizer": "adam"}, {"loss": "cross_entropy"}],
+    [
+        {},
+        {"momentum": 0.9},
+        {"optimizer": "adam"},
+        {"loss": "cross_entropy"},
+        {"shuffle_buffer": 20},
+    ],
 )
 @pytest.mark.parametrize("stop", [3, 6, 13])
 def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(settings, stop):

@@ -14,7 +14,7 @@ from birthmark.network import (
     name_parameters,
     stack_modules,
 )
-from birthmark.seeds import batch_order
+from birthmark.seeds import batch_order, buffered_order
 from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 from birthmark.training import GeneralPath, Training, learning_rate
@@ -107,13 +107,21 @@ def plain_optimizer(spec, parameters):
     )
 
 
+def order_of(spec, replica, epoch, count):
+    """A new order every epoch, or one stream through a buffer."""
+    size = spec.training.shuffle_buffer
+    if size is None:
+        return batch_order(spec.run.seed, replica, epoch, count)
+    return buffered_order(spec.run.seed, replica, epoch, count, size)
+
+
 def batches(spec, replica, data, steps):
     """What this replica sees, step by step, the smaller last batches included."""
     x = torch.tensor(data.x_train, dtype=torch.float64) / data.full_scale
     y = torch.tensor(data.y_train)
     done, epoch = 0, 0
     while done < steps:
-        order = batch_order(spec.run.seed, replica, epoch, len(y))
+        order = order_of(spec, replica, epoch, len(y))
         for start in range(0, len(y), BATCH):
             if done == steps:
                 return
@@ -216,6 +224,19 @@ def test_one_replica_alone_equals_the_same_one_in_a_stack(optimizer):
     for name, layer in alone.weights.items():
         in_stack = stack.weights[name].w[2:]
         torch.testing.assert_close(layer.w, in_stack, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("path", ["compiled", "fast", "general", "graphed"])
+@pytest.mark.parametrize("order", ["independent", "shared"])
+def test_a_buffer_gives_each_replica_the_stream_that_leaves_it(order, path):
+    data = digits()
+    spec = make_spec(batch_order=order, shuffle_buffer=20)
+    modules = plain_modules(spec, Training(spec, data).initial)
+    training = train_with_engine(spec, data, path=path)
+    for replica, module in enumerate(modules):
+        followed = 0 if order == "shared" else replica
+        train_plainly(spec, module, followed, data)
+    assert_equal_to_plain(training.weights, modules)
 
 
 @pytest.mark.parametrize("optimizer", [{}, {"momentum": 0.5}])

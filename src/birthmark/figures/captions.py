@@ -141,6 +141,8 @@ def _training(spec: RunSpec) -> str:
         f"{training.epochs} epochs",
         f"{training.batch_order} order of batches",
     ]
+    if training.shuffle_buffer is not None:
+        parts.append(f"shuffled in a buffer of {training.shuffle_buffer:,}")
     text = ", ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
 

@@ -46,7 +46,8 @@ _BEFORE: dict[str, dict[str, Any]] = {
         "branch_scale": 1.0,
         "train_scales": False,
         "dropout": 0.0,
-    }
+    },
+    "training": {"shuffle_buffer": None},
 }
 
 

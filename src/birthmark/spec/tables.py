@@ -179,6 +179,8 @@ class TrainingSpec(_Part):
     batch_size: Count = 128
     epochs: Count = 1000
     batch_order: Literal["independent", "shared"] = "independent"
+    # of a stream in one order for all epochs; without it, each has an order of its own
+    shuffle_buffer: Count | None = None
     schedule: ScheduleSpec = ScheduleSpec()
 
     @property

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from birthmark.network import batch_examples, draw_weights, gather_layers
-from birthmark.seeds import batch_order, order_draws
+from birthmark.seeds import batch_order, buffered_order, order_draws
 from birthmark.shapes import Array, Dataset, EpochMetrics, Weights
 from birthmark.spec import RunSpec
 from birthmark.training.devices import find_device
@@ -243,14 +243,20 @@ class Training:
         shared = self.spec.training.batch_order == "shared"
         replicas = [0] if shared else self.replicas
         seed, count = self.spec.run.seed, self.num_examples
-        if self.device != "cpu":  # a GPU sorts quicker, and by the same rule
+        buffer = self.spec.training.shuffle_buffer
+        if self.device != "cpu" and buffer is None:
+            # a GPU sorts quicker, and by the same rule
             draws = [order_draws(seed, r, self.epoch, count) for r in replicas]
             draws_RN = torch.from_numpy(np.stack(draws)).to(self.device)
             return draws_RN.argsort(dim=1, stable=True)
         order_RN = np.empty((len(replicas), count), dtype=np.int64)
         for row_N, replica in zip(order_RN, replicas, strict=True):
-            row_N[:] = batch_order(seed, replica, self.epoch, count)
-        return torch.from_numpy(order_RN)
+            row_N[:] = (
+                batch_order(seed, replica, self.epoch, count)
+                if buffer is None
+                else buffered_order(seed, replica, self.epoch, count, buffer)
+            )
+        return torch.from_numpy(order_RN).to(self.device)
 
     def _end_epoch(self) -> EpochMetrics:
         tally = self._path.tally

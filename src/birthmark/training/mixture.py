@@ -29,7 +29,7 @@ def program_of(spec: RunSpec) -> dict[str, str]:
     order, in what they record, and under plain SGD in the learning rate (but not in
     bfloat16, which the path for that may not have).
     """
-    training = spec.training.model_dump(exclude={"batch_order"})
+    training = spec.training.model_dump(exclude={"batch_order", "shuffle_buffer"})
     lr = training.pop("lr")
     any_lr = spec.training.is_plain_sgd and spec.run.precision != "bf16"
     training["lr"] = "any" if any_lr else lr
