@@ -98,6 +98,13 @@ def test_what_only_a_smaller_protocol_allows_is_told_with_its_name():
     assert "[" not in _about(lines, "by width")
 
 
+def test_with_several_data_sets_each_headline_says_of_which_it_is():
+    hasy = [_run(width, 0.0, data__name="hasyv2") for width in (16, 32, 64)]
+    lines = find_headlines(Study((*hasy, _run(64, 0.0))))
+    assert lines
+    assert all(line.endswith('[data.name="hasyv2"].') for line in lines)
+
+
 def test_replicas_without_numbers_are_left_out_of_n():
     run = _run(128, 0.0)
     records = run.records.copy(deep=True)

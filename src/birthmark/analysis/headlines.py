@@ -20,8 +20,9 @@ from birthmark.analysis.words import say_interval, say_number
 def find_headlines(study: Study, thresholds: Thresholds | None = None) -> list[str]:
     """At most five lines, each a number in plain words with its interval and n.
 
-    They are about the protocol with the most runs. What these do not allow is said of
-    the next protocol that does, with its name, or left out.
+    They are about the protocol with the most runs, which is named where there are
+    several data sets. What these do not allow is said of the next protocol that does,
+    with its name, or left out.
 
     Raises:
         StoreError: A fact about the data is missing in the records.
@@ -30,12 +31,14 @@ def find_headlines(study: Study, thresholds: Thresholds | None = None) -> list[s
     studies = split_by_protocol(study)
     columns = [read_columns(one, lines) for one in studies]
     names = protocol_names(studies)
+    if len({run.spec.data.name for run in study}) == 1:
+        names[0] = ""
     found = []
     for state in _HEADLINES:
         said = ((state(one, lines), place) for place, one in enumerate(columns))
         line, place = next((pair for pair in said if pair[0]), ("", 0))
         if line:
-            found.append(f"{line}{f' [{names[place]}]' if place else ''}.")
+            found.append(f"{line}{f' [{names[place]}]' if names[place] else ''}.")
     return found
 
 
