@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from birthmark.seeds import batch_order, stream
-from birthmark.shapes import Array, Dataset
+from birthmark.shapes import Dataset
 from birthmark.training import Training
 
 _CHANNELS = 3  # of the files of HASYv2, all alike
@@ -72,44 +72,6 @@ class NewOrderOfBatches(Detail):
             mixed = turn.permutation(whole).ravel()
             rows.append(np.concatenate([mixed, order[mixed.size :]]))
         return torch.from_numpy(np.stack(rows))
-
-
-class ShuffledInBuffer(Detail):
-    """Shuffled as a stream: each example is drawn from the next `SIZE` that remain.
-
-    The stream has the order of epoch 0; `tf.data.Dataset.shuffle` does the same.
-    """
-
-    SIZE = 10_000
-
-    def draw_order(self) -> Tensor:
-        """The stream as it leaves the buffer, [R, N]."""
-        rows = [self._shuffle(r) for r in self.replicas]
-        return torch.from_numpy(np.stack(rows))
-
-    def _shuffle(self, replica: int) -> Array:
-        seed, count = self.spec.run.seed, self.num_examples
-        coming = batch_order(seed, replica, 0, count)
-        size = min(self.SIZE, count)
-        left = np.minimum(size, count - np.arange(count))  # in the buffer, each time
-        draws = stream(seed, replica, "buffer", f"epoch{self.epoch}").random(count)
-        places = (draws * left).astype(np.int64).tolist()
-        buffer = coming[:size].tolist()
-        order = np.empty_like(coming)
-        for i, place in enumerate(places):
-            order[i] = buffer[place]
-            if size + i < count:
-                buffer[place] = coming[size + i]
-            else:
-                buffer[place] = buffer[-1]
-                buffer.pop()
-        return order
-
-
-class ShuffledInSmallBuffer(ShuffledInBuffer):
-    """The same with a buffer of eight batches."""
-
-    SIZE = 1_000
 
 
 class LastBatchDropped(Detail):

@@ -3,8 +3,8 @@
 Networks of width 250 pass a fork near epoch 120: their train loss stands at 0.12, the
 least that the paper reports for this width, and then either rises or falls on. The
 details that could decide it are changed one by one; the reference is the shipped run.
-The one that does decide it, a stream shuffled in a small buffer, is followed to its end
-at two widths.
+The one that does decide it, a stream shuffled in a small buffer, is followed at three
+widths.
 """
 
 from __future__ import annotations
@@ -24,51 +24,57 @@ from birthmark.experiments.protocol_arms import (
     NewOrderOfBatches,
     NoBiases,
     SameBatches,
-    ShuffledInBuffer,
-    ShuffledInSmallBuffer,
     ThreeChannels,
     WithReplacement,
 )
 from birthmark.experiments.protocol_details_facts import REFERENCE, summarize
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
-from birthmark.store import open_shipped
+from birthmark.store import Store, open_shipped
 from birthmark.sweeps import reproduction, run
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A detail, and for how long one network with it is looked at."""
+    """A detail, and how many networks with it are looked at for how long."""
 
     kind: type[Detail]
     width: int
     epochs: int
+    buffer: int | None = None
+    replicas: int = 1
     loss: str = "clipped_cross_entropy"
 
 
-def _list_arms(wide: int, narrow: int, epochs: tuple[int, int, int]) -> dict[str, Arm]:
-    few, some, many = epochs
+def _list_arms(
+    widths: tuple[int, int, int], epochs: tuple[int, int, int, int]
+) -> dict[str, Arm]:
+    narrow, fork, wide = widths
+    few, some, more, many = epochs
+    small, larger = "shuffled in a buffer of 1,000", "shuffled in a buffer of 4,000"
     return {
-        "shuffled in a buffer of 1,000": Arm(ShuffledInSmallBuffer, wide, many),
-        f"shuffled in a buffer of 1,000, width {narrow}": Arm(
-            ShuffledInSmallBuffer, narrow, many
-        ),
+        larger: Arm(Detail, fork, many, 4_000, replicas=3),
+        f"{larger}, width {narrow}": Arm(Detail, narrow, many, 4_000, replicas=3),
+        f"{larger}, width {wide}": Arm(Detail, wide, more, 4_000, replicas=3),
+        small: Arm(Detail, fork, many, 1_000),
+        f"{small}, width {narrow}": Arm(Detail, narrow, many, 1_000),
+        f"{small}, width {wide}": Arm(Detail, wide, more, 1_000),
         "buffer of 1,000, loss from logits": Arm(
-            ShuffledInSmallBuffer, wide, many, loss="cross_entropy"
+            Detail, fork, many, 1_000, loss="cross_entropy"
         ),
         "three channels": Arm(ThreeChannels, narrow, few),
-        "no biases": Arm(NoBiases, wide, some),
-        "same batches every epoch": Arm(SameBatches, wide, some),
-        "same batches in a new order": Arm(NewOrderOfBatches, wide, some),
-        "shuffled in a buffer of 10,000": Arm(ShuffledInBuffer, wide, some),
-        "last batch dropped": Arm(LastBatchDropped, wide, some),
-        "drawn with replacement": Arm(WithReplacement, wide, some),
+        "no biases": Arm(NoBiases, fork, some),
+        "same batches every epoch": Arm(SameBatches, fork, some),
+        "same batches in a new order": Arm(NewOrderOfBatches, fork, some),
+        "shuffled in a buffer of 10,000": Arm(Detail, fork, some, 10_000),
+        "last batch dropped": Arm(LastBatchDropped, fork, some),
+        "drawn with replacement": Arm(WithReplacement, fork, some),
     }
 
 
 ARMS = {
-    "full": _list_arms(250, 150, (30, 170, 600)),
-    "quick": _list_arms(16, 12, (2, 3, 3)),
+    "full": _list_arms((150, 250, 300), (30, 170, 300, 600)),
+    "quick": _list_arms((12, 16, 20), (2, 3, 3, 3)),
 }
 
 
@@ -77,7 +83,8 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
     arms = ARMS[scale]
     folder.mkdir(parents=True, exist_ok=True)
     widths = {name: arm.width for name, arm in arms.items()}
-    curves = {name: _train_once(arm, scale, folder, name) for name, arm in arms.items()}
+    curves = {name: _train(arm, scale, folder, name) for name, arm in arms.items()}
+    fork = max(set(widths.values()), key=list(widths.values()).count)
     for width in sorted(set(widths.values())):
         longest = max(arm.epochs for arm in arms.values() if arm.width == width)
         name = f"{REFERENCE}, width {width}"
@@ -89,8 +96,12 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
         np.array([widths[name] for name in curves], dtype=np.int32),
         labelled("width of both hidden layers", "units"),
     )
-    eps = find_spec(scale, max(widths.values())).training.eps
-    results.attrs = {"protocol": _describe(scale), "plateau": -math.log(eps)}
+    eps = find_spec(scale, fork).training.eps
+    results.attrs = {
+        "protocol": _describe(scale, fork),
+        "plateau": -math.log(eps),
+        "fork": np.int32(fork),  # the width at which all details were tried
+    }
     return results
 
 
@@ -115,27 +126,45 @@ def find_spec(scale: str, width: int) -> RunSpec:
     )
 
 
-def prepare(arm: Arm, spec: RunSpec) -> Detail:
+def spec_of(arm: Arm, scale: str) -> RunSpec:
+    """The run of an arm, as far as a spec can say it."""
+    return find_spec(scale, arm.width).with_settings(
+        {
+            "training.epochs": arm.epochs,
+            "training.loss": arm.loss,
+            "training.shuffle_buffer": arm.buffer,
+            "run.replicas": arm.replicas,
+            "record.epochs": "log",
+            "record.distributions": [],
+        }
+    )
+
+
+def prepare(arm: Arm, scale: str) -> Detail:
     """An arm, ready to train."""
-    settings = {"run.replicas": 1, "training.loss": arm.loss}
-    changed = spec.with_settings(settings)
-    training = arm.kind(changed, arm.kind.prepare(load_dataset(spec.data)))
+    spec = spec_of(arm, scale)
+    training = arm.kind(spec, arm.kind.prepare(load_dataset(spec.data)))
     training.begin()
     return training
 
 
-def _train_once(arm: Arm, scale: str, folder: Path, name: str) -> Array:
+def _train(arm: Arm, scale: str, folder: Path, name: str) -> Array:
     """Train and test loss [2, T, R]; from the folder where they are there already."""
     path = folder / f"{name.replace(' ', '-')}.npy"
-    if not path.exists():
-        training = prepare(arm, find_spec(scale, arm.width))
+    if path.exists():
+        curve: Array = np.load(path)
+        return curve
+    if arm.kind is Detail:  # a run like any other, which can be stopped and resumed
+        spec = spec_of(arm, scale)
+        curve = _read_losses(run(spec, folder / "store").store, spec)
+    else:
+        training = prepare(arm, scale)
         metrics = [training.run_epoch() for _ in range(arm.epochs)]
-        curve_2TR = [
-            [one.train_loss for one in metrics],
-            [m.test_loss for m in metrics],
-        ]
-        np.save(path, np.array(curve_2TR, dtype=np.float32))
-    curve: Array = np.load(path)
+        curve = np.array(
+            [[one.train_loss for one in metrics], [one.test_loss for one in metrics]],
+            dtype=np.float32,
+        )
+    np.save(path, curve)
     return curve
 
 
@@ -143,9 +172,14 @@ def _read_reference(spec: RunSpec, epochs: int, folder: Path) -> Array:
     shipped = open_shipped("paper")
     known = spec.run_key in set(shipped.runs()["run_key"])
     store = shipped if known else run(spec, folder / "store").store
+    return _read_losses(store, spec)[:, :epochs]
+
+
+def _read_losses(store: Store, spec: RunSpec) -> Array:
+    """Train and test loss of each epoch from the first, [2, T, R]."""
     records = store.records(spec.run_key, distributions=False)
     losses = [records[name].to_numpy() for name in ("train_loss", "test_loss")]
-    return np.array(losses, dtype=np.float32)[:, 1 : epochs + 1]
+    return np.array(losses, dtype=np.float32)[:, 1:]
 
 
 def _gather(curves: dict[str, Array]) -> xr.Dataset:
@@ -173,8 +207,8 @@ def _gather(curves: dict[str, Array]) -> xr.Dataset:
     )
 
 
-def _describe(scale: str) -> str:
-    spec = find_spec(scale, max(arm.width for arm in ARMS[scale].values()))
+def _describe(scale: str, width: int) -> str:
+    spec = find_spec(scale, width)
     training = spec.training
     return (
         f"{spec.data.name}, pixels as stored in [0, 1]; dense relu networks of two "
