@@ -16,14 +16,13 @@ from birthmark.experiments.curvatures import (
     take_parameters,
 )
 from birthmark.experiments.probes import as_inputs
-from birthmark.experiments.sharpness import (
-    EXPERIMENT,
+from birthmark.experiments.sharpness import EXPERIMENT, read_moments
+from birthmark.experiments.sharpness_edges import find_area, find_fates, weigh_law
+from birthmark.experiments.sharpness_readings import (
     choose_sample,
     list_batches,
     read_curvature,
-    read_moments,
 )
-from birthmark.experiments.sharpness_edges import find_area, find_fates, weigh_law
 from birthmark.experiments.sharpness_runs import (
     PROTOCOLS,
     Arm,
