@@ -37,6 +37,7 @@ TEMPLATES = DOCS / "templates"
 KERAS = runpy.run_path(str(DOCS / "keras_facts.py"))  # wherever this is run from
 PICTURES = {
     "near-the-start": ["near-the-start", "near-the-start-unstable"],
+    "sharpness": ["sharpness", "sharpness-paper"],
     "untrainability": ["abandonment", "rescue", "who-is-abandoned"],
 }  # pages of several
 SHIPPED = Path(birthmark.__file__).parent / "records" / "experiments"

@@ -33,6 +33,7 @@ _MODULES: tuple[str, ...] = (
     "near_the_start_unstable",
     "protocol_details",
     "sharpness",
+    "sharpness_paper",
 )
 
 
