@@ -9,7 +9,11 @@ from scipy.special import log_softmax
 from birthmark.data import load_dataset
 from birthmark.experiments import contradictions, shipped_results
 from birthmark.experiments.contradictions import count_labels, find_neighbours
-from birthmark.experiments.who_is_abandoned import EXPERIMENT, find_protocol
+from birthmark.experiments.who_is_abandoned import (
+    EXPERIMENT,
+    count_contradictions,
+    find_protocol,
+)
 from birthmark.experiments.who_is_abandoned_ratios import bootstrap_ratio
 from birthmark.experiments.who_is_abandoned_traits import (
     STAGES,
@@ -34,19 +38,32 @@ def results(folder) -> xr.Dataset:
 
 
 @pytest.fixture(scope="module")
-def losses_by_hand(folder, results):
-    """In float64 with NumPy, [T, R, N], and the classes."""
+def store(folder, results):
+    return open_store(folder / "store")
+
+
+@pytest.fixture(scope="module")
+def logits_by_hand(store, results):
+    """In float64 with NumPy, [T, R, N, K], and the training half."""
     spec = find_protocol("quick").spec
-    store, dataset = open_store(folder / "store"), load_dataset(spec.data)
-    x, y = dataset.x_train / dataset.full_scale, dataset.y_train
+    dataset = load_dataset(spec.data)
+    x = dataset.x_train / dataset.full_scale
     found = []
     for epoch in results["kept_epoch"].to_numpy():
         a = np.broadcast_to(x, (3, *x.shape)).astype(float)
         for name, layer in store.weights(spec.run_key, int(epoch)).items():
             a = a @ layer.w + layer.b[:, None]
             a = a if name == "output" else np.maximum(a, 0)
-        found.append(-log_softmax(a, axis=-1)[:, np.arange(len(x)), y])
-    return np.array(found), y
+        found.append(a)
+    return np.array(found), dataset
+
+
+@pytest.fixture(scope="module")
+def losses_by_hand(logits_by_hand):
+    """[T, R, N], and the classes."""
+    z_TRNK, dataset = logits_by_hand
+    y = dataset.y_train
+    return -log_softmax(z_TRNK, axis=-1)[..., np.arange(len(y)), y], y
 
 
 def made(images, labels) -> Dataset:
@@ -89,6 +106,77 @@ def test_each_example_is_first_abandoned_once_and_at_risk_until_then(
     np.testing.assert_array_equal(risk[1:], risk[:-1] - first[:-1])
 
 
+def test_hard_examples_are_those_of_each_replica_in_counts_and_losses(
+    results, losses_by_hand
+):
+    losses_TRN, y_N = losses_by_hand
+    hard_RN = losses_TRN[1] >= np.quantile(losses_TRN[1], 0.9, axis=1)[:, None]
+    assert (hard_RN[0] != hard_RN[1]).sum() > 10
+    hard = results.sel(trait="hard")
+    sizes = [np.bincount(y_N[one], minlength=10) for one in hard_RN]
+    np.testing.assert_array_equal(hard["num_risk"].sel(stage="early"), sizes)
+    clipped_TRN = np.minimum(losses_TRN, -np.log(0.1))
+    for r, one in enumerate(hard_RN):
+        means = clipped_TRN[:, r, one].mean(axis=1)
+        np.testing.assert_allclose(hard["mean_loss"].isel(replica=r), means, rtol=1e-4)
+
+
+def test_those_of_the_early_stage_are_followed_by_themselves(results, losses_by_hand):
+    below_TRN = losses_by_hand[0] > -np.log(0.1)
+    early_RN = below_TRN[:2].any(axis=0)
+    still = (below_TRN & early_RN).sum(axis=2)
+    stay = (below_TRN[:-1] & below_TRN[1:] & early_RN).sum(axis=2)
+    found = results.sel(stage="early")
+    assert still.max() > 20
+    assert np.abs(found["num_still"].to_numpy() - still).max() <= 1
+    assert np.abs(found["num_stay"].to_numpy()[:-1] - stay).max() <= 2
+
+
+def test_a_ratio_is_of_those_with_a_trait_over_those_without_it(results):
+    early = results.sel(stage="early", trait=["all", "odd"]).sum(("replica", "class"))
+    (of_all, of_odd), (all_at_risk, odd_at_risk) = (
+        early[name].to_numpy() for name in ("num_first", "num_risk")
+    )
+    assert of_odd > 0
+    others = (of_all - of_odd) / (all_at_risk - odd_at_risk)
+    found = results["ratio"].sel(bound="value", stage="early", trait="odd")
+    assert float(found) == pytest.approx(of_odd / odd_at_risk / others)
+
+
+def test_curves_stand_at_the_epochs_they_belong_to(results, store):
+    key = find_protocol("quick").spec.run_key
+    start = store.weights(key, 0)["hidden2"].w
+    records = store.records(key, distributions=False).swap_dims(step="epoch")
+    for epoch in (1, 7, 12):
+        found = results.sel(epoch=epoch)
+        way = store.weights(key, epoch)["hidden2"].w.astype(float) - start
+        np.testing.assert_allclose(found["deviation"], way.std(axis=(1, 2)), rtol=1e-5)
+        one = records.sel(epoch=epoch)
+        np.testing.assert_allclose(
+            found["abandoned"] * results.attrs["num_examples"], one["abandoned"], 1e-6
+        )
+        np.testing.assert_allclose(found["train_loss"], one["train_loss"], rtol=1e-6)
+
+
+def test_pictures_show_the_label_and_the_class_given_at_their_easiest(
+    results, logits_by_hand, losses_by_hand
+):
+    (z_TRNK, dataset), (losses_TRN, y_N) = logits_by_hand, losses_by_hand
+    common = (losses_TRN[1] > -np.log(0.1)).all(axis=0)
+    assert results.attrs["num_common"] == common.sum()
+    loss_N, given_N = losses_TRN[1].mean(axis=0), z_TRNK[1, 0].argmax(axis=1)
+    shown = set()
+    for picture in results["picture"].transpose("shown", "row", "pixel").to_numpy():
+        [n] = np.flatnonzero((dataset.x_train == picture[0]).all(axis=1))
+        assert common[n]
+        shown.add(n)
+        for row, label in ((1, y_N[n]), (2, given_N[n])):
+            members = [m for m in range(len(y_N)) if y_N[m] == label]
+            easiest = min(members, key=lambda m: loss_N[m])
+            np.testing.assert_array_equal(picture[row], dataset.x_train[easiest])
+    assert len(shown) == min(12, common.sum())
+
+
 def test_of_those_below_the_ones_that_stay_are_counted_at_the_next_kept_epoch(
     results, losses_by_hand
 ):
@@ -113,6 +201,38 @@ def test_labels_of_equal_images_are_counted_as_by_hand():
     assert found.is_tied.tolist() == [False] * 5 + [True] * 6
     beside_a_tie = count_labels(made([a] * 5, [0, 0, 1, 1, 2]))
     assert beside_a_tie.is_tied.tolist() == [True] * 4 + [False]
+
+
+def test_what_contradictions_cost_is_the_entropy_of_their_labels():
+    a, b, c, d = [0, 0], [9, 0], [0, 9], [9, 9]
+    found = count_contradictions(
+        made([a, a, a, b, b, c, c, d, d, d, d], [0, 0, 1, 2, 2, 0, 1, 0, 0, 1, 1])
+    )
+    third, half = 3 * stats.entropy([2, 1]), np.log(2)
+    assert found == pytest.approx(
+        {
+            "num_images": 3,
+            "num_contradictory": 9,
+            "num_outvoted": 1,
+            "num_tied": 6,
+            "least_share": 1 / 3,
+            "floor": third + 6 * half,
+            "tied_floor": 6 * half,
+        }
+    )
+    none = count_contradictions(made([a, b], [0, 1]))
+    assert np.isnan(none.pop("least_share"))
+    assert not any(none.values())
+
+
+def test_outvoted_is_who_has_fewer_and_tied_who_has_as_many_as_any():
+    x = np.repeat([[0], [40], [80]], [3, 4, 20], axis=0) * np.ones((1, 2))
+    found = find_traits(
+        made(x, [0, 0, 1, 0, 0, 1, 1, *[2] * 20]), np.arange(27.0)[None]
+    )
+    assert found["contradictory"][0].nonzero()[0].tolist() == list(range(7))
+    assert found["outvoted"][0].nonzero()[0].tolist() == [2]
+    assert found["tied"][0].nonzero()[0].tolist() == [3, 4, 5, 6]
 
 
 def test_neighbours_are_those_of_all_distances_of_the_pixels(monkeypatch):
@@ -235,5 +355,12 @@ def test_shipped_contradictions_are_those_of_a_dictionary_of_the_images(real_dat
     # the entropy of the labels of an image, once for each of its examples
     floor = sum(len(one) * stats.entropy(np.bincount(one)) for one in several)
     assert results.attrs["floor"] == pytest.approx(floor)
+    counted = [sorted(np.unique(one, return_counts=True)[1]) for one in several]
+    outvoted = [sum(n for n in one if n < one[-1]) for one in counted]
+    assert results.attrs["num_outvoted"] == sum(outvoted)
+    tied = [one.count(one[-1]) * one[-1] for one in counted if one[-2] == one[-1]]
+    assert results.attrs["num_tied"] == sum(tied)
+    least = min(one[0] / sum(one) for one in counted)
+    assert results.attrs["least_share"] == pytest.approx(least)
     risk = results["num_risk"].sel(stage="early", trait="all").to_numpy()
     assert (risk == np.bincount(dataset.y_train)).all()

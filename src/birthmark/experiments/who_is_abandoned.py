@@ -84,7 +84,7 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
         "batch_size": spec.training.batch_size,
         "epochs": spec.training.epochs,
         "num_classes": dataset.num_classes,
-        **_count_contradictions(dataset),
+        **count_contradictions(dataset),
     }
     return results
 
@@ -222,8 +222,16 @@ def _describe(spec: RunSpec, num_examples: int, epochs: list[int]) -> str:
     )
 
 
-def _count_contradictions(dataset: Dataset) -> dict[str, Any]:
-    """Facts of equal images with more than one label, whatever the network does."""
+def count_contradictions(dataset: Dataset) -> dict[str, Any]:
+    """Facts of equal images with more than one label, whatever the network does.
+
+    Returns:
+        `num_images` that carry several labels, `num_contradictory` examples of them,
+        and of these `num_outvoted`, `num_tied`; `least_share` of a label among the
+        equal images of an example (NaN without any). `floor`: the loss summed over
+        these examples, in nat, where each label has its share of the probability;
+        `tied_floor`: that of the tied ones alone.
+    """
     labels = count_labels(dataset)
     is_one = labels.contradicts
     shares = labels.own[is_one] / labels.all[is_one]
