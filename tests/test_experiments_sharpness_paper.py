@@ -149,21 +149,22 @@ def test_the_protocol_is_that_of_the_shipped_runs_of_the_paper(shipped):
     assert shipped.attrs["protocol"] == describe(FULL, 151_241)
 
 
-def made(onset=(31, 36), num=60) -> xr.Dataset:
+def made(onset=(36, 31), num=60) -> xr.Dataset:
     """Two replicas that abandon from these epochs on, with made curvature."""
     epoch = np.arange(1, num + 1)
     gone = (epoch[:, None] >= np.array(onset)).astype(float)
-    curves = {"below_eps": gone, "train_accuracy": 0.9 - 0.8 * gone, "train_loss": gone}
+    curves = {"below_eps": gone, "train_accuracy": 0.9 - 0.8 * gone}
+    curves["train_loss"] = epoch[:, None] * np.array([1.0, 2.0])
     none = {name: np.zeros_like(gone) for name in curves}
     none["train_accuracy"] += 0.9
     sharpness = [
-        [[10, 12], [14, 30], [300, 20], [0, 0]],
-        [[11, 14], [13, 19], [15, 16], [40, 50]],
+        [[12, 10], [30, 14], [20, 300], [0, 0]],
+        [[14, 11], [19, 13], [16, 15], [50, 40]],
     ]
     looks = ("loss", "look", "replica")
     found = xr.Dataset(
         {n: (("loss", "epoch", "replica"), [curves[n], none[n]]) for n in curves},
-        {"loss": ["clipped", "logits"], "epoch": epoch, "look": [5, 30, 33, 50]},
+        {"loss": ["clipped", "logits"], "epoch": epoch, "look": [5, 30, 36, 50]},
         {"protocol": "made"},
     )
     found["sharpness"] = (looks, np.array(sharpness, dtype=float))
@@ -176,21 +177,22 @@ def made(onset=(31, 36), num=60) -> xr.Dataset:
 
 def test_facts_are_those_of_made_results():
     facts = EXPERIMENT.summarize(made())
-    assert facts["onset"] == [31, 36]
+    assert facts["onset"] == [36, 31]
     assert facts["collapse"]["logits"] == [None, None]
     assert all(30 < epoch < 40 for epoch in facts["collapse"]["clipped"])
-    row = facts["looks"]["clipped"][33]
-    assert row["from_onset"] == [2, -3]
-    assert_allclose(row["sharpness"], [30, 2])
+    row = facts["looks"]["clipped"][36]
+    assert row["from_onset"] == [0, 5]
+    assert_allclose(row["sharpness"], [2, 30])
     before = facts["before"]["clipped"]["sharpness"]
-    # looks 5 and 30 of both, and 33 of the one that begins later: 2.0 is not above 2
-    assert (before["num"], before["num_above"]) == (5, 1)
+    # looks 5 and 30 of both: at 36 one of them has just begun
+    assert (before["num"], before["num_above"]) == (4, 1)
     assert_allclose([before["low"], before["high"]], [1.0, 3.0])
     assert facts["before"]["logits"]["batch_sharpness"]["num"] == 8
-    assert facts["peak"]["epoch"] == 33
-    assert facts["peak"]["from_onset"] == 2
+    assert facts["peak"]["epoch"] == 36
+    assert facts["peak"]["from_onset"] == 5
     assert_allclose(facts["peak"]["batch_sharpness"], 60)
     assert facts["end"]["sharpness"] == [0, 0]
+    assert facts["end"]["change"] == [60 - 51, 2 * (60 - 51)]
 
 
 def test_differences_are_paired_and_all_counted():
@@ -201,8 +203,8 @@ def test_differences_are_paired_and_all_counted():
         "clipped, epoch 30 minus epoch 5",
         "logits, epoch 50 minus epoch 5",
     ]
-    pairs = [((10, 12), (11, 14)), ((14, 30), (13, 19))]
-    pairs += [((14, 30), (10, 12)), ((40, 50), (11, 14))]
+    pairs = [((12, 10), (14, 11)), ((30, 14), (19, 13))]
+    pairs += [((30, 14), (12, 10)), ((50, 40), (14, 11))]
     p = [stats.ttest_rel(a, b).pvalue for a, b in pairs for _ in range(2)]
     for (a, b), one in zip(pairs, rows[::2], strict=True):
         assert_allclose(one["mean"], 0.1 * np.mean(np.subtract(a, b)), rtol=1e-6)
@@ -215,7 +217,11 @@ def test_results_are_summarized_and_drawn(results):
     facts = EXPERIMENT.summarize(results)
     assert list(facts["looks"]["clipped"]) == [0, 1, 3]
     assert list(facts["looks"]["logits"]) == [0, 1, 2]
+    assert_allclose(results["lr"], 0.3)
     drawing = draw_experiment("sharpness-paper", results)
+    drawn = drawing.data["batch_sharpness"][1, 2]  # from logits, after 2 epochs
+    kept = results["batch_sharpness"].sel(loss="logits", look=2)
+    assert_allclose(drawn, 0.3 * kept)
     assert drawing.render("svg").startswith(b"<?xml")
 
 
