@@ -10,7 +10,12 @@ from scipy.special import softmax
 
 from birthmark.data import load_dataset
 from birthmark.experiments import shipped_results
-from birthmark.experiments.near_the_start_arms import PROTOCOLS, train_freely
+from birthmark.experiments.near_the_start_arms import (
+    PROTOCOLS,
+    Arm,
+    carry_out,
+    train_freely,
+)
 from birthmark.experiments.near_the_start_points import distances, move, shrink
 from birthmark.experiments.near_the_start_unstable import EXPERIMENT
 from birthmark.experiments.near_the_start_unstable_facts import find_lost
@@ -47,18 +52,24 @@ def shipped() -> xr.Dataset:
 
 
 def train_by_hand(spec, dataset, start, center=None, radius=math.inf):
-    """Mean losses of the first epochs, float64: autograd, projection of one vector."""
+    """The first epochs, float64: autograd, projection of one vector.
+
+    Returns:
+        Mean losses and shares below the clip, and the weights at the kept epochs.
+    """
     x = torch.tensor(dataset.x_train / dataset.full_scale)
     y = torch.tensor(dataset.y_train)
-    eps = spec.training.eps if spec.training.loss.startswith("clipped") else 0.0
+    below = spec.training.eps
+    eps = below if spec.training.loss.startswith("clipped") else 0.0
     now = [tensor[REPLICA].double() for tensor in start.values()]
     middle = [torch.zeros_like(p) for p in now]
     if center is not None:
         middle = [tensor[REPLICA].double() for tensor in center.values()]
-    losses, steps = [], 0
+    losses, shares, points, steps = [], [], {0: now}, 0
     for epoch in range(EPOCHS):
         order = torch.tensor(batch_order(spec.run.seed, REPLICA, epoch, len(y)))
-        total, batches = 0.0, torch.split(order, spec.training.batch_size)
+        total, num_below = 0.0, 0
+        batches = torch.split(order, spec.training.batch_size)
         for place, batch in enumerate(batches, start=1):
             now = [p.detach().requires_grad_() for p in now]
             a = torch.relu(x[batch] @ now[0] + now[1])
@@ -67,6 +78,7 @@ def train_by_hand(spec, dataset, start, center=None, radius=math.inf):
             loss = -p_true.clamp(eps, 1 - eps).log().mean()
             gradients = torch.autograd.grad(loss, now)
             total += loss.item() * len(batch)
+            num_below += int((p_true < below).sum())
             with torch.no_grad():
                 lr = spec.training.lr
                 now = [p - lr * g for p, g in zip(now, gradients, strict=True)]
@@ -79,7 +91,18 @@ def train_by_hand(spec, dataset, start, center=None, radius=math.inf):
                     now = [m + (p - m) * min(1, radius / away) for p, m in pairs]
             steps *= place < len(batches)  # each epoch counts anew
         losses.append(total / len(y))
-    return losses
+        shares.append(num_below / len(y))
+        points |= {epoch + 1: now} if (epoch + 1) % QUICK.kept == 0 else {}
+    return losses, shares, points
+
+
+def measure_ways(points, start) -> list[float]:
+    """How far each point is from a start, all weights and biases as one vector."""
+    from_here = torch.cat([tensor[REPLICA].flatten().double() for tensor in start])
+    return [
+        float((torch.cat([p.flatten() for p in point]) - from_here).norm())
+        for point in points.values()
+    ]
 
 
 def test_each_arm_is_projected_gradient_descent_from_its_start(results, free, dataset):
@@ -105,10 +128,66 @@ def test_each_arm_is_projected_gradient_descent_from_its_start(results, free, da
         for name, how in arms.items():
             if f"{loss} {name}" in results["arm"]:
                 arm = results.sel(arm=f"{loss} {name}", replica=REPLICA)
-                expected = train_by_hand(one.spec, dataset, **how)
+                losses, shares, points = train_by_hand(one.spec, dataset, **how)
                 np.testing.assert_allclose(
-                    arm["train_loss"][:EPOCHS], expected, rtol=1e-3, err_msg=name
+                    arm["train_loss"][:EPOCHS], losses, rtol=1e-3, err_msg=name
                 )
+                # an example at the clip itself may fall on either side by rounding
+                np.testing.assert_allclose(
+                    arm["below_eps"][:EPOCHS], shares, atol=1.1 / len(dataset.y_train)
+                )
+                for kind, origin in (("way", how["start"]), ("from_start", start)):
+                    np.testing.assert_allclose(
+                        arm[kind].sel(kept_epoch=list(points)),
+                        measure_ways(points, origin.values()),
+                        rtol=1e-3,
+                        err_msg=f"{name}, {kind}",
+                    )
+
+
+def test_the_norm_of_the_start_is_that_of_all_its_weights_and_biases(results, free):
+    squares = [
+        tensor.double().square().flatten(1).sum(dim=1).numpy()
+        for tensor in free["clipped"].start.values()
+    ]
+    np.testing.assert_allclose(results["start_norm"], np.sqrt(sum(squares)), rtol=1e-6)
+
+
+def test_the_test_accuracy_is_that_of_a_forward_pass_over_the_test_half(
+    results, free, dataset
+):
+    x = torch.tensor(dataset.x_test / dataset.full_scale)
+    for loss, one in free.items():
+        w = [tensor.double() for tensor in one.last.values()]
+        a = torch.relu(x @ w[0] + w[1][:, None])
+        z_RNK = torch.relu(a @ w[2] + w[3][:, None]) @ w[4] + w[5][:, None]
+        right = z_RNK.argmax(dim=2).numpy() == dataset.y_test
+        np.testing.assert_allclose(
+            results["test_accuracy"].sel(arm=f"{loss} free").isel(epoch=-1),
+            right.mean(axis=1),
+            atol=1.1 / len(dataset.y_test),
+        )
+
+
+def test_in_a_tight_ball_around_the_start_training_moves_on_its_surface(
+    free, dataset, folder
+):
+    one = free["clipped"]
+    radius_R = 0.1 * distances(one.best, one.start)
+    arm = carry_out(Arm("clipped", "ball", 0.1), QUICK, one, dataset, folder)
+    np.testing.assert_allclose(arm["way"].sel(kept_epoch=2), radius_R, rtol=1e-4)
+    losses, _, _ = train_by_hand(
+        one.spec, dataset, one.start, one.start, radius_R[REPLICA]
+    )
+    found = arm["train_loss"].isel(replica=REPLICA)[:EPOCHS]
+    np.testing.assert_allclose(found, losses, rtol=1e-3)
+
+
+def test_a_start_is_moved_as_far_as_the_arm_says(free, dataset, folder):
+    one = free["clipped"]
+    arm = carry_out(Arm("clipped", "moved", 0.5), QUICK, one, dataset, folder)
+    expected = 0.5 * distances(one.best, one.start)
+    np.testing.assert_allclose(arm["from_start"][0], expected, rtol=1e-5)
 
 
 def test_a_ball_too_wide_to_be_left_is_free_training_bit_for_bit(results):
@@ -210,6 +289,15 @@ def test_no_shipped_network_leaves_its_ball(shipped):
         if arm["kind"] == "ball":
             limit_R = arm["size"] * shipped["best_way"].sel(free=arm["loss"])
             assert (arm["way"] <= limit_R * (1 + 1e-4)).all()
+
+
+def test_shipped_starts_were_moved_as_far_as_their_arms_say(shipped):
+    for name in shipped["arm"].to_numpy():
+        arm = shipped.sel(arm=name)
+        if arm["kind"] == "moved":
+            way_R = arm["size"] * shipped["best_way"].sel(free=arm["loss"])
+            began_R = arm["from_start"].isel(kept_epoch=0)
+            np.testing.assert_allclose(began_R, way_R, rtol=1e-5)
 
 
 def test_shipped_losses_are_those_that_the_clip_allows(shipped):
