@@ -18,7 +18,9 @@ from birthmark.analysis import (
     split_by_protocol,
 )
 from birthmark.figures import find_drawings
+from birthmark.figures.captions import describe_protocol
 from figures_store import EPOCHS, small_spec, write_store
+from synthetic_records import make_run, make_spec
 
 MARK = {"text": "a"}
 LAX = Thresholds(reached=0.3, divergence=0.05)
@@ -266,3 +268,14 @@ def test_captions_name_protocol_replicas_and_runs(store, drawings):
     for key in (key_of(store, mark=True, width=w) for w in (12, 32)):
         assert key in drawings[2].caption and key in drawings[6].caption
     assert key_of(store, mark=False) in drawings[3].caption
+
+
+def test_captions_say_how_a_stream_was_shuffled():
+    facts = {"data.num_train": 300, "data.num_test": 60}
+    losses = np.ones((401, 5))
+    plain, buffered = (
+        describe_protocol([make_run(make_spec(**settings), losses, **facts)])
+        for settings in ({}, {"training__shuffle_buffer": 2_000})
+    )
+    assert "order of batches." in plain
+    assert "order of batches, shuffled in a buffer of 2,000." in buffered
