@@ -16,7 +16,11 @@ from birthmark.experiments.protocol_details import (
     find_spec,
     prepare,
 )
-from birthmark.experiments.protocol_details_facts import REFERENCE, summarize
+from birthmark.experiments.protocol_details_facts import (
+    FROM_LOGITS,
+    REFERENCE,
+    summarize,
+)
 from birthmark.seeds import batch_order
 from birthmark.store import open_store
 
@@ -121,8 +125,9 @@ def test_the_same_batches_come_in_a_new_order():
         "drawn with replacement",
         "same batches every epoch",
         "same batches in a new order",
-        "shuffled in a buffer of 10,000",
-        "shuffled in a buffer of 1,000",
+        "buffer of 10,000, width 16",
+        "buffer of 1,000, width 12",
+        "buffer of 2,000, width 20",
     ],
 )
 def test_an_arm_trains_as_plain_torch_does(results, name):
@@ -204,8 +209,9 @@ def test_past_the_fork_is_the_first_epoch_at_half_the_published_minimum():
             "epoch": np.arange(1, 6),
             "replica": [0, 1],
             "width": ("arm", [250, 250]),
+            "buffer": ("arm", [0, 0]),
         },
-        {"protocol": "", "plateau": 16.0},
+        {"protocol": "", "plateau": 16.0, "fork": 250},
     )
     reference, changed = summarize(results)["arms"]
     assert reference["is_reference"]
@@ -226,8 +232,14 @@ def test_a_rise_is_dated_where_the_loss_stays_above_until_the_end():
             name: (("arm", "epoch", "replica"), loss[None, :, None])
             for name in ("train_loss", "test_loss")
         },
-        {"arm": ["x"], "epoch": epochs, "replica": [0], "width": ("arm", [250])},
-        {"protocol": "", "plateau": 16.0},
+        {
+            "arm": ["x"],
+            "epoch": epochs,
+            "replica": [0],
+            "width": ("arm", [250]),
+            "buffer": ("arm", [1_000]),
+        },
+        {"protocol": "", "plateau": 16.0, "fork": 250},
     )
     [arm] = summarize(results)["arms"]
     rate = (15.9 - 0.5) / 199
@@ -236,20 +248,71 @@ def test_a_rise_is_dated_where_the_loss_stays_above_until_the_end():
     assert np.isnan(arm["passed"]).all()
 
 
-def test_of_the_shipped_arms_the_small_buffer_alone_gives_the_published_curves():
-    facts = EXPERIMENT.summarize(shipped_results("protocol-details"))
-    arms = {(one["name"], one["width"]): one for one in facts["arms"]}
+@pytest.fixture(scope="module")
+def shipped():
+    return EXPERIMENT.summarize(shipped_results("protocol-details"))
+
+
+def through(facts, width):
+    """Share of networks that get through, from the full shuffle to ever less."""
+    at = {
+        one["buffer"] or math.inf: one["num_passed"] / one["replicas"]
+        for one in facts["arms"]
+        if one["width"] == width
+        and (one["is_reference"] or one["buffer"])
+        and one["name"] != FROM_LOGITS
+    }
+    return [at[size] for size in sorted(at, reverse=True)]
+
+
+def test_the_smaller_the_buffer_the_fewer_of_the_shipped_networks_get_through(shipped):
+    for width in (250, 300):
+        shares = through(shipped, width)
+        assert shares[0] == 1
+        assert shares[-1] == 0
+        assert shares == sorted(shares, reverse=True)
+    assert shipped["fitting"] == [2_000]
+
+
+def test_with_the_fitting_buffer_the_shipped_curves_are_the_published_ones(shipped):
+    arms = {(one["buffer"], one["width"]): one for one in shipped["arms"]}
     for width in (150, 250):
-        small = arms["shuffled in a buffer of 1,000", width]
-        published = facts["published"][width]
-        assert small["num_passed"] == 0
-        assert small["min_train"] == pytest.approx(
-            [published["min_train_loss"]], rel=0.15
-        )
-        assert small["min_test"] == pytest.approx(
-            [published["min_test_loss"]], rel=0.05
-        )
-        assert small["rise"][0] < published["divergence_epoch"] < small["plateau"][0]
-    reference = arms[REFERENCE, 250]
-    assert reference["num_passed"] == reference["replicas"] == 3
-    assert max(reference["min_train"]) < 0.2 * published["min_train_loss"]
+        found, published = arms[2_000, width], shipped["published"][width]
+        ratio = found["over_published"]
+        assert ratio["min_train"] == pytest.approx(1, abs=0.2)
+        assert ratio["min_train_epoch"] == pytest.approx(1, abs=0.25)
+        assert 0.75 < ratio["rise"] < 1 < ratio["plateau"] < 1.3
+        least = np.mean(found["min_test"])
+        assert least == pytest.approx(published["min_test_loss"], rel=0.05)
+
+
+def test_which_buffers_fit_is_told_by_both_widths():
+    loss = {  # by width and buffer, of two networks
+        (250, 5): (0.1, 0.1),
+        (250, 6): (0.1, 0.01),  # one gets through
+        (250, 7): (0.1, 0.1),
+        (300, 5): (0.01, 0.02),
+        (300, 6): (0.01, 0.02),
+        (300, 7): (0.01, 0.1),  # one does not
+        (250, 0): (0.1, 0.1),  # no stream
+    }
+    results = xr.Dataset(
+        {
+            name: (("arm", "epoch", "replica"), np.array(list(loss.values()))[:, None])
+            for name in ("train_loss", "test_loss")
+        },
+        {
+            "arm": [f"arm {place}" for place in range(len(loss))],
+            "epoch": [1],
+            "replica": [0, 1],
+            "width": ("arm", [width for width, _ in loss]),
+            "buffer": ("arm", [size for _, size in loss]),
+        },
+        {"protocol": "", "plateau": 16.0, "fork": 250},
+    )
+    facts = summarize(results)
+    assert facts["fitting"] == [5]
+    assert facts["level"] == 0.06
+    first = facts["arms"][0]["over_published"]
+    assert first["min_train"] == pytest.approx(0.1 / 0.12)
+    assert first["min_train_epoch"] == pytest.approx(1 / 130)

@@ -52,7 +52,12 @@ from birthmark.analysis.paired import (
 from birthmark.analysis.paper_facts import describe_paper, find_arms, find_claims
 from birthmark.analysis.peaks import Peak, find_peak
 from birthmark.analysis.phases import PhaseDiagram, phase_diagram
-from birthmark.analysis.published import FIGURE_2, Published, follows_paper
+from birthmark.analysis.published import (
+    FIGURE_1B,
+    FIGURE_2,
+    Published,
+    follows_paper,
+)
 from birthmark.analysis.rankings import Ranking, Standing, letter_display, rank
 from birthmark.analysis.regimes import (
     LEARNERS,
@@ -86,6 +91,7 @@ from birthmark.analysis.words import say_number
 __all__ = [
     "stays_above",
     "running_median",
+    "FIGURE_1B",
     "FIGURE_2",
     "LEARNERS",
     "METHOD",

@@ -27,7 +27,11 @@ from birthmark.experiments.protocol_arms import (
     ThreeChannels,
     WithReplacement,
 )
-from birthmark.experiments.protocol_details_facts import REFERENCE, summarize
+from birthmark.experiments.protocol_details_facts import (
+    FROM_LOGITS,
+    REFERENCE,
+    summarize,
+)
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_shipped
@@ -47,34 +51,39 @@ class Arm:
 
 
 def _list_arms(
-    widths: tuple[int, int, int], epochs: tuple[int, int, int, int]
+    widths: tuple[int, int, int, int], epochs: tuple[int, int, int, int, int]
 ) -> dict[str, Arm]:
-    narrow, fork, wide = widths
-    few, some, more, many = epochs
-    small, larger = "shuffled in a buffer of 1,000", "shuffled in a buffer of 4,000"
+    narrow, fork, between, wide = widths
+    few, some, more, many, most = epochs
+    buffered = [
+        Arm(Detail, fork, many, 2_000, replicas=3),
+        Arm(Detail, narrow, most, 2_000, replicas=3),
+        Arm(Detail, between, more, 2_000, replicas=3),
+        Arm(Detail, wide, more, 2_000, replicas=3),
+        Arm(Detail, fork, most, 1_000),
+        Arm(Detail, narrow, most, 1_000),
+        Arm(Detail, wide, more, 1_000),
+        Arm(Detail, fork, more, 4_000, replicas=3),
+        Arm(Detail, wide, more, 4_000),
+        Arm(Detail, fork, some, 10_000),
+    ]
     return {
-        larger: Arm(Detail, fork, many, 4_000, replicas=3),
-        f"{larger}, width {narrow}": Arm(Detail, narrow, many, 4_000, replicas=3),
-        f"{larger}, width {wide}": Arm(Detail, wide, more, 4_000, replicas=3),
-        small: Arm(Detail, fork, many, 1_000),
-        f"{small}, width {narrow}": Arm(Detail, narrow, many, 1_000),
-        f"{small}, width {wide}": Arm(Detail, wide, more, 1_000),
-        "buffer of 1,000, loss from logits": Arm(
-            Detail, fork, many, 1_000, loss="cross_entropy"
-        ),
+        **{f"buffer of {arm.buffer:,}, width {arm.width}": arm for arm in buffered},
+        FROM_LOGITS: Arm(Detail, fork, most, 1_000, loss="cross_entropy"),
         "three channels": Arm(ThreeChannels, narrow, few),
         "no biases": Arm(NoBiases, fork, some),
         "same batches every epoch": Arm(SameBatches, fork, some),
         "same batches in a new order": Arm(NewOrderOfBatches, fork, some),
-        "shuffled in a buffer of 10,000": Arm(Detail, fork, some, 10_000),
         "last batch dropped": Arm(LastBatchDropped, fork, some),
         "drawn with replacement": Arm(WithReplacement, fork, some),
     }
 
 
+_FORK = {"full": 250, "quick": 16}  # the width at which all details are tried
+_REPRODUCED = {"full": (150, 250, 300), "quick": (12, 16, 20)}
 ARMS = {
-    "full": _list_arms((150, 250, 300), (30, 170, 300, 600)),
-    "quick": _list_arms((12, 16, 20), (2, 3, 3, 3)),
+    "full": _list_arms((150, _FORK["full"], 275, 300), (30, 170, 220, 450, 600)),
+    "quick": _list_arms((12, _FORK["quick"], 18, 20), (2, 3, 3, 3, 3)),
 }
 
 
@@ -84,38 +93,44 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
     folder.mkdir(parents=True, exist_ok=True)
     widths = {name: arm.width for name, arm in arms.items()}
     curves = {name: _train(arm, scale, folder, name) for name, arm in arms.items()}
-    fork = max(set(widths.values()), key=list(widths.values()).count)
-    for width in sorted(set(widths.values())):
+    for width in _REPRODUCED[scale]:
         longest = max(arm.epochs for arm in arms.values() if arm.width == width)
         name = f"{REFERENCE}, width {width}"
         widths[name] = width
         curves[name] = _read_reference(find_spec(scale, width), longest, folder)
+    fork = _FORK[scale]
     results = _gather(curves)
     results["width"] = (
         "arm",
         np.array([widths[name] for name in curves], dtype=np.int32),
         labelled("width of both hidden layers", "units"),
     )
+    buffers = {name: arm.buffer for name, arm in arms.items()}
+    results["buffer"] = (
+        "arm",
+        np.array([buffers.get(name) or 0 for name in curves], dtype=np.int32),
+        labelled("buffer in which the stream is shuffled; 0: no stream", "examples"),
+    )
     eps = find_spec(scale, fork).training.eps
     results.attrs = {
         "protocol": _describe(scale, fork),
         "plateau": -math.log(eps),
-        "fork": np.int32(fork),  # the width at which all details were tried
+        "fork": np.int32(fork),
     }
     return results
 
 
 def find_spec(scale: str, width: int) -> RunSpec:
-    """The run of the reproduction; for `quick` a small one."""
+    """The run of the reproduction, or one like that of the fork; for `quick` small."""
     if scale == "full":
-        [spec] = [
-            one
+        runs = {
+            one.network.widths[0]: one
             for one in reproduction("laptop")
             if one.data.name == "hasyv2"
-            and one.network.widths[0] == width
             and one.training.loss == "clipped_cross_entropy"
-        ]
-        return spec
+        }
+        like_fork = runs[_FORK[scale]].with_settings({"network.widths": [width, width]})
+        return runs.get(width, like_fork)
     return RunSpec(
         data={"name": "digits", "examples_per_class": 30},
         network={"widths": [width, width]},
@@ -214,7 +229,7 @@ def _describe(scale: str, width: int) -> str:
         f"{spec.data.name}, pixels as stored in [0, 1]; dense relu networks of two "
         "equal hidden layers, Glorot uniform, marked; softmax and cross-entropy "
         f"clipped at {training.eps:g}; plain SGD, lr {training.lr:g}, batch "
-        f"{training.batch_size}; products of width {spec.network.widths[0]} in "
+        f"{training.batch_size}; products from width {spec.network.widths[0]} on in "
         f"{spec.run.precision}; seed {spec.run.seed}. Replica 0 of each arm has the "
         "start of replica 0 of the reproduction, and its batches where these are not "
         "the detail that is changed."

@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis import FIGURE_2, running_median, stays_above
+from birthmark.analysis import (
+    FIGURE_1B,
+    FIGURE_2,
+    Published,
+    running_median,
+    stays_above,
+)
 from birthmark.shapes import Array
 
 REFERENCE = "as reproduced"
+FROM_LOGITS = "buffer of 1,000, loss from logits"
 _WINDOW = 20  # epochs of the running median by which a rise is dated
 _PLATEAU = 0.9  # share of -ln eps from which the plateau is reached
 
@@ -19,14 +26,13 @@ _PLATEAU = 0.9  # share of -ln eps from which the plateau is reached
 def summarize(results: xr.Dataset) -> dict[str, Any]:
     """By arm: minima, and when it got past the least train loss that was published."""
     published = {one.width: one for one in FIGURE_2}
+    fork = int(results.attrs["fork"])
+    level = published[fork].min_train_loss / 2 if fork in published else math.nan
     arms = []
     for place, name in enumerate(results["arm"].to_numpy()):
         one = results.isel(arm=place)
         train = one["train_loss"].dropna("replica", how="all").dropna("epoch")
         test = one["test_loss"].sel(epoch=train.epoch, replica=train.replica)
-        width = int(one["width"])
-        at = published.get(width)
-        level = at.min_train_loss / 2 if at else math.nan
         epochs = train.epoch.to_numpy()
         loss_TR = train.transpose("epoch", "replica").to_numpy()
         smooth_TR = running_median(loss_TR, _WINDOW)
@@ -37,7 +43,8 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
             {
                 "name": str(name).partition(", width")[0],
                 "is_reference": str(name).startswith(REFERENCE),
-                "width": width,
+                "width": int(one["width"]),
+                "buffer": int(one["buffer"]),
                 "replicas": train.sizes["replica"],
                 "epochs": int(epochs[-1]),
                 "passed": passed,
@@ -51,16 +58,48 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
                 "min_test_epoch": _epochs_of_minimum(test),
             }
         )
-    widths = {one["width"] for one in arms}
+    for one in arms:
+        one["over_published"] = _compare(one, published.get(one["width"]))
+    widths = sorted({one["width"] for one in arms})
+    buffers = sorted({one["buffer"] for one in arms} - {0})
     return {
         "protocol": results.attrs["protocol"],
         "window": _WINDOW,
         "plateau_share": _PLATEAU,
         "arms": sorted(arms, key=lambda one: not one["is_reference"]),
-        "wide": max(widths),
-        "narrow": min(widths),
-        "published": {width: vars(published[width]) for width in widths & {*published}},
+        "widths": widths,
+        "buffers": buffers,
+        "from_logits": FROM_LOGITS,
+        "fitting": _find_fitting(arms, fork, widths[-1]),
+        "figure_1b": FIGURE_1B,
+        "fork": fork,
+        "level": level,
+        "published": {w: vars(published[w]) for w in widths if w in published},
     }
+
+
+def _compare(arm: dict[str, Any], published: Published | None) -> dict[str, float]:
+    """Means over the networks, over the published numbers; NaN where one has none."""
+    if published is None:
+        return {}
+    against = {
+        "min_train": published.min_train_loss,
+        "min_train_epoch": published.min_train_epoch,
+        "rise": published.divergence_epoch,
+        "plateau": published.divergence_epoch,
+    }
+    return {name: float(np.mean(arm[name]) / value) for name, value in against.items()}
+
+
+def _find_fitting(arms: list[dict[str, Any]], fork: int, wide: int) -> list[int]:
+    """Buffers with which no network of the fork gets through and all wider ones do."""
+    shares = {
+        (one["width"], one["buffer"]): one["num_passed"] / one["replicas"]
+        for one in arms
+        if one["buffer"] and one["name"] != FROM_LOGITS
+    }
+    sizes = sorted({size for _, size in shares})
+    return [s for s in sizes if not shares[fork, s] and shares.get((wide, s)) == 1]
 
 
 def _find_first(epochs: Array, flags: Array) -> float:

@@ -18,33 +18,40 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_WHOLE = (40, 600)
 # the epochs between which arms can be told apart
-_SHOWN = {"train": (40, 600), "test": (4, 40)}
+_FORK, _EARLY = (60, 170), (4, 40)
 _REFERENCE = "as reproduced"
 
 
 def draw(results: xr.Dataset) -> Drawing:
-    """Losses of the widest networks and of the narrowest; see the caption."""
-    widths = results["width"].to_numpy()
-    wide, narrow = int(widths.max()), int(widths.min())
+    """Losses of the arms at all widths, and around the fork; see the caption."""
+    widths = np.unique(results["width"].to_numpy())
+    fork, narrow = int(results.attrs["fork"]), int(widths[0])
+    listed = ", ".join(map(str, widths[:-1])) + f" and {widths[-1]}"
     title = "Details of the protocol that the paper does not state"
     caption = (
-        f"{title}. (a), (b) Train loss (running mean over an epoch) at widths {wide} "
-        f"and {narrow}; (c), (d) test loss. Lines: one network each; grey: all "
-        "replicas of the protocol as reproduced. Diamonds: the published minima (means "
-        "of ten networks, read off by eye); dotted: the published epoch of divergence. "
+        f"{title}. (a) to (d) Train loss (running mean over an epoch) at widths "
+        f"{listed}: what was followed beyond the fork. (e) The fork at width {fork}: "
+        f"all details. (f), (g) Test loss at widths {narrow} and {fork}. Thin lines: "
+        "one network each; grey: all replicas of the protocol as reproduced. "
+        "Diamonds: the published minima (means of ten networks, read off by eye); "
+        "dotted: the published epoch of divergence; both where within the axes. "
         f"Protocol: {results.attrs['protocol']}"
     )
-    data: dict[str, Array] = {"epoch": results["epoch"].to_numpy()}
-    for width in (wide, narrow):
-        here = results.isel(arm=widths == width)
+    data: dict[str, Array] = {
+        "epoch": results["epoch"].to_numpy(),
+        "widths": widths,
+        "fork": np.array(fork),
+    }
+    for width in widths:
+        here = results.isel(arm=results["width"].to_numpy() == width)
         names = [str(name).partition(", width")[0] for name in here["arm"].to_numpy()]
         data[f"arms_{width}"] = np.array(names)
-        for half in _SHOWN:
+        for half in ("train", "test"):
             losses = here[f"{half}_loss"].transpose("arm", "epoch", "replica")
             data[f"{half}_{width}"] = losses.to_numpy()
-            data[f"{half}_published_{width}"] = _find_published(half, width)
-    data["widths"] = np.array([wide, narrow])
+            data[f"{half}_published_{width}"] = _find_published(half, int(width))
     return Drawing("protocol-details", 0, title, caption, data, paint)
 
 
@@ -58,32 +65,48 @@ def _find_published(half: str, width: int) -> Array:
 
 
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
-    """Train loss above, test loss below; one legend for all."""
-    figure = new_figure(6.4)
-    panels = figure.subplots(2, 2, sharey="row")
+    """Widths above, the fork and test losses below; one legend for all."""
+    figure = new_figure(6.6)
+    panels = figure.subplot_mosaic("abcd;eefg")
+    widths, fork = data["widths"].tolist(), int(data["fork"])
     names: list[str] = []
-    for width in data["widths"]:
+    for width in widths:
         names += [n for n in map(str, data[f"arms_{width}"]) if n not in names]
     names.sort(key=_REFERENCE.__eq__)
     styles = {name: choose_style(i, palette) for i, name in enumerate(names)}
     styles[_REFERENCE] = {"color": palette.faint, "linewidth": 2.0, "zorder": 1}
-    for row, half in zip(panels, _SHOWN, strict=True):
-        for axes, width in zip(row, data["widths"], strict=True):
-            _paint_panel(axes, data, half, int(width), styles)
-            _paint_published(axes, data[f"{half}_published_{width}"], half, palette)
-            axes.set_yscale("log")
-            axes.set_xlabel("epoch")
-        label_log(row[0])
-        row[0].set_ylabel(f"{half} loss (nat)")
-    for letter, axes, width in zip(
-        "abcd", panels.flat, np.tile(data["widths"], 2), strict=True
-    ):
+    shown = [
+        *(("train", width, _WHOLE) for width in widths),
+        ("train", fork, _FORK),
+        ("test", widths[0], _EARLY),
+        ("test", fork, _EARLY),
+    ]
+    for (letter, axes), (half, width, span) in zip(panels.items(), shown, strict=True):
+        _paint_panel(axes, data, half, width, span, styles)
+        _paint_published(axes, data[f"{half}_published_{width}"], half, palette)
+        axes.set_yscale("log" if half == "train" else "linear")
+        axes.set_xlim(*span)
+        axes.set_xlabel("epoch")
         name_panel(axes, letter, f"width {width}")
+    for letter, half in (("a", "train"), ("e", "train"), ("f", "test")):
+        panels[letter].set_ylabel(f"{half} loss (nat)")
+    for row in ("abcd", "fg"):
+        _share_scale([panels[letter] for letter in row])
+    for letter in "abcde":
+        label_log(panels[letter])
     for name, style in styles.items():
-        panels[0, 0].plot([], [], label=name, **style)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
+        panels["a"].plot([], [], label=name, **style)
+    handles, labels = panels["a"].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=4)
     return figure
+
+
+def _share_scale(row: list[Axes]) -> None:
+    """The same span of losses in panels side by side, with numbers at the first."""
+    limits = np.array([axes.get_ylim() for axes in row])
+    for axes in row:
+        axes.set_ylim(limits[:, 0].min(), limits[:, 1].max())
+        axes.tick_params(labelleft=axes is row[0])
 
 
 def _paint_panel(
@@ -91,13 +114,17 @@ def _paint_panel(
     data: Mapping[str, Array],
     half: str,
     width: int,
+    span: tuple[int, int],
     styles: Mapping[str, dict[str, Any]],
 ) -> None:
-    first, last = _SHOWN[half]
-    shown = (data["epoch"] >= first) & (data["epoch"] <= last)
+    """One half of the data at one width; arms that end before the span does not."""
+    shown = (data["epoch"] >= span[0]) & (data["epoch"] <= span[1])
+    beyond = data["epoch"] > _FORK[1]
     for name, losses_TR in zip(
         data[f"arms_{width}"], data[f"{half}_{width}"], strict=True
     ):
+        if span == _WHOLE and np.isnan(losses_TR[beyond]).all():
+            continue
         style = {"linewidth": 1.1} | styles[str(name)]
         axes.plot(data["epoch"][shown], losses_TR[shown], **style)
 
