@@ -85,7 +85,7 @@ def reproduction(scale: str) -> Grid:
             two networks whose weights are kept for the pictures of Figure 1: three
             replicas each, a night on two cores (on a quiet one, the three of width 50
             take 22 minutes and those of 150 take 48 in float32, those of 250 take 48
-            in bf16, of 300 about 65, of 500 about 150). `paper`: all widths, ten
+            in bf16, of 300 about 65, of 500 about 115). `paper`: all widths, ten
             replicas, three data sets, the quickest runs first; for a GPU.
 
     Raises:
