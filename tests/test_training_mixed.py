@@ -125,11 +125,18 @@ def assert_metrics_equal(found, expected):
         np.testing.assert_allclose(getattr(found, name), value, rtol=1e-10)
 
 
-def test_shared_order_of_one_seed_stays_one_order():
+@pytest.mark.parametrize(
+    "orders",
+    [
+        [{"batch_order": "shared"}] * 3,
+        [{"shuffle_buffer": 20}, {}, {"shuffle_buffer": 7}],
+    ],
+)
+def test_each_member_of_one_seed_keeps_its_own_kind_of_order(orders):
     data = digits()
     specs = [
-        make_spec(batch_order="shared").with_settings({"network.widths": list(widths)})
-        for widths in WIDTHS
+        make_spec(**order).with_settings({"network.widths": list(widths)})
+        for order, widths in zip(orders, WIDTHS, strict=True)
     ]
     mixed = MixedTraining(specs, data)
     advance(mixed, STEPS)
