@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import stats
 
 from birthmark.errors import SpecError
 from birthmark.network import (
@@ -107,6 +108,20 @@ def test_waits_in_a_buffer_are_geometric():
     law = (1 - 1 / size) ** np.arange(200) / size
     np.testing.assert_allclose(share, law, atol=5 * np.sqrt(law.max() / waits.size))
     assert waits.mean() == pytest.approx(size - 1, rel=0.02)
+
+
+def test_waits_in_a_buffer_are_those_of_tensorflow():
+    tensorflow = pytest.importorskip("tensorflow", reason="needs TensorFlow")
+    count, size = 20_000, 40
+    examples = tensorflow.data.Dataset.range(count).shuffle(size, seed=1)
+    theirs = np.fromiter(examples.as_numpy_iterator(), dtype=int)
+    place = np.empty(count, dtype=int)
+    place[batch_order(0, 0, 0, count)] = np.arange(count)
+    ours = place[buffered_order(0, 0, 1, count, size)]
+    # waits of neighbours in the stream are not independent: every 200th
+    waits = [(np.arange(count) - one)[400:-400:200] for one in (theirs, ours)]
+    assert stats.ks_2samp(*waits).pvalue > 1e-3
+    assert (theirs - np.arange(count)).max() == (ours - np.arange(count)).max()
 
 
 def test_a_layer_of_its_own_rule_and_biases_as_asked():
