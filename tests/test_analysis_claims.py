@@ -175,6 +175,26 @@ def test_nearness_is_against_an_independent_draw(distance, verdict):
     assert claim_nearness(arms(run)).verdict == verdict
 
 
+def test_nearness_is_judged_by_width_and_one_width_breaks_it():
+    def strong(width, *distance):
+        curves = [fall(0.01)] * len(distance)
+        return a_run(curves, width=width, relative_distance=np.array(distance))
+
+    near, nearer = strong(300, 0.7, 0.8, 0.75), strong(400, 0.5, 0.6, 0.55)
+    far, unclear = strong(100, 1.9, 2.0, 1.95), strong(200, 0.1, 3.0, 1.4)
+    alone = strong(250, 3.0)
+    assert claim_nearness(arms(near, nearer)).verdict == HOLDS
+    assert claim_nearness(arms(near, alone)).verdict == HOLDS
+    assert claim_nearness(arms(near, unclear)).verdict == NOT_SAID
+    # pooled, both widths together would leave it open
+    claim = claim_nearness(arms(near, far))
+    assert claim.verdict == DOES_NOT
+    assert "0.750" in claim.because
+    assert "at width 300" in claim.because
+    assert "1.95" in claim.because
+    assert "(one replica) at width 250" in claim_nearness(arms(near, alone)).because
+
+
 def test_nothing_is_said_of_success_without_strong_learners():
     run = a_run([collapse(200)] * 3, correlation=np.array([0.4, 0.5, 0.45]))
     claim = claim_memory(arms(run))

@@ -28,38 +28,10 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
     published = {one.width: one for one in FIGURE_2}
     fork = int(results.attrs["fork"])
     level = published[fork].min_train_loss / 2 if fork in published else math.nan
-    arms = []
-    for place, name in enumerate(results["arm"].to_numpy()):
-        one = results.isel(arm=place)
-        train = one["train_loss"].dropna("replica", how="all").dropna("epoch")
-        test = one["test_loss"].sel(epoch=train.epoch, replica=train.replica)
-        epochs = train.epoch.to_numpy()
-        loss_TR = train.transpose("epoch", "replica").to_numpy()
-        smooth_TR = running_median(loss_TR, _WINDOW)
-        plateau_R = np.full(loss_TR.shape[1], results.attrs["plateau"] * _PLATEAU)
-        rise = stays_above(epochs, smooth_TR, 2 * smooth_TR.min(axis=0))
-        passed = [_find_first(epochs, losses_T <= level) for losses_T in loss_TR.T]
-        arms.append(
-            {
-                "name": str(name).partition(", width")[0],
-                "is_reference": str(name).startswith(REFERENCE),
-                "width": int(one["width"]),
-                "buffer": int(one["buffer"]),
-                "replicas": train.sizes["replica"],
-                "epochs": int(epochs[-1]),
-                "passed": passed,
-                "num_passed": sum(map(math.isfinite, passed)),
-                "min_train": train.min("epoch").to_numpy().tolist(),
-                "min_train_epoch": _epochs_of_minimum(train),
-                "rise": rise.tolist(),
-                "plateau": stays_above(epochs, smooth_TR, plateau_R).tolist(),
-                "last_train": loss_TR[-1].tolist(),
-                "min_test": test.min("epoch").to_numpy().tolist(),
-                "min_test_epoch": _epochs_of_minimum(test),
-            }
-        )
-    for one in arms:
-        one["over_published"] = _compare(one, published.get(one["width"]))
+    arms = [
+        _describe(results.isel(arm=place), level, published)
+        for place in range(results.sizes["arm"])
+    ]
     widths = sorted({one["width"] for one in arms})
     buffers = sorted({one["buffer"] for one in arms} - {0})
     return {
@@ -76,6 +48,39 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
         "level": level,
         "published": {w: vars(published[w]) for w in widths if w in published},
     }
+
+
+def _describe(
+    one: xr.Dataset, level: float, published: dict[int, Published]
+) -> dict[str, Any]:
+    """What one arm did, a number for each network, and beside what was published."""
+    name, width = str(one["arm"].item()), int(one["width"])
+    train = one["train_loss"].dropna("replica", how="all").dropna("epoch")
+    test = one["test_loss"].sel(epoch=train.epoch, replica=train.replica)
+    epochs = train.epoch.to_numpy()
+    loss_TR = train.transpose("epoch", "replica").to_numpy()
+    smooth_TR = running_median(loss_TR, _WINDOW)
+    plateau_R = np.full(loss_TR.shape[1], one.attrs["plateau"] * _PLATEAU)
+    rise = stays_above(epochs, smooth_TR, 2 * smooth_TR.min(axis=0))
+    passed = [_find_first(epochs, losses_T <= level) for losses_T in loss_TR.T]
+    arm = {
+        "name": name.partition(", width")[0],
+        "is_reference": name.startswith(REFERENCE),
+        "width": width,
+        "buffer": int(one["buffer"]),
+        "replicas": train.sizes["replica"],
+        "epochs": int(epochs[-1]),
+        "passed": passed,
+        "num_passed": sum(map(math.isfinite, passed)),
+        "min_train": train.min("epoch").to_numpy().tolist(),
+        "min_train_epoch": _epochs_of_minimum(train),
+        "rise": rise.tolist(),
+        "plateau": stays_above(epochs, smooth_TR, plateau_R).tolist(),
+        "last_train": loss_TR[-1].tolist(),
+        "min_test": test.min("epoch").to_numpy().tolist(),
+        "min_test_epoch": _epochs_of_minimum(test),
+    }
+    return arm | {"over_published": _compare(arm, published.get(width))}
 
 
 def _compare(arm: dict[str, Any], published: Published | None) -> dict[str, float]:
