@@ -98,8 +98,7 @@ def test_in_a_buffer_of_one_the_stream_stays_as_it_is():
 
 def test_waits_in_a_buffer_are_geometric():
     count, size = 60_000, 40
-    place = np.empty(count, dtype=int)
-    place[batch_order(0, 0, 0, count)] = np.arange(count)  # in the stream
+    place = np.argsort(batch_order(0, 0, 0, count))  # in the stream
     left = place[buffered_order(0, 0, 5, count, size)]
     inner = slice(2000, -2000)  # away from the filling and the emptying
     waits = (np.arange(count) - left)[inner] + size - 1
@@ -115,8 +114,7 @@ def test_waits_in_a_buffer_are_those_of_tensorflow():
     count, size = 20_000, 40
     examples = tensorflow.data.Dataset.range(count).shuffle(size, seed=1)
     theirs = np.fromiter(examples.as_numpy_iterator(), dtype=int)
-    place = np.empty(count, dtype=int)
-    place[batch_order(0, 0, 0, count)] = np.arange(count)
+    place = np.argsort(batch_order(0, 0, 0, count))
     ours = place[buffered_order(0, 0, 1, count, size)]
     # waits of neighbours in the stream are not independent: every 200th
     waits = [(np.arange(count) - one)[400:-400:200] for one in (theirs, ours)]

@@ -86,11 +86,9 @@ from birthmark.analysis.transitions import (
     find_transitions,
 )
 from birthmark.analysis.variance_shares import PARTS, Share, share_variance
-from birthmark.analysis.words import say_number
+from birthmark.analysis.words import say_list, say_number
 
 __all__ = [
-    "stays_above",
-    "running_median",
     "FIGURE_1B",
     "FIGURE_2",
     "LEARNERS",
@@ -176,9 +174,12 @@ __all__ = [
     "read_columns",
     "read_outcomes",
     "read_study",
+    "running_median",
+    "say_list",
     "say_number",
     "share_variance",
     "split_by_protocol",
+    "stays_above",
     "steps_to_reach",
     "summarize",
     "summarize_contest",

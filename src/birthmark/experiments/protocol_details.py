@@ -3,7 +3,7 @@
 Networks of width 250 pass a fork near epoch 120: their train loss stands at 0.12, the
 least that the paper reports for this width, and then either rises or falls on. The
 details that could decide it are changed one by one; the reference is the shipped run.
-The one that does decide it, a stream shuffled in a small buffer, is followed at three
+The one that does decide it, a stream shuffled in a small buffer, is followed at four
 widths.
 """
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis import FIGURE_2
+from birthmark.analysis import FIGURE_2, say_list
 from birthmark.figures.canvas import label_log, name_panel, new_figure
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.palettes import Palette, choose_style
@@ -28,13 +28,13 @@ def draw(results: xr.Dataset) -> Drawing:
     """Losses of the arms at all widths, and around the fork; see the caption."""
     widths = np.unique(results["width"].to_numpy())
     fork, narrow = int(results.attrs["fork"]), int(widths[0])
-    listed = ", ".join(map(str, widths[:-1])) + f" and {widths[-1]}"
     title = "Details of the protocol that the paper does not state"
     caption = (
         f"{title}. (a) to (d) Train loss (running mean over an epoch) at widths "
-        f"{listed}: what was followed beyond the fork. (e) The fork at width {fork}: "
-        f"all details. (f), (g) Test loss at widths {narrow} and {fork}. Thin lines: "
-        "one network each; grey: all replicas of the protocol as reproduced. "
+        f"{say_list([*map(str, widths)])}: what was followed beyond the fork. (e) The "
+        f"fork at width {fork}: all details. (f), (g) Test loss at widths {narrow} "
+        f"and {fork}. Thin lines: one network each; grey: all replicas of the protocol "
+        "as reproduced. "
         "Diamonds: the published minima (means of ten networks, read off by eye); "
         "dotted: the published epoch of divergence; both where within the axes. "
         f"Protocol: {results.attrs['protocol']}"
