@@ -20,7 +20,7 @@ test: lint
 	$(BIN)/python -m pytest --numprocesses auto
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow --timeout 3600
+	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -m "slow or drawn" --timeout 3600
 
 lint: setup
 	$(BIN)/ruff format --check

@@ -5,10 +5,24 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before torch is loaded, and for child processes too: the networks of the tests are so
 # small that threads only wait for each other, the more so beside another test run.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# `make test` draws the same examples each time, so that it fails for a reason;
+# `make test-slow` draws new ones, to find reasons.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("new", derandomize=False, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what draws its examples, for `make test-slow` draws new ones."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("drawn")
 
 
 @pytest.fixture
