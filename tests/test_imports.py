@@ -145,6 +145,6 @@ def test_the_front_door_has_what_it_promises():
 
     for name in birthmark.__all__:
         assert getattr(birthmark, name) is not None
-    assert len(birthmark.__all__) <= 26
+    assert len(birthmark.__all__) <= 40
     with pytest.raises(AttributeError):
         _ = birthmark.no_such_thing

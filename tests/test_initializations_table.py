@@ -4,13 +4,16 @@ What is expected stands here by name and was written from the papers: closed for
 SciPy's distributions, and matrices built from their definitions.
 """
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 from safetensors.numpy import save_file
 
+import birthmark as bm
 from birthmark.errors import SpecError
 from birthmark.network import INITIALIZATIONS, Target, find_law, find_law_for
 from birthmark.seeds import stream
@@ -311,3 +314,45 @@ def test_senseless_rules_are_refused_in_one_line(rule, message):
 def test_more_dimensions_than_sobol_knows_are_refused():
     with pytest.raises(SpecError, match="take dct or hadamard"):
         find_law(RuleSpec(name="sobol"), 30_000, 10)
+
+
+def test_a_rule_of_ones_own_does_what_a_rule_of_ours_does():
+    @dataclasses.dataclass(frozen=True)
+    class Laplace:
+        scale: float
+        mean = 0.0
+        needs_matrix = False
+
+        @property
+        def std(self):
+            return self.scale * 2**0.5
+
+        @property
+        def bound(self):
+            return 10 * self.scale
+
+        def draw(self, generator, shape):
+            return generator.laplace(0, self.scale, shape)
+
+    def laplace(target, *, gain: float = 1.0):
+        return Laplace(gain / target.fan_in)
+
+    bm.register_initialization(laplace)
+    try:
+        spec = bm.RunSpec(
+            data={"name": "digits"},
+            network={"widths": (40,)},
+            initialization={"name": "laplace", "gain": 3.0},
+            run={"replicas": 1},
+        )
+        w_RIO = bm.initial_configuration(spec)["hidden1"].w
+        assert float(w_RIO.abs().mean()) == pytest.approx(3 / 64, rel=0.1)
+        net = torch.nn.Linear(64, 40)
+        bm.initialize_(net, {"name": "laplace", "gain": 3.0})
+        assert float(net.weight.detach().abs().mean()) == pytest.approx(3 / 64, rel=0.1)
+        with pytest.raises(SpecError, match="already|there is an"):
+            bm.register_initialization(lambda target: None, name="laplace")
+        with pytest.raises(SpecError, match="keyword only"):
+            bm.register_initialization(lambda target, gain: None, name="other")
+    finally:
+        INITIALIZATIONS.pop("laplace", None)

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from birthmark.data import load_dataset as load_dataset
     from birthmark.errors import BirthmarkError as BirthmarkError
     from birthmark.figures import draw_figures as draw_figures
+    from birthmark.measurements import Pair as Pair
+    from birthmark.measurements import fingerprint as fingerprint
     from birthmark.measurements import measure as measure
+    from birthmark.measurements import register_measurement as register_measurement
+    from birthmark.measurements import to_parameters as to_parameters
     from birthmark.network import Initializer as Initializer
     from birthmark.network import draw as draw
     from birthmark.network import initialize_ as initialize_
+    from birthmark.network import register_initialization as register_initialization
     from birthmark.report import write_report as write_report
     from birthmark.shapes import Dataset as Dataset
     from birthmark.shapes import Snapshot as Snapshot
@@ -41,6 +46,7 @@ _ROOMS = {
     "Dataset": "shapes",
     "Grid": "sweeps",
     "Initializer": "network",
+    "Pair": "measurements",
     "RunSpec": "spec",
     "Snapshot": "shapes",
     "Study": "analysis",
@@ -50,6 +56,7 @@ _ROOMS = {
     "draw": "network",
     "draw_figures": "figures",
     "estimate_memory": "training",
+    "fingerprint": "measurements",
     "find_findings": "analysis",
     "find_transitions": "analysis",
     "initial_configuration": "training",
@@ -58,8 +65,11 @@ _ROOMS = {
     "measure": "measurements",
     "open_store": "store",
     "preset": "sweeps",
+    "register_initialization": "network",
+    "register_measurement": "measurements",
     "run": "sweeps",
     "run_grid": "sweeps",
+    "to_parameters": "measurements",
     "train": "training",
     "write_report": "report",
 }

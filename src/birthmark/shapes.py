@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -115,6 +115,96 @@ class Weights:
                     None if layer.scale is None else layer.scale.detach().clone(),
                 )
                 for name, layer in self.layers.items()
+            }
+        )
+
+
+Role = Literal["weight", "bias", "gain", "vector", "scalar", "buffer"]
+Kind = Literal[
+    "embedding", "attention", "mlp", "convolution", "recurrent", "norm", "head",
+    "bias", "other",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One tensor of all replicas, as its framework keeps it, and what it is.
+
+    `layout` says where units stand: `OI` is torch's [O, I, *kernel], `IO` that of
+    Keras, JAX and embeddings, [*kernel, I, O], `transposed` a transposed convolution's
+    [I, O, *kernel]. A vector or a scalar has none.
+    """
+
+    values: Tensor  # [R, *shape]
+    layer: str = ""  # dotted path of the module that owns it; empty for the root
+    role: Role = "weight"
+    kind: Kind = "other"  # of its layer; `bias` for biases, unless they are a norm's
+    layout: Literal["OI", "IO", "transposed"] = "OI"
+    aliases: tuple[str, ...] = ()  # other names of the same tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one replica."""
+        return tuple(self.values.shape[1:])
+
+    @property
+    def size(self) -> int:
+        """Numbers of one replica."""
+        return math.prod(self.shape)
+
+    @property
+    def fan_in(self) -> int:
+        """Numbers that enter one unit; 1 for vectors and scalars."""
+        return self.size // self.num_units if len(self.shape) > 1 else 1
+
+    @property
+    def num_units(self) -> int:
+        """Size of the axis of units; the length of a vector."""
+        if not self.shape:
+            return 1
+        axis = {"OI": 0, "IO": -1, "transposed": 1}[self.layout]
+        return self.shape[axis if len(self.shape) > 1 else 0]
+
+    @property
+    def matrix(self) -> Tensor:
+        """[R, I, O], a vector [R, O], a scalar [R, 1]; a view wherever one will do."""
+        values = self.values
+        if values.ndim <= 2:
+            return values.reshape(len(values), -1)
+        if self.layout == "IO":
+            by_input = values.movedim(-2, 1)
+            return by_input.reshape(len(values), -1, values.shape[-1])
+        if self.layout == "transposed":
+            values = values.transpose(1, 2)
+        return values.flatten(2).mT
+
+
+@dataclass(frozen=True)
+class Parameters(Mapping[str, Parameter]):
+    """Tensors of any network by name, in the order of its own."""
+
+    tensors: Mapping[str, Parameter]
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    @property
+    def num_replicas(self) -> int:
+        """The size of the stack, R; 1 for a single model."""
+        return int(next(iter(self.tensors.values())).values.shape[0])
+
+    def clone(self) -> Parameters:
+        """A copy that owns its tensors."""
+        return Parameters(
+            {
+                name: replace(one, values=one.values.detach().clone())
+                for name, one in self.tensors.items()
             }
         )
 

@@ -19,11 +19,9 @@ from birthmark.checkup.findings_of_signal import SIGNAL_FINDINGS
 from birthmark.checkup.findings_of_tensors import TENSOR_FINDINGS
 from birthmark.checkup.isolation import (
     alias_parameters,
-    clean_name,
     copy_buffers,
     left_as_it_was,
     refuse_unmaterialized,
-    unwrap,
 )
 from birthmark.checkup.keras_models import is_keras, read_keras
 from birthmark.checkup.layers import find_layers
@@ -41,6 +39,7 @@ from birthmark.checkup.separation import (
 from birthmark.checkup.tensors import read_tensors
 from birthmark.checkup.visits import Visit
 from birthmark.errors import SpecError
+from birthmark.measurements import clean_name, unwrap
 from birthmark.network import INITIALIZATIONS
 
 _UNREAD = {

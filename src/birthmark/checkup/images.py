@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
-from birthmark.checkup.isolation import unwrap
 from birthmark.errors import SpecError, unknown_name
+from birthmark.measurements import unwrap
 from birthmark.seeds import batch_order
 from birthmark.shapes import Array, Dataset
 

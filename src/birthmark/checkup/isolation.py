@@ -15,25 +15,6 @@ from torch.nn.parameter import is_lazy
 
 from birthmark.errors import WeightsError
 
-_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The user's own module inside of `torch.compile` and of parallel wrappers."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if isinstance(inner, nn.Module):
-            model = inner
-        elif isinstance(model, _PARALLEL):
-            model = model.module
-        else:
-            return model
-
-
-def clean_name(name: str) -> str:
-    """A dotted path without what `torch.compile` puts between."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
-
 
 def refuse_unmaterialized(model: nn.Module) -> None:
     """Refuse tensors that hold no numbers yet.

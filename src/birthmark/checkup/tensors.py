@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from birthmark.checkup.draws import find_shared_draws
-from birthmark.checkup.isolation import clean_name
 from birthmark.checkup.layers import role_of, rows_of
 from birthmark.checkup.origins import FEWEST, Origin, find_origin, torch_default_bound
 from birthmark.checkup.passes import Gradient, gradient_rows
 from birthmark.checkup.readings import TensorReading
 from birthmark.checkup.spectra import read_spectrum
 from birthmark.checkup.symmetry import count_distinct, sign_rows
+from birthmark.measurements import clean_name
 
 _SAMPLE = 100_000  # numbers that a median is taken of
 _NEAR_ZERO = 0.01  # of the root mean square: 0.8 % of normal, 0.6 % of uniform weights

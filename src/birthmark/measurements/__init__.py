@@ -1,19 +1,52 @@
-"""How far weights have moved from their initial configuration, as named arrays."""
+"""How far weights have moved from their initial configuration, as named arrays.
+
+One converter, `to_parameters`, makes of any module, state dict, mapping of arrays or
+stack of ours what all functions here take. So other rooms read models in one way:
+
+    before = to_parameters(model).clone()          # Parameters: name -> Parameter
+    before["head.weight"].kind                     # head; and role, layer, layout
+    key = fingerprint(before)                      # dtype, shape and bytes
+    held = find_held(model, optimizer)             # held.missing, held.frozen
+    measure(before, model, kind="scalars")         # dims (replica, parameter)
+    start, end = align(before, to_parameters(model))   # the same names, or an error
+"""
 
 from birthmark.measurements.arrays import measure
 from birthmark.measurements.bins import CURRENT_EDGES, INITIAL_EDGES
+from birthmark.measurements.fingerprints import fingerprint
+from birthmark.measurements.optimized import Held, find_held
 from birthmark.measurements.order import QUANTILES
 from birthmark.measurements.pair import Pair
+from birthmark.measurements.parameters import (
+    Source,
+    clean_name,
+    to_parameters,
+    unwrap,
+)
 from birthmark.measurements.paths import extend_path
-from birthmark.measurements.table import MEASUREMENTS, Measurement
+from birthmark.measurements.table import (
+    MEASUREMENTS,
+    Measurement,
+    register_measurement,
+)
+from birthmark.measurements.tensors import align
 
 __all__ = [
     "CURRENT_EDGES",
     "INITIAL_EDGES",
     "MEASUREMENTS",
     "QUANTILES",
+    "Held",
     "Measurement",
     "Pair",
+    "Source",
+    "align",
+    "clean_name",
     "extend_path",
+    "find_held",
+    "fingerprint",
     "measure",
+    "register_measurement",
+    "to_parameters",
+    "unwrap",
 ]

@@ -1,7 +1,6 @@
 """From two configurations of weights to named arrays."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -9,51 +8,68 @@ import torch
 import xarray as xr
 
 from birthmark.errors import unknown_name
-from birthmark.measurements.bins import CURRENT_EDGES, INITIAL_EDGES, centres
-from birthmark.measurements.facts import Facts, check_comparable, path_key
-from birthmark.measurements.order import QUANTILES
-from birthmark.measurements.pair import Pair
-from birthmark.measurements.table import MEASUREMENTS, Measurement
-from birthmark.shapes import Array, Layer, Mark, Tensor, Weights
+from birthmark.measurements.columns import (
+    Column,
+    blank,
+    choose,
+    measure_pair,
+    stack_columns,
+    to_dataset,
+)
+from birthmark.measurements.facts import (
+    Facts,
+    check_comparable,
+    path_key,
+)
+from birthmark.measurements.pair import Pair, largest
+from birthmark.measurements.parameters import Source, to_parameters
+from birthmark.measurements.tensors import align, find_pairs, parameter_coords
+from birthmark.shapes import Array, Layer, Mark, Parameters, Tensor, Weights
 
 KINDS = ("all", "scalars", "distributions")
 
 
 def measure(
-    initial: Weights,
-    current: Weights,
+    initial: Source,
+    current: Source,
     *,
     mark: Mark | None = None,
     still_inputs: Array | None = None,
     path: Mapping[str, Tensor] | None = None,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | Mapping[str, float] | None = None,
     kind: Literal["all", "scalars", "distributions"] = "all",
 ) -> xr.Dataset:
-    """How far each layer of each replica has moved from its initial configuration.
+    """How far each tensor of each replica has moved from where it started.
 
-    The variables are those of `MEASUREMENTS`; those of the biases have the prefix
-    `bias_`. A replica with NaN or Inf in a tensor has NaN in all measurements of that
-    tensor, except counts and what has a bin axis: these leave such weights out. What
-    is not defined (the skewness of no deviation, the correlation with constant initial
-    weights) is NaN.
+    The variables are those of `MEASUREMENTS`. Two models, state dicts or mappings of
+    arrays (all that `to_parameters` takes) have the dim `parameter`; two `Weights` have
+    the dim `layer`, and what is measured of biases has the prefix `bias_`. A replica
+    with NaN or Inf in a tensor has NaN in all measurements of that tensor, except
+    counts and what has a bin axis: these leave such weights out. What is not defined
+    (the skewness of no deviation, the correlation with constant initial weights) is
+    NaN.
 
     Args:
-        initial: The initial configuration, w [R, I, O] and b [R, O] in each layer.
-        current: Weights of the same shapes on the same device.
-        mark: What was drawn into one layer; None leaves `mark_auc` and `mark_contrast`
-            out.
+        initial: The initial configuration: a copy, for training writes into a model's
+            own tensors (`to_parameters(model).clone()`).
+        current: The same tensors on the same device, now; of another floating type if
+            need be.
+        mark: What was drawn into one layer, or into the parameter of that name; None
+            leaves `mark_auc` and `mark_contrast` out.
         still_inputs: [I] bool, True for inputs that are zero in every training example;
             None makes `cannot_move` of the first layer NaN.
         path: What `extend_path` gave; None takes one straight move from the start.
         bounds: For each layer the half-widths of the initial axes of weights and of
-            biases; None takes the largest absolute initial value in the stack, or
-            1 / sqrt(fan-in) where all are zero.
+            biases, for each parameter one half-width; None takes the largest absolute
+            initial value in the stack, or 1 / sqrt(fan-in) where all are zero.
         kind: `scalars` are cheap enough for every epoch; `distributions` have a bin
             axis or need a decomposition; `all` is both.
 
     Returns:
-        Dims (replica, layer[, quantile | bin[, current_bin | quantile]]), float64,
-        counts int64; with `distributions` also `bound` and `bias_bound` (layer).
+        Dims (replica, parameter[, quantile | bin[, current_bin | quantile]]), float64,
+        counts int64; along `parameter` lie the coordinates `layer`, `role`, `kind`,
+        `shape` and `size`. With `distributions` also `bound` (parameter). Of `Weights`
+        the second dim is `layer`, and there is `bias_bound` too.
 
     Raises:
         SpecError: Unknown kind, or layer of the mark.
@@ -61,16 +77,57 @@ def measure(
     """
     if kind not in KINDS:
         raise unknown_name("kind of measurements", kind, KINDS)
-    initial, current = _as_tensors(initial), _as_tensors(current)
-    check_comparable(initial, current)
+    if isinstance(initial, Weights) and isinstance(current, Weights):
+        facts = Facts(mark, still_inputs, path, bounds)
+        return _measure_layers(_as_tensors(initial), _as_tensors(current), facts, kind)
+    before, after = align(to_parameters(initial), to_parameters(current))
     facts = Facts(mark, still_inputs, path, bounds)
-    facts.check(initial)
+    return _measure_parameters(before, after, facts, kind)
 
-    columns: dict[str, _Column] = {}
+
+def _measure_layers(
+    initial: Weights, current: Weights, facts: Facts, kind: str
+) -> xr.Dataset:
+    check_comparable(initial, current)
+    facts.check(initial)
+    marked = facts.mark is not None
+    columns: dict[str, Column] = {}
     for bias in (False, True):
         pairs = [_pair(name, initial, current, facts, bias=bias) for name in initial]
-        columns |= _measure_pairs(pairs, kind, bias=bias, marked=mark is not None)
-    return _dataset(columns, initial)
+        chosen = choose(kind, only_all=bias, marked=marked)
+        prefix, suffix = ("bias_", ", of the biases") if bias else ("", "")
+        found = [measure_pair(pair, chosen) for pair in pairs]
+        columns |= stack_columns(found, chosen, "layer", prefix=prefix, suffix=suffix)
+        if kind != "scalars":
+            columns[f"{prefix}bound"] = _bound(pairs, "layer", suffix)
+    coords = {
+        "replica": xr.Variable("replica", np.arange(initial.num_replicas)),
+        "layer": xr.Variable("layer", list(initial)),
+    }
+    return to_dataset(columns, coords)
+
+
+def _measure_parameters(
+    initial: Parameters, current: Parameters, facts: Facts, kind: str
+) -> xr.Dataset:
+    pairs = find_pairs(initial, current, facts)
+    every = choose(kind, only_all=False, marked=facts.mark is not None)
+    of_vectors = choose(kind, only_all=True, marked=False)
+    found = []
+    for pair in pairs:
+        chosen = every if pair.initial.ndim == 3 else of_vectors
+        left_out = {n: blank(one, pair) for n, one in every.items() if n not in chosen}
+        found.append(measure_pair(pair, chosen) | left_out)
+    columns = stack_columns(found, every, "parameter")
+    if kind != "scalars":
+        columns["bound"] = _bound(pairs, "parameter", "")
+    return to_dataset(columns, parameter_coords(initial))
+
+
+def _bound(pairs: list[Pair], axis: str, suffix: str) -> Column:
+    bound_L = torch.stack([pair.bound for pair in pairs])
+    long_name = f"half-width of the initial axis{suffix}"
+    return Column(bound_L, (axis,), long_name, "weight")
 
 
 def _as_tensors(weights: Weights) -> Weights:
@@ -88,7 +145,7 @@ def _pair(
     before, after = (weights[name] for weights in (initial, current))
     tensor = before.b if bias else before.w
     if facts.bounds is None:
-        bound = _largest(tensor, instead=before.w.shape[1] ** -0.5)
+        bound = largest(tensor, instead=before.w.shape[1] ** -0.5)
     else:
         given = float(facts.bounds[name][bias])
         bound = torch.tensor(given, dtype=torch.float64, device=tensor.device)
@@ -108,119 +165,3 @@ def _pair(
         still_share=still_share,
         mark=mark,
     )
-
-
-def _largest(tensor: Tensor, *, instead: float) -> Tensor:
-    """The largest finite absolute value, float64 scalar; `instead` where it is zero."""
-    sizes = tensor.detach().abs()
-    largest = sizes.masked_fill(~sizes.isfinite(), 0.0).max().to(torch.float64)
-    return torch.where(largest > 0, largest, instead)
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A variable that still lies on the device."""
-
-    tensor: Tensor
-    dims: tuple[str, ...]
-    long_name: str
-    units: str
-
-
-def _measure_pairs(
-    pairs: list[Pair], kind: str, *, bias: bool, marked: bool
-) -> dict[str, _Column]:
-    chosen = {
-        name: measurement
-        for name, measurement in MEASUREMENTS.items()
-        if kind in ("all", f"{measurement.kind}s")
-        and not (bias and measurement.tensors != "all")
-        and not (measurement.tensors == "marked" and not marked)
-    }
-    prefix, suffix = ("bias_", ", of the biases") if bias else ("", "")
-    layers = [_measure_pair(pair, chosen) for pair in pairs]
-    columns = {
-        prefix + name: _Column(
-            torch.stack([layer[name] for layer in layers], dim=1),
-            ("replica", "layer", *measurement.dims),
-            measurement.long_name + suffix,
-            measurement.unit,
-        )
-        for name, measurement in chosen.items()
-    }
-    if kind != "scalars":
-        bound_L = torch.stack([pair.bound for pair in pairs])
-        long_name = f"half-width of the initial axis{suffix}"
-        columns[prefix + "bound"] = _Column(bound_L, ("layer",), long_name, "weight")
-    return columns
-
-
-def _measure_pair(pair: Pair, chosen: Mapping[str, Measurement]) -> dict[str, Tensor]:
-    parts = [
-        {name: _apply(measurement, part) for name, measurement in chosen.items()}
-        for part in pair.split()
-    ]
-    return {name: torch.cat([part[name] for part in parts]) for name in chosen}
-
-
-def _apply(measurement: Measurement, pair: Pair) -> Tensor:
-    result = measurement.function(pair)
-    if not measurement.needs_finite:
-        return result
-    failed_R = pair.failed_R.reshape(-1, *[1] * (result.ndim - 1))
-    return result.masked_fill(failed_R, torch.nan)
-
-
-def _dataset(columns: Mapping[str, _Column], initial: Weights) -> xr.Dataset:
-    arrays = _fetch([column.tensor for column in columns.values()])
-    variables = {
-        name: xr.Variable(
-            column.dims,
-            array,
-            {"long_name": column.long_name, "units": column.units},
-        )
-        for (name, column), array in zip(columns.items(), arrays, strict=True)
-    }
-    dims = {dim for column in columns.values() for dim in column.dims}
-    return xr.Dataset(variables, coords=_coords(initial, dims))
-
-
-_AXES = (
-    ("quantile", np.array(QUANTILES), "share of values below", "1"),
-    ("bin", centres(INITIAL_EDGES), "centre of the bin of the initial value", "bound"),
-    ("bin_edge", INITIAL_EDGES, "edge of the bins of the initial value", "bound"),
-    (
-        "current_bin",
-        centres(CURRENT_EDGES),
-        "centre of the bin of the current value",
-        "bound",
-    ),
-    (
-        "current_bin_edge",
-        CURRENT_EDGES,
-        "edge of the bins of the current value",
-        "bound",
-    ),
-)
-
-
-def _coords(initial: Weights, dims: set[str]) -> dict[str, xr.Variable]:
-    coords = {
-        "replica": xr.Variable("replica", np.arange(initial.num_replicas)),
-        "layer": xr.Variable("layer", list(initial)),
-    }
-    for name, values, long_name, units in _AXES:
-        if name.removesuffix("_edge") in dims:
-            attrs = {"long_name": long_name, "units": units}
-            coords[name] = xr.Variable(name, values.copy(), attrs)
-    return coords
-
-
-def _fetch(tensors: list[Tensor]) -> list[Array]:
-    """All tensors on the host in one transfer, each with its own shape and type."""
-    flat = torch.cat([tensor.flatten().to(torch.float64) for tensor in tensors]).cpu()
-    pieces = torch.split(flat, [tensor.numel() for tensor in tensors])
-    return [
-        piece.reshape(tensor.shape).to(tensor.dtype).numpy()
-        for piece, tensor in zip(pieces, tensors, strict=True)
-    ]

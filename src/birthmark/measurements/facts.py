@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 from birthmark.errors import WeightsError, unknown_name
 from birthmark.shapes import Array, Layer, Mark, Tensor, Weights
@@ -15,7 +16,7 @@ class Facts:
     mark: Mark | None
     still_inputs: Array | None  # [I] bool
     path: Mapping[str, Tensor] | None  # [R] by `path_key`
-    bounds: Mapping[str, tuple[float, float]] | None
+    bounds: Mapping[str, Any] | None  # half-widths, two a layer or one a parameter
 
     def check(self, initial: Weights) -> None:
         """Refuse facts that do not belong to these weights.
@@ -112,7 +113,7 @@ def _check_still_inputs(still_inputs: Array, initial: Weights) -> None:
         )
 
 
-def _check_bounds(bounds: Mapping[str, tuple[float, float]], initial: Weights) -> None:
+def _check_bounds(bounds: Mapping[str, Any], initial: Weights) -> None:
     _check_keys("bounds", bounds, initial)
     for name, pair in bounds.items():
         if len(pair) != 2 or not all(isfinite(x) and x > 0 for x in pair):

@@ -179,5 +179,14 @@ def rows(tensor: Tensor) -> Tensor:
     return tensor.to(torch.float64).contiguous().reshape(len(tensor), -1)
 
 
+def largest(tensor: Tensor, *, instead: float) -> Tensor:
+    """The largest finite absolute value, float64 scalar; `instead` where it is zero."""
+    tensor = tensor.detach()
+    # the floats of 8 bits know no arithmetic
+    sizes = (tensor.float() if tensor.itemsize == 1 else tensor).abs()
+    found = sizes.masked_fill(~sizes.isfinite(), 0.0).max().to(torch.float64)
+    return torch.where(found > 0, found, instead)
+
+
 def _unless_constant(variance_R: Tensor, mean_R: Tensor) -> Tensor:
     return variance_R.masked_fill(is_constant(variance_R.sqrt(), mean_R), torch.nan)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from birthmark.errors import SpecError, unknown_name
 from birthmark.measurements import distributions as d
 from birthmark.measurements import marks, units
 from birthmark.measurements import scalars as s
@@ -74,4 +75,55 @@ _LINES = (
     _binned(d.conditional_peak, "weight", "deviation peak by initial value"),
 )
 
+_DIMS = ("quantile", "bin", "current_bin")
 MEASUREMENTS: dict[str, Measurement] = {line.function.__name__: line for line in _LINES}
+
+
+def register_measurement(
+    function: Callable[[Pair], Tensor],
+    *,
+    long_name: str,
+    unit: Literal["weight", "1", "count"] = "1",
+    dims: tuple[str, ...] = (),
+    kind: Literal["scalar", "distribution"] = "scalar",
+    tensors: Literal["all", "weights"] = "all",
+    name: str = "",
+) -> None:
+    """Put a function of your own into the table: it is measured wherever others are.
+
+    From then on it stands in what `measure` gives, in records, figures and reports.
+    Runs that are stored already keep the measurements that they were begun with.
+
+        def largest_share(pair: bm.Pair) -> torch.Tensor:
+            "Share of the squared deviation in its largest entry."
+            squares_RN = pair.deviation_RN.square()
+            return squares_RN.amax(1) / squares_RN.sum(1)
+
+        bm.register_measurement(largest_share, long_name="share of the largest entry")
+
+    Args:
+        function: Of a `Pair`: `initial_RN`, `current_RN` and `deviation_RN` are float64
+            rows, one a replica; returns [R], or [R, ...] with `dims`.
+        long_name: What it is, in words, as axes of figures say it.
+        unit: `weight` if it scales with the weights, `count` for whole numbers.
+        dims: `quantile`, `bin` or `current_bin`, in the order of the result.
+        kind: `scalar` is measured at each recorded step, `distribution` where arrays
+            are. What has dims of bins must be a distribution.
+        tensors: `weights` leaves out vectors: the function needs a matrix.
+        name: Of the variable; the function's own unless given.
+
+    Raises:
+        SpecError: The name is no identifier, or taken; a dim is unknown.
+    """
+    name = name or function.__name__
+    if not name.isidentifier() or name.startswith("bias_"):
+        raise SpecError(
+            f"a measurement cannot be named {name!r}: give name= an identifier that "
+            "does not begin with 'bias_'"
+        )
+    if name in MEASUREMENTS and MEASUREMENTS[name].function is not function:
+        raise SpecError(f"there is a measurement {name!r} already: give another name=")
+    for dim in dims:
+        if dim not in _DIMS:
+            raise unknown_name(f"dim of the measurement {name}", dim, _DIMS)
+    MEASUREMENTS[name] = Measurement(function, unit, long_name, dims, kind, tensors)

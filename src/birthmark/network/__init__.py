@@ -35,6 +35,7 @@ from birthmark.network.initializations import (
     fixup_,
     initialize_,
     parametrize,
+    register_initialization,
     scale_branches_,
     zero_gamma_,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "make_forward",
     "name_parameters",
     "parametrize",
+    "register_initialization",
     "scale_branches_",
     "scale_forward",
     "stack_modules",

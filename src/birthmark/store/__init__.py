@@ -9,11 +9,14 @@ from birthmark.store.folder import RunFolder
 from birthmark.store.results import has_results, load_results, save_results
 from birthmark.store.runs import FORMAT_VERSION, Store, open_store
 from birthmark.store.shipping import open_shipped, ship_run
+from birthmark.store.views import by_layer, by_parameter
 
 __all__ = [
     "FORMAT_VERSION",
     "RunFolder",
     "Store",
+    "by_layer",
+    "by_parameter",
     "has_results",
     "load_results",
     "open_shipped",

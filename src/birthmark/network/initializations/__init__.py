@@ -25,6 +25,7 @@ from birthmark.network.initializations.table import (
     INITIALIZATIONS,
     find_law,
     find_law_for,
+    register_initialization,
 )
 from birthmark.network.initializations.target import Target
 
@@ -48,6 +49,7 @@ __all__ = [
     "initialize_",
     "parametrize",
     "plan",
+    "register_initialization",
     "scale_branches_",
     "zero_gamma_",
 ]

@@ -14,7 +14,8 @@ from birthmark.network.initializations import (
     frameworks,
     trained,
 )
-from birthmark.network.initializations.names import resolve_name
+from birthmark.network.initializations.names import WHOLE_NETWORK, resolve_name
+from birthmark.network.initializations.parametrizations import PARAMETRIZATIONS
 from birthmark.network.initializations.target import Target
 from birthmark.network.laws import Law
 from birthmark.spec import RuleSpec
@@ -65,6 +66,53 @@ INITIALIZATIONS: dict[str, Callable[..., Law]] = {
     "signs_only": trained.signs_only,
     "lottery_ticket": trained.lottery_ticket,
 }
+
+
+def register_initialization(rule: Callable[..., Law], *, name: str = "") -> None:
+    """Put a rule of your own into the table, for specs, `initialize_` and `draw`.
+
+    Its name then does in a spec what `he_normal` does, with its parameters beside it.
+
+        @dataclass(frozen=True)
+        class Laplace:
+            scale: float
+            mean, needs_matrix = 0.0, False
+
+            @property
+            def std(self): return self.scale * 2**0.5
+
+            @property
+            def bound(self): return 10 * self.scale
+
+            def draw(self, generator, shape):
+                return generator.laplace(0, self.scale, shape)
+
+        def laplace(target, *, gain: float = 1.0):
+            return Laplace(gain / target.fan_in)
+
+        bm.register_initialization(laplace)
+
+    Args:
+        rule: Of a `Target`, what is to be filled, and of parameters by keyword only,
+            numbers or texts; returns a `Law`: `mean`, `std`, `bound`, `needs_matrix`
+            and `draw(generator, shape)`.
+        name: The function's own unless given.
+
+    Raises:
+        SpecError: The name is taken, or a parameter is not by keyword.
+    """
+    name = name or rule.__name__
+    taken = name in INITIALIZATIONS and INITIALIZATIONS[name] is not rule
+    if taken or name in (*WHOLE_NETWORK, *PARAMETRIZATIONS):
+        raise SpecError(f"there is an initialization {name!r}: give another name=")
+    _, *others = inspect.signature(rule).parameters.values()
+    for parameter in others:
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            raise SpecError(
+                f"{name}: parameter {parameter.name!r} must be by keyword only: put "
+                "a * behind the target"
+            )
+    INITIALIZATIONS[name] = rule
 
 
 def find_law(rule: RuleSpec, fan_in: int, fan_out: int) -> Law:
