@@ -181,7 +181,8 @@ def test_fewer_replicas_than_threads_take_the_path_that_a_trial_found_quicker():
 
 
 def test_what_lies_behind_the_weights_stays_zero():
-    training, _ = train(make_spec("cross_entropy"), digits(), "compiled")
+    spec = make_spec("cross_entropy").with_settings({"network.widths": [13, 67]})
+    training, _ = train(spec, digits(), "compiled")
     for name, layer in training.weights.items():
         rows = layer.w.stride(1)
         behind = layer.w.as_strided(

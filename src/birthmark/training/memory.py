@@ -29,7 +29,7 @@ _RUNTIME = 430e6  # Python with torch, NumPy, pandas, and their libraries
 _RUNTIME_OF_GPU = 1200e6  # and the libraries of CUDA, in main memory
 _CONTEXT_OF_GPU = 600e6  # and in that of the GPU, with the workspace of its products
 _PACKED = 0.15  # files of a data set, packed, beside what is unpacked of them
-_LINE = 64  # bytes to which the compiled path rounds rows up
+_LINE = 64  # bytes: rows of the compiled path take an odd number of lines
 _MEASURED_COPIES = 15  # float64, of what is measured at a time
 _MEASURED_VALUES = {"cpu": 2**18, "cuda": 2**24}  # at least so many, if there are
 _RECORD = 8 * 41 * 161  # bytes of the joint counts of a tensor, which are most of it
@@ -212,7 +212,9 @@ class _Stack:
         """Bytes of the current weights as the path keeps them."""
         if self.path != "compiled":
             return self.num_weights * self.item
-        rows = [(i + 1, -(-o * self.item // _LINE) * _LINE) for i, o in self.layers]
+        rows = [
+            (i + 1, (-(-o * self.item // _LINE) | 1) * _LINE) for i, o in self.layers
+        ]
         return self.spec.run.replicas * sum(i * o for i, o in rows)
 
     @property

@@ -65,7 +65,7 @@ def load_library(dtype: str, precision: str = "full") -> ctypes.CDLL | None:
 def _compile(compiler: str, defines: list[str]) -> Path:
     source = files("birthmark.training.compiled")
     texts = [source.joinpath(name).read_bytes() for name in _SOURCES]
-    command = [compiler, *_FLAGS, *_flags_of_processor(), *defines]
+    command = [*compile_command(compiler), *defines]
     # what the compiler says of this processor is in the name: a home may be shared
     macros = _run([*command, "-dM", "-E", "-x", "c", os.devnull])
     name = hashlib.sha256(b"\0".join([*texts, " ".join(command).encode(), macros]))
@@ -82,10 +82,11 @@ def _compile(compiler: str, defines: list[str]) -> Path:
     return target
 
 
-def _flags_of_processor() -> list[str]:
+def compile_command(compiler: str) -> list[str]:
+    """What makes a library of these sources, but for their defines and names."""
     if platform.machine() in ("x86_64", "AMD64"):
-        return ["-march=native", "-mprefer-vector-width=512"]
-    return ["-mcpu=native"]
+        return [compiler, *_FLAGS, "-march=native", "-mprefer-vector-width=512"]
+    return [compiler, *_FLAGS, "-mcpu=native"]
 
 
 def _run(command: list[str]) -> bytes:

@@ -1,0 +1,120 @@
+"""The products in C: each sum in the order of its terms, wherever the rows lie."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from birthmark.training.compiled import library as library_module
+
+COMPILER = shutil.which(os.environ.get("CC", "cc"))
+SOURCE = Path(library_module.__file__).parent
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+
+# term by term, with one rounding each: what a product here must be to the last bit
+WRAPPER = """
+#include "products.h"
+void product(int64_t rows, int64_t columns, int64_t depth, const REAL *a, int64_t a_row,
+             int64_t a_column, REAL *b, int64_t b_row, REAL *c, int64_t c_row)
+{
+    multiply(rows, columns, depth, (left_matrix){a, a_row, a_column},
+             (right_matrix){b, b_row}, (right_matrix){c, c_row},
+             (right_matrix){c, c_row});
+}
+__attribute__((optimize("no-tree-vectorize", "fp-contract=off")))
+void term_by_term(int64_t rows, int64_t columns, int64_t depth, const REAL *a,
+                  const REAL *b, REAL *c)
+{
+    for (int64_t m = 0; m < rows; m++)
+        for (int64_t n = 0; n < columns; n++) {
+            REAL sum = 0;
+            for (int64_t k = 0; k < depth; k++)
+                sum = FMA(a[m * depth + k], b[k * columns + n], sum);
+            c[m * columns + n] += sum;
+        }
+}
+"""
+
+
+@pytest.fixture(scope="module", params=["float", "double"])
+def library(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("products")
+    (folder / "wrapper.c").write_text(WRAPPER)
+    fma = "-DFMA=fmaf" if request.param == "float" else "-DFMA=fma"
+    defines = [f"-DREAL={request.param}", fma]
+    defines += ["-DREAL_IS_DOUBLE"] if request.param == "double" else []
+    command = [
+        *library_module.compile_command(COMPILER),
+        *defines,
+        f"-I{SOURCE}",
+        str(folder / "wrapper.c"),
+    ]
+    subprocess.run([*command, "-o", str(folder / "w.so"), "-lm"], check=True)
+    found = ctypes.CDLL(str(folder / "w.so"))
+    found.dtype = np.float32 if request.param == "float" else np.float64
+    return found
+
+
+def address(array):
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def numbers(*values):
+    return [ctypes.c_int64(value) for value in values]
+
+
+def lay(values, row):
+    """A copy whose rows lie so far apart, and what there is to change."""
+    held = np.zeros((len(values) + 1, row), dtype=values.dtype)
+    held[: len(values), : values.shape[1]] = values
+    return held
+
+
+@pytest.mark.parametrize("rows", [1, 7, 30])
+@pytest.mark.parametrize("columns", [1, 24, 100])
+@pytest.mark.parametrize("depth", [1, 128, 1000])
+def test_a_product_has_the_bits_of_its_terms_one_by_one_at_any_stride(
+    library, rows, columns, depth
+):
+    draws = np.random.default_rng(rows * columns + depth)
+    a, b, start = (
+        draws.normal(size=shape).astype(library.dtype)
+        for shape in ((rows, depth), (depth, columns), (rows, columns))
+    )
+    expected = start.copy()
+    sizes = numbers(rows, columns, depth)
+    library.term_by_term(*sizes, address(a), address(b), address(expected))
+    library.row_stride.restype = ctypes.c_int64
+    for wider in (0, 16, 32):
+        row = library.row_stride(*numbers(columns)) + wider
+        held_b = lay(b, row)
+        for held_a, steps in (
+            (lay(a, depth + wider), (depth + wider, 1)),
+            (lay(a.T.copy(), rows + wider), (1, rows + wider)),
+        ):
+            held_c = lay(start, row)
+            library.product(
+                *sizes,
+                address(held_a),
+                *numbers(*steps),
+                address(held_b),
+                *numbers(row),
+                address(held_c),
+                *numbers(row),
+            )
+            np.testing.assert_array_equal(held_c[:rows, :columns], expected)
+
+
+def test_long_rows_begin_in_all_sets_of_the_cache(library):
+    library.row_stride.restype = ctypes.c_int64
+    size = np.dtype(library.dtype).itemsize
+    for count in range(1, 2000):
+        row = library.row_stride(*numbers(count))
+        assert row >= count
+        if row * size >= 256:
+            sets = {step * row * size // 64 % 64 for step in range(64)}
+            assert len(sets) == 64, count
