@@ -6,10 +6,10 @@ BIN := .venv/bin
 
 setup: .venv/ready
 
-.venv/ready: pyproject.toml requirements.lock
+.venv/ready: pyproject.toml experiments/pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable experiments
 	touch $@
 
 demo: setup
@@ -51,7 +51,7 @@ bench-memory: setup
 
 # every number on the pages about the paper again, from the shipped records
 paper-check: setup
-	$(BIN)/python docs/write_pages.py --check paper
+	$(BIN)/python -m birthmark_experiments.pages --check paper
 
 clean:
 	rm -rf .venv .venv-peers demo build dist

@@ -11,11 +11,8 @@ from scipy import stats
 from birthmark.analysis import (
     Entrant,
     Outcome,
-    compare_pairs,
     contest_table,
-    detectable_effect,
     find_differences,
-    holm,
     letter_display,
     make_contest,
     rank,
@@ -25,6 +22,7 @@ from birthmark.analysis import (
 )
 from birthmark.errors import SpecError
 from birthmark.spec import RunSpec
+from birthmark.statistics import compare_pairs, detectable_effect, holm
 
 NAMES = list("abcdef")
 

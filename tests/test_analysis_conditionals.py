@@ -5,8 +5,9 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from birthmark.analysis import find_peak, pool_conditionals, pool_moments
+from birthmark.analysis import pool_conditionals, pool_moments
 from birthmark.errors import StoreError
+from birthmark.statistics import find_peak
 
 BOUND = 0.2
 EDGES = np.linspace(-1, 1, 42)

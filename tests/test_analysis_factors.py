@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from birthmark.analysis import PARTS, correlate_ranks, share_variance
-from birthmark.analysis.variance_shares import split_squares
 from birthmark.errors import SpecError
+from birthmark.statistics import PARTS, correlate_ranks, share_variance
+from birthmark.statistics.variance_shares import split_squares
 
 
 def test_coefficients_are_scipys_with_ties_and_missing_values(rng):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from birthmark.analysis import compare_means, summarize, summarize_curves
+from birthmark.statistics import compare_means, summarize, summarize_curves
 
 SKEWED = np.array([1.0, 1.2, 1.1, 3.0, 0.9, 1.4, 2.1, 1.05])
 

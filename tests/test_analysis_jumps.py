@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birthmark.analysis import find_jumps
+from birthmark.statistics import find_jumps
 
 EPOCHS = np.arange(401)
 

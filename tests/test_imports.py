@@ -11,6 +11,7 @@ ROOMS = Path(__file__).parent.parent / "src" / "birthmark"
 WORDS = {"errors", "shapes", "spec", "seeds"}
 MAY_IMPORT = {
     "errors": set(),
+    "experiments": {"errors"},
     "shapes": {"errors"},
     "spec": {"errors", "shapes"},
     "seeds": {"errors", "shapes", "spec"},
@@ -18,17 +19,15 @@ MAY_IMPORT = {
     "network": WORDS,
     "training": WORDS | {"data", "network"},
     "measurements": WORDS,
-    "store": WORDS,
+    "statistics": WORDS,
+    "store": WORDS | {"experiments"},
     "checkup": WORDS | {"network", "measurements"},
     "sweeps": WORDS
     | {"data", "network", "training", "measurements", "checkup", "store"},
-    "analysis": WORDS | {"store"},
+    "analysis": WORDS | {"statistics", "store"},
     "comparison": WORDS | {"data", "store", "sweeps", "analysis"},
-    "experiments": WORDS
-    | {"data", "network", "training", "measurements", "checkup", "store"}
-    | {"sweeps", "analysis", "comparison"},
-    "figures": WORDS | {"store", "analysis"},
-    "report": WORDS | {"checkup", "store", "analysis", "figures"},
+    "figures": WORDS | {"statistics", "store", "analysis"},
+    "report": WORDS | {"checkup", "statistics", "store", "analysis", "figures"},
     "cli": WORDS
     | {"checkup", "data", "store", "sweeps", "analysis", "comparison"}
     | {"experiments", "figures", "report"},
@@ -40,7 +39,6 @@ ONLY_IN = {
         "training",
         "measurements",
         "sweeps",
-        "experiments",
     },
     "matplotlib": {"figures"},
     "typer": {"cli"},
@@ -49,7 +47,7 @@ ONLY_IN = {
     "pooch": {"data"},
     "pyarrow": {"store"},
     "safetensors": {"network", "store"},
-    "ruptures": {"analysis"},
+    "ruptures": {"statistics"},
     "jinja2": {"report"},
 }
 

@@ -13,8 +13,10 @@ PAGE = (DOCS / "concepts" / "initializations.md").read_text()
 
 
 def test_the_tables_of_the_page_are_those_of_the_code():
-    """After a change: python docs/write_initializations.py."""
-    fill = runpy.run_path(str(DOCS / "write_initializations.py"))["fill"]
+    """After a change: python tools/write_initializations.py."""
+    fill = runpy.run_path(str(DOCS.parent / "tools" / "write_initializations.py"))[
+        "fill"
+    ]
     assert fill(PAGE) == PAGE
     for name in INITIALIZATIONS:
         assert f"| `{name}`" in PAGE

@@ -4,12 +4,6 @@ All functions take records and specs, and give plain frozen data that figures an
 draw and print without computing.
 """
 
-from birthmark.analysis.agreement import (
-    Agreement,
-    compare_divergences,
-    compare_with_paper,
-)
-from birthmark.analysis.claims import VERDICTS, Claim, judge
 from birthmark.analysis.columns import Column, read_columns
 from birthmark.analysis.comparisons import (
     METHOD,
@@ -25,36 +19,16 @@ from birthmark.analysis.conditionals import (
     pool_moments,
 )
 from birthmark.analysis.contest_summaries import contest_table, summarize_contest
-from birthmark.analysis.correlations import RankCorrelation, correlate_ranks
-from birthmark.analysis.divergences import Divergence, find_divergences, stays_above
-from birthmark.analysis.evidence import Arm, Evidence, weigh, weigh_share
 from birthmark.analysis.findings import find_findings, protocol_names
 from birthmark.analysis.findings_of_comparisons import find_differences
 from birthmark.analysis.headlines import find_headlines
-from birthmark.analysis.intervals import (
-    Comparison,
-    Curve,
-    Estimate,
-    compare_means,
-    summarize,
-    summarize_curves,
-)
-from birthmark.analysis.jumps import Jump, find_jumps
 from birthmark.analysis.maps import RegimeMap, map_regimes
-from birthmark.analysis.minima import Evaluated, Minima, compare_evaluated, find_minima
 from birthmark.analysis.outcomes import Entrant, Outcome, read_outcomes, steps_to_reach
-from birthmark.analysis.paired import (
-    PairedDifference,
-    compare_pairs,
-    detectable_effect,
-    holm,
-)
-from birthmark.analysis.paper_facts import describe_paper, find_arms, find_claims
-from birthmark.analysis.peaks import Peak, find_peak
 from birthmark.analysis.phases import PhaseDiagram, phase_diagram
 from birthmark.analysis.published import (
     FIGURE_1B,
     FIGURE_2,
+    QUANTITIES,
     Published,
     follows_paper,
 )
@@ -77,7 +51,14 @@ from birthmark.analysis.scaling import (
     deviation_at_loss,
     fit_power_law,
 )
-from birthmark.analysis.studies import Run, Study, read_study, split_by_protocol
+from birthmark.analysis.studies import (
+    Run,
+    Study,
+    curves,
+    fact,
+    read_study,
+    split_by_protocol,
+)
 from birthmark.analysis.thresholds import Thresholds
 from birthmark.analysis.transitions import (
     Transitions,
@@ -85,10 +66,35 @@ from birthmark.analysis.transitions import (
     divergence_level,
     find_transitions,
 )
-from birthmark.analysis.variance_shares import PARTS, Share, share_variance
-from birthmark.analysis.words import say_list, say_number
+from birthmark.analysis.words import say_interval, say_list, say_number, say_sentence
+from birthmark.statistics import (
+    PARTS,
+    Comparison,
+    Curve,
+    Estimate,
+    Jump,
+    PairedDifference,
+    Peak,
+    RankCorrelation,
+    Share,
+    compare_means,
+    compare_pairs,
+    correlate_ranks,
+    detectable_effect,
+    find_jumps,
+    find_peak,
+    holm,
+    share_variance,
+    summarize,
+    summarize_curves,
+)
 
 __all__ = [
+    "QUANTITIES",
+    "fact",
+    "curves",
+    "say_sentence",
+    "say_interval",
     "FIGURE_1B",
     "FIGURE_2",
     "LEARNERS",
@@ -96,25 +102,17 @@ __all__ = [
     "NOT_KNOWN",
     "PARTS",
     "REGIMES",
-    "VERDICTS",
-    "Agreement",
-    "Arm",
-    "Claim",
     "Column",
     "Comparison",
     "Conditionals",
     "Contest",
     "Curve",
     "DeviationAtLoss",
-    "Divergence",
     "Entrant",
     "Estimate",
-    "Evaluated",
-    "Evidence",
     "Failures",
     "Jump",
     "Measure",
-    "Minima",
     "Moments",
     "Outcome",
     "PairedDifference",
@@ -136,32 +134,23 @@ __all__ = [
     "choose_loss",
     "choose_losses",
     "classify_learners",
-    "compare_divergences",
-    "compare_evaluated",
     "compare_means",
     "compare_pairs",
-    "compare_with_paper",
     "contest_table",
     "correlate_ranks",
-    "describe_paper",
     "detectable_effect",
     "deviation_at_loss",
     "divergence_level",
-    "find_arms",
-    "find_claims",
     "find_differences",
-    "find_divergences",
     "find_findings",
     "find_headlines",
     "find_jumps",
-    "find_minima",
     "find_peak",
     "find_transitions",
     "fit_power_law",
     "follows_paper",
     "holm",
     "join_curves",
-    "judge",
     "label_regimes",
     "letter_display",
     "make_contest",
@@ -179,11 +168,8 @@ __all__ = [
     "say_number",
     "share_variance",
     "split_by_protocol",
-    "stays_above",
     "steps_to_reach",
     "summarize",
     "summarize_contest",
     "summarize_curves",
-    "weigh",
-    "weigh_share",
 ]

@@ -11,13 +11,13 @@ import xarray as xr
 from scipy import stats
 
 from birthmark.analysis.outcomes import Entrant, read_outcomes
-from birthmark.analysis.paired import ALPHA, POWER
 from birthmark.analysis.rankings import Ranking, rank
 from birthmark.analysis.studies import fact
 from birthmark.analysis.transitions import find_transitions
 from birthmark.errors import SpecError
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
+from birthmark.statistics import ALPHA, POWER
 
 # times the share of the largest class: an accuracy that one answer for all can have
 GUESS = 1.1

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis.intervals import resample
-from birthmark.analysis.peaks import Peak, find_peak, quantiles
 from birthmark.errors import StoreError
 from birthmark.shapes import Array
+from birthmark.statistics import Peak, find_peak, quantiles, resample
 
 LEVELS = (0.02, 0.25, 0.5, 0.75, 0.98)
 MOMENT_RESAMPLES = 1000

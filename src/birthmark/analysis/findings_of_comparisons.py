@@ -8,10 +8,10 @@ import numpy as np
 
 from birthmark.analysis.comparisons import GUESS, METHOD, Contest
 from birthmark.analysis.outcomes import Outcome
-from birthmark.analysis.paired import POWER, PairedDifference
 from birthmark.analysis.rankings import Ranking, Standing
 from birthmark.analysis.words import say_interval, say_list, say_number
 from birthmark.shapes import Finding
+from birthmark.statistics import POWER, PairedDifference
 
 FEW = 5  # replicas, below which only very large differences are seen
 

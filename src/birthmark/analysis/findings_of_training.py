@@ -8,7 +8,6 @@ import numpy as np
 from scipy import stats
 
 from birthmark.analysis.columns import Column
-from birthmark.analysis.intervals import summarize
 from birthmark.analysis.regimes import LEARNERS
 from birthmark.analysis.thresholds import Thresholds
 from birthmark.analysis.words import (
@@ -18,6 +17,7 @@ from birthmark.analysis.words import (
     say_number,
 )
 from birthmark.shapes import Array, Finding
+from birthmark.statistics import summarize
 
 PAPER = "Jesus et al., arXiv 2012.02550"
 

@@ -8,7 +8,6 @@ import numpy as np
 from scipy import stats
 
 from birthmark.analysis.columns import Column
-from birthmark.analysis.intervals import Comparison, compare_means, summarize
 from birthmark.analysis.scaling import (
     Measure,
     PowerLaw,
@@ -24,6 +23,7 @@ from birthmark.analysis.words import (
     say_number,
 )
 from birthmark.shapes import Array, Finding
+from birthmark.statistics import Comparison, compare_means, summarize
 
 PAPER = "Jesus et al., arXiv 2012.02550"
 READABLE = 0.75  # retention above which a mark counts as readable

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from birthmark.analysis.columns import read_columns
-from birthmark.analysis.intervals import Estimate, summarize
 from birthmark.analysis.regimes import LEARNERS
 from birthmark.analysis.studies import Study
 from birthmark.analysis.thresholds import Thresholds
 from birthmark.shapes import Array
+from birthmark.statistics import Estimate, summarize
 
 
 @dataclass(frozen=True)

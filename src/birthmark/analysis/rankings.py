@@ -8,9 +8,8 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from birthmark.analysis.intervals import summarize_curves
 from birthmark.analysis.outcomes import Outcome
-from birthmark.analysis.paired import PairedDifference, compare_pairs
+from birthmark.statistics import PairedDifference, compare_pairs, summarize_curves
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from birthmark.analysis.intervals import CONFIDENCE, NAN, RESAMPLES, resample
 from birthmark.analysis.regimes import running_median
 from birthmark.analysis.studies import Run, Study
 from birthmark.errors import SpecError, unknown_name
 from birthmark.shapes import Array
+from birthmark.statistics import CONFIDENCE, NAN, RESAMPLES, resample
 
 Measure = Literal["deviation_std", "distance", "spectral_distance", "relative_distance"]
 MEASURES = ("deviation_std", "distance", "spectral_distance", "relative_distance")

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis.intervals import Estimate, summarize
-from birthmark.analysis.jumps import Jump, find_jumps
 from birthmark.analysis.studies import curves, fact, last_hidden
 from birthmark.analysis.thresholds import Thresholds
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
+from birthmark.statistics import Estimate, Jump, find_jumps, summarize
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from birthmark.analysis.intervals import Estimate
+from birthmark.statistics import Estimate
 
 
 def say_number(value: float, digits: int = 3) -> str:

@@ -26,27 +26,24 @@ def experiment(
 
     Example: `birthmark experiment depth --scale full --store depth`
     """
-    from birthmark.experiments import (
-        experiment_names,
-        find_experiment,
-        run_experiment,
-        shipped_results,
-    )
-    from birthmark.figures import draw_experiment, write_drawings
+    from birthmark.experiments import find_package
+    from birthmark.figures import write_drawings
 
+    package = find_package("every experiment")
     if name is None:
-        for each in experiment_names():
-            print(f"{each:28s}{find_experiment(each).question}")
+        for each in package.experiment_names():
+            print(f"{each:28s}{package.find_experiment(each).question}")
         return
     folder = store or Path("experiments") / name
     try:
         if scale == "shipped":
-            results = shipped_results(name)
+            results = package.shipped_results(name)
         else:
-            results = run_experiment(name, folder, scale)
+            results = package.run_experiment(name, folder, scale)
     except KeyboardInterrupt:
         command = shlex.join(["birthmark", *sys.argv[1:]])
         print(f"\nStopped. To go on: {command}", file=sys.stderr)
         raise typer.Exit(130) from None
-    for path in write_drawings([draw_experiment(name, results)], folder / "figures"):
+    drawing = package.draw_experiment(name, results)
+    for path in write_drawings([drawing], folder / "figures"):
         print(path)

@@ -3,19 +3,33 @@
 Nothing is computed here; matplotlib is used nowhere else, and without pyplot.
 """
 
+from birthmark.figures.canvas import label_log, name_panel, new_figure
 from birthmark.figures.comparison import draw_comparison, write_comparison
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.experiments import draw_experiment
 from birthmark.figures.files import draw_figures, write_drawings
+from birthmark.figures.palettes import (
+    DASHES,
+    DENSITY,
+    SHORT_DASHES,
+    Palette,
+    choose_style,
+)
 from birthmark.figures.paper import explain_missing, find_drawings
 
 __all__ = [
+    "DASHES",
+    "DENSITY",
+    "SHORT_DASHES",
     "Drawing",
+    "Palette",
+    "choose_style",
     "draw_comparison",
-    "draw_experiment",
     "draw_figures",
     "explain_missing",
     "find_drawings",
+    "label_log",
+    "name_panel",
+    "new_figure",
     "write_comparison",
     "write_drawings",
 ]

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from birthmark.analysis import METHOD, Contest, Ranking, join_curves, summarize_curves
+from birthmark.analysis import METHOD, Contest, Ranking, join_curves
 from birthmark.figures.canvas import label_log, name_panel, new_figure
 from birthmark.figures.captions import describe_contest
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.files import write_drawings
 from birthmark.figures.palettes import Palette, choose_style
 from birthmark.shapes import Array
+from birthmark.statistics import summarize_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

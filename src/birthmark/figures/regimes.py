@@ -10,13 +10,11 @@ import numpy as np
 from birthmark.analysis import (
     FIGURE_2,
     REGIMES,
-    Estimate,
     Run,
     Study,
     follows_paper,
     map_regimes,
     phase_diagram,
-    summarize_curves,
 )
 from birthmark.figures.canvas import (
     Scale,
@@ -33,6 +31,7 @@ from birthmark.figures.drawings import Drawing
 from birthmark.figures.families import WIDTHS_NEEDED, Family, NothingToDrawError
 from birthmark.figures.palettes import Palette
 from birthmark.shapes import Array
+from birthmark.statistics import Estimate, summarize_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

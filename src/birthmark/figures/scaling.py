@@ -13,7 +13,6 @@ from birthmark.analysis import (
     PowerLaw,
     choose_losses,
     deviation_at_loss,
-    summarize_curves,
 )
 from birthmark.figures.canvas import (
     label_log,
@@ -27,6 +26,7 @@ from birthmark.figures.drawings import Drawing
 from birthmark.figures.families import WIDTHS_NEEDED, Family, NothingToDrawError
 from birthmark.figures.palettes import Palette
 from birthmark.shapes import Array
+from birthmark.statistics import summarize_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,14 +14,13 @@ import pandas as pd
 from birthmark.analysis import (
     LEARNERS,
     Column,
-    Estimate,
     Study,
     Thresholds,
     read_columns,
     say_number,
-    summarize,
 )
 from birthmark.report.facts import NONE, say_value
+from birthmark.statistics import Estimate, summarize
 
 _ASKED = {
     "data": "data.name",

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from birthmark.errors import StoreError
+from birthmark.experiments import find_package
 from birthmark.shapes import Layer, Weights
 from birthmark.store import files
 from birthmark.store.folder import RunFolder
@@ -81,7 +82,9 @@ def open_shipped(name: str = "paper") -> Store:
     Raises:
         StoreError: This copy of the package has no such records.
     """
-    with resources.as_file(resources.files("birthmark") / "records" / name) as folder:
+    package = find_package("the shipped records")
+    records = resources.files(package) / name / "records"
+    with resources.as_file(records) as folder:
         return open_store(folder)
 
 

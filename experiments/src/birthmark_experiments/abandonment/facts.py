@@ -1,0 +1,176 @@
+"""What the records of clips from wide to none say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from birthmark.shapes import Array
+from birthmark.statistics import compare_pairs
+from birthmark_experiments.abandonment.line import describe_line
+from birthmark_experiments.frame.contests import (
+    describe_pair,
+    interval,
+    interval_and_count,
+)
+
+HARD_EPOCH = 10  # whose losses say how hard an example is
+FIRST_SHARE = 0.1  # of the examples, at most: those abandoned first
+HARD_SHARE = 0.1  # of the examples, those with the largest early loss
+_EVENTS = ("onset", "collapse", "death")
+
+
+def summarize(results: xr.Dataset) -> dict[str, Any]:
+    """Times of the ends by clip, their dependence on ln eps, and who goes first."""
+    clips = [str(name) for name in results["clip"].to_numpy()]
+    unclipped = clips[-1]
+    paper = f"{float(results.attrs['paper_eps']):g}"
+    budget = int(results["budget"].sel(clip=paper))
+    return {
+        "protocol": results.attrs["protocol"],
+        "num_replicas": int(results.sizes["replica"]),
+        "num_examples": int(results.sizes["example"]),
+        "num_classes": int(results["label"].max()) + 1,
+        "plateau": -float(np.log(results.attrs["paper_eps"])),
+        "budget": budget,
+        "budget_beyond": int(results["budget"].max()),
+        "steps": int(budget * results.attrs["steps_per_epoch"]),
+        "onset_share": float(results.attrs["onset"]),
+        "fallen": float(results.attrs["fallen"]),
+        "paper": paper,
+        "unclipped": unclipped,
+        "clips": {name: _describe(results.sel(clip=name)) for name in clips},
+        "line": describe_line(results.sel(clip=clips[:-1])),
+        "by_share": [
+            {"share": float(level), **_line_at(results, "onset_at", level=level)}
+            for level in results["level"].to_numpy()
+        ],
+        "by_accuracy": _line_at(results, "collapse"),
+        "against_unclipped": _compare_ends(results, paper, unclipped),
+        "below_at_most": {
+            name: float(results["below_eps"].sel(clip=name).max()) for name in clips
+        },
+        "first": _describe_first(results, paper),
+        "stay": _describe_stay(results.sel(clip=paper)),
+        "num_ambiguous": int(results.attrs["num_ambiguous"]),
+    }
+
+
+def _describe(arm: xr.Dataset) -> dict[str, Any]:
+    """How often and when; epochs are of the replicas in which it was seen."""
+    found: dict[str, Any] = {
+        f"num_{name}": int(np.isfinite(arm[name]).sum()) for name in _EVENTS
+    }
+    found |= {name: interval_and_count(arm[name].to_numpy()) for name in _EVENTS}
+    late, end = _end(arm)
+    return found | {
+        "final_loss": interval(late["train_loss"].median("epoch")),
+        "final_accuracy": interval(late["train_accuracy"].median("epoch")),
+        "final_below": interval(late["below_eps"].median("epoch")),
+        "most_below": interval(arm["below_eps"].max("epoch")),
+        "best_accuracy": interval(arm["train_accuracy"].max("epoch")),
+        "final_deviation": interval(end["deviation"]),
+        "budget": int(arm["budget"]),
+    }
+
+
+def _line_at(results: xr.Dataset, name: str, **where: float) -> dict[str, Any]:
+    """The line of another event in place of the onset, and its epochs by clip."""
+    clipped = results.isel(clip=slice(None, -1))
+    epochs = clipped[name].sel(where)
+    found = describe_line(clipped.assign(onset=epochs))
+    names = [str(name) for name in clipped["clip"].to_numpy()]
+    return found | {
+        "epochs": {n: interval_and_count(epochs.sel(clip=n)) for n in names}
+    }
+
+
+def _end(arm: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """The last tenth of the epochs of an arm, and its last measurement."""
+    budget = float(arm["budget"])
+    epoch = arm["epoch"]
+    late = arm.sel(epoch=(epoch > 0.9 * budget) & (epoch <= budget))
+    return late, arm.sel(measured_epoch=budget)
+
+
+def _compare_ends(results: xr.Dataset, a: str, b: str) -> dict[str, Any]:
+    """Paired differences of the late losses, shares and deviations: a minus b."""
+    ends = [_end(results.sel(clip=name)) for name in (a, b)]
+    values = {
+        f"final_{short}": [late[name].median("epoch") for late, _ in ends]
+        for short, name in (
+            ("loss", "train_loss"),
+            ("accuracy", "train_accuracy"),
+            ("below", "below_eps"),
+        )
+    }
+    values["final_deviation"] = [end["deviation"] for _, end in ends]
+    return {name: _pair(np.stack(pair)) for name, pair in values.items()}
+
+
+def _pair(values_2R: Array) -> dict[str, float]:
+    [pair] = compare_pairs(["a", "b"], values_2R)
+    return {**describe_pair(pair), "n": pair.n}
+
+
+def _describe_first(results: xr.Dataset, clip: str) -> dict[str, Any]:
+    """Who is abandoned first: shares with and without a property.
+
+    The first are those below the clip at the earliest kept epochs, as many of these as
+    keep them a tenth of all examples at most: in a spike of the loss nearly all are
+    below it at once. A ratio is the share of them among those with the property over
+    that among the others, by replica; its mean is geometric.
+    """
+    onset_R = results["onset"].sel(clip=clip).to_numpy()
+    first_RN = results["first_below"].to_numpy()
+    early_RN = np.array([_find_first(first_N) for first_N in first_RN])
+    before_RN = (first_RN >= 0) & (first_RN <= onset_R[:, None])
+    seen = early_RN.any(axis=1)
+    loss_RN = results["early_loss"].to_numpy()
+    hard_RN = loss_RN >= np.quantile(loss_RN, 1 - HARD_SHARE, axis=1)[:, None]
+    odd_RN = np.broadcast_to(results["odd_neighbour"].to_numpy() > 0, hard_RN.shape)
+    return {
+        "num_early": interval_and_count(early_RN.sum(axis=1)[seen]),
+        "first_share": FIRST_SHARE,
+        "share_before_onset": interval_and_count(before_RN.mean(axis=1)),
+        "hard_share": HARD_SHARE,
+        "hard_epoch": HARD_EPOCH,
+        "odd_share": float(odd_RN[0].mean()),
+        "hard": _enrichment(early_RN[seen], hard_RN[seen]),
+        "odd": _enrichment(early_RN[seen], odd_RN[seen]),
+    }
+
+
+def _find_first(first_N: Array) -> Array:
+    """Those of the earliest epochs that together have few enough, [N] bool."""
+    epochs, counts = np.unique(first_N[first_N >= 0], return_counts=True)
+    few = epochs[np.cumsum(counts) <= FIRST_SHARE * len(first_N)]
+    return np.asarray(np.isin(first_N, few))
+
+
+def _enrichment(early_RN: Array, has_RN: Array) -> dict[str, Any]:
+    with_R = (early_RN & has_RN).sum(axis=1) / has_RN.sum(axis=1)
+    without_R = (early_RN & ~has_RN).sum(axis=1) / (~has_RN).sum(axis=1)
+    known = (with_R > 0) & (without_R > 0)
+    ratio = interval_and_count(np.log(with_R[known] / without_R[known]))
+    return {
+        "with": interval_and_count(with_R)["mean"],
+        "without": interval_and_count(without_R)["mean"],
+        "ratio": {k: float(np.exp(ratio[k])) for k in ("mean", "low", "high")},
+    }
+
+
+def _describe_stay(arm: xr.Dataset) -> dict[str, Any]:
+    """Of the examples below the clip, the share that is so at the next kept epoch."""
+    followed = arm["followed_epoch"].to_numpy()[:, None]
+    before = followed < np.nan_to_num(arm["onset"].to_numpy(), nan=np.inf)
+    found = {}
+    for name, when in (("before", before), ("after", ~before)):
+        below, stay = (
+            np.where(when, arm[one].to_numpy(), 0).sum(axis=0)
+            for one in ("num_below", "num_stay")
+        )
+        found[name] = interval_and_count(stay[below > 0] / below[below > 0])
+    return found | {"gap": int(np.diff(arm["followed_epoch"].to_numpy()[:2])[0])}

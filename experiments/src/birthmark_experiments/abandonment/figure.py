@@ -1,0 +1,169 @@
+"""The figure of abandoned examples: curves by clip, and when the ends came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from birthmark.figures import Drawing, Palette, name_panel, new_figure
+from birthmark.shapes import Array
+from birthmark.statistics import summarize_curves
+from birthmark_experiments.frame.curves import paint_curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_CURVES = {
+    "train_accuracy": "train accuracy (share)",
+    "below_eps": "examples below the clip (%)",
+    "deviation": "std of the deviation (weight)",
+}
+_TOPS = {"train_accuracy": 1, "below_eps": 102}  # bands may go beyond
+_THIN = 3  # epochs between two points of a curve
+_ENDS = {
+    "onset": ("o", 4.5, "abandoning begins"),
+    "death": ("X", 4.5, "only guesses"),
+    "collapse": ("v", 3, "accuracy falls"),
+}
+
+
+def draw(results: xr.Dataset) -> Drawing:
+    """Four panels; see the caption."""
+    attrs = results.attrs
+    names = [str(name) for name in results["clip"].to_numpy()]
+    first = results["fitted"].to_numpy() > 0
+    shown = first | (np.arange(len(names)) >= len(names) - 2)
+    title = "The clip of the loss, from wide to none"
+    caption = (
+        f"{title}. (a) Train accuracy; (b) examples whose true class had a probability "
+        "below the clip when visited (for the loss from logits, which abandons none: "
+        f"below {attrs['paper_eps']:g}); (c) standard deviation of the deviation of "
+        "the weights between the hidden layers. Lines: means; bands: Student's 95 % "
+        f"interval of the mean, n = {results.sizes['replica']}; not drawn, between "
+        f"these: {', '.join(np.array(names)[~shown])}. (d) Each replica under each "
+        f"clip: circles, the first epoch with {100 * attrs['onset']:g} % of the "
+        "examples abandoned; line, through those of the clips that were run first "
+        "(filled), dashed where it foretells; triangles, the epoch at which the "
+        f"running median of the accuracy is below {attrs['fallen']:g} of its highest "
+        "(for logits it comes with the guesses, and is not drawn); crosses, the epoch "
+        "at which a network that had learned had only the loss of a guess left (some "
+        "come back); squares, at the end of the training: no circle, no cross. "
+        f"Protocol: {attrs['protocol']}"
+    )
+    data: dict[str, Array] = {
+        name: results[name].transpose("clip", ..., "replica").to_numpy()
+        for name in (*_CURVES, *_ENDS)
+    }
+    for name in _CURVES:
+        data[name] = data[name][shown]
+    for name in ("train_accuracy", "below_eps"):
+        data[name] = data[name][:, ::_THIN]
+    data["below_eps"] = 100 * data["below_eps"]
+    data["epoch"] = results["epoch"].to_numpy()[::_THIN]
+    data["measured_epoch"] = results["measured_epoch"].to_numpy()
+    data["clip"] = results["clip"].to_numpy()
+    data["shown"] = np.array(names)[shown]
+    data["budget"] = results["budget"].to_numpy()
+    data["is_first"] = first
+    data["decades"] = _place(results["eps"].to_numpy())
+    data["collapse"][-1] = np.nan
+    data["line"] = _fit(data["decades"], data["onset"], first)
+    return Drawing("abandonment", 0, title, caption, data, paint)
+
+
+def _place(eps: Array) -> Array:
+    """Decades of the clips; no clip lies two beyond the smallest."""
+    clipped = eps > 0
+    decades = -np.log10(np.where(clipped, eps, 1))
+    return np.where(clipped, decades, decades.max() + 2)
+
+
+def _fit(decades: Array, onset_CR: Array, first: Array) -> Array:
+    """Slope and intercept through the mean onsets of the clips that were run first."""
+    mean = summarize_curves(onset_CR[first]).mean
+    known = np.isfinite(mean)
+    if known.sum() < 2:
+        return np.full(2, np.nan)
+    return np.polyfit(decades[first][known], mean[known], 1)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """Three panels of curves with one legend, and the times."""
+    figure = new_figure(5.4)
+    panels = figure.subplots(2, 2)
+    names = [str(name) for name in data["shown"]]
+    for letter, axes, (name, label) in zip(
+        "abc", panels.flat, _CURVES.items(), strict=False
+    ):
+        x = data["measured_epoch" if name == "deviation" else "epoch"]
+        paint_curves(axes, x, data[name], names, palette)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.set_ylim(0, _TOPS.get(name))
+        name_panel(axes, letter)
+    _paint_ends(panels[1, 1], data, palette)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        [name if name == "logits" else f"clip {name}" for name in labels],
+        loc="outside upper center",
+        ncols=5,
+        handlelength=3,
+    )
+    return figure
+
+
+def _paint_ends(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    num_replicas = data["onset"].shape[1]
+    decades, budget = data["decades"], data["budget"].astype(float)
+    x_CR = decades[:, None] + np.linspace(-0.25, 0.25, num_replicas)
+    _paint_line(axes, data, palette)
+    for place, (name, (marker, size, label)) in enumerate(_ENDS.items()):
+        colour = palette.lines[place]
+        for first in (True, False):
+            use = data["is_first"].astype(bool) == first
+            hollow = name != "death" and not first
+            axes.plot(
+                x_CR[use].ravel(),
+                data[name][use].ravel(),
+                marker,
+                markersize=size,
+                color=colour,
+                markerfacecolor=palette.paper if hollow else colour,
+                markeredgecolor=colour if hollow else palette.paper,
+                markeredgewidth=size / 5 if hollow else 0.4,
+                label=label if first else None,
+            )
+    neither = ~np.isfinite(data["onset"]) & ~np.isfinite(data["death"])
+    axes.plot(
+        x_CR[neither],
+        np.broadcast_to(budget[:, None], neither.shape)[neither],
+        "s",
+        markersize=4,
+        markerfacecolor=palette.paper,
+        markeredgecolor=palette.ink,
+        label="neither of the first two",
+    )
+    labels = [str(name) for name in data["clip"]]
+    axes.set_xticks(decades, labels=labels, rotation=45, ha="right")
+    axes.set_xlabel("clip of the loss")
+    axes.set_ylabel("epoch")
+    axes.set_ylim(0, budget.max() * 1.05)
+    axes.legend(loc="upper left")
+    name_panel(axes, "d")
+
+
+def _paint_line(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    slope, intercept = data["line"]
+    fitted = data["decades"][data["is_first"].astype(bool)]
+    clipped = data["decades"][:-1]
+    for ends, dash in (
+        ((fitted.min(), fitted.max()), "-"),
+        ((fitted.max(), clipped.max()), "--"),
+    ):
+        x = np.array(ends)
+        axes.plot(x, slope * x + intercept, dash, color=palette.faint, linewidth=1)

@@ -1,0 +1,1 @@
+"""Can the goals of a good start be combined, and does that make learning faster?"""

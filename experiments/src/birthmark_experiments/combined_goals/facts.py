@@ -1,0 +1,161 @@
+"""What the comparison of goals says: who meets which, and whether it helps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from birthmark.shapes import Array
+from birthmark.statistics import compare_pairs, correlate_ranks, holm, summarize_curves
+from birthmark_experiments.combined_goals.goals import GOALS
+
+# pairs with the same draw in all hidden layers: the second has a small output layer
+REPAIRED = (
+    ("he_normal", "he_normal, small output"),
+    ("orthogonal x 1.41", "orthogonal x 1.41, small output"),
+    ("looks_linear", "looks_linear, small output"),
+    ("lsuv", "lsuv, small output"),
+)
+
+
+def summarize(results: xr.Dataset) -> dict[str, Any]:
+    """Goals met, learning by start, correlations with intervals, planned pairs."""
+    met_AG = results["is_met"].transpose("initialization", "goal").to_numpy() > 0
+    loss_A = mean_loss(results, 0).to_numpy()
+    rows = _tabulate(results, met_AG)
+    learns_A = ~results["is_censored"].isel(lr=0, level=0).to_numpy().any(axis=1)
+    count_A = met_AG.sum(axis=1)
+    low_A = mean_loss(results, 1).to_numpy()
+    return {
+        "protocol": results.attrs["protocol"],
+        "num_starts": len(rows),
+        "num_named": len(rows) + sum(len(row["also"]) for row in rows),
+        "num_goals": len(GOALS),
+        "chance": math.log(10),
+        "levels": [float(level) for level in results["level"].to_numpy()],
+        "lrs": [float(lr) for lr in results["lr"].to_numpy()],
+        "budget": int(results["step"].to_numpy()[-1]),
+        "goals": _describe_goals(results, met_AG, loss_A),
+        "rows": rows,
+        "meets_all": [row["name"] for row in rows if row["num_met"] == len(GOALS)],
+        "library_meets_all": [
+            row["name"]
+            for row in rows
+            if row["num_met"] == len(GOALS) and row["kind"] in ("table", "batch")
+        ],
+        "never_learn": [row["name"] for row in rows if row["num_censored"][0]],
+        "num_learn": int(learns_A.sum()),
+        "all": _correlate(count_A, loss_A),
+        "learners": _correlate(count_A[learns_A], loss_A[learns_A]),
+        "all_low_lr": _correlate(count_A, low_A),
+        "repaired": compare_repaired(results),
+        "by_count": _by_count(count_A, loss_A),
+    }
+
+
+def mean_loss(results: xr.Dataset, place: int) -> xr.DataArray:
+    """Mean test loss over the training by start, at one of the learning rates."""
+    return results["mean_test_loss"].isel(lr=place).mean("replica")
+
+
+def compare_repaired(results: xr.Dataset) -> list[dict[str, Any]]:
+    """Starts with and without the small output layer, at both learning rates.
+
+    The draw of the hidden layers is the same. Holm over all that is compared here.
+    """
+    names = [str(name) for name in results["initialization"].to_numpy()]
+    loss = results["mean_test_loss"].transpose("lr", "initialization", "replica")
+    rows = []
+    for before, after in REPAIRED:
+        if before not in names or after not in names:
+            continue
+        both = loss.sel(initialization=[after, before])
+        for lr in results["lr"].to_numpy():
+            pair = compare_pairs([after, before], both.sel(lr=lr).to_numpy())[0]
+            rows.append(
+                {"before": before, "after": after, "lr": float(lr), **vars(pair)}
+            )
+    adjusted = holm([row["p"] for row in rows])
+    keys = ("before", "after", "lr", "difference", "low", "high", "n")
+    return [
+        {key: row[key] for key in keys} | {"p_holm": float(p)}
+        for row, p in zip(rows, adjusted, strict=True)
+    ]
+
+
+def _tabulate(results: xr.Dataset, met_AG: Array) -> list[dict[str, Any]]:
+    """One row a start, the quickest first."""
+    loss = results["mean_test_loss"].isel(lr=0).transpose("initialization", "replica")
+    curve = summarize_curves(loss.to_numpy())
+    slow_A = mean_loss(results, 1).to_numpy()
+    steps_LAR = results["steps"].isel(lr=0).transpose("level", ...).to_numpy()
+    censored_LAR = results["is_censored"].isel(lr=0).transpose("level", ...).to_numpy()
+    accuracy_A = results["test_accuracy"].isel(lr=0).mean("replica").to_numpy()
+    rows = []
+    for place in np.argsort(curve.mean, kind="stable"):
+        also = str(results["also"].to_numpy()[place])
+        rows.append(
+            {
+                "name": str(results["initialization"].to_numpy()[place]),
+                "kind": str(results["kind"].to_numpy()[place]),
+                "also": [] if also == "-" else also.split(", "),
+                "met": [bool(one) for one in met_AG[place]],
+                "num_met": int(met_AG[place].sum()),
+                "mean": float(curve.mean[place]),
+                "low": float(curve.low[place]),
+                "high": float(curve.high[place]),
+                "low_lr": float(slow_A[place]),
+                "steps": [float(one) for one in steps_LAR[:, place].mean(axis=1)],
+                "num_censored": [int(n) for n in censored_LAR[:, place].sum(axis=1)],
+                "accuracy": float(accuracy_A[place]),
+            }
+        )
+    return rows
+
+
+def _describe_goals(
+    results: xr.Dataset, met_AG: Array, loss_A: Array
+) -> list[dict[str, Any]]:
+    """Each goal on its own; the intervals hold for all of them together."""
+    confidence = 1 - 0.05 / len(GOALS)
+    return [
+        {
+            "name": goal.name,
+            "title": goal.title,
+            "what": goal.what,
+            "low": goal.low,
+            "high": goal.high,
+            "num_met": int(met_AG[:, place].sum()),
+            "loss_met": _mean(loss_A[met_AG[:, place]]),
+            "loss_missed": _mean(loss_A[~met_AG[:, place]]),
+            **_correlate(met_AG[:, place], loss_A, confidence),
+        }
+        for place, goal in enumerate(GOALS)
+    ]
+
+
+def _correlate(x: Array, loss: Array, confidence: float = 0.95) -> dict[str, float]:
+    """Of goals and learning: positive where more goals go with a lower loss."""
+    found = correlate_ranks(x, -loss, confidence=confidence)
+    return {key: float(value) for key, value in vars(found).items()} | {
+        "sign": found.sign
+    }
+
+
+def _by_count(count_A: Array, loss_A: Array) -> list[dict[str, float]]:
+    """Starts and their median loss by the number of goals met."""
+    return [
+        {
+            "met": int(count),
+            "num_starts": int((count_A == count).sum()),
+            "loss": float(np.median(loss_A[count_A == count])),
+        }
+        for count in np.unique(count_A)
+    ]
+
+
+def _mean(values: Array) -> float:
+    return float(values.mean()) if len(values) else math.nan

@@ -1,0 +1,177 @@
+"""The figure of combined goals: who meets which, who learns, and how they go along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from birthmark.figures import Drawing, Palette, name_panel, new_figure
+from birthmark.seeds import stream
+from birthmark.shapes import Array
+from birthmark.statistics import correlate_ranks, summarize_curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ROW = 0.135  # inches that a start takes
+_KINDS = {
+    "table": ("rule of the table", "o"),
+    "batch": ("looks at a batch", "s"),
+    "variant": ("variant", "^"),
+    "combined": ("combined", "D"),
+}
+_SPREAD = 0.28  # of points with the same number of goals, to both sides
+
+
+def draw(results: xr.Dataset) -> Drawing:
+    """Four panels; see the caption."""
+    loss_LA = results["mean_test_loss"].mean("replica").transpose("lr", ...).to_numpy()
+    main = results["mean_test_loss"].isel(lr=0).transpose("initialization", "replica")
+    curve = summarize_curves(main.to_numpy())
+    met_AG = results["is_met"].transpose("initialization", "goal").to_numpy()
+    goals = [str(one) for one in results["goal_title"].to_numpy()]
+    confidence = 1 - 0.05 / len(goals)
+    count_A = met_AG.sum(axis=1)
+    whole = [correlate_ranks(count_A, -loss_LA[place]) for place in (0, 1)]
+    single = [
+        correlate_ranks(met_AG[:, place], -loss_LA[0], confidence=confidence)
+        for place in range(len(goals))
+    ]
+    lrs = [f"{lr:g}" for lr in results["lr"].to_numpy()]
+    title = "Goals of a start, and how quickly it learns"
+    caption = (
+        f"{title}. (a) Goals that each start meets (filled), the quickest start on "
+        "top. (b) Mean test loss over the training, where a loss above that of a guess "
+        "counts as that; points: means of "
+        f"{results.sizes['replica']} replicas, bars: Student's 95 % interval; hollow: "
+        f"at the lower learning rate, {lrs[1]}; dotted line: a guess. (c) The same "
+        "mean against the number of goals, points of one number spread sideways. (d) "
+        "Spearman's rank correlation between goals met and speed (minus the mean test "
+        "loss) over all starts; bars: bootstrap over starts, 95 % for the number of "
+        "goals and 95 % for all single goals together. Protocol: "
+        f"{results.attrs['protocol']}"
+    )
+    data: dict[str, Array] = {
+        "start": results["initialization"].to_numpy(),
+        "kind": results["kind"].to_numpy(),
+        "goal": np.array(goals),
+        "met": met_AG,
+        "loss": np.stack([curve.mean, curve.low, curve.high]),
+        "other": loss_LA[1],
+        "what": np.array([f"all, lr {lr}" for lr in lrs] + goals),
+        "rho": np.array(
+            [[one.rho, one.rho_low, one.rho_high] for one in whole + single]
+        ),
+    }
+    return Drawing("combined-goals", 0, title, caption, data, paint)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """A tall row of matrix and losses, and a row of correlations."""
+    rows = len(data["start"])
+    figure = new_figure(3.3 + _ROW * rows)
+    heights = [_ROW * rows + 1.0, 2.3]
+    tall, flat = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
+    left, right = tall.subplots(1, 2, sharey=True, width_ratios=[1, 2.2])
+    order = np.argsort(data["loss"][0], kind="stable")
+    _paint_matrix(left, data, order, palette)
+    _paint_losses(right, data, order, palette)
+    scatter, forest = flat.subplots(1, 2, width_ratios=[1, 1])
+    _paint_scatter(scatter, data, palette)
+    _paint_forest(forest, data, palette)
+    return figure
+
+
+def _paint_matrix(
+    axes: Axes, data: Mapping[str, Array], order: Array, palette: Palette
+) -> None:
+    met_AG = data["met"][order]
+    row, column = np.nonzero(met_AG)
+    axes.plot(column, row, "s", color=palette.lines[0], markersize=5)
+    row, column = np.nonzero(~met_AG.astype(bool))
+    axes.plot(column, row, "_", color=palette.faint, markersize=4)
+    axes.set_yticks(range(len(order)), labels=data["start"][order])
+    axes.tick_params(axis="y", labelsize=6, length=0)
+    axes.set_ylim(len(order) - 0.3, -0.7)
+    axes.set_xticks(
+        range(met_AG.shape[1]), labels=data["goal"], rotation=35, ha="right"
+    )
+    axes.set_xlim(-0.6, met_AG.shape[1] - 0.4)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+    name_panel(axes, "a", "goals met")
+
+
+def _paint_losses(
+    axes: Axes, data: Mapping[str, Array], order: Array, palette: Palette
+) -> None:
+    mean, low, high = data["loss"][:, order]
+    place = np.arange(len(order))
+    axes.axvline(np.log(10), color=palette.faint, linestyle=":", linewidth=1)
+    axes.plot(
+        data["other"][order],
+        place,
+        "o",
+        markersize=3.5,
+        color=palette.faint,
+        markerfacecolor=palette.paper,
+        linestyle="none",
+        label="lower learning rate",
+    )
+    axes.hlines(place, low, high, color=palette.ink, linewidth=0.9)
+    for number, (kind, (label, marker)) in enumerate(_KINDS.items()):
+        use = data["kind"][order] == kind
+        axes.plot(
+            mean[use],
+            place[use],
+            marker,
+            markersize=4,
+            color=palette.lines[number],
+            label=label,
+        )
+    axes.grid(axis="y", color=palette.faint, linewidth=0.3, alpha=0.4)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("mean test loss over the training (nat)")
+    axes.legend(loc="lower left")
+    name_panel(axes, "b", "learning; less is quicker")
+
+
+def _paint_scatter(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    count_A = data["met"].sum(axis=1)
+    aside = stream(0, 0, "figure", "aside").uniform(-_SPREAD, _SPREAD, len(count_A))
+    for number, (kind, (_, marker)) in enumerate(_KINDS.items()):
+        use = data["kind"] == kind
+        axes.plot(
+            (count_A + aside)[use],
+            data["loss"][0][use],
+            marker,
+            markersize=4,
+            color=palette.lines[number],
+        )
+    axes.axhline(np.log(10), color=palette.faint, linestyle=":", linewidth=1)
+    axes.set_xticks(range(data["met"].shape[1] + 1))
+    axes.set_xlabel("goals met")
+    axes.set_ylabel("mean test loss (nat)")
+    name_panel(axes, "c")
+
+
+def _paint_forest(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    place = np.arange(len(data["what"]))
+    rho, low, high = data["rho"].T
+    colours = [
+        palette.lines[1] if one.startswith("all") else palette.ink
+        for one in data["what"]
+    ]
+    axes.axvline(0, color=palette.faint, linewidth=0.8)
+    axes.hlines(place, low, high, color=colours, linewidth=1.2)
+    axes.scatter(rho, place, c=colours, s=14, zorder=3)
+    axes.set_yticks(place, labels=data["what"])
+    axes.set_ylim(len(place) - 0.5, -0.5)
+    axes.set_xlim(-1, 1)
+    axes.set_xticks([-1, -0.5, 0, 0.5, 1])
+    axes.set_xlabel("rank correlation with speed")
+    name_panel(axes, "d")

@@ -1,0 +1,286 @@
+"""Can the goals of a good start be combined, and does that make learning faster?
+
+What each start achieves is read by the check-up before the first step; then all are
+trained in pairs under one budget.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import nn
+
+from birthmark.analysis import Entrant, Outcome, read_outcomes
+from birthmark.checkup import check
+from birthmark.data import load_dataset
+from birthmark.network import batch_examples, draw_weights
+from birthmark.shapes import Array, Dataset, Weights
+from birthmark.spec import RunSpec
+from birthmark.store import Store, open_store
+from birthmark.sweeps import Grid, run_grid
+from birthmark_experiments.combined_goals.facts import summarize
+from birthmark_experiments.combined_goals.goals import GOALS
+from birthmark_experiments.frame.experiment import Experiment
+from birthmark_experiments.frame.starts import Start, list_starts
+
+_SEED = 0
+_LOOKED_AT = 512  # examples of the check-up
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What one scale measures."""
+
+    data: str
+    examples_per_class: int
+    width: int
+    depth: int  # hidden layers
+    batch_size: int
+    epochs: int
+    lrs: tuple[float, float]  # of the comparison, and of the check on it
+    replicas: tuple[int, int]  # at these two
+    starts: tuple[str, ...] = ()  # names; () takes all
+
+
+PROTOCOLS = {
+    "full": Protocol("mnist", 200, 100, 6, 32, 10, (0.05, 0.01), (5, 3)),
+    "quick": Protocol(
+        "digits",
+        40,
+        20,
+        3,
+        16,
+        4,
+        (0.05, 0.01),
+        (2, 2),
+        (
+            "zeros",
+            "constant",
+            "he_normal",
+            "glorot_uniform",
+            "keras_default",
+            "orthogonal",
+            "lsuv",
+            "he_normal x 10",
+            "he_normal, small output",
+        ),
+    ),
+}
+
+
+def measure(scale: str, folder: Path) -> xr.Dataset:
+    """Readings of each goal, and outcomes of the training, by start and replica."""
+    protocol = PROTOCOLS[scale]
+    store = open_store(folder / "store", create=True)
+    first = {one.name: spec_of(protocol, one.rule) for one in chosen_starts(protocol)}
+    dataset = load_dataset(next(iter(first.values())).data)
+    same = find_same(first, dataset)
+    starts = [one for one in chosen_starts(protocol) if one.name not in same]
+    found = []
+    for place in (0, 1):
+        specs = {one.name: spec_of(protocol, one.rule, place) for one in starts}
+        run_grid(Grid(tuple(specs.values())), store)
+        found.append(_tabulate(specs, store, protocol))
+    learned = xr.concat(found, "lr", join="outer").assign_coords(lr=list(protocol.lrs))
+    readings = np.array(
+        [read_goals(store, first[one.name].run_key, dataset) for one in starts]
+    )
+    names = [one.name for one in starts]
+    also = [", ".join(k for k, v in same.items() if v == name) or "-" for name in names]
+    results = learned.assign(
+        reading=(
+            ("initialization", "replica", "goal"),
+            readings,
+            {"long_name": "what the goal asks about, at the start", "units": "1"},
+        ),
+        kind=(
+            "initialization",
+            [one.kind for one in starts],
+            {"long_name": "where the start is from", "units": "name"},
+        ),
+        also=(
+            "initialization",
+            also,
+            {"long_name": "other rules that draw the same numbers", "units": "name"},
+        ),
+        goal=[goal.name for goal in GOALS],
+    )
+    results.attrs = {"protocol": _describe(protocol), "depth": protocol.depth}
+    return add_verdicts(results)
+
+
+def add_verdicts(results: xr.Dataset) -> xr.Dataset:
+    """The results with which goals are met: the median over replicas decides."""
+    readings = results["reading"].transpose("initialization", "replica", "goal")
+    # one without a reading is one that does not meet the goal
+    values_ARG = readings.fillna(np.inf).to_numpy()
+    middle_AG = np.median(values_ARG, axis=1)
+    met = [goal.is_met(middle_AG[:, place]) for place, goal in enumerate(GOALS)]
+    words = {"long_name": "whether the goal is met", "units": "1"}
+    return results.assign(
+        is_met=(
+            ("initialization", "goal"),
+            np.stack(met, axis=1).astype(np.int8),
+            words,
+        ),
+        goal_title=(
+            "goal",
+            [goal.title for goal in GOALS],
+            {"long_name": "the goal in words", "units": "name"},
+        ),
+    )
+
+
+def chosen_starts(protocol: Protocol) -> list[Start]:
+    """The starts of this scale."""
+    return [
+        one
+        for one in list_starts()
+        if not protocol.starts or one.name in protocol.starts
+    ]
+
+
+def spec_of(protocol: Protocol, rule: Any, place: int = 0) -> RunSpec:
+    """A run from one start, at the learning rate of this place."""
+    return RunSpec(
+        data={
+            "name": protocol.data,
+            "preprocessing": "standardized",
+            "examples_per_class": protocol.examples_per_class,
+        },
+        network={"widths": [protocol.width] * protocol.depth},
+        initialization=rule,
+        training={
+            "loss": "cross_entropy",
+            "lr": protocol.lrs[place],
+            "batch_size": protocol.batch_size,
+            "epochs": protocol.epochs,
+        },
+        run={"replicas": protocol.replicas[place], "seed": _SEED, "device": "cpu"},
+        record={"distributions": (0,), "weights": () if place else (0,)},
+    )
+
+
+def find_same(specs: dict[str, RunSpec], dataset: Dataset) -> dict[str, str]:
+    """Names whose draw is that of an earlier one, and which one that is."""
+    seen: dict[bytes, str] = {}
+    same = {}
+    for name, spec in specs.items():
+        if batch_examples(spec):
+            continue
+        weights = draw_weights(
+            spec, dataset.num_inputs, dataset.num_classes, replicas=[0]
+        )
+        drawn = b"".join(
+            tensor.numpy().tobytes()
+            for _, layer in weights.items()
+            for tensor in (layer.w, layer.b)
+        )
+        if drawn in seen:
+            same[name] = seen[drawn]
+        seen.setdefault(drawn, name)
+    return same
+
+
+def read_goals(store: Store, run_key: str, dataset: Dataset) -> Array:
+    """What each goal asks about, [R, G], from the initial weights of a run."""
+    x = (dataset.x_train[:_LOOKED_AT] / dataset.full_scale - dataset.mean) / dataset.std
+    batch = (
+        torch.from_numpy(x.astype(np.float32)),
+        torch.from_numpy(dataset.y_train[:_LOOKED_AT].copy()),
+    )
+    weights = store.weights(run_key, 0)
+    readings = np.full((weights.num_replicas, len(GOALS)), np.nan)
+    for row in range(weights.num_replicas):
+        checkup = check(build_network(weights, row), batch)
+        readings[row] = [goal.read(checkup) for goal in GOALS]
+    return readings
+
+
+def build_network(weights: Weights, row: int) -> nn.Sequential:
+    """A replica as a plain torch module; its weights are NumPy arrays."""
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, layer in weights.items():
+        if modules:
+            modules[f"before_{name}"] = nn.ReLU()
+        linear = nn.Linear(*layer.w.shape[1:])
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(layer.w[row].T))
+            linear.bias.copy_(torch.from_numpy(layer.b[row]))
+        modules[name] = linear
+    return nn.Sequential(modules)
+
+
+def _tabulate(
+    specs: dict[str, RunSpec], store: Store, protocol: Protocol
+) -> xr.Dataset:
+    """Outcomes by start and replica, and the test loss along the training."""
+    entrants = [
+        Entrant(name, spec, store.records(spec.run_key, distributions=False))
+        for name, spec in specs.items()
+    ]
+    outcomes = {one.name: one for one in read_outcomes(entrants)}
+    steps = [one for one in outcomes.values() if one.unit == "steps"]
+    dims = ("initialization", "replica")
+    loss = np.array([one.curve("test_loss") for one in entrants])
+    return xr.Dataset(
+        {
+            "steps": (
+                ("level", *dims),
+                np.array([one.values_AR for one in steps]),
+                {"long_name": "steps to a test loss, at most all", "units": "steps"},
+            ),
+            "is_censored": (
+                ("level", *dims),
+                np.array([one.censored_AR for one in steps]).astype(float),
+                {"long_name": "whether it was not reached", "units": "1"},
+            ),
+            "mean_test_loss": _variable(outcomes["mean_test_loss"], "nat"),
+            "test_accuracy": _variable(outcomes["test_accuracy"], "1"),
+            "test_loss": (
+                ("initialization", "step", "replica"),
+                loss.astype(np.float32),
+                {"long_name": "test loss", "units": "nat"},
+            ),
+        },
+        {
+            "initialization": list(specs),
+            "replica": np.arange(entrants[0].frozen_R.size, dtype=np.int32),
+            "step": entrants[0].step_T.astype(np.int32),
+            "level": [float(one.name.removeprefix("steps_to_")) for one in steps],
+        },
+    )
+
+
+def _variable(outcome: Outcome, units: str) -> tuple[Any, Array, dict[str, str]]:
+    names = {"long_name": outcome.title, "units": units}
+    return ("initialization", "replica"), outcome.values_AR, names
+
+
+def _describe(p: Protocol) -> str:
+    return (
+        f"{p.data}, the first {p.examples_per_class} training examples of each class "
+        "and all test examples, pixels standardized; "
+        f"dense network, {p.depth} hidden layers of {p.width} units, relu; biases "
+        "zero unless the rule has its own; cross-entropy; plain SGD, lr "
+        f"{p.lrs[0]:g} ({p.replicas[0]} replicas) and {p.lrs[1]:g} ({p.replicas[1]} "
+        f"replicas), batch {p.batch_size}, {p.epochs} epochs; float32; replica r of "
+        "all starts meets the same batches; seed "
+        f"{_SEED}. Goals are read on {_LOOKED_AT} training examples and are met where "
+        "the median over replicas lies within the limits."
+    )
+
+
+EXPERIMENT = Experiment(
+    name="combined-goals",
+    question="Can the goals of a good start be combined, and does that learn faster?",
+    data=("mnist",),
+    measure=measure,
+    summarize=summarize,
+)

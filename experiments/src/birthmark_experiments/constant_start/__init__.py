@@ -1,0 +1,1 @@
+"""Why random, and not one number everywhere?"""

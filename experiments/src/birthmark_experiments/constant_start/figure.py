@@ -1,0 +1,169 @@
+"""The figure of constant starts: units, losses, ties, end points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from birthmark.figures import (
+    DASHES,
+    Drawing,
+    Palette,
+    label_log,
+    name_panel,
+    new_figure,
+)
+from birthmark.shapes import Array
+from birthmark_experiments.frame.curves import paint_curves, paint_points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_THEORY = "width 1"
+_OTHER_TIES = ("none", "dropout", "scattered sums")
+_LEAST = 1e-8  # of a spread on a log axis: below, units are equal in float32
+_ENDS = {
+    "end_distance": ("distance / way", "o"),
+    "end_disagreement": ("share of predictions that differ", "s"),
+    "end_barrier": ("barrier of the loss (nat)", "^"),
+}
+
+
+def draw(results: xr.Dataset) -> Drawing:
+    """Four panels; see the caption."""
+    title = "Constant starts: one unit a layer, until something breaks the tie"
+    caption = (
+        f"{title}. (a) Different units of the second hidden layer, of "
+        f"{results.attrs['width']}; the three constant starts lie on each other at 1. "
+        "(b) Train loss at the end of each epoch; circles: the width-1 network that "
+        "theory says the start at 0.01 is (as visited in the epoch); dotted line: the "
+        f"best of {results['narrow_loss'].size} real width-1 networks. (c) Spread of "
+        "the units of the start at 0.01, over the size of the weights, under what "
+        "might break the tie; dotted line: where they count as apart; without any "
+        f"of it the spread is exactly 0, drawn at {_LEAST:g}. (d) End points of pairs "
+        "of replicas that differ in the order of their batches. Lines and points: "
+        "means over replicas or pairs (geometric in c); bands and bars: Student's 95 % "
+        f"interval. Protocol: {results.attrs['protocol']}"
+    )
+    ties = [name for name in results["tie"].to_numpy() if name != _THEORY]
+    one = results.sel(tie=ties)
+    data: dict[str, Array] = {
+        "epoch": results["epoch"].to_numpy(),
+        "step": results["epoch"].to_numpy() * results.attrs["steps_per_epoch"],
+        "start": results["start"].to_numpy(),
+        "distinct": results["distinct_units"].sel(layer="hidden2").to_numpy(),
+        "loss": results["train_loss"].transpose("start", "epoch", "replica").to_numpy(),
+        "theory": results["tie_loss"].sel(tie=_THEORY).mean("replica").to_numpy(),
+        "narrow": np.array(results["narrow_loss"].min()),
+        "tie": np.array(ties),
+        "spread": one["spread"].transpose("tie", "epoch", "replica").to_numpy(),
+        "apart": np.array(results.attrs["apart"]),
+        "end_start": results["end_start"].to_numpy(),
+    }
+    data |= {name: results[name].to_numpy() for name in _ENDS}
+    return Drawing("constant-start", 0, title, caption, data, paint)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """Two rows of two panels."""
+    figure = new_figure(6.0)
+    panels = figure.subplots(2, 2)
+    starts = [str(name) for name in data["start"]]
+    _paint_units(panels[0, 0], data, starts, palette)
+    _paint_losses(panels[0, 1], data, starts, palette)
+    _paint_ties(panels[1, 0], data, palette)
+    _paint_ends(panels[1, 1], data, palette)
+    handles, labels = panels[1, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, handlelength=3)
+    return figure
+
+
+def _paint_units(
+    axes: Axes, data: Mapping[str, Array], starts: list[str], palette: Palette
+) -> None:
+    paint_curves(axes, data["epoch"], data["distinct"], starts, palette)
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("epochs")
+    axes.set_ylabel("different units (count)")
+    axes.legend(loc="center right", handlelength=3)
+    name_panel(axes, "a", "units of the second hidden layer")
+
+
+def _paint_losses(
+    axes: Axes, data: Mapping[str, Array], starts: list[str], palette: Palette
+) -> None:
+    paint_curves(axes, data["epoch"], data["loss"], starts, palette, "log")
+    every = slice(4, None, 8)
+    axes.plot(
+        data["epoch"][every],
+        data["theory"][every],
+        "o",
+        markersize=4,
+        color=palette.ink,
+        markerfacecolor="none",
+        label="0.01 as a width-1 network (theory)",
+    )
+    axes.axhline(
+        float(data["narrow"]),
+        color=palette.ink,
+        linestyle=":",
+        linewidth=1,
+        label="best real width-1 network",
+    )
+    label_log(axes)
+    axes.set_xlabel("epochs")
+    axes.set_ylabel("train loss (nat)")
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(
+        handles[-2:],
+        labels[-2:],
+        loc="right",
+        bbox_to_anchor=(1.0, 0.68),
+        handlelength=2,
+    )
+    name_panel(axes, "b", "what it learns (colours as in a)")
+
+
+def _paint_ties(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    names = [str(name) for name in data["tie"]]
+    spread = np.maximum(data["spread"], _LEAST)
+    dashes = iter(DASHES)  # of noises, which share a colour
+    colours = dict(zip(_OTHER_TIES, (palette.ink, *palette.lines[1:3]), strict=True))
+    for name, values_ER in zip(names, spread, strict=True):
+        mean = np.exp(np.log(values_ER).mean(axis=-1))
+        axes.plot(
+            data["step"],
+            mean,
+            label=name,
+            color=colours.get(name, palette.lines[0]),
+            linestyle="-" if name in colours else next(dashes),
+        )
+    axes.axhline(float(data["apart"]), color=palette.faint, linestyle=":", linewidth=1)
+    axes.set_yscale("log")
+    axes.set_xlabel("optimizer steps")
+    axes.set_ylabel("spread of the units (share)")
+    name_panel(axes, "c", "what breaks the tie (legend below)")
+
+
+def _paint_ends(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    names = [str(name).replace(" ", "\n", 1) for name in data["end_start"]]
+    for place, (name, (label, marker)) in enumerate(_ENDS.items()):
+        paint_points(
+            axes,
+            data[name],
+            names,
+            palette,
+            y=0.2 * (place - 1),
+            marker=marker,
+            colour=palette.lines[place],
+            label=label,
+        )
+    axes.axvline(0, color=palette.faint, linewidth=0.8, zorder=0)
+    axes.set_xlabel("between two end points")
+    axes.legend(loc="upper right")
+    name_panel(axes, "d", "where replicas end")

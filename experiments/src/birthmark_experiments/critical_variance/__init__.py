@@ -1,0 +1,1 @@
+"""The variance of the weights, swept through its critical value."""

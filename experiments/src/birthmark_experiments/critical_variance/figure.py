@@ -1,0 +1,220 @@
+"""Order, chaos and the depth that can be trained, against the variance of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from birthmark.figures import (
+    DENSITY,
+    SHORT_DASHES,
+    Drawing,
+    Palette,
+    name_panel,
+    new_figure,
+)
+from birthmark.shapes import Array
+from birthmark.statistics import summarize_curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SHOWN = (1.0, 1.5, 1.75, 2.5, 4.0)  # variances whose curves are drawn
+_MARKERS = "osD^v"
+_REACH = 6
+_READ = ("last", "chi", "scale")
+
+
+def draw(results: xr.Dataset) -> Drawing:
+    """Correlations, gradients, readings beside theory, and losses after training."""
+    shown = [v for v in results["variance"].to_numpy() if v in _SHOWN]
+    data: dict[str, Array] = {
+        name: results[name].to_numpy()
+        for name in (
+            *("layer", "variance", "fine_variance", "depth"),
+            *("fine_correlation_limit", "fine_chi_limit", "fine_depth_limit"),
+            *("fine_gradient_limit", "last_expected", "chi_expected", "scale_expected"),
+        )
+    }
+    data["shown"] = np.array(shown)
+    tanh = results.sel(activation="tanh", variance=shown)
+    orders = {
+        "correlation": ("variance", "start", "layer"),
+        "gradient": ("variance", "layer"),
+    }
+    for name, dims in orders.items():
+        found = summarize_curves(tanh[name].transpose(*dims, "replica").to_numpy())
+        data |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+        data[f"{name}_theory"] = tanh[f"{name}_theory"].transpose(*dims).to_numpy()
+    for name in _READ:
+        found = summarize_curves(results[f"{name}_read"].to_numpy())
+        data[f"{name}_read"] = np.stack([found.mean, found.low, found.high])
+    guess = np.log(10)
+    loss = np.nan_to_num(results["test_loss"].to_numpy(), nan=np.inf)
+    data["loss"] = np.minimum(loss, guess).mean(
+        axis=-1
+    )  # [activation, variance, depth]
+    title = "Variance of the weights: order, chaos and the depth that can be trained"
+    replicas = results.sizes["replica"]
+    caption = (
+        f"{title}. Marks and bands: means over n = {replicas} networks with Student's "
+        "95 % interval; dotted or in ink: mean-field theory, nothing fitted. "
+        "(a) Correlation of two inputs, layer by layer, tanh: pairs that start at 0 "
+        "and at 0.9 tend to one value. (b) Second moment of the gradient by layer, "
+        "over that of the last layer, tanh. (c) Correlation in the last 8 layers, "
+        "where both starts have met; theory: c*. (d) Factor of the gradient's second "
+        "moment per layer. (e) Depth scale, tanh: how quickly the two starts of (a) "
+        "come together; the line is the limit of theory, squares are theory's own "
+        "curve, read in the same layers as the networks. (f, g) Test loss after "
+        "training (mean of the replicas, each at most that of a guess, ln 10, which "
+        "NaN counts as); the lines are 6 depth scales: of the correlation with tanh, "
+        f"of the second moment with ReLU. Protocol: {results.attrs['protocol']}"
+    )
+    return Drawing("critical-variance", 0, title, caption, data, paint)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """Three rows: curves, readings, trainability."""
+    figure = new_figure(7.6)
+    rows: Any = figure.subfigures(3, 1, height_ratios=(1.05, 0.9, 1.0))
+    curves = rows[0].subplots(1, 2)
+    _paint_curves(curves[0], data, "correlation", palette)
+    curves[0].set_ylabel("correlation of two inputs")
+    name_panel(curves[0], "a", "tanh")
+    _paint_curves(curves[1], data, "gradient", palette)
+    curves[1].set_ylabel("gradient's second moment,\nover the last layer's (log$_2$)")
+    name_panel(curves[1], "b", "tanh")
+    handles, labels = curves[0].get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: labels[i] == "theory")
+    handles, labels = [handles[i] for i in order], [labels[i] for i in order]
+    rows[0].legend(handles, labels, loc="outside lower center", ncols=6, handlelength=3)
+    readings = rows[1].subplots(1, 3)
+    for axes, letter, name in zip(readings, "cde", _READ, strict=True):
+        _paint_reading(axes, data, name, palette)
+        name_panel(axes, letter)
+    maps = rows[2].subplots(1, 2)
+    for place, (axes, letter) in enumerate(zip(maps, "fg", strict=True)):
+        image = _paint_map(axes, data, place, palette)
+        name_panel(axes, letter, ("tanh", "ReLU")[place])
+    bar = rows[2].colorbar(image, ax=list(maps), fraction=0.04, pad=0.02)
+    bar.set_label("test loss (nat)")
+    return figure
+
+
+def _paint_curves(
+    axes: Axes, data: Mapping[str, Array], name: str, palette: Palette
+) -> None:
+    layer = data["layer"]
+    for place, variance in enumerate(data["shown"]):
+        colour = palette.lines[place]
+        curves = {
+            kind: np.atleast_2d(data[f"{name}{kind}"][place])
+            for kind in ("", "_low", "_high", "_theory")
+        }
+        for start in range(len(curves[""])):
+            axes.plot(
+                layer,
+                curves[""][start],
+                color=colour,
+                linestyle=SHORT_DASHES[place],
+                label=f"$\\sigma_w^2$ = {variance:g}" if start == 0 else None,
+            )
+            axes.fill_between(
+                layer,
+                curves["_low"][start],
+                curves["_high"][start],
+                color=colour,
+                alpha=0.2,
+                linewidth=0,
+            )
+            axes.plot(
+                layer,
+                curves["_theory"][start],
+                color=palette.ink,
+                linestyle=":",
+                linewidth=0.8,
+                label="theory" if place == 0 and start == 0 else None,
+            )
+    axes.set_xlabel("layer")
+
+
+def _paint_reading(
+    axes: Axes, data: Mapping[str, Array], name: str, palette: Palette
+) -> None:
+    """Measured values with intervals over theory's line, for both activations."""
+    fine = data["fine_variance"]
+    lines = {
+        "last": ("fine_correlation_limit", "correlation, last layers"),
+        "chi": ("fine_chi_limit", "$\\chi_1$, factor a layer"),
+        "scale": ("fine_depth_limit", "depth scale $\\xi_c$ (layers)"),
+    }
+    limit, label = lines[name]
+    kinds = ("tanh",) if name == "scale" else ("tanh", "ReLU")
+    for place, kind in enumerate(kinds):
+        colour = palette.lines[place]
+        axes.plot(fine, data[limit][place], color=palette.ink, linewidth=0.8)
+        mean, low, high = data[f"{name}_read"][:, place]
+        known = np.isfinite(mean)
+        axes.errorbar(
+            data["variance"][known],
+            mean[known],
+            yerr=np.stack([mean - low, high - mean])[:, known].clip(min=0),
+            fmt=_MARKERS[place],
+            color=colour,
+            markersize=3.5,
+            capsize=2,
+            linewidth=0.9,
+            label=kind,
+        )
+    if name == "scale":
+        axes.plot(
+            data["variance"],
+            data["scale_expected"][0],
+            "s",
+            color=palette.ink,
+            markerfacecolor="none",
+            markersize=6.5,
+            markeredgewidth=0.7,
+            label="theory, same layers",
+        )
+        axes.set_yscale("log")
+        axes.set_ylim(1, 200)
+    if name == "chi":
+        axes.axhline(1, color=palette.faint, linewidth=0.7, zorder=0)
+    axes.legend(handlelength=1.2)
+    axes.set_ylabel(label)
+    axes.set_xlabel("$\\sigma_w^2$")
+
+
+def _paint_map(
+    axes: Axes, data: Mapping[str, Array], place: int, palette: Palette
+) -> object:
+    """Loss over variance and depth, each measured pair a cell of equal size."""
+    variance, depth = data["variance"], data["depth"]
+    image = axes.pcolormesh(
+        np.arange(len(variance) + 1) - 0.5,
+        np.arange(len(depth) + 1) - 0.5,
+        data["loss"][place].T,
+        cmap=DENSITY,
+        vmin=0.3,
+        vmax=float(np.log(10)),
+        rasterized=True,
+    )
+    limit = data["fine_depth_limit" if place == 0 else "fine_gradient_limit"][place]
+    # depths are placed by their number; beyond the chart the line goes on as it may
+    known = np.log([depth[0] / 2, *depth, 2 * depth[-1]])
+    x = np.interp(data["fine_variance"], variance, np.arange(len(variance)))
+    reach = np.log(np.minimum(_REACH * limit, 2.0 * depth[-1]))
+    y = np.interp(reach, known, np.arange(-1, len(depth) + 1))
+    for colour, width in (("#ffffff", 2.6), ("#D55E00", 1.4)):  # on dark and bright
+        axes.plot(x, y, color=colour, linewidth=width)
+    axes.set_ylim(-0.5, len(depth) - 0.5)
+    axes.set_xticks(range(len(variance)), labels=[f"{v:g}" for v in variance])
+    axes.set_yticks(range(len(depth)), labels=[str(d) for d in depth])
+    axes.set_xlabel("$\\sigma_w^2$")
+    axes.set_ylabel("hidden layers")
+    return image

@@ -1,0 +1,1 @@
+"""Thirty ReLU layers: which initialization keeps the signal, and which one learns?"""

@@ -1,0 +1,122 @@
+"""Thirty layers: the signal at the start by layer, and the loss by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import xarray as xr
+
+from birthmark.figures import SHORT_DASHES, Drawing, Palette, name_panel, new_figure
+from birthmark.shapes import Array
+from birthmark.statistics import summarize_curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ROWS: dict[str, tuple[str, Literal["layer", "step"]]] = {
+    "forward": ("second moment over\nthe inputs' (log$_2$)", "layer"),
+    "gap": ("1 - correlation of\ntwo inputs (log$_{10}$)", "layer"),
+    "backward": ("gradient's second\nmoment (log$_2$)", "layer"),
+    "test_loss": ("test loss (nat)", "step"),
+}
+_TITLES = {"dense": "dense, MNIST", "convolutional": "convolutional, CIFAR-10"}
+
+
+def draw(results: xr.Dataset) -> Drawing:
+    """Four rows of panels, one column a network."""
+    data: dict[str, Array] = {
+        name: results[name].to_numpy()
+        for name in ("network", "initialization", "layer", "step")
+    }
+    for name, (_, axis) in _ROWS.items():
+        repeated = "draw" if axis == "layer" else "replica"
+        dims = ("network", "initialization", axis, repeated)
+        found = summarize_curves(results[name].transpose(*dims).to_numpy())
+        data |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+        if axis == "layer":
+            theory = results[f"{name}_theory"].transpose(*dims).to_numpy()
+            data[f"{name}_theory"] = theory.mean(axis=-1)
+    draws, replicas = results.sizes["draw"], results.sizes["replica"]
+    depth = results.sizes["layer"]
+    title = f"{depth} ReLU layers: the signal at the start, and who learns"
+    caption = (
+        f"{title}. Columns: a dense and a convolutional network. Rows, against the "
+        "layer: (a, b) second moment of the pre-activations over that of the inputs; "
+        "(c, d) one minus the correlation of two inputs, mean over pairs: the lower, "
+        "the less can they be told apart (not below 1e-12, where rounding begins); "
+        "(e, f) second moment of the loss gradient by the pre-activations of a layer. "
+        "Against the step: (g, h) test loss; the thin line is that of a guess, ln 10. "
+        f"Lines: means over n = {draws} initial configurations (a to f) or {replicas} "
+        "replicas (g, h); bands: Student's 95 % interval of the mean; dotted in ink: "
+        "mean-field theory of infinite width (in (e, f) from the measured gradient "
+        f"behind the hidden layers on). Protocol: {results.attrs['protocol']}"
+    )
+    return Drawing("depth", 0, title, caption, data, paint)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """One legend for all panels; the two networks share the axes of signals."""
+    figure = new_figure(8.2)
+    panels = figure.subplots(len(_ROWS), len(data["network"]))
+    for left, *others in panels[:-1]:
+        for axes in others:
+            axes.sharey(left)
+    letters = iter("abcdefgh")
+    for row, (name, (label, axis)) in enumerate(_ROWS.items()):
+        for column, network in enumerate(data["network"]):
+            axes = panels[row, column]
+            _paint(axes, data, name, axis, column, palette)
+            heading = _TITLES[str(network)] if row == 0 else ""
+            name_panel(axes, next(letters), heading)
+            axes.set_xlabel("layer" if axis == "layer" else "optimizer steps")
+        panels[row, 0].set_ylabel(label)
+    figure.align_ylabels(panels[:, 0])
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=4)
+    return figure
+
+
+def _paint(
+    axes: Axes,
+    data: Mapping[str, Array],
+    name: str,
+    axis: Literal["layer", "step"],
+    column: int,
+    palette: Palette,
+) -> None:
+    x = data[axis]
+    if name == "test_loss":
+        axes.axhline(np.log(10), color=palette.faint, linewidth=0.7, zorder=0)
+    for place, start in enumerate(data["initialization"]):
+        mean, low, high = (
+            data[f"{name}{kind}"][column, place] for kind in ("", "_low", "_high")
+        )
+        known = np.isfinite(mean)
+        axes.plot(
+            x[known],
+            mean[known],
+            color=palette.lines[place],
+            linestyle=SHORT_DASHES[place],
+            label=str(start),
+        )
+        axes.fill_between(
+            x[known],
+            low[known],
+            high[known],
+            color=palette.lines[place],
+            alpha=0.2,
+            linewidth=0,
+        )
+    if axis == "layer":
+        for place in range(len(data["initialization"])):
+            axes.plot(
+                x,
+                data[f"{name}_theory"][column, place],
+                color=palette.ink,
+                linestyle=":",
+                linewidth=0.8,
+                label="theory" if place == 0 else None,
+            )

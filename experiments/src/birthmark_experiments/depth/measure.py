@@ -1,0 +1,298 @@
+"""Thirty ReLU layers: which initialization keeps the signal, and which one learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from birthmark.checkup import check
+from birthmark.data import load_dataset
+from birthmark.network import Chain, draw_weights, to_module
+from birthmark.shapes import Array, Dataset
+from birthmark.spec import RunSpec
+from birthmark.store import Store, open_store
+from birthmark.sweeps import Grid, run_grid
+from birthmark_experiments.depth.facts import GAP_FLOOR, PLATEAU, summarize
+from birthmark_experiments.frame.contests import hold_contest
+from birthmark_experiments.frame.experiment import Experiment
+
+_ZEROS = {"name": "zeros"}
+INITIALIZATIONS: dict[str, dict[str, Any]] = {
+    "Xavier": {"name": "glorot_uniform", "bias": _ZEROS},
+    "He": {"name": "he_normal", "bias": _ZEROS},
+    "orthogonal": {"name": "orthogonal", "gain": math.sqrt(2), "bias": _ZEROS},
+    "PyTorch": {"name": "torch_default", "bias": {"name": "torch_default"}},
+    "PyTorch, zero biases": {"name": "torch_default", "bias": _ZEROS},
+}
+_LEVELS = tuple(share * math.log(10) for share in (PLATEAU, 0.75, 0.5))
+_SEED, _SCAN_SEED = 0, 1
+_READINGS = {
+    "forward": ("second moment of pre-activations over that of the inputs", "log2"),
+    "backward": ("second moment of the gradient by the pre-activations", "log2"),
+    "gap": ("1 - correlation of two inputs' pre-activations", "log10"),
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What one scale measures."""
+
+    networks: dict[str, dict[str, Any]]  # tables of a spec: data, network, training
+    examples: int  # of the check-up
+    draws: int  # initial configurations that are checked
+    replicas: int  # that are trained
+    lrs: dict[str, tuple[float, ...]]  # by network; where there are more, a scan
+
+
+PROTOCOLS = {
+    "full": Protocol(
+        networks={
+            "dense": {
+                "data": {"name": "mnist", "examples_per_class": 640},
+                "network": {"widths": [128] * 30},
+                "training": {"batch_size": 64, "epochs": 6},
+            },
+            "convolutional": {
+                "data": {"name": "cifar10_12k", "examples_per_class": 320},
+                "network": {
+                    "kind": "convolutional",
+                    "widths": [16] * 30,
+                    "downsample": [1, 2, 3],
+                },
+                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 6},
+            },
+        },
+        examples=64,
+        draws=8,
+        replicas=5,
+        lrs={"dense": (0.003, 0.01, 0.03), "convolutional": (0.0003, 0.001, 0.003)},
+    ),
+    "quick": Protocol(
+        networks={
+            "dense": {
+                "data": {"name": "digits", "examples_per_class": 32},
+                "network": {"widths": [32] * 6},
+                "training": {"batch_size": 32, "epochs": 2},
+            },
+            "convolutional": {
+                "data": {"name": "digits", "examples_per_class": 32},
+                "network": {
+                    "kind": "convolutional",
+                    "widths": [4] * 6,
+                    "downsample": [1],
+                },
+                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 2},
+            },
+        },
+        examples=16,
+        draws=2,
+        replicas=2,
+        lrs={"dense": (0.01, 0.1), "convolutional": (0.01,)},
+    ),
+}
+
+
+def measure(scale: str, folder: Path) -> xr.Dataset:
+    """Signals at the start, then a scan of learning rates, then the contest."""
+    protocol = PROTOCOLS[scale]
+    store = open_store(folder / "store", create=True)
+    by_network = []
+    for name in protocol.networks:
+        signals = _measure_signals(protocol, name)
+        scan = _scan(protocol, name, store)
+        lrs = _choose_lrs(scan)
+        specs = {
+            start: spec_of(protocol, name, start, lr=lr) for start, lr in lrs.items()
+        }
+        contest = hold_contest(specs, store, losses=_LEVELS)
+        words = {"long_name": "lr of the contest", "units": "1"}
+        chosen = xr.Dataset(
+            {"chosen_lr": ("initialization", list(lrs.values()), words)}
+        )
+        by_network.append(xr.merge([signals, scan, contest, chosen], join="exact"))
+    results = xr.concat(by_network, "network", data_vars="all", join="outer")
+    results = results.assign_coords(network=list(protocol.networks))
+    results.attrs = {
+        "protocol": _describe(protocol),
+        "width": protocol.networks["dense"]["network"]["widths"][0],
+        "channels": protocol.networks["convolutional"]["network"]["widths"][0],
+        "side": _smallest_side(protocol),
+    }
+    return results
+
+
+def _smallest_side(protocol: Protocol) -> int:
+    """Of the maps of the convolutional network, in places."""
+    spec = spec_of(protocol, "convolutional", "He", lr=1.0)
+    shape = load_dataset(spec.data).example_shape
+    return int(Chain(spec.network, shape).hidden_shapes[-1][-1])
+
+
+def spec_of(
+    protocol: Protocol, network: str, start: str, *, lr: float, scan: bool = False
+) -> RunSpec:
+    """A network from one start: in the contest, or alone in the scan of rates."""
+    tables = protocol.networks[network]
+    return RunSpec(
+        data={**tables["data"], "preprocessing": "standardized"},
+        network=tables["network"],
+        initialization=INITIALIZATIONS[start],
+        training={
+            "loss": "cross_entropy",
+            "lr": lr,
+            **tables["training"],
+        },
+        run={
+            "replicas": 1 if scan else protocol.replicas,
+            "seed": _SCAN_SEED if scan else _SEED,
+            "device": "cpu",
+        },
+        record={"epochs": (0,) if scan else "every", "distributions": (0,)},
+    )
+
+
+def read_signals(spec: RunSpec, dataset: Dataset, examples: int, draw: int) -> Array:
+    """What the check-up reads of one initial configuration, and what it expects.
+
+    Returns:
+        [3, 2, L]: forward, backward, gap; measured, theory; hidden layers.
+    """
+    weights = draw_weights(
+        spec,
+        dataset.num_inputs,
+        dataset.num_classes,
+        replicas=[draw],
+        image_shape=dataset.example_shape,
+    )
+    module = to_module(weights, Chain(spec.network, dataset.example_shape))
+    pixels = dataset.x_test[:examples] / dataset.full_scale
+    x = torch.from_numpy((pixels - dataset.mean) / dataset.std).float()
+    y = torch.tensor(dataset.y_test[:examples])
+    layers = check(module, (x, y), loss="cross_entropy").layers[:-1]
+    moment = layers[0].input
+    found = [
+        [[layer.forward, layer.forward_predicted] for layer in layers],
+        [[layer.backward, layer.backward_predicted] for layer in layers],
+        [[layer.correlation, layer.correlation_predicted] for layer in layers],
+    ]
+    values = np.array(found, dtype=float)
+    values[0] = np.log2(values[0] / moment)
+    values[1] = np.log2(values[1])
+    values[2] = np.log10(np.maximum(1 - values[2], GAP_FLOOR))
+    return values.transpose(0, 2, 1)
+
+
+def _measure_signals(protocol: Protocol, network: str) -> xr.Dataset:
+    spec = spec_of(protocol, network, "He", lr=1.0)
+    dataset = load_dataset(spec.data)
+    found = np.array(
+        [
+            [
+                read_signals(
+                    spec_of(protocol, network, start, lr=1.0),
+                    dataset,
+                    protocol.examples,
+                    draw,
+                )
+                for draw in range(protocol.draws)
+            ]
+            for start in INITIALIZATIONS
+        ]
+    )  # [initialization, draw, reading, 2, layer]
+    dims = ("initialization", "draw", "layer")
+    variables = {}
+    for place, (name, (long_name, units)) in enumerate(_READINGS.items()):
+        words = {"long_name": long_name, "units": units}
+        variables[name] = (dims, np.float32(found[:, :, place, 0]), words)
+        theory = {**words, "long_name": f"{long_name}, theory"}
+        variables[f"{name}_theory"] = (dims, np.float32(found[:, :, place, 1]), theory)
+    return xr.Dataset(
+        variables,
+        {
+            "initialization": list(INITIALIZATIONS),
+            "draw": np.arange(protocol.draws, dtype=np.int32),
+            "layer": np.arange(1, found.shape[-1] + 1, dtype=np.int32),
+        },
+    )
+
+
+def _scan(protocol: Protocol, network: str, store: Store) -> xr.Dataset:
+    """Final test losses of one replica of another seed at each learning rate.
+
+    Where only one rate comes into question, nothing is trained, and there is no loss.
+    """
+    lrs = protocol.lrs[network]
+    losses = np.full((len(lrs), len(INITIALIZATIONS)), np.nan, dtype=np.float32)
+    for place, lr in enumerate(lrs if len(lrs) > 1 else ()):
+        specs = [
+            spec_of(protocol, network, start, lr=lr, scan=True)
+            for start in INITIALIZATIONS
+        ]
+        for start, one in enumerate(run_grid(Grid(tuple(specs)), store)):
+            records = one.store.records(one.run_key, distributions=False)
+            losses[place, start] = records["test_loss"].to_numpy()[-1, 0]
+    words = {
+        "long_name": "test loss after the last step, scan of rates",
+        "units": "nat",
+    }
+    return xr.Dataset(
+        {
+            "scan_loss": (
+                ("trial", "initialization"),
+                losses,
+                words,
+            ),
+            "scan_lr": ("trial", list(lrs), {"long_name": "lr", "units": "1"}),
+        },
+        {
+            "initialization": list(INITIALIZATIONS),
+            "trial": np.arange(len(lrs), dtype=np.int32),
+        },
+    )
+
+
+def _choose_lrs(scan: xr.Dataset) -> dict[str, float]:
+    """By start the rate at which it ended lowest in the scan."""
+    losses = scan["scan_loss"].fillna(np.inf)
+    best = scan["scan_lr"].isel(trial=losses.argmin("trial"))
+    return dict(zip(INITIALIZATIONS, map(float, best), strict=True))
+
+
+def _describe(p: Protocol) -> str:
+    parts = []
+    for name, tables in p.networks.items():
+        widths = tables["network"]["widths"]
+        data, training = tables["data"], tables["training"]
+        halved = tables["network"].get("downsample", [])
+        where = f", stride 2 in the layers {halved}, mean over places" if halved else ""
+        adam = "optimizer" in training
+        parts.append(
+            f"{name}: {len(widths)} hidden layers of {widths[0]} "
+            f"{'channels (3x3)' if halved else 'units'}{where}, ReLU; {data['name']}, "
+            f"standardized, {data['examples_per_class']} training examples a class; "
+            f"{training['epochs']} epochs of {'Adam' if adam else 'SGD'}, "
+            f"batch {training['batch_size']}, lr of "
+            f"{', '.join(f'{lr:g}' for lr in p.lrs[name])}"
+        )
+    return (
+        f"{'. '.join(part[0].upper() + part[1:] for part in parts)}. Cross-entropy, "
+        f"float32. Signals: {p.draws} initial configurations "
+        f"on {p.examples} test images. Training: {p.replicas} replicas in pairs (the "
+        f"same batches), seed {_SEED}; each initialization at the lr at which its one "
+        f"replica of a scan, with seed {_SCAN_SEED}, ended lowest."
+    )
+
+
+EXPERIMENT = Experiment(
+    name="depth",
+    question="Which initialization lets a 30-layer ReLU network learn, and why?",
+    data=("mnist", "cifar10_12k"),
+    measure=measure,
+    summarize=summarize,
+)

@@ -1,0 +1,255 @@
+"""The figure of deterministic starts: losses, accuracies, and what a start leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from birthmark.analysis import fit_power_law
+from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
+from birthmark.shapes import Array
+from birthmark.statistics import compare_pairs
+from birthmark_experiments.frame.curves import (
+    paint_curves,
+    paint_points,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_REFERENCE = "orthogonal"
+_MOVED = (
+    ("initial null space", "start", "first, at the start"),
+    ("initial null space", "end", "first, trained"),
+    ("final null space", "end", "last, trained"),
+    ("any direction", "end", "as far anywhere"),
+)
+_MARKS = ("o", "s", "^", "D")
+
+
+def draw(results: xr.Dataset) -> Drawing:
+    """Six panels; see the caption."""
+    title = "Deterministic starts, and what training keeps of a start"
+    caption = (
+        f"{title}. (a) Test loss of random starts (solid) and of starts without chance "
+        "(broken). (b) Final test accuracy minus that of orthogonal: thin, the "
+        "interval of all pairs of starts together (Bonferroni); filled where Holm's "
+        "procedure tells the two apart. (c) First layer: share of the squared move "
+        "that lies in the span of the units at the start (circles), and mean squared "
+        "cosine between that span and the one at the end (squares); dotted: a random "
+        "direction. (d) Test images moved by what of the difference to another image "
+        "lies in a null space of the first layer: change of the outputs over that by "
+        "the whole difference (zero_hadamard has none at its start: its outputs are "
+        "0). (e) Distance between test images of different classes "
+        "over that of one class, in the second hidden layer; dotted: in the images. "
+        "(f) Share of (unit, test image) gates that flipped; dotted, and in the "
+        "legend: fitted power laws. Means and Student's 95 % intervals. Protocol: "
+        f"{results.attrs['protocol']}"
+    )
+    starts = [str(name) for name in results["initialization"].to_numpy()]
+    others = [name for name in starts if name != _REFERENCE]
+    accuracy = results["result"].sel(outcome="test_accuracy")
+    pairs = compare_pairs(starts, accuracy.to_numpy())
+    against = {
+        one.a if one.b == _REFERENCE else one.b: one
+        for one in pairs
+        if _REFERENCE in (one.a, one.b)
+    }
+    signs = {name: 1 if against[name].a == name else -1 for name in others}
+    rows = [
+        signs[name] * np.array([pair.difference, pair.wide_low, pair.wide_high])
+        for name, pair in ((name, against[name]) for name in others)
+    ]
+    moved = results["output_change"]
+    data: dict[str, Array] = {
+        "step": results["step"].to_numpy(),
+        "start": np.array(starts),
+        "is_random": np.array([_is_random(results, name) for name in starts]),
+        "test_loss": results["test_loss"]
+        .transpose("initialization", "step", "replica")
+        .to_numpy(),
+        "other": np.array(others),
+        "difference": np.array(rows),
+        "is_distinguished": np.array(
+            [against[name].is_distinguished for name in others]
+        ),
+        "row_share": results["row_share"].to_numpy(),
+        "row_overlap": results["row_overlap"].to_numpy(),
+        "chance": np.array(results.attrs["width"] / results.attrs["num_inputs"]),
+        "moved": np.stack(
+            [moved.sel(move=move, moment=moment) for move, moment, _ in _MOVED]
+        ),
+        "class_ratio": results["class_ratio"]
+        .sel(layer="hidden2")
+        .transpose("moment", "initialization", "replica")
+        .to_numpy(),
+        "inputs_ratio": results["class_ratio_of_inputs"].to_numpy(),
+        "width": results["width"].to_numpy(),
+        "parametrization": results["parametrization"].to_numpy(),
+        "flips": results["flips"].to_numpy(),
+    }
+    return Drawing("deterministic-start", 0, title, caption, data, paint)
+
+
+def _is_random(results: xr.Dataset, name: str) -> bool:
+    """Whether replicas start at different places."""
+    norms = results["outside_start"].sel(initialization=name).to_numpy()
+    return bool(np.ptp(norms) > 0)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """Three rows of two panels."""
+    figure = new_figure(9.0)
+    panels = figure.subplots(3, 2)
+    _paint_losses(panels[0, 0], data, palette)
+    _paint_differences(panels[0, 1], data, palette)
+    _paint_spaces(panels[1, 0], data, palette)
+    _paint_moves(panels[1, 1], data, palette)
+    _paint_separation(panels[2, 0], data, palette)
+    _paint_gates(panels[2, 1], data, palette)
+    return figure
+
+
+def _names(data: Mapping[str, Array], key: str) -> list[str]:
+    return [str(name) for name in data[key]]
+
+
+def _paint_losses(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    colours = (*palette.lines, palette.ink)
+    random, fixed = 0, 0
+    style: dict[str, Any]
+    for place, name in enumerate(_names(data, "start")):
+        if data["is_random"][place]:
+            style = {"color": colours[random], "linestyle": "-"}
+            random += 1
+        else:
+            style = {"color": colours[fixed], "linestyle": (0, (3, 2))}
+            fixed += 1
+        mean = np.exp(np.log(data["test_loss"][place]).mean(axis=-1))
+        axes.plot(data["step"], mean, label=name, **style)
+    label_log(axes)
+    axes.set_xlabel("optimizer steps")
+    axes.set_ylabel("test loss (nat)")
+    axes.legend(loc="upper right", handlelength=2.4)
+    name_panel(axes, "a", "learning curves")
+
+
+def _paint_differences(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    names = _names(data, "other")
+    axes.axvline(0, color=palette.faint, linewidth=0.8, zorder=0)
+    for row, (mean, low, high) in enumerate(100 * data["difference"]):
+        seen = data["is_distinguished"][row]
+        colour = palette.lines[0]
+        axes.plot([low, high], [row, row], color=colour, linewidth=0.9)
+        inside = colour if seen else palette.paper
+        axes.plot(mean, row, "o", markersize=4, color=colour, markerfacecolor=inside)
+    axes.set_yticks(range(len(names)), labels=names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel(f"test accuracy minus that of {_REFERENCE} (points)")
+    name_panel(axes, "b", "paired differences")
+
+
+def _paint_spaces(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    names = _names(data, "start")
+    for place, (key, label) in enumerate(
+        (("row_share", "share of the move"), ("row_overlap", "overlap"))
+    ):
+        paint_points(
+            axes,
+            data[key],
+            names,
+            palette,
+            y=0.24 * (place - 0.5),
+            marker=_MARKS[place],
+            colour=palette.lines[place],
+            label=label,
+        )
+    chance = float(data["chance"])
+    axes.axvline(chance, color=palette.ink, linestyle=":", linewidth=1, label="chance")
+    axes.set_xlim(0, 1.03)
+    axes.set_xlabel("share in the initial span of the units")
+    _paint_legend(axes, palette, rows=1.2, columns=3)
+    name_panel(axes, "c", "move of the first layer")
+
+
+def _paint_moves(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    names = _names(data, "start")
+    for place, (_, _, label) in enumerate(_MOVED):
+        paint_points(
+            axes,
+            data["moved"][place],
+            names,
+            palette,
+            y=0.18 * (place - 1.5),
+            marker=_MARKS[place],
+            colour=palette.lines[place],
+            label=label,
+        )
+    axes.axvline(0, color=palette.faint, linewidth=0.8, zorder=0)
+    axes.set_xlabel("change of the outputs (share of a whole swap)")
+    _paint_legend(axes, palette, rows=2.2, columns=2)
+    name_panel(axes, "d", "images moved in a null space")
+
+
+def _paint_legend(axes: Axes, palette: Palette, *, rows: float, columns: int) -> None:
+    """A legend in empty rows at the bottom."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low + rows, high)
+    axes.legend(
+        loc="lower center",
+        ncols=columns,
+        handlelength=1.5,
+        columnspacing=1,
+        frameon=True,
+        facecolor=palette.paper,
+        edgecolor="none",
+        framealpha=1,
+    )
+
+
+def _paint_separation(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    names = _names(data, "start")
+    for place, label in enumerate(("at the start", "trained")):
+        paint_points(
+            axes,
+            data["class_ratio"][place],
+            names,
+            palette,
+            y=0.24 * (place - 0.5),
+            marker=_MARKS[place],
+            colour=palette.lines[place],
+            label=label,
+        )
+    ratio = float(data["inputs_ratio"])
+    axes.axvline(ratio, color=palette.ink, linestyle=":", linewidth=1, label="images")
+    axes.set_xlabel("distance between classes over within (ratio)")
+    _paint_legend(axes, palette, rows=1.2, columns=3)
+    name_panel(axes, "e", "classes kept apart")
+
+
+def _paint_gates(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    width = data["width"]
+    fits = [
+        fit_power_law(dict(zip(map(int, width), values_WR, strict=True)))
+        for values_WR in data["flips"]
+    ]
+    names = [
+        f"{name}: width$^{{{-fit.exponent:.2f}}}$" if fit else name
+        for name, fit in zip(_names(data, "parametrization"), fits, strict=True)
+    ]
+    paint_curves(axes, width, data["flips"], names, palette, "log")
+    for fit in fits:
+        if fit:
+            axes.plot(width, fit(width), ":", linewidth=1, color=palette.ink)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.6 * axes.get_ylim()[0])
+    axes.set_xlabel("width (units)")
+    axes.set_ylabel("gates flipped (share)")
+    axes.legend(loc="lower left", handlelength=3)
+    name_panel(axes, "f", "gates against width")

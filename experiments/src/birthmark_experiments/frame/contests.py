@@ -1,0 +1,170 @@
+"""A comparison of starts as results that ship, and its rankings read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from birthmark.analysis import (
+    Contest,
+    Entrant,
+    Outcome,
+    Ranking,
+    join_curves,
+    make_contest,
+    rank,
+)
+from birthmark.spec import RunSpec
+from birthmark.statistics import PairedDifference
+from birthmark.statistics import summarize as estimate
+from birthmark.store import Store
+from birthmark.sweeps import Grid, run_grid
+
+_CURVES = {
+    "test_loss": ("test loss", "nat"),
+    "test_accuracy": ("test accuracy", "1"),
+    "distance": ("distance travelled by all weights and biases", "weight"),
+}
+# of netCDF no text is empty
+_BETTER: dict[str, Literal["low", "high", ""]] = {"low": "low", "high": "high", "-": ""}
+
+
+def hold_contest(
+    specs: Mapping[str, RunSpec], store: Store, *, losses: tuple[float, ...] = ()
+) -> xr.Dataset:
+    """Train starts in pairs, as `bm.compare` does, when each has biases of its own.
+
+    A learning rate that was chosen for a start belongs to it as its biases do; nothing
+    else may differ.
+
+    Returns:
+        `test_loss`, `test_accuracy`, `distance` (initialization, step, replica), and
+        `result` (outcome, initialization, replica) with what `read_rankings` needs.
+        Outcomes are `steps_1`, `steps_2`, ... to falling losses, `test_accuracy`, ...
+    """
+    run_grid(Grid(tuple(specs.values())), store)
+    lr = next(iter(specs.values())).training.lr
+    entrants = [
+        Entrant(
+            name,
+            spec.with_settings({"training.lr": lr}),
+            store.records(spec.run_key, distributions=False),
+            spec.run_key,
+        )
+        for name, spec in specs.items()
+    ]
+    return record_contest(make_contest(entrants, losses))
+
+
+def record_contest(contest: Contest) -> xr.Dataset:
+    """Curves and outcomes; see `hold_contest`."""
+    curves = join_curves(contest).rename(entrant="initialization")
+    outcomes = [ranking.outcome for ranking in contest.rankings]
+    dims = ("outcome", "initialization", "replica")
+    results = xr.Dataset(
+        {
+            name: curves[name]
+            .astype(np.float32)
+            .assign_attrs(long_name=long_name, units=units)
+            for name, (long_name, units) in _CURVES.items()
+        }
+    )
+    words = {"long_name": "outcome of a replica", "units": "see unit"}
+    results["result"] = (dims, np.array([o.values_AR for o in outcomes]), words)
+    results["is_censored"] = (
+        dims,
+        np.array([o.censored_AR for o in outcomes]).astype(np.int8),
+        {"long_name": "whether the budget was spent before", "units": "1"},
+    )
+    results["is_tested"] = (
+        "outcome",
+        np.array([o.is_tested for o in outcomes]).astype(np.int8),
+        {"long_name": "whether pairs are told apart by chance", "units": "1"},
+    )
+    for name in ("title", "unit", "better"):
+        texts = [getattr(o, name) or "-" for o in outcomes]
+        words = {"long_name": f"{name} of the outcome", "units": "text"}
+        results[name] = ("outcome", texts, words)
+    return results.assign_coords(outcome=_name(outcomes))
+
+
+def _name(outcomes: Sequence[Outcome]) -> list[str]:
+    """Names that do not depend on the levels of the loss."""
+    steps = [one.name for one in outcomes if one.unit == "steps"]
+    return [
+        f"steps_{steps.index(one.name) + 1}" if one.name in steps else one.name
+        for one in outcomes
+    ]
+
+
+def read_rankings(results: xr.Dataset) -> dict[str, Ranking]:
+    """The rankings of a recorded contest, by the name of their outcome."""
+    names = [str(name) for name in results["initialization"].to_numpy()]
+    rankings = {}
+    for name in results["outcome"].to_numpy():
+        one = results.sel(outcome=name)
+        outcome = Outcome(
+            name=str(name),
+            title=str(one["title"].item()),
+            unit=str(one["unit"].item()),
+            better=_BETTER[str(one["better"].item())],
+            values_AR=one["result"].to_numpy(),
+            censored_AR=one["is_censored"].to_numpy().astype(bool),
+            how="",
+            is_tested=bool(one["is_tested"].item()),
+        )
+        rankings[outcome.name] = rank(names, outcome)
+    return rankings
+
+
+def tabulate(ranking: Ranking) -> dict[str, dict[str, Any]]:
+    """Mean, interval, letters and number of censored replicas, by start, best first."""
+    return {
+        one.name: {
+            "mean": one.mean,
+            "low": one.low,
+            "high": one.high,
+            "letters": one.letters,
+            "num_censored": one.num_censored,
+        }
+        for one in ranking.standings
+    }
+
+
+def difference(ranking: Ranking, a: str, b: str) -> dict[str, Any]:
+    """The paired difference a - b, its interval for all pairs at once, and p (Holm)."""
+    pair = ranking.pair(a, b)
+    sign = 1 if pair.a == a else -1
+    ends = sorted((sign * pair.wide_low, sign * pair.wide_high))
+    return {
+        "mean": sign * pair.difference,
+        "low": ends[0],
+        "high": ends[1],
+        "p": pair.p_holm,
+        "is_distinguished": pair.is_distinguished,
+    }
+
+
+def interval(values: npt.ArrayLike) -> dict[str, float]:
+    """Mean over replicas with Student's 95 % interval; NaN is left out."""
+    found = estimate(np.ravel(np.asarray(values)))
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def interval_and_count(values: npt.ArrayLike) -> dict[str, float]:
+    """The `interval`, and n: over how many replicas that have a value."""
+    return {**interval(values), "n": int(np.isfinite(values).sum())}
+
+
+def describe_pair(pair: PairedDifference, p: float | None = None) -> dict[str, float]:
+    """The difference a - b of a pair, its own interval, and p: adjusted where given."""
+    return {
+        "mean": float(pair.difference),
+        "low": float(pair.low),
+        "high": float(pair.high),
+        "p": float(pair.p if p is None else p),
+    }

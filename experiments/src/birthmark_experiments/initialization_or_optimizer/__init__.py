@@ -1,0 +1,1 @@
+"""Which of the two decides how quickly a network learns?"""

@@ -1,0 +1,1 @@
+"""What real Keras does with the clipped loss."""

@@ -1,0 +1,141 @@
+"""The picture of the page on Keras: losses by backend, and the paper's network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from birthmark.figures import (
+    DASHES,
+    Drawing,
+    Palette,
+    label_log,
+    name_panel,
+    new_figure,
+)
+from birthmark.shapes import Array
+from birthmark.store import open_shipped
+from birthmark_experiments.keras import facts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+OUTPUTS = ("softmax", "logits")
+
+
+def draw() -> Drawing:
+    """Three backends, and Keras beside birthmark; see the caption."""
+    found, wide = facts.describe_trainings(), facts.describe_wide()
+    lines = facts.read_lines("trainings")
+    run = found["protocol"]
+    title = "Clipped loss and loss from logits in real Keras"
+    caption = (
+        f"{title}. (a) to (c): train loss, by epoch, of a dense relu network "
+        f"{run['width']}-{run['width']} on a share of HASYv2 under Keras "
+        f"{run['keras']}, SGD, lr {run['lr']:g}, batches of {run['batch']}, clip "
+        f"{run['epsilon']:g}; a line a replica, with the same start and batches in "
+        "each panel. Dotted: the plateau -ln(clip) and the loss of a guess. (d): "
+        f"replica {wide['replica']} of the paper's protocol at width {wide['width']} "
+        f"in Keras (JAX, float32) and in birthmark ({wide['precision']} products), "
+        "same start and batches; thin: the other replicas of birthmark; square: the "
+        "paper's lowest train loss and its epoch, read off its Figure 2."
+    )
+    data: dict[str, Array] = {
+        "plateau": np.array(found["plateau"]),
+        "guess": np.array(found["guess"]),
+        "wide_keras": np.array(
+            [one["train_loss"] for one in facts.read_lines("paper")]
+        ),
+        "published": np.array(
+            [wide["published"].min_train_epoch, wide["published"].min_train_loss]
+        ),
+        "published_error": np.array(
+            [wide["published"].error(n) for n in ("min_train_epoch", "min_train_loss")]
+        ),
+        "wide_replica": np.array(wide["replica"]),
+    }
+    records = open_shipped("paper").records(wide["run"], distributions=False)
+    losses = records["train_loss"].to_numpy()[1 : wide["epochs"] + 1]
+    data["wide_birthmark"] = losses.T
+    for key in facts.NAMES:
+        for output in OUTPUTS:
+            found = facts.find(lines, key, output == "logits")
+            data[f"{key}_{output}"] = np.array([one["loss"] for one in found])
+    return Drawing("keras", 0, title, caption, data, paint)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """Panels (a) to (c) on common axes, (d) beside them."""
+    figure = new_figure(4.6)
+    panels = figure.subplots(2, 2)
+    for letter, axes, (key, name) in zip(
+        "abc", panels.flat, facts.NAMES.items(), strict=False
+    ):
+        draw_backend(axes, data, key, palette)
+        name_panel(axes, letter, name)
+    draw_wide(panels[1, 1], data, palette)
+    name_panel(panels[1, 1], "d", "the paper's network of width 250")
+    handles = [
+        panels[0, 0].plot([], [], color=colour, linestyle=dash, label=label)[0]
+        for colour, dash, label in zip(
+            palette.lines,
+            DASHES,
+            ("softmax output", "from_logits=True"),
+            strict=False,
+        )
+    ]
+    panels[0, 0].legend(handles=handles, handlelength=3, loc="upper right", ncols=2)
+    return figure
+
+
+def draw_backend(
+    axes: Axes, data: Mapping[str, Array], key: str, palette: Palette
+) -> None:
+    """A line a replica and output; dotted, the two ends."""
+    for level, text in (("plateau", "-ln(clip)"), ("guess", "a guess")):
+        height = float(data[level])
+        axes.axhline(height, color=palette.faint, linestyle=":", linewidth=1)
+        axes.text(1, height, text, va="bottom", color=palette.ink, fontsize=6)
+    for output, colour, dash in zip(OUTPUTS, palette.lines, DASHES, strict=False):
+        for loss in data[f"{key}_{output}"]:
+            epochs = np.arange(1, len(loss) + 1)
+            axes.plot(epochs, loss, color=colour, linestyle=dash, linewidth=0.9)
+    axes.set_ylim(0, 9.8)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("train loss (nat)")
+
+
+def draw_wide(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    """Keras beside birthmark at the paper's size."""
+    epochs = np.arange(1, len(data["wide_keras"]) + 1)
+    own = int(data["wide_replica"])
+    for number, loss in enumerate(data["wide_birthmark"]):
+        paired = number == own
+        axes.plot(
+            epochs,
+            loss,
+            color=palette.lines[1] if paired else palette.faint,
+            linestyle=DASHES[1] if paired else "-",
+            linewidth=1.1 if paired else 0.6,
+            label="birthmark, same start" if paired else None,
+            zorder=3 if paired else 1,
+        )
+    axes.plot(epochs, data["wide_keras"], color=palette.lines[0], label="Keras")
+    (epoch, loss), (across, up) = data["published"], data["published_error"]
+    axes.errorbar(
+        epoch,
+        loss,
+        yerr=up,
+        xerr=across,
+        fmt="s",
+        markersize=3,
+        color=palette.ink,
+        label="paper, lowest",
+    )
+    label_log(axes)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("train loss (nat)")
+    axes.legend(handlelength=3)

@@ -1,0 +1,1 @@
+"""Are minima found only near the start?"""

@@ -1,0 +1,110 @@
+"""The figure of the tests near the start: line, ball, and moved starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
+from birthmark.shapes import Array
+from birthmark.statistics import summarize_curves
+from birthmark_experiments.frame.curves import paint_curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_HALVES = {"train_loss": "train", "test_loss": "test"}
+_TESTS = {"line": "alpha", "ball": "radius", "moved_end": "move"}
+
+
+def draw(results: xr.Dataset) -> Drawing:
+    """Four panels; see the caption."""
+    title = "Minima and the start"
+    caption = (
+        f"{title}. (a) Loss on the straight line from the start (0) to the end of "
+        "training (1) and beyond. (b) Loss after training that was put back, after "
+        "each step, into a ball around the start; its radius over the distance that "
+        "free training goes. (c) Loss after training from a start that was moved by a "
+        "random step; its length over that distance. (d) How far training goes from "
+        "the moved start, and how far its end is from the first start. Lines and "
+        "points: means (geometric for losses); bands and bars: Student's 95 % "
+        f"interval, n = {results.sizes['replica']}. Protocol: "
+        f"{results.attrs['protocol']}"
+    )
+    data: dict[str, Array] = {}
+    for test, dim in _TESTS.items():
+        data[dim] = results[dim].to_numpy()
+        data[test] = np.stack(
+            [results[f"{test}_{half}"].transpose(dim, "replica") for half in _HALVES]
+        )
+    data["ways"] = np.stack(
+        [
+            results[name].transpose("move", "replica").to_numpy()
+            for name in ("moved_way", "moved_from_start")
+        ]
+    )
+    return Drawing("near-the-start", 0, title, caption, data, paint)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """Losses in three panels, distances in the last."""
+    figure = new_figure(5.0)
+    panels = figure.subplots(2, 2)
+    (line, ball), (moved, ways) = panels
+    paint_curves(
+        line, data["alpha"], data["line"], list(_HALVES.values()), palette, "log"
+    )
+    line.set_xlabel("place on the line (1: end of training)")
+    line.set_ylabel("loss (nat)")
+    label_log(line)
+    line.legend()
+    _paint_points(ball, data["radius"], data["ball"], palette)
+    ball.set_xlabel("radius of the ball / distance of free training")
+    _paint_points(moved, data["move"], data["moved_end"], palette)
+    moved.set_xlabel("random step before training / same distance")
+    names = ["from where it was moved to", "from the first start"]
+    _paint_points(ways, data["move"], data["ways"], palette, names, log=False)
+    ways.set_xlabel("random step before training / same distance")
+    ways.set_ylabel("distance of the end (weight)")
+    ways.set_ylim(bottom=0)
+    ways.legend()
+    for letter, axes in zip("abcd", panels.flat, strict=True):
+        name_panel(axes, letter)
+    return figure
+
+
+def _paint_points(
+    axes: Axes,
+    x: Array,
+    values_GXR: Array,
+    palette: Palette,
+    names: list[str] | None = None,
+    *,
+    log: bool = True,
+) -> None:
+    """Means with intervals, joined, a marker and dash for each group."""
+    names = names or list(_HALVES.values())
+    styles = (("o", "-"), ("s", "--"))
+    for place, (name, values_XR) in enumerate(zip(names, values_GXR, strict=True)):
+        found = summarize_curves(values_XR, "log" if log else "linear")
+        marker, dash = styles[place]
+        axes.errorbar(
+            x,
+            found.mean,
+            yerr=np.stack([found.mean - found.low, found.high - found.mean]),
+            marker=marker,
+            linestyle=dash,
+            markersize=4,
+            capsize=2,
+            elinewidth=0.9,
+            color=palette.lines[place],
+            label=name,
+        )
+    if log:
+        axes.set_ylabel("loss (nat)")
+        label_log(axes)
+        axes.legend(loc="center right")

@@ -1,0 +1,230 @@
+"""Tests near the start: line, ball and moved starts, against NumPy and plain torch."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from scipy.special import log_softmax
+
+from birthmark.data import load_dataset
+from birthmark.seeds import batch_order
+from birthmark_experiments.frame import draw_experiment
+from birthmark_experiments.near_the_start.measure import EXPERIMENT, PROTOCOLS, spec_of
+from birthmark_experiments.near_the_start.points import (
+    Ball,
+    distances,
+    draw_start,
+    find_end,
+    mix_points,
+    move,
+    project_,
+    put_back,
+    shrink,
+    train_from,
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> xr.Dataset:
+    return EXPERIMENT.measure("quick", tmp_path_factory.mktemp("near"))
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return spec_of(PROTOCOLS["quick"]).with_settings({"training.epochs": 2})
+
+
+@pytest.fixture(scope="module")
+def dataset(spec):
+    return load_dataset(spec.data)
+
+
+def logits_by_hand(parameters, x) -> np.ndarray:
+    a = np.broadcast_to(x, (3, *x.shape))
+    for layer in ("hidden1", "hidden2", "output"):
+        w, b = (parameters[f"{layer}.{part}"].double().numpy() for part in "wb")
+        a = a @ w + b[:, None]
+        a = a if layer == "output" else np.maximum(a, 0)
+    return a
+
+
+def losses_by_hand(parameters, x, y) -> np.ndarray:
+    log_p = log_softmax(logits_by_hand(parameters, x), axis=-1)
+    return -log_p[:, np.arange(len(y)), y].mean(axis=1)
+
+
+def descend_by_hand(spec, dataset, start, replica, center, radius) -> np.ndarray:
+    """Projected SGD in plain torch: all parameters as one vector, float64."""
+    names = list(start)
+    x = torch.tensor(dataset.x_train / dataset.full_scale)
+    y = torch.tensor(dataset.y_train)
+    now = [start[n][replica].double().requires_grad_() for n in names]
+    middle = torch.cat([center[n][replica].double().flatten() for n in names])
+    for epoch in range(spec.training.epochs):
+        order = batch_order(spec.run.seed, replica, epoch, len(y))
+        for batch in torch.split(torch.tensor(order), spec.training.batch_size):
+            a = x[batch]
+            for place in (0, 2, 4):
+                a = a @ now[place] + now[place + 1]
+                a = a if place == 4 else a.relu()
+            loss = torch.nn.functional.cross_entropy(a, y[batch])
+            gradients = torch.autograd.grad(loss, now)
+            with torch.no_grad():
+                moved = [p - 0.1 * g for p, g in zip(now, gradients, strict=True)]
+                away = torch.cat([p.flatten() for p in moved]) - middle
+                away = away * min(1.0, radius / float(away.norm()))
+                parts = torch.split(middle + away, [p.numel() for p in moved])
+            now = [
+                part.view_as(p).requires_grad_()
+                for part, p in zip(parts, moved, strict=True)
+            ]
+    return torch.cat([p.detach().flatten() for p in now]).numpy()
+
+
+@pytest.mark.parametrize("radius", [0.05, 1e9])
+def test_training_in_a_ball_is_projected_gradient_descent(spec, dataset, radius):
+    start = draw_start(spec, dataset)
+    radius_R = np.full(3, radius)
+    found = find_end(spec, dataset, start, Ball(start, radius_R))
+    expected = descend_by_hand(spec, dataset, start, 2, start, radius)
+    ours = torch.cat([found[n][2].flatten() for n in start]).numpy()
+    np.testing.assert_allclose(ours, expected, atol=2e-5)
+    if radius < 1:
+        np.testing.assert_allclose(distances(found, start), radius, rtol=1e-4)
+
+
+def test_inside_of_the_ball_nothing_is_moved():
+    center = {"a.w": torch.zeros(2, 3, 4), "a.b": torch.zeros(2, 4)}
+    inside = {name: torch.full_like(t, 0.1) for name, t in center.items()}
+    before = {name: t.clone() for name, t in inside.items()}
+    length = 0.1 * 16**0.5
+    project_(inside, Ball(center, np.array([length * 1.01, length * 0.5])))
+    for name, tensor in inside.items():
+        assert torch.equal(tensor[0], before[name][0])
+        torch.testing.assert_close(tensor[1], before[name][1] * 0.5)
+
+
+def test_a_moved_start_lies_as_far_away_as_was_asked_in_each_tensor(spec, dataset):
+    start = draw_start(spec, dataset)
+    end = {name: tensor + 0.1 for name, tensor in start.items()}
+    moved = move(start, end, 2.0, seed=0)
+    for name, tensor in start.items():
+        step = (moved[name] - tensor).flatten(1).norm(dim=1)
+        way = (end[name] - tensor).flatten(1).norm(dim=1)
+        torch.testing.assert_close(step, 2 * way)
+    again = move(start, end, 2.0, seed=1)
+    assert not torch.equal(moved["hidden1.w"], again["hidden1.w"])
+
+
+def test_losses_on_the_line_and_at_the_start_are_those_of_numpy(results):
+    whole = spec_of(PROTOCOLS["quick"])
+    dataset = load_dataset(whole.data)
+    x, y = dataset.x_train / dataset.full_scale, dataset.y_train
+    start = draw_start(whole, dataset)
+    end = find_end(whole, dataset, start)
+    for alpha in (-0.5, 0.5, 2.0):
+        point = {n: start[n] + alpha * (end[n] - start[n]) for n in start}
+        np.testing.assert_allclose(
+            results["line_train_loss"].sel(alpha=alpha),
+            losses_by_hand(point, x, y),
+            rtol=1e-4,
+        )
+    np.testing.assert_allclose(
+        results["reset_train_loss"].sel(reset="all"), losses_by_hand(start, x, y), 1e-5
+    )
+    mixed = {n: (start if n.startswith("hidden2") else end)[n] for n in start}
+    np.testing.assert_allclose(
+        results["reset_train_loss"].sel(reset="hidden2"),
+        losses_by_hand(mixed, x, y),
+        1e-4,
+    )
+
+
+def test_the_whole_ball_is_free_training_and_no_move_none(results):
+    free = results["moved_end_train_loss"].sel(move=0)
+    np.testing.assert_allclose(results["ball_train_loss"].sel(radius=1.0), free, 0.05)
+    np.testing.assert_allclose(results["line_train_loss"].sel(alpha=1.0), free, 1e-5)
+    np.testing.assert_allclose(
+        results["moved_way"].sel(move=0), results["moved_from_start"].sel(move=0)
+    )
+
+
+def test_test_losses_accuracies_and_ways_are_those_of_training_again(results):
+    whole = spec_of(PROTOCOLS["quick"])
+    dataset = load_dataset(whole.data)
+    x, y = dataset.x_test / dataset.full_scale, dataset.y_test
+    start = draw_start(whole, dataset)
+    end = find_end(whole, dataset, start)
+    moved = move(start, end, 1.0, whole.run.seed)
+    tip = find_end(whole, dataset, moved)
+    one = results.sel(move=1.0)
+    np.testing.assert_allclose(
+        one["moved_test_loss"], losses_by_hand(moved, x, y), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        one["moved_end_test_loss"], losses_by_hand(tip, x, y), rtol=1e-4
+    )
+    np.testing.assert_allclose(one["moved_way"], distances(tip, moved), rtol=1e-5)
+    np.testing.assert_allclose(
+        one["moved_from_start"], distances(tip, start), rtol=1e-5
+    )
+    small = find_end(whole, dataset, start, Ball(start, 0.3 * distances(end, start)))
+    np.testing.assert_allclose(
+        results["ball_test_loss"].sel(radius=0.3),
+        losses_by_hand(small, x, y),
+        rtol=1e-4,
+    )
+    right = (logits_by_hand(tip, x).argmax(axis=-1) == y).mean(axis=1)
+    np.testing.assert_allclose(one["moved_end_test_accuracy"], right, atol=0.003)
+
+
+def test_results_are_summarized_and_drawn(results):
+    facts = EXPERIMENT.summarize(results)
+    assert set(facts["ball"]["table"]) == {0.3, 1.0}
+    drawing = draw_experiment("near-the-start", results)
+    assert drawing.render("svg").startswith(b"<?xml")
+
+
+# points in weight space
+
+
+def test_a_shrunk_start_keeps_the_length_and_takes_the_direction():
+    rng = np.random.default_rng(5)
+    shapes = {"a.w": (2, 3, 4), "a.b": (2, 4)}
+    start, moved = (
+        {n: torch.tensor(rng.normal(size=s)) for n, s in shapes.items()}
+        for _ in range(2)
+    )
+    start["a.b"] = torch.zeros(2, 4, dtype=torch.double)
+    found = shrink(moved, start)
+    for row in range(2):
+        before, after = moved["a.w"][row].numpy(), found["a.w"][row].numpy()
+        length = np.linalg.norm(start["a.w"][row].numpy())
+        np.testing.assert_allclose(after, before / np.linalg.norm(before) * length)
+    assert not found["a.b"].any()
+
+
+def test_layers_are_put_back_one_by_one_and_all_together():
+    start = {f"{layer}.{part}": torch.zeros(1) for layer in "xy" for part in "wb"}
+    now = {name: torch.ones(1) for name in start}
+    found = put_back(now, start, ["x", "y"])
+    assert list(found) == ["none", "x", "y", "all"]
+    sums = {name: sum(int(t) for t in one.values()) for name, one in found.items()}
+    assert sums == {"none": 4, "x": 2, "y": 2, "all": 0}
+    assert not found["x"]["x.w"]
+    assert mix_points(start, now, -0.5)["x.w"].item() == -0.5
+
+
+def test_a_ball_may_be_looked_at_after_several_steps_and_holds_at_each_epoch(
+    spec, dataset
+):
+    start = draw_start(spec, dataset)
+    ball = Ball(start, np.full(3, 0.05), every=4)
+    epochs = 0
+    for metrics, parameters in train_from(spec, dataset, start, ball=ball):
+        epochs += 1
+        assert metrics.epoch == epochs
+        np.testing.assert_allclose(distances(parameters, start), 0.05, rtol=1e-4)
+    assert epochs == spec.training.epochs
+    each = find_end(spec, dataset, start, Ball(start, np.full(3, 0.05)))
+    assert distances(parameters, each).max() > 1e-5

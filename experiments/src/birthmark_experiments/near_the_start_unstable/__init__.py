@@ -1,0 +1,1 @@
+"""Is it leaving the start that loses a network?"""

@@ -1,0 +1,181 @@
+"""What the tests near the start say where training collapses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from birthmark.shapes import Array
+from birthmark_experiments.abandonment.measure import find_collapse
+from birthmark_experiments.frame.contests import interval
+from birthmark_experiments.near_the_start.claims import (
+    Kept,
+    Trials,
+    find_claims,
+)
+from birthmark_experiments.near_the_start.facts import LEARNED, compare_to
+
+LAST = 10  # epochs whose median is the end of an arm
+_WORDS = {"clipped": "clipped loss", "logits": "loss from logits"}
+
+
+def summarize(results: xr.Dataset) -> dict[str, Any]:
+    """Ends of all arms beside free training, lines, layers put back, and claim (g)."""
+    arms = {str(name): results.sel(arm=name) for name in results["arm"].to_numpy()}
+    best_way = results["best_way"].sel(free="clipped")
+    losses = [str(loss) for loss in results["free"].to_numpy()]
+    return {
+        "protocol": results.attrs["protocol"],
+        "num_replicas": int(results.sizes["replica"]),
+        "eps": float(results.attrs["eps"]),
+        "epochs": int(results.attrs["epochs"]),
+        "every": int(results.attrs["every"]),
+        "last": LAST,
+        "start_norm": interval(results["start_norm"]),
+        # a random step is orthogonal to the start, all but exactly
+        "longer": math.hypot(1, float((best_way / results["start_norm"]).mean())),
+        "free": {
+            loss: {
+                name: interval(results[name].sel(free=loss))
+                for name in ("best_epoch", "best_way")
+            }
+            for loss in losses
+        },
+        "arms": {name: _describe(arm) for name, arm in arms.items()},
+        "against_free": {loss: _compare(arms, loss) for loss in losses},
+        "line": {
+            str(tip): _describe_line(results.sel(tip=tip))
+            for tip in results["tip"].to_numpy()
+        },
+        "reset": {
+            str(tip): {
+                str(what): _describe_point(results.sel(tip=tip, reset=what), "reset")
+                for what in results["reset"].to_numpy()
+            }
+            for tip in results["tip"].to_numpy()
+        },
+        "claims": [
+            asdict(claim)
+            for claim in find_claims([_read_trials(arms, loss) for loss in losses])
+        ],
+    }
+
+
+def find_lost(arm: xr.Dataset) -> Array:
+    """The epoch at which what had been learned was lost, NaN if none, [R]."""
+    found_R = find_collapse(_curve(arm, "train_accuracy"))
+    return np.where(_has_learned(arm), found_R, np.nan)
+
+
+def _has_learned(arm: xr.Dataset) -> Array:
+    return np.asarray(_curve(arm, "train_accuracy").max(axis=0) >= LEARNED)
+
+
+def _curve(arm: xr.Dataset, name: str) -> Array:
+    return np.asarray(arm[name].transpose("epoch", "replica").to_numpy(), dtype=float)
+
+
+def _read_end(arm: xr.Dataset, name: str) -> Array:
+    return np.asarray(np.median(_curve(arm, name)[-LAST:], axis=0))
+
+
+def _read_lowest(arm: xr.Dataset) -> Array:
+    """The lowest train loss of an epoch, [R]."""
+    return np.asarray(_curve(arm, "train_loss").min(axis=0))
+
+
+def _describe(arm: xr.Dataset) -> dict[str, Any]:
+    lost_R = find_lost(arm)
+    epoch_R = arm["epoch"].to_numpy()[_curve(arm, "train_loss").argmin(axis=0)]
+    return {
+        "loss": str(arm["loss"].item()),
+        "kind": str(arm["kind"].item()),
+        "size": float(arm["size"]),
+        "num_learned": int(_has_learned(arm).sum()),
+        "num_lost": int(np.isfinite(lost_R).sum()),
+        "lost": interval(lost_R[np.isfinite(lost_R)]),
+        "lowest_loss": interval(_read_lowest(arm)),
+        "lowest_epoch": interval(epoch_R),
+        "first_below_percent": interval(100 * _curve(arm, "below_eps")[0]),
+        "accuracy": interval(_read_end(arm, "train_accuracy")),
+        "loss_at_end": interval(_read_end(arm, "train_loss")),
+        "below_percent": interval(100 * _read_end(arm, "below_eps")),
+        "way": interval(arm["way"].isel(kept_epoch=-1)),
+        "began": interval(arm["from_start"].isel(kept_epoch=0)),
+    }
+
+
+def _compare(arms: dict[str, xr.Dataset], loss: str) -> dict[str, Any]:
+    """Each arm of a loss minus free training, and the ratio of lowest train losses."""
+    free = arms[f"{loss} free"]
+    others = {
+        name: arm
+        for name, arm in arms.items()
+        if str(arm["loss"].item()) == loss and str(arm["kind"].item()) != "free"
+    }
+    found = {
+        what: compare_to({name: read(arm) for name, arm in others.items()}, read(free))
+        for what, read in (
+            ("accuracy", lambda arm: _read_end(arm, "train_accuracy")),
+            ("lost", find_lost),
+            ("ratio", lambda arm: np.log(_read_lowest(arm))),
+        )
+    }
+    for one in found["ratio"].values():
+        one |= {key: math.exp(one[key]) for key in ("mean", "low", "high")}
+    return found
+
+
+def _describe_point(at: xr.Dataset, prefix: str) -> dict[str, Any]:
+    return {
+        "train_loss": interval(at[f"{prefix}_train_loss"]),
+        "train_accuracy": interval(at[f"{prefix}_train_accuracy"]),
+        "below_percent": interval(100 * at[f"{prefix}_below_eps"]),
+    }
+
+
+def _describe_line(tip: xr.Dataset) -> dict[str, Any]:
+    alphas = tip["alpha"].to_numpy()
+    loss_AR = tip["line_train_loss"].transpose("alpha", "replica").to_numpy()
+    accuracy_AR = tip["line_train_accuracy"].transpose("alpha", "replica").to_numpy()
+    best_R = loss_AR.argmin(axis=0)
+    inside = (alphas >= 0) & (alphas <= 1)
+    return {
+        "best_alpha": interval(alphas[best_R]),
+        "lowest": interval(loss_AR.min(axis=0)),
+        "best_accuracy": interval(accuracy_AR[best_R, np.arange(len(best_R))]),
+        "largest_rise": float(np.diff(loss_AR[inside], axis=0).max()),
+        "table": {
+            float(alpha): _describe_point(tip.sel(alpha=alpha), "line")
+            for alpha in alphas
+        },
+    }
+
+
+def _read_trials(arms: dict[str, xr.Dataset], loss: str) -> Trials:
+    free = arms[f"{loss} free"]
+
+    def keep(kind: str, name: str) -> Kept:
+        arm = arms[f"{loss} {kind} 1"]
+        ends = [_read_end(one, "train_accuracy") for one in (arm, free)]
+        return Kept(name, ends[0] - ends[1], np.isfinite(find_lost(arm)))
+
+    return Trials(
+        _WORDS[loss],
+        _has_learned(free),
+        np.isfinite(find_lost(free)),
+        keep("ball", "in the ball around the start"),
+        {
+            how: _read_lowest(arms[name]) / _read_lowest(free)
+            for how, name in (
+                ("moved", f"{loss} moved 1"),
+                ("moved and as long as before", f"{loss} shrunk 1"),
+            )
+            if name in arms
+        },
+        keep("norm", "in the ball around zero") if f"{loss} norm 1" in arms else None,
+    )

@@ -1,0 +1,125 @@
+"""The figure of the tests near the start where training collapses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from birthmark.figures import Drawing, Palette, choose_style, name_panel, new_figure
+from birthmark.shapes import Array
+from birthmark_experiments.frame.curves import paint_curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LAST = 10  # epochs whose median is the end
+_FOLLOWED = ("clipped free", "clipped ball 1", "clipped norm 1", "clipped shrunk 1")
+_TIPS = {"best": "to the best point", "last": "to the end"}
+_LOSSES = {"clipped": "clipped loss", "logits": "loss from logits"}
+_KINDS = {
+    "free": "free",
+    "ball": "in a ball of {:g}",
+    "norm": "norm at most {:g}",
+    "moved": "moved by {:g}",
+    "shrunk": "moved, same norm",
+}
+
+
+def draw(results: xr.Dataset) -> Drawing:
+    """Four panels; see the caption."""
+    title = "Near the start, where training collapses"
+    caption = (
+        f"{title}. (a) Clipped loss on the straight lines from the start (0) to the "
+        "best point of free training, and to where it ends (1), and beyond: mean and "
+        "Student's 95 % interval. (b) Train accuracy with the clipped loss, a line for "
+        f"each of {results.sizes['replica']} replicas. (c), (d) Train accuracy of each "
+        f"replica: median of the last {_LAST} epochs (filled), and highest of an epoch "
+        "(hollow). In a ball: put back into a ball around the start whose radius is so "
+        "many times the way to the best point; norm: into one around zero, with so "
+        "many times the norm of the best point; moved: the start was moved by a random "
+        "step of so many times the way to the best point; same norm: moved by 1, and "
+        "then made as long as before, each tensor by itself. Protocol: "
+        f"{results.attrs['protocol']}"
+    )
+    accuracy = results["train_accuracy"].transpose("arm", "epoch", "replica")
+    data: dict[str, Array] = {
+        "alpha": results["alpha"].to_numpy(),
+        "line": results["line_train_loss"].transpose("tip", "alpha", "replica").values,
+        "epoch": results["epoch"].to_numpy(),
+        "accuracy": accuracy.to_numpy(),
+        **{
+            name: results[name].to_numpy()
+            for name in ("tip", "arm", "loss", "kind", "size")
+        },
+    }
+    return Drawing("near-the-start-unstable", 0, title, caption, data, paint)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """Losses on lines, accuracies over time, and where all arms end."""
+    figure = new_figure(5.6)
+    (line, curves), ends = figure.subplots(2, 2)
+    names = [_TIPS[str(tip)] for tip in data["tip"]]
+    paint_curves(line, data["alpha"], data["line"], names, palette)
+    name_panel(line, "a", "on lines from the start")
+    line.set_xlabel("place on the line (1: its end)")
+    line.set_ylabel("clipped loss (nat)")
+    line.set_ylim(bottom=0)
+    line.legend(loc="upper right", bbox_to_anchor=(1.0, 0.88))
+    _paint_curves(curves, data, palette)
+    name_panel(curves, "b", "clipped loss")
+    curves.set_xlabel("epoch")
+    curves.set_ylabel("train accuracy")
+    for letter, axes, (loss, name) in zip("cd", ends, _LOSSES.items(), strict=True):
+        _paint_ends(axes, data, np.flatnonzero(data["loss"] == loss), palette)
+        name_panel(axes, letter, name)
+        axes.set_xlabel("train accuracy")
+        axes.set_xlim(-0.03, 1.03)
+    ends[1].legend(loc="center", bbox_to_anchor=(0.42, 0.6), ncols=2)
+    return figure
+
+
+def _name(data: Mapping[str, Array], row: int) -> str:
+    return _KINDS[str(data["kind"][row])].format(float(data["size"][row]))
+
+
+def _paint_curves(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    """A thin line each replica, a colour and a dash each arm."""
+    rows = np.flatnonzero(np.isin(data["arm"], _FOLLOWED))
+    for place, row in enumerate(rows.tolist()):
+        style = choose_style(place, palette)
+        lines = axes.plot(
+            data["epoch"], data["accuracy"][row], linewidth=0.9, alpha=0.85, **style
+        )
+        lines[0].set_label(_name(data, row))
+    axes.set_ylim(0, 1.03)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 0.0), handlelength=3)
+
+
+def _paint_ends(
+    axes: Axes, data: Mapping[str, Array], rows: Array, palette: Palette
+) -> None:
+    """One line of points an arm, the first at the top."""
+    for place, row in enumerate(rows.tolist()):
+        accuracy_TR = data["accuracy"][row]
+        heights = place + np.linspace(-0.22, 0.22, accuracy_TR.shape[1])
+        axes.axhline(place, color=palette.faint, linewidth=0.4, zorder=0)
+        for values, fill, colour, label in (
+            (accuracy_TR.max(axis=0), "none", palette.lines[1], "highest"),
+            (np.median(accuracy_TR[-_LAST:], axis=0), "full", palette.lines[0], "end"),
+        ):
+            axes.plot(
+                values,
+                heights,
+                "o",
+                fillstyle=fill,
+                markersize=4,
+                color=colour,
+                label=label if place == 0 else None,
+            )
+    axes.set_yticks(range(len(rows)), labels=[_name(data, row) for row in rows])
+    axes.invert_yaxis()

@@ -1,0 +1,197 @@
+"""Write the pages that state measured numbers, each number from the shipped records.
+
+A page is a template, `page.md.j2` of a question or one of `paper/pages`, filled with
+facts:
+
+    facts        of the experiment that has the name of the page
+    experiments  of any experiment, by name
+    paper        of the shipped runs of the paper's protocol
+    drawings     of these runs, by the number of the figure in the paper
+    questions    that the experiments answer, by the name of the page that does
+    keras        what `keras/measure*.py` found: steps, trainings, wide
+
+    python -m birthmark_experiments.pages                     write all, and pictures
+    python -m birthmark_experiments.pages NAME ...            these, or a folder
+    python -m birthmark_experiments.pages --check             compare: exit 1 or 0
+    python -m birthmark_experiments.pages --ship FOLDER NAME  results measured in FOLDER
+"""
+
+import argparse
+import difflib
+import functools
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from birthmark.figures import Drawing, find_drawings
+from birthmark.store import load_results, open_shipped, save_results
+from birthmark_experiments import experiment_names, find_experiment, shipped_results
+from birthmark_experiments.frame import draw_experiment
+from birthmark_experiments.keras import facts, figure
+from birthmark_experiments.paper.facts import describe_paper
+
+HERE = Path(__file__).parent
+DOCS = HERE.parents[2] / "docs"
+PICTURES = {
+    "near-the-start": ["near-the-start", "near-the-start-unstable"],
+    "sharpness": ["sharpness", "sharpness-paper"],
+    "untrainability": ["abandonment", "rescue", "who-is-abandoned"],
+}  # pages of several
+# pages that stand beside those about the paper
+OF_THE_PAPER = ("keras", "near-the-start", "protocol-details", "sharpness")
+
+
+class Facts(Mapping[str, Any]):
+    """Facts by name, computed when they are first asked for."""
+
+    def __init__(self, names: list[str], find: Callable[[Any], Any]) -> None:
+        self._names, self._find = names, functools.cache(find)
+
+    def __getitem__(self, name: Any) -> Any:
+        return self._find(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def summarize(name: str) -> dict[str, Any]:
+    """The facts of an experiment."""
+    return find_experiment(name).summarize(shipped_results(name))
+
+
+def find_templates(names: list[str]) -> list[Path]:
+    """Templates of these pages, or of all."""
+    found = sorted(HERE.rglob("*.md.j2"))
+    known: dict[str, list[Path]] = {}
+    for path in found:
+        page = find_page(path)
+        known.setdefault(page.parent.name, []).append(path)
+        known.setdefault(page.stem, []).append(path)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        sys.exit(f"no template for {', '.join(unknown)}: there are {', '.join(known)}")
+    return [path for name in names for path in known[name]] if names else found
+
+
+def render(template: Path, sources: Mapping[str, Any]) -> str:
+    """The page that a template gives; a name without a value is an error."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    name = find_page(template).stem
+    own = {"facts": sources["experiments"][name]} if name in experiment_names() else {}
+    return environment.from_string(template.read_text()).render(**sources, **own)
+
+
+def find_page(template: Path) -> Path:
+    """Where the page of a template lies."""
+    folder = template.parent.name
+    if folder == "pages":
+        return DOCS / "paper" / template.with_suffix("").name
+    if folder == "frame":
+        return DOCS / "experiments" / "README.md"
+    if folder == "abandonment":  # the first of the questions that the page gathers
+        return DOCS / "paper" / "untrainability.md"
+    name = folder.replace("_", "-")
+    place = "paper" if name in OF_THE_PAPER else "experiments"
+    return DOCS / place / f"{name}.md"
+
+
+def find_differences(template: Path, sources: Mapping[str, Any]) -> list[str]:
+    """Lines in which a page is not what the records say."""
+    page = find_page(template)
+    written = page.read_text().splitlines() if page.exists() else []
+    due = render(template, sources).splitlines()
+    name = str(page.relative_to(DOCS.parent))
+    return list(difflib.unified_diff(written, due, name, "records", lineterm="", n=0))
+
+
+def main() -> None:
+    """Do what the arguments say."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="pages; all unless named")
+    parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    parser.add_argument("--ship", type=Path, help="folder with results to ship")
+    chosen = parser.parse_args()
+    if chosen.ship:
+        [name] = chosen.names
+        results, manifest = load_results(chosen.ship)
+        asked, found = (name, "full"), (manifest["experiment"], manifest["scale"])
+        if found != asked:
+            sys.exit(f"{chosen.ship} holds {found}, not {asked}")
+        save_results(HERE / name.replace("-", "_"), results, manifest)
+    sources = find_sources()
+    differences: list[str] = []
+    for template in find_templates(chosen.names):
+        if chosen.check:
+            differences += find_differences(template, sources)
+            continue
+        page = find_page(template)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(render(template, sources))
+        draw_pictures(page.stem)
+        print(page)
+    if differences:
+        sys.exit("\n".join(differences))
+
+
+def find_sources() -> dict[str, Any]:
+    """What templates may name."""
+    return {
+        "experiments": Facts(experiment_names(), summarize),
+        "paper": Facts([], lambda name: paper_facts()[name]),
+        "drawings": Facts([], lambda number: paper_drawings()[number]),
+        "keras": Facts([], lambda name: getattr(facts, f"describe_{name}")()),
+        "questions": {
+            name: find_experiment(name).question
+            for name in experiment_names()
+            if (DOCS / "experiments" / f"{name}.md").exists()
+        },
+    }
+
+
+@functools.cache
+def paper_facts() -> dict[str, Any]:
+    """What the shipped runs of the paper's protocol say."""
+    return describe_paper(open_shipped("paper"))
+
+
+@functools.cache
+def paper_drawings() -> dict[int, list[Drawing]]:
+    """The figures of the paper, 1 ... 6, from the shipped runs."""
+    found: dict[int, list[Drawing]] = {number: [] for number in range(1, 7)}
+    for drawing in find_drawings(open_shipped("paper")):
+        found[drawing.number].append(drawing)
+    return found
+
+
+def draw_pictures(page: str) -> None:
+    """The figures of the experiments of a page, or of the figure of the paper."""
+    for name in PICTURES.get(page, [page]):
+        if name in experiment_names():
+            save_picture(draw_experiment(name, shipped_results(name)), "experiments")
+    if page == "keras":
+        save_picture(figure.draw(), "paper")
+    if page.startswith("figure"):
+        for drawing in paper_drawings()[int(page.removeprefix("figure"))]:
+            save_picture(drawing, "paper")
+
+
+def save_picture(drawing: Drawing, folder: str) -> None:
+    """Write a drawing for the pages of a folder."""
+    path = DOCS / "images" / folder / f"{drawing.name}.svg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(drawing.render("svg", opaque=True))
+
+
+if __name__ == "__main__":
+    main()

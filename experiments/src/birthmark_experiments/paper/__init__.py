@@ -1,0 +1,1 @@
+"""The paper: its shipped runs, its claims, and how far they agree."""

@@ -1,0 +1,215 @@
+"""What records say about the paper, as facts for its pages."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from birthmark.analysis import (
+    FIGURE_2,
+    Column,
+    Run,
+    Study,
+    Thresholds,
+    follows_paper,
+    read_columns,
+    read_study,
+    split_by_protocol,
+)
+from birthmark_experiments.paper.agreement_facts import describe_agreement
+from birthmark_experiments.paper.claims import Claim
+from birthmark_experiments.paper.claims_of_marks import claim_mark
+from birthmark_experiments.paper.claims_of_start import claim_memory, claim_nearness
+from birthmark_experiments.paper.claims_of_training import (
+    claim_bounds,
+    claim_coincidence,
+    claim_untrainability,
+)
+from birthmark_experiments.paper.claims_of_weights import claim_growth, claim_width
+from birthmark_experiments.paper.evidence import CLIPPED, LOSSES, Arm
+from birthmark_experiments.paper.figure_facts import describe_conditionals
+from birthmark_experiments.paper.words import SAYINGS
+
+if TYPE_CHECKING:
+    from birthmark.store import Store
+
+DATA = ("hasyv2", "mnist", "fashion_mnist")  # of the paper
+
+
+def find_arms(
+    study: Study, thresholds: Thresholds | None = None, *, data: str = DATA[0]
+) -> list[Arm]:
+    """The replicas of the paper's protocol, by loss; the paper's first.
+
+    Of several protocols that differ in the mark alone the one with most runs is taken.
+
+    Args:
+        study: Where to look.
+        thresholds: By which learners are told apart; the usual unless said.
+        data: On which of the paper's data sets.
+    """
+    arms: dict[str, Arm] = {}
+    for one in split_by_protocol(study):
+        spec = one.runs[0].spec
+        loss = spec.training.loss
+        papers = {"data.name": DATA[0], "training.loss": CLIPPED}
+        if (
+            loss in LOSSES
+            and loss not in arms
+            and spec.data.name == data
+            and follows_paper(spec.with_settings(papers))
+        ):
+            arms[loss] = Arm(loss, read_columns(one, thresholds or Thresholds()))
+    return [arms[loss] for loss in LOSSES if loss in arms]
+
+
+def find_claims(
+    store: Store, thresholds: Thresholds | None = None, *, data: str = DATA[0]
+) -> list[Claim]:
+    """The claims (a) to (f) of the paper, tested on the runs of its protocol.
+
+    Args:
+        store: Where the runs are.
+        thresholds: By which learners are told apart; the usual unless said.
+        data: On which of the paper's data sets.
+
+    Raises:
+        StoreError: A run cannot be read, or a fact about its data is missing.
+    """
+    return _judge(find_arms(read_study(store), thresholds, data=data), store)
+
+
+def _judge(arms: list[Arm], store: Store) -> list[Claim]:
+    claims = [
+        claim_nearness(arms),
+        claim_memory(arms),
+        claim_coincidence(arms),
+        claim_width(arms),
+        claim_growth(arms, store.records),
+        claim_untrainability(arms),
+        claim_bounds(arms),
+        claim_mark(arms),
+    ]
+    losses = {arm.loss for arm in arms}
+    lacking = [words for loss, words in LOSSES.items() if loss not in losses]
+    limits = "".join(f" The {words} was not run." for words in lacking)
+    return [replace(claim, because=claim.because + limits) for claim in claims]
+
+
+def describe_paper(store: Store) -> dict[str, Any]:
+    """All numbers of the pages about the paper, from records alone.
+
+    Returns:
+        Plain numbers, texts, lists and tables; and the functions that say numbers as
+        the pages do (`say`, `say_mean`, ...).
+    """
+    study = read_study(store)
+    everywhere = {name: find_arms(study, data=name) for name in DATA}
+    arms = everywhere[DATA[0]]
+    clipped = [arm for arm in arms if arm.loss == CLIPPED]
+    columns = clipped[0].columns if clipped else []
+    return {
+        **SAYINGS,
+        "data": _describe_data(columns),
+        "runs": [_describe_run(store, run) for run in study],
+        "missing": _find_missing(study),
+        **describe_agreement(columns),
+        "replicas": [row for arm in arms for row in _describe_replicas(arm)],
+        "conditionals": describe_conditionals(arms, store.records),
+        "claims": {
+            name: [asdict(claim) for claim in _judge(found, store)]
+            for name, found in everywhere.items()
+            if found
+        },
+    }
+
+
+def _describe_data(columns: list[Column]) -> dict[str, float]:
+    records = columns[0].runs[0].records
+    names = ("num_train", "num_test", "num_classes")
+    return {name: float(records.attrs[f"data.{name}"]) for name in names[:2]} | {
+        "num_classes": float(records.attrs["num_classes"])
+    }
+
+
+def _describe_run(store: Store, run: Run) -> dict[str, Any]:
+    manifest = store.manifest(run.run_key)
+    folder = store.path / run.run_key
+    return {
+        "key": run.run_key,
+        "data": run.spec.data.name,
+        "width": run.width,
+        "loss": LOSSES.get(run.spec.training.loss, run.spec.training.loss),
+        "precision": run.spec.run.precision,
+        "replicas": run.records.sizes["replica"],
+        "seed": run.spec.run.seed,
+        "epochs": int(run.records["epoch"][-1]),
+        "scalars": int(np.isfinite(run.values("deviation_std", run.layer)[:, 0]).sum()),
+        "distributions": run.records.sizes["distribution_step"],
+        "minutes": manifest.get("wall_time_s", float("nan")) / 60,
+        "megabytes": sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
+    }
+
+
+def _find_missing(study: Study) -> list[dict[str, Any]]:
+    """By data set of the paper, the widths of its Figure 2 without a run."""
+    published = [one.width for one in FIGURE_2] + [1000]
+    missing = []
+    for name in DATA:
+        here = {run.width for run in study if run.spec.data.name == name}
+        lacking = [width for width in published if width not in here]
+        missing.append({"data": name, "widths": lacking, "run": sorted(here)})
+    return missing
+
+
+def _describe_replicas(arm: Arm) -> list[dict[str, Any]]:
+    """One row a replica: what became of it, and when."""
+    rows = []
+    for column in arm.columns:
+        place = 0
+        for run, found in zip(column.runs, column.transitions, strict=True):
+            for replica in range(len(found.min_train_loss)):
+                pick = partial(_pick, run, replica)
+                rows.append(
+                    {
+                        "loss": arm.name,
+                        "width": column.width,
+                        "replica": replica,
+                        "learner": str(column.learners[place]),
+                        **{
+                            name: float(getattr(found, name)[replica])
+                            for name in _TIMES
+                        },
+                        **{word: pick(name) for word, name in _AT_END.items()},
+                    }
+                )
+                place += 1
+    return rows
+
+
+_TIMES = (
+    "min_train_epoch",
+    "min_test_epoch",
+    "divergence_epoch",
+    "loss_jump_epoch",
+    "deviation_jump_epoch",
+    "lag",
+    "min_train_loss",
+    "min_test_loss",
+    "final_train_loss",
+)
+_AT_END = {
+    "correlation": "correlation",
+    "relative_distance": "relative_distance",
+    "retention": "mark_auc",
+}
+
+
+def _pick(run: Run, replica: int, name: str) -> float:
+    """The last recorded value of a replica, in the matrix between the hidden layers."""
+    values = run.values(name, run.layer)[:, replica]
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if len(known) else float("nan")

@@ -1,0 +1,88 @@
+"""The shipped records of the paper's protocol, and what is written from them."""
+
+import numpy as np
+import pytest
+
+from birthmark.analysis import FIGURE_2, find_transitions, read_study
+from birthmark.figures import find_drawings
+from birthmark.store import open_shipped
+from birthmark.sweeps import reproduction
+from birthmark_experiments.paper.claims import VERDICTS
+from birthmark_experiments.paper.facts import describe_paper, find_claims
+
+
+@pytest.fixture(scope="module")
+def store():
+    return open_shipped("paper")
+
+
+@pytest.fixture(scope="module")
+def facts(store):
+    return describe_paper(store)
+
+
+def test_the_shipped_runs_are_complete_and_small(store, facts):
+    assert set(store.runs()["state"]) == {"done"}
+    assert {run["replicas"] for run in facts["runs"]} == {3}
+    assert {run["epochs"] for run in facts["runs"]} == {1000}
+    assert sum(run["megabytes"] for run in facts["runs"]) < 35
+
+
+def test_they_are_runs_that_the_scales_would_carry_out(store):
+    known = {
+        spec.run_key for scale in ("laptop", "paper") for spec in reproduction(scale)
+    }
+    assert set(store.runs()["run_key"]) <= known
+
+
+def test_every_claim_has_a_verdict_and_a_reason(store):
+    claims = find_claims(store)
+    assert {claim.letter[0] for claim in claims} == set("abcdef")
+    for claim in claims:
+        assert claim.verdict in VERDICTS
+        assert claim.because.endswith(".")
+
+
+def test_the_minimum_test_loss_is_within_ten_per_cent_of_figure_2d(facts):
+    found = [one for one in facts["figure_2"] if one["name"] == "minimum test loss"]
+    assert found
+    for one in found:
+        assert abs(one["ratio"] - 1) < 0.10
+
+
+def test_width_150_moves_as_in_an_independent_trial(store):
+    """By hand, other code and other random numbers: collapse at epochs 580 and 582.
+
+    Train loss (running mean) and standard deviation of the deviation between the
+    hidden layers, clipped loss, at epochs of that trial.
+    """
+    [run] = [
+        run
+        for run in read_study(store)
+        if run.width == 150 and run.spec.training.loss == "clipped_cross_entropy"
+    ]
+    found = find_transitions(run.records, run.spec)
+    np.testing.assert_allclose(found.divergence_epoch, 581, rtol=0.06)
+    train, deviation = run.values("train_loss"), run.values("deviation_std", run.layer)
+    for epoch, loss, std in ((1, 3.330, 0.037), (20, 0.700, 0.115), (200, 0.292, 0.26)):
+        assert train[epoch].mean() == pytest.approx(loss, rel=0.12)
+        assert deviation[epoch].mean() == pytest.approx(std, rel=0.04)
+    # frozen on the plateau, to the last digit
+    assert (train[-1] == train[-300]).all()
+    assert (deviation[-1] == deviation[-301]).all()
+
+
+def test_figure_2_draws_the_published_numbers_beside_ours(store):
+    [drawing] = [
+        one
+        for one in find_drawings(store)
+        if one.number == 2 and "paper_widths" in one.data
+    ]
+    assert drawing.data["paper_widths"].tolist() == [one.width for one in FIGURE_2]
+    at_150 = drawing.data["paper_widths"].tolist().index(150)
+    np.testing.assert_allclose(
+        drawing.data["paper_divergence_epoch"][at_150], [425, 0.05 * 425]
+    )
+    assert np.isnan(drawing.data["paper_divergence_epoch"][0]).all()
+    assert "read off by eye" in drawing.caption
+    assert drawing.render("png")[:4] == b"\x89PNG"

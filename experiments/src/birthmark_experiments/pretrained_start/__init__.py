@@ -1,0 +1,1 @@
+"""Is a pre-trained network an initialization?"""

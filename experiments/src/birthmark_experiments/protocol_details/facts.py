@@ -1,0 +1,112 @@
+"""What the trials with other details of the protocol say."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from birthmark.analysis import FIGURE_1B, FIGURE_2, Published, running_median
+from birthmark.shapes import Array
+from birthmark_experiments.paper.divergences import stays_above
+
+REFERENCE = "as reproduced"
+FROM_LOGITS = "buffer of 1,000, loss from logits"
+_WINDOW = 20  # epochs of the running median by which a rise is dated
+_PLATEAU = 0.9  # share of -ln eps from which the plateau is reached
+
+
+def summarize(results: xr.Dataset) -> dict[str, Any]:
+    """By arm: minima, and when it got past the least train loss that was published."""
+    published = {one.width: one for one in FIGURE_2}
+    fork = int(results.attrs["fork"])
+    level = published[fork].min_train_loss / 2 if fork in published else math.nan
+    arms = [
+        _describe(results.isel(arm=place), level, published)
+        for place in range(results.sizes["arm"])
+    ]
+    widths = sorted({one["width"] for one in arms})
+    buffers = sorted({one["buffer"] for one in arms} - {0})
+    return {
+        "protocol": results.attrs["protocol"],
+        "window": _WINDOW,
+        "plateau_share": _PLATEAU,
+        "arms": sorted(arms, key=lambda one: not one["is_reference"]),
+        "widths": widths,
+        "buffers": buffers,
+        "from_logits": FROM_LOGITS,
+        "fitting": _find_fitting(arms, fork, widths[-1]),
+        "figure_1b": FIGURE_1B,
+        "fork": fork,
+        "level": level,
+        "published": {w: vars(published[w]) for w in widths if w in published},
+    }
+
+
+def _describe(
+    one: xr.Dataset, level: float, published: dict[int, Published]
+) -> dict[str, Any]:
+    """What one arm did, a number for each network, and beside what was published."""
+    name, width = str(one["arm"].item()), int(one["width"])
+    train = one["train_loss"].dropna("replica", how="all").dropna("epoch")
+    test = one["test_loss"].sel(epoch=train.epoch, replica=train.replica)
+    epochs = train.epoch.to_numpy()
+    loss_TR = train.transpose("epoch", "replica").to_numpy()
+    smooth_TR = running_median(loss_TR, _WINDOW)
+    plateau_R = np.full(loss_TR.shape[1], one.attrs["plateau"] * _PLATEAU)
+    rise = stays_above(epochs, smooth_TR, 2 * smooth_TR.min(axis=0))
+    passed = [_find_first(epochs, losses_T <= level) for losses_T in loss_TR.T]
+    arm = {
+        "name": name.partition(", width")[0],
+        "is_reference": name.startswith(REFERENCE),
+        "width": width,
+        "buffer": int(one["buffer"]),
+        "replicas": train.sizes["replica"],
+        "epochs": int(epochs[-1]),
+        "passed": passed,
+        "num_passed": sum(map(math.isfinite, passed)),
+        "min_train": train.min("epoch").to_numpy().tolist(),
+        "min_train_epoch": _epochs_of_minimum(train),
+        "rise": rise.tolist(),
+        "plateau": stays_above(epochs, smooth_TR, plateau_R).tolist(),
+        "last_train": loss_TR[-1].tolist(),
+        "min_test": test.min("epoch").to_numpy().tolist(),
+        "min_test_epoch": _epochs_of_minimum(test),
+    }
+    return arm | {"over_published": _compare(arm, published.get(width))}
+
+
+def _compare(arm: dict[str, Any], published: Published | None) -> dict[str, float]:
+    """Means over the networks, over the published numbers; NaN where one has none."""
+    if published is None:
+        return {}
+    against = {
+        "min_train": published.min_train_loss,
+        "min_train_epoch": published.min_train_epoch,
+        "rise": published.divergence_epoch,
+        "plateau": published.divergence_epoch,
+    }
+    return {name: float(np.mean(arm[name]) / value) for name, value in against.items()}
+
+
+def _find_fitting(arms: list[dict[str, Any]], fork: int, wide: int) -> list[int]:
+    """Buffers with which no network of the fork gets through and all wider ones do."""
+    shares = {
+        (one["width"], one["buffer"]): one["num_passed"] / one["replicas"]
+        for one in arms
+        if one["buffer"] and one["name"] != FROM_LOGITS
+    }
+    sizes = sorted({size for _, size in shares})
+    return [s for s in sizes if not shares[fork, s] and shares.get((wide, s)) == 1]
+
+
+def _find_first(epochs: Array, flags: Array) -> float:
+    """The first epoch at which it is true; NaN: none."""
+    return float(epochs[flags.argmax()]) if flags.any() else math.nan
+
+
+def _epochs_of_minimum(loss: xr.DataArray) -> list[int]:
+    epochs: list[int] = loss.idxmin("epoch").to_numpy().astype(int).tolist()
+    return epochs

@@ -1,0 +1,318 @@
+"""Details of the protocol: each arm is what plain torch makes of the same detail."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+
+from birthmark.data import load_dataset
+from birthmark.seeds import batch_order
+from birthmark.store import open_store
+from birthmark_experiments import shipped_results
+from birthmark_experiments.protocol_details.facts import (
+    FROM_LOGITS,
+    REFERENCE,
+    summarize,
+)
+from birthmark_experiments.protocol_details.measure import (
+    ARMS,
+    EXPERIMENT,
+    find_spec,
+    prepare,
+)
+
+LR, BATCH, EPS = 0.1, 128, 1e-7
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("details")
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return EXPERIMENT.measure("quick", folder)
+
+
+def begin(name):
+    training = prepare(ARMS["quick"][name], "quick")
+    return training, load_dataset(training.spec.data)
+
+
+def train_plainly(model, x, y, orders):
+    """Mean losses of epochs, by autograd through clipped probabilities."""
+    losses = []
+    for order in orders:
+        total = 0.0
+        for batch in torch.as_tensor(order).split(BATCH):
+            p = model(x[batch]).softmax(1)[torch.arange(len(batch)), y[batch]]
+            loss = -p.clamp(EPS, 1 - EPS).log()
+            model.zero_grad()
+            loss.mean().backward()
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter -= LR * parameter.grad
+            total += float(loss.detach().sum())
+        losses.append(total / len(x))
+    return losses
+
+
+def make_model(training, *, bias=True, first=None):
+    """A plain network with the start of replica 0."""
+    layers = []
+    for name, layer in training.initial.items():
+        w = layer.w[0] if first is None or name != "hidden1" else first
+        linear = nn.Linear(w.shape[0], w.shape[1], bias=bias)
+        with torch.no_grad():
+            linear.weight.copy_(w.T)
+            if bias:
+                linear.bias.copy_(layer.b[0])
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def read_data(dataset):
+    x = torch.from_numpy(dataset.x_train.reshape(len(dataset.x_train), -1))
+    return x.float() / dataset.full_scale, torch.from_numpy(dataset.y_train).long()
+
+
+def orders_of(training, epochs):
+    found = []
+    for training.epoch in range(epochs):
+        found.append(training.draw_order()[0].numpy())
+    training.epoch = 0
+    return found
+
+
+def test_draws_with_replacement_are_even_and_miss_one_in_e():
+    training, dataset = begin("drawn with replacement")
+    first, second, *_ = orders_of(training, 3)
+    count = len(dataset.y_train)
+    assert len(first) == count
+    assert len(np.unique(first)) / count == pytest.approx(1 - 1 / math.e, abs=0.05)
+    assert not np.array_equal(first, second)
+
+
+def test_the_same_batches_come_every_epoch():
+    training, dataset = begin("same batches every epoch")
+    first, *others = orders_of(training, 3)
+    np.testing.assert_array_equal(first, batch_order(0, 0, 0, len(dataset.y_train)))
+    assert all(np.array_equal(first, other) for other in others)
+
+
+def test_the_same_batches_come_in_a_new_order():
+    training, dataset = begin("same batches in a new order")
+    count = len(dataset.y_train)
+    made = batch_order(0, 0, 0, count)
+    whole = count // BATCH * BATCH
+
+    def batches(order):
+        return {frozenset(b) for b in order[:whole].reshape(-1, BATCH).tolist()}
+
+    orders = orders_of(training, 12)
+    assert {frozenset(batches(order)) for order in orders} == {frozenset(batches(made))}
+    assert len({order.tobytes() for order in orders}) == 2  # 2 whole batches here
+    for order in orders:
+        np.testing.assert_array_equal(order[whole:], made[whole:])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "drawn with replacement",
+        "same batches every epoch",
+        "same batches in a new order",
+        "buffer of 10,000, width 16",
+        "buffer of 1,000, width 12",
+        "buffer of 2,000, width 20",
+    ],
+)
+def test_an_arm_trains_as_plain_torch_does(results, name):
+    training, dataset = begin(name)
+    epochs = ARMS["quick"][name].epochs
+    losses = train_plainly(
+        make_model(training), *read_data(dataset), orders_of(training, epochs)
+    )
+    found = results["train_loss"].sel(arm=name, replica=0)[:epochs]
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
+
+
+def test_without_the_last_batch_its_examples_are_not_seen(results):
+    training, dataset = begin("last batch dropped")
+    whole = len(dataset.y_train) // BATCH * BATCH
+    assert whole < len(dataset.y_train)
+    orders = [order[:whole] for order in orders_of(training, 3)]
+    losses = train_plainly(make_model(training), *read_data(dataset), orders)
+    found = results["train_loss"].sel(arm="last batch dropped", replica=0)
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
+
+
+def test_without_biases_it_is_a_network_that_has_none(results):
+    training, dataset = begin("no biases")
+    model = make_model(training, bias=False)
+    losses = train_plainly(model, *read_data(dataset), orders_of(training, 3))
+    found = results["train_loss"].sel(arm="no biases", replica=0)
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
+
+
+def test_three_channels_are_three_equal_inputs_with_weights_of_their_own(results):
+    training, dataset = begin("three channels")
+    x, y = read_data(dataset)
+    inputs, width = x.shape[1], ARMS["quick"]["three channels"].width
+    bound = math.sqrt(6 / (3 * inputs + width))
+    # any three matrices whose sum is sqrt(3) times that of the arm
+    total = math.sqrt(3) * training.weights["hidden1"].w[0].clone()
+    parts = torch.empty(2, inputs, width).uniform_(-bound, bound)
+    first = torch.cat([parts[0], parts[1], total - parts.sum(0)])
+    model = make_model(training, first=first)
+    losses = train_plainly(model, x.repeat(1, 3), y, orders_of(training, 2))
+    found = results["train_loss"].sel(arm="three channels", replica=0)[:2]
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
+    # in law that of Glorot's rule for three times the inputs
+    drawn = training.weights["hidden1"].w[0]
+    assert float(drawn.std()) == pytest.approx(bound / math.sqrt(3), rel=0.05)
+
+
+def test_the_reference_is_the_run_of_the_reproduction(folder, results):
+    spec = find_spec("quick", 16)
+    records = open_store(folder / "store").records(spec.run_key, distributions=False)
+    found = results["test_loss"].sel(arm=f"{REFERENCE}, width 16", replica=[0, 1])[:3]
+    np.testing.assert_allclose(found, records["test_loss"][1:4], rtol=1e-6)
+
+
+def test_what_is_measured_already_is_not_measured_again(folder, results):
+    path = folder / "no-biases.npy"
+    curve = np.load(path)
+    np.save(path, curve + 1)
+    again = EXPERIMENT.measure("quick", folder)
+    np.save(path, curve)
+    np.testing.assert_allclose(
+        again["train_loss"].sel(arm="no biases", replica=0),
+        results["train_loss"].sel(arm="no biases", replica=0) + 1,
+    )
+
+
+def test_past_the_fork_is_the_first_epoch_at_half_the_published_minimum():
+    loss = np.full((2, 5, 2), np.nan, dtype=np.float32)
+    loss[0, :, 0] = 0.2, 0.12, 0.06, 0.3, 0.02  # published for width 250: 0.12
+    loss[1, :3, :] = 0.7
+    results = xr.Dataset(
+        {
+            "train_loss": (("arm", "epoch", "replica"), loss),
+            "test_loss": (("arm", "epoch", "replica"), 1 + loss),
+        },
+        {
+            "arm": ["no biases", f"{REFERENCE}, width 250"],
+            "epoch": np.arange(1, 6),
+            "replica": [0, 1],
+            "width": ("arm", [250, 250]),
+            "buffer": ("arm", [0, 0]),
+        },
+        {"protocol": "", "plateau": 16.0, "fork": 250},
+    )
+    reference, changed = summarize(results)["arms"]
+    assert reference["is_reference"]
+    assert (reference["epochs"], reference["replicas"]) == (3, 2)
+    assert np.isnan(reference["passed"]).all()
+    assert changed["passed"] == [3]
+    assert changed["min_test_epoch"] == [5]
+    assert changed["last_train"] == pytest.approx([0.02])
+
+
+def test_a_rise_is_dated_where_the_loss_stays_above_until_the_end():
+    epochs = np.arange(1, 401)
+    loss = np.full(400, 0.5)
+    loss[150] = 16.0  # a spike of one epoch is no rise
+    loss[200:] = np.linspace(0.5, 15.9, 200)
+    results = xr.Dataset(
+        {
+            name: (("arm", "epoch", "replica"), loss[None, :, None])
+            for name in ("train_loss", "test_loss")
+        },
+        {
+            "arm": ["x"],
+            "epoch": epochs,
+            "replica": [0],
+            "width": ("arm", [250]),
+            "buffer": ("arm", [1_000]),
+        },
+        {"protocol": "", "plateau": 16.0, "fork": 250},
+    )
+    [arm] = summarize(results)["arms"]
+    rate = (15.9 - 0.5) / 199
+    assert arm["rise"][0] == pytest.approx(201 + 0.5 / rate, abs=2)
+    assert arm["plateau"][0] == pytest.approx(201 + (14.4 - 0.5) / rate, abs=2)
+    assert np.isnan(arm["passed"]).all()
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return EXPERIMENT.summarize(shipped_results("protocol-details"))
+
+
+def through(facts, width):
+    """Share of networks that get through, from the full shuffle to ever less."""
+    at = {
+        one["buffer"] or math.inf: one["num_passed"] / one["replicas"]
+        for one in facts["arms"]
+        if one["width"] == width
+        and (one["is_reference"] or one["buffer"])
+        and one["name"] != FROM_LOGITS
+    }
+    return [at[size] for size in sorted(at, reverse=True)]
+
+
+def test_the_smaller_the_buffer_the_fewer_of_the_shipped_networks_get_through(shipped):
+    for width in (250, 300):
+        shares = through(shipped, width)
+        assert shares[0] == 1
+        assert shares[-1] == 0
+        assert shares == sorted(shares, reverse=True)
+    assert shipped["fitting"] == [2_000]
+
+
+def test_with_the_fitting_buffer_the_shipped_curves_are_the_published_ones(shipped):
+    arms = {(one["buffer"], one["width"]): one for one in shipped["arms"]}
+    for width in (150, 250):
+        found, published = arms[2_000, width], shipped["published"][width]
+        ratio = found["over_published"]
+        assert ratio["min_train"] == pytest.approx(1, abs=0.2)
+        assert ratio["min_train_epoch"] == pytest.approx(1, abs=0.25)
+        assert 0.75 < ratio["rise"] < 1 < ratio["plateau"] < 1.3
+        least = np.mean(found["min_test"])
+        assert least == pytest.approx(published["min_test_loss"], rel=0.05)
+
+
+def test_which_buffers_fit_is_told_by_both_widths():
+    loss = {  # by width and buffer, of two networks
+        (250, 5): (0.1, 0.1),
+        (250, 6): (0.1, 0.01),  # one gets through
+        (250, 7): (0.1, 0.1),
+        (300, 5): (0.01, 0.02),
+        (300, 6): (0.01, 0.02),
+        (300, 7): (0.01, 0.1),  # one does not
+        (250, 0): (0.1, 0.1),  # no stream
+    }
+    results = xr.Dataset(
+        {
+            name: (("arm", "epoch", "replica"), np.array(list(loss.values()))[:, None])
+            for name in ("train_loss", "test_loss")
+        },
+        {
+            "arm": [f"arm {place}" for place in range(len(loss))],
+            "epoch": [1],
+            "replica": [0, 1],
+            "width": ("arm", [width for width, _ in loss]),
+            "buffer": ("arm", [size for _, size in loss]),
+        },
+        {"protocol": "", "plateau": 16.0, "fork": 250},
+    )
+    facts = summarize(results)
+    assert facts["fitting"] == [5]
+    assert facts["level"] == 0.06
+    first = facts["arms"][0]["over_published"]
+    assert first["min_train"] == pytest.approx(0.1 / 0.12)
+    assert first["min_train_epoch"] == pytest.approx(1 / 130)

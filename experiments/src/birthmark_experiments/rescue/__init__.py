@@ -1,0 +1,1 @@
+"""Interventions at the onset of abandoning: which of them saves the network?"""

@@ -1,0 +1,71 @@
+"""What the records of interventions at the onset say."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import xarray as xr
+from scipy import stats
+
+from birthmark.statistics import compare_pairs, holm
+from birthmark_experiments.frame.contests import describe_pair, interval
+
+GO_ON = "nothing"
+LAST = 10  # epochs whose median is the end of an arm
+
+
+def summarize(results: xr.Dataset) -> dict[str, Any]:
+    """By arm: ends, rescued replicas, and the paired difference to doing nothing."""
+    late = results.isel(epoch_after=slice(-LAST, None)).median("epoch_after")
+    names = [str(name) for name in results["intervention"].to_numpy()]
+    accuracy = late["train_accuracy"]
+    rescued = accuracy >= results["onset_train_accuracy"]
+    pairs = [
+        compare_pairs(
+            [name, GO_ON], accuracy.sel(intervention=[name, GO_ON]).to_numpy()
+        )[0]
+        for name in names[1:]
+    ]
+    adjusted = dict(zip(names[1:], holm([one.p for one in pairs]), strict=True))
+    guess = math.log(results.attrs["num_classes"])
+    arms = {}
+    for name in names:
+        one, num = (
+            late.sel(intervention=name),
+            int(rescued.sel(intervention=name).sum()),
+        )
+        share = stats.binomtest(num, results.sizes["replica"]).proportion_ci()
+        arms[name] = {
+            "num_rescued": num,
+            "low": float(share.low),
+            "high": float(share.high),
+            "num_guessing": int((abs(one["train_loss"] / guess - 1) <= 0.02).sum()),
+            "accuracy": interval(one["train_accuracy"]),
+            "highest": interval(
+                results["train_accuracy"].sel(intervention=name).max("epoch_after")
+            ),
+            "loss": interval(one["train_loss"]),
+            "below": interval(one["below_eps"]),
+            "num_loss_below": int(
+                (one["train_loss"] <= results["onset_train_loss"]).sum()
+            ),
+        }
+    for name, pair in zip(names[1:], pairs, strict=True):
+        arms[name]["difference"] = describe_pair(pair, adjusted[name])
+    return {
+        "protocol": results.attrs["protocol"],
+        "num_replicas": int(results.sizes["replica"]),
+        "num_trained": int(results.attrs["num_replicas"]),
+        "eps": float(results.attrs["eps"]),
+        "onset_share": float(results.attrs["onset_share"]),
+        "more": int(results.attrs["more"]),
+        "last": LAST,
+        "nothing": GO_ON,
+        "onset": interval(results["onset"]),
+        "onset_accuracy": interval(results["onset_train_accuracy"]),
+        "onset_loss": interval(results["onset_train_loss"]),
+        "onset_below": interval(results["onset_below_eps"]),
+        "plateau": -math.log(results.attrs["eps"]),
+        "arms": arms,
+    }

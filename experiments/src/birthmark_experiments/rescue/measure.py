@@ -1,0 +1,202 @@
+"""Interventions at the onset of abandoning: which of them saves the network?
+
+Replicas are trained with a wide clip until abandoning runs away. From there each goes
+on in several ways and in the same order of batches: as before, without the clip, more
+slowly, or with one of its layers put back to where it started.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from birthmark.data import load_dataset
+from birthmark.shapes import Array, Dataset, EpochMetrics
+from birthmark.spec import RunSpec
+from birthmark.store import Store
+from birthmark.sweeps import run
+from birthmark.training import Training
+from birthmark_experiments.abandonment.measure import describe
+from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
+from birthmark_experiments.abandonment.protocol import spec_of
+from birthmark_experiments.frame.experiment import Experiment
+from birthmark_experiments.rescue.facts import GO_ON, summarize
+
+_METRICS = {
+    "train_accuracy": ("train accuracy, mean over an epoch", "1"),
+    "train_loss": ("train loss, likewise, each arm by its own loss", "nat"),
+    "below_eps": ("share of visits with a true class below the clip", "1"),
+}
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What is changed at the onset."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    put_back: tuple[str, ...] = ()  # layers
+
+
+_LOGITS = {"training.loss": "cross_entropy"}
+
+
+def list_interventions(lr: float) -> dict[str, Intervention]:
+    """All arms by name; what nothing is done to comes first."""
+    slow = {"training.lr": 0.1 * lr}
+    layers = ("hidden1", "hidden2", "output")
+    return {
+        GO_ON: Intervention(),
+        "loss from logits": Intervention(_LOGITS),
+        "lr x 0.1": Intervention(slow),
+        "logits and lr x 0.1": Intervention({**_LOGITS, **slow}),
+        **{f"{name} put back": Intervention({}, (name,)) for name in layers},
+        "all put back": Intervention({}, layers),
+    }
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What one scale does."""
+
+    before: str  # scale of the abandonment experiment that network and data come from
+    eps: float
+    onset: float  # share of abandoned examples in an epoch
+    epochs: int  # in which the onset must lie
+    every: int  # epochs between two at which an intervention is possible
+    more: int  # epochs after it
+
+
+PROTOCOLS = {
+    "full": Protocol("full", 1e-3, onset=0.1, epochs=150, every=5, more=50),
+    "quick": Protocol("quick", 0.1, onset=0.02, epochs=10, every=2, more=4),
+}
+
+
+def measure(scale: str, folder: Path) -> xr.Dataset:
+    """Curves after the onset, of each arm and replica."""
+    protocol = PROTOCOLS[scale]
+    spec = find_spec(protocol)
+    dataset = load_dataset(spec.data)
+    store, key = (found := run(spec, folder / "store")).store, found.run_key
+    onsets = find_onsets(store, spec, protocol.onset, len(dataset.y_train))
+    before = store.records(key, distributions=False)
+    arms = list_interventions(spec.training.lr)
+    replicas = [r for r, epoch in enumerate(onsets) if epoch >= 0]
+    path = ""
+    shape = (len(arms), len(replicas), protocol.more)
+    values = {name: np.zeros(shape, dtype=np.float32) for name in _METRICS}
+    for a, arm in enumerate(arms.values()):
+        for place, r in enumerate(replicas):
+            training = intervene(store, spec, dataset, arm, r, onsets[r], path=path)
+            path = training.path_name
+            for e in range(protocol.more):
+                metrics = training.run_epoch()
+                for name, found_values in _read(metrics, len(dataset.y_train)).items():
+                    values[name][a, place, e] = found_values
+    dims = ("intervention", "replica", "epoch_after")
+    results = xr.Dataset(
+        {
+            name: (dims, values[name], {"long_name": long_name, "units": units})
+            for name, (long_name, units) in _METRICS.items()
+        },
+        {
+            "intervention": list(arms),
+            "replica": np.array(replicas, dtype=np.int32),
+            "epoch_after": np.arange(1, protocol.more + 1, dtype=np.int32),
+        },
+    )
+    at = [onsets[r] for r in replicas]
+    results["onset"] = ("replica", np.array(at, dtype=np.int32), _EPOCHS)
+    for name in _METRICS:
+        values_TR = before[name].to_numpy()
+        share = len(dataset.y_train) if name == "below_eps" else 1
+        found_R = np.array([values_TR[onsets[r], r] / share for r in replicas])
+        results[f"onset_{name}"] = ("replica", found_R, results[name].attrs)
+    results.attrs = {
+        "protocol": _describe(protocol, spec, len(dataset.y_train)),
+        "onset_share": protocol.onset,
+        "more": protocol.more,
+        "eps": protocol.eps,
+        "num_replicas": spec.run.replicas,
+        "num_classes": dataset.num_classes,
+    }
+    return results
+
+
+_EPOCHS = {"long_name": "epoch of the intervention", "units": "epochs"}
+
+
+def find_spec(protocol: Protocol) -> RunSpec:
+    """The run up to the onset; its weights are kept."""
+    before = replace(
+        ABANDONMENT[protocol.before], epochs=protocol.epochs, every=protocol.every
+    )
+    spec = spec_of(before, protocol.eps)
+    return spec.with_settings({"record.weights": spec.record.epochs})
+
+
+def find_onsets(
+    store: Store, spec: RunSpec, share: float, num_examples: int
+) -> list[int]:
+    """The first kept epoch with so large a share abandoned, by replica; -1: none."""
+    records = store.records(spec.run_key, distributions=False)
+    kept = np.array(store.weights_epochs(spec.run_key))
+    seen_TR = records["abandoned"].to_numpy()[kept] >= share * num_examples
+    epochs = np.where(seen_TR.any(axis=0), kept[seen_TR.argmax(axis=0)], -1)
+    return [int(epoch) for epoch in epochs]
+
+
+def intervene(
+    store: Store,
+    spec: RunSpec,
+    dataset: Dataset,
+    arm: Intervention,
+    replica: int,
+    epoch: int,
+    *,
+    path: str = "",
+) -> Training:
+    """One replica at a kept epoch, changed, and ready to go on."""
+    changed = spec.with_settings(arm.settings)
+    training = Training(changed, dataset, replicas=[replica], path=path)
+    now = store.weights(spec.run_key, epoch)
+    initial = store.weights(spec.run_key, 0)
+    state: dict[str, Array] = {"nonfinite_step": np.array([-1])}
+    for name in now:
+        layer = (initial if name in arm.put_back else now)[name]
+        state[f"weights.{name}.w"] = np.asarray(layer.w)[replica : replica + 1]
+        state[f"weights.{name}.b"] = np.asarray(layer.b)[replica : replica + 1]
+    training.load_state_dict(state, {"epoch": epoch, "batch": 0})
+    return training
+
+
+def _read(metrics: EpochMetrics, num_examples: int) -> dict[str, float]:
+    return {
+        "train_accuracy": float(metrics.train_accuracy[0]),
+        "train_loss": float(metrics.train_loss[0]),
+        "below_eps": float(metrics.below_eps[0]) / num_examples,
+    }
+
+
+def _describe(protocol: Protocol, spec: RunSpec, num_examples: int) -> str:
+    before = replace(ABANDONMENT[protocol.before], epochs=protocol.epochs)
+    share = f"{100 * protocol.onset:g} %"
+    return (
+        f"{describe(before, num_examples)} Clip {protocol.eps:g}. The onset is the "
+        f"first of every {protocol.every} epochs in which {share} of the examples "
+        f"were abandoned; from there {protocol.more} epochs in each arm, with the "
+        "same order of batches."
+    )
+
+
+EXPERIMENT = Experiment(
+    name="rescue",
+    question="What saves a network that has begun to abandon its examples?",
+    data=("hasyv2",),
+    measure=measure,
+    summarize=summarize,
+)

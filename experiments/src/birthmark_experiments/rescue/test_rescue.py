@@ -1,0 +1,182 @@
+"""Interventions: what goes on untouched goes on exactly; layers go back exactly."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from numpy.testing import assert_array_equal
+from scipy import stats
+
+from birthmark.data import load_dataset
+from birthmark.store import open_store
+from birthmark.training import Training
+from birthmark_experiments.frame import draw_experiment
+from birthmark_experiments.rescue.facts import summarize
+from birthmark_experiments.rescue.measure import (
+    EXPERIMENT,
+    PROTOCOLS,
+    Intervention,
+    find_onsets,
+    find_spec,
+    intervene,
+    list_interventions,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("rescue")
+
+
+@pytest.fixture(scope="module")
+def results(folder) -> xr.Dataset:
+    return EXPERIMENT.measure("quick", folder)
+
+
+def test_without_an_intervention_the_replica_goes_on_as_it_would_have(folder, results):
+    spec = find_spec(PROTOCOLS["quick"])
+    store = open_store(folder / "store")
+    records = store.records(spec.run_key, distributions=False)
+    for place, r in enumerate(results["replica"].to_numpy()):
+        onset = int(results["onset"][place])
+        going = slice(onset + 1, onset + 1 + PROTOCOLS["quick"].more)
+        np.testing.assert_allclose(
+            results["train_loss"].sel(intervention="nothing").isel(replica=place),
+            records["train_loss"].to_numpy()[going, r],
+            rtol=1e-5,
+        )
+
+
+def test_the_state_at_the_onset_is_that_of_the_records_of_its_epoch(folder, results):
+    spec = find_spec(PROTOCOLS["quick"])
+    records = open_store(folder / "store").records(spec.run_key, distributions=False)
+    assert len(results["replica"]) > 0
+    for place, r in enumerate(results["replica"].to_numpy()):
+        onset = int(results["onset"][place])
+        for name, share in (
+            ("train_accuracy", 1),
+            ("train_loss", 1),
+            ("below_eps", 400),
+        ):
+            recorded = records[name].to_numpy()[onset, r] / share
+            assert float(results[f"onset_{name}"][place]) == pytest.approx(recorded)
+        # an intervention without effect has this many below the clip in its epochs
+        after = records["below_eps"].to_numpy()[onset + 1 :, r][:4] / 400
+        untouched = results["below_eps"].sel(intervention="nothing")
+        np.testing.assert_allclose(untouched.isel(replica=place), after, atol=1e-6)
+
+
+def test_a_layer_put_back_has_its_initial_values_and_the_others_those_of_the_onset(
+    folder, results
+):
+    spec = find_spec(PROTOCOLS["quick"])
+    store, dataset = open_store(folder / "store"), load_dataset(spec.data)
+    fresh = Training(spec, dataset, replicas=[1]).initial
+    now = store.weights(spec.run_key, 4)
+    arm = Intervention({"training.lr": 0.01}, ("hidden2",))
+    training = intervene(store, spec, dataset, arm, 1, 4)
+    assert training.spec.training.lr == 0.01
+    for name, layer in training.weights.items():
+        is_back = name == "hidden2"
+        assert_array_equal(layer.w[0], fresh[name].w[0] if is_back else now[name].w[1])
+        assert_array_equal(layer.b[0], fresh[name].b[0] if is_back else now[name].b[1])
+
+
+def test_the_onset_is_the_first_kept_epoch_with_the_share(folder, results):
+    spec = find_spec(PROTOCOLS["quick"])
+    store = open_store(folder / "store")
+    abandoned = store.records(spec.run_key)["abandoned"].to_numpy()
+    kept, num = range(0, 11, 2), 400
+    for share in (0.02, 0.5, 1.1):
+        expected = [
+            next((e for e in kept if abandoned[e, r] >= share * num), -1)
+            for r in range(3)
+        ]
+        assert find_onsets(store, spec, share, num) == expected
+
+
+def test_arms_change_only_what_their_name_says():
+    arms = list_interventions(0.1)
+    assert arms["nothing"] == Intervention()
+    assert arms["lr x 0.1"].settings == {"training.lr": pytest.approx(0.01)}
+    assert arms["loss from logits"].settings == {"training.loss": "cross_entropy"}
+    assert arms["all put back"].put_back == ("hidden1", "hidden2", "output")
+
+
+def made_results(ends: dict[str, list[float]], losses: dict[str, list[float]]):
+    """Twenty epochs: ten of 0.99, then of an accuracy and a loss of each replica."""
+    shape = (len(ends), 4, 20)
+    accuracy, loss = np.full(shape, 0.99), np.full(shape, 0.1)
+    accuracy[..., 10:] = np.array(list(ends.values()))[..., None]
+    loss[..., 10:] = np.array(list(losses.values()))[..., None]
+    accuracy[:, :, 12] = 0.0  # a spike of one epoch, which medians do not see
+    dims = ("intervention", "replica", "epoch_after")
+    at = ("replica", np.array([0.6, 0.6, 0.6, 0.6]))
+    return xr.Dataset(
+        {
+            "train_accuracy": (dims, accuracy),
+            "train_loss": (dims, loss),
+            "below_eps": (dims, np.full(shape, 0.5)),
+            "onset_train_accuracy": at,
+            "onset_train_loss": ("replica", np.ones(4)),
+            "onset_below_eps": at,
+            "onset": ("replica", [80, 81, 82, 83]),
+        },
+        {"intervention": list(ends)},
+        {
+            "protocol": "made",
+            "num_classes": 100,
+            "num_replicas": 5,
+            "eps": 1e-3,
+            "onset_share": 0.1,
+            "more": 20,
+        },
+    )
+
+
+def test_ends_are_medians_of_the_last_ten_epochs_and_differences_are_paired():
+    ends = {
+        "nothing": [0.1, 0.2, 0.1, 0.3],
+        "slow": [0.9, 0.8, 0.7, 0.95],
+        "half": [0.61, 0.5, 0.6, 0.2],
+        "none": [0.11, 0.18, 0.12, 0.31],
+    }
+    guess = np.log(100)
+    losses = {
+        "nothing": [guess * 1.03, 7, 7, guess],
+        "slow": [0.5, 0.9, 1.0, 1.1],
+        "half": [guess * 1.01, guess * 0.99, 3, 3],
+        "none": [7.0, 7, 7, 7],
+    }
+    facts = summarize(made_results(ends, losses))
+    arms = facts["arms"]
+    assert [arms[name]["num_rescued"] for name in ends] == [0, 4, 2, 0]
+    assert [arms[name]["num_guessing"] for name in ends] == [1, 0, 2, 0]
+    assert [arms[name]["num_loss_below"] for name in ends] == [0, 3, 0, 0]
+    assert arms["slow"]["accuracy"]["mean"] == pytest.approx(np.mean(ends["slow"]))
+    assert arms["slow"]["highest"]["mean"] == pytest.approx(0.99)
+    tests = {n: stats.ttest_rel(ends[n], ends["nothing"]) for n in list(ends)[1:]}
+    for name, test in tests.items():
+        found, span = arms[name]["difference"], test.confidence_interval()
+        assert found["mean"] == pytest.approx(np.mean(ends[name]) - 0.175)
+        assert (found["low"], found["high"]) == pytest.approx((span.low, span.high))
+    # Holm by hand: the smallest of three times three, the next times two
+    order = sorted(tests, key=lambda name: tests[name].pvalue)
+    assert order == ["slow", "half", "none"]
+    expected = [
+        3 * tests["slow"].pvalue,
+        2 * tests["half"].pvalue,
+        tests["none"].pvalue,
+    ]
+    assert [arms[n]["difference"]["p"] for n in order] == pytest.approx(expected)
+    exact = stats.binomtest(4, 4).proportion_ci()
+    assert (arms["slow"]["low"], arms["slow"]["high"]) == (exact.low, exact.high)
+    assert (facts["num_replicas"], facts["num_trained"]) == (4, 5)
+
+
+def test_rescued_replicas_are_those_that_end_above_their_accuracy_at_the_onset(results):
+    facts = EXPERIMENT.summarize(results)
+    for name, arm in facts["arms"].items():
+        ends = np.median(results["train_accuracy"].sel(intervention=name), axis=-1)
+        at = results["onset_train_accuracy"].to_numpy()
+        assert arm["num_rescued"] == (ends >= at).sum()
+    assert draw_experiment("rescue", results).render("svg").startswith(b"<?xml")

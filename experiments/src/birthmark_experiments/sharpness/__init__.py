@@ -1,0 +1,1 @@
+"""Is the untrainability regime the edge of stability of a white background?"""

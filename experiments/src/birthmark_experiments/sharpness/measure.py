@@ -1,0 +1,116 @@
+"""Is the untrainability regime the edge of stability of a white background?
+
+White pixels give every input the same large part, the mean image, along which the loss
+is steep. The same networks see their pixels in three ways, at several learning rates;
+the sharpness is held against 2 / lr on the way.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from birthmark.data import load_dataset
+from birthmark.store import open_store
+from birthmark.sweeps import Grid, run_grid
+from birthmark_experiments.frame.experiment import Experiment, labelled
+from birthmark_experiments.frame.probes import as_inputs
+from birthmark_experiments.sharpness.facts import summarize
+from birthmark_experiments.sharpness.protocol import (
+    PROTOCOLS,
+    Protocol,
+    find_looks,
+    list_arms,
+    spec_of,
+)
+from birthmark_experiments.sharpness.readings import describe_readings, read_run
+
+_MOMENTS = {
+    "square_norm": ("mean squared norm of an input", "1"),
+    "mean_square_norm": ("squared norm of the mean input", "1"),
+    "top_moment": ("largest eigenvalue of the second moments of the inputs", "1"),
+}
+
+
+def measure(scale: str, folder: Path) -> xr.Dataset:
+    """Train all arms; curvature at their looks, curves, and moments of the inputs."""
+    protocol = PROTOCOLS[scale]
+    store = open_store(folder / "store", create=True)
+    arms = list_arms(protocol)
+    specs = [spec_of(protocol, arm) for arm in arms]
+    run_grid(Grid(tuple(specs)), store)
+    by_arm = [
+        read_run(
+            spec,
+            folder,
+            find_looks(protocol, arm),
+            sample=protocol.sample,
+            batches=protocol.batches,
+            is_focus=(arm.pixels, arm.lr) == protocol.focus and arm.loss == "clipped",
+        )
+        for arm, spec in zip(arms, specs, strict=True)
+    ]
+    results = xr.concat(by_arm, "arm", join="outer", combine_attrs="drop_conflicts")
+    results = results.assign_coords(arm=[arm.name for arm in arms])
+    for field in ("pixels", "loss"):
+        texts = [str(getattr(arm, field)) for arm in arms]
+        results[field] = ("arm", texts, labelled(f"{field} of the arm", "text"))
+    results["lr"] = ("arm", [arm.lr for arm in arms], labelled("learning rate", "1"))
+    moments = {}
+    for pixels, preprocessing in protocol.inputs.items():
+        data = specs[0].with_settings({"data.preprocessing": preprocessing}).data
+        moments[pixels] = read_moments(as_inputs(load_dataset(data), "train")[0])
+    for name, words in _MOMENTS.items():
+        values = [moments[pixels][name] for pixels in moments]
+        results[name] = ("input", values, labelled(*words))
+    results = results.assign_coords(input=list(moments))
+    dataset = load_dataset(specs[0].data)
+    results.attrs = {
+        "protocol": _describe(protocol, len(dataset.y_train)),
+        "num_classes": dataset.num_classes,
+        "eps": protocol.eps,
+        "focus": f"{protocol.focus[0]} {protocol.focus[1]:g}",
+        "sample": protocol.sample,
+        "batches": protocol.batches,
+    }
+    return results
+
+
+def read_moments(x_NI: Tensor) -> dict[str, float]:
+    """Second moments of the inputs: what scales the curvature of a first layer."""
+    x = x_NI.double()
+    moments_II = x.T @ x / len(x)
+    return {
+        "square_norm": float(moments_II.trace()),
+        "mean_square_norm": float(x.mean(dim=0).square().sum()),
+        "top_moment": float(torch.linalg.eigvalsh(moments_II)[-1]),
+    }
+
+
+def _describe(protocol: Protocol, num_examples: int) -> str:
+    data, width = protocol.data, protocol.width
+    classes = f"the first {data['classes']} classes of " if "classes" in data else ""
+    return (
+        f"{classes}{data['name']}, at most {data['examples_per_class']} examples a "
+        f"class ({num_examples} in all); pixels in [0, 1] with a white or a black "
+        "background, or centred (minus the mean over all pixels and images, over their "
+        f"standard deviation); dense relu network {width}-{width}, Glorot uniform; "
+        f"plain SGD, batch {protocol.batch_size}; cross-entropy clipped at "
+        f"{protocol.eps:g}, or from logits; lr up to {protocol.slow:g}: "
+        f"{protocol.long.epochs} epochs, above: {protocol.short.epochs}; "
+        f"{protocol.replicas} replicas, paired over all settings by start and order of "
+        f"batches; float32, seed 0. Sharpness: of the loss of {protocol.sample} "
+        f"training examples, {describe_readings(protocol.batches)}"
+    )
+
+
+EXPERIMENT = Experiment(
+    name="sharpness",
+    question="Is the untrainability regime the edge of stability of white pixels?",
+    data=("hasyv2",),
+    measure=measure,
+    summarize=summarize,
+)

@@ -1,0 +1,201 @@
+"""Read the curvature of a run at epochs at which its weights are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from birthmark.data import load_dataset
+from birthmark.seeds import batch_order, stream
+from birthmark.shapes import Array
+from birthmark.spec import RunSpec
+from birthmark.store import Store, has_results, load_results, open_store, save_results
+from birthmark_experiments.frame.experiment import labelled
+from birthmark_experiments.frame.probes import as_inputs
+from birthmark_experiments.sharpness.curvatures import (
+    Parameters,
+    find_top,
+    make_loss,
+    read_batch_sharpness,
+    take_parameters,
+)
+from birthmark_experiments.sharpness.protocol import LOSSES
+
+_LAYER = "hidden2"
+_READINGS = {
+    "sharpness": ("largest eigenvalue of the Hessian of the arm's loss", "nat"),
+    "batch_sharpness": ("mean of g'Hg / g'g over batches", "nat"),
+    "mean_share": ("share of the top eigenvector that reads the mean image", "1"),
+    "first_share": ("share of the top eigenvector in the first layer", "1"),
+    "sample_loss": ("loss of the sample", "nat"),
+    "sample_below": ("share of the sample below the clip", "1"),
+    "unclipped_sharpness": ("largest eigenvalue without the clip", "nat"),
+    "whole_sharpness": ("largest eigenvalue over the whole training set", "nat"),
+}
+_CURVES = {
+    "train_loss": ("train loss, mean over an epoch as it was visited", "nat"),
+    "train_accuracy": ("train accuracy, likewise", "1"),
+    "below_eps": ("share of visits with a true class below the clip", "1"),
+}
+
+
+def read_run(
+    spec: RunSpec,
+    folder: Path,
+    looks: tuple[int, ...],
+    *,
+    sample: int,
+    batches: int,
+    is_focus: bool = False,
+) -> xr.Dataset:
+    """Curvature at epochs of a run of which the weights are kept, and its curves.
+
+    It is kept in the folder, for it takes as long as a training; what is there is not
+    measured again.
+
+    Args:
+        spec: Of the run.
+        folder: Of the experiment; its store has the run.
+        looks: The epochs.
+        sample: How many examples the sharpness is of.
+        batches: How many of the next batches the batch sharpness is of.
+        is_focus: Whether to look without the clip as well, and once at all examples.
+    """
+    place = folder / "curvatures" / spec.run_key
+    if not has_results(place):
+        store = open_store(folder / "store")
+        found = _look(spec, store, looks, sample, batches, is_focus)
+        save_results(place, found, {"run": spec.run_key})
+    return load_results(place)[0]
+
+
+def describe_readings(batches: int) -> str:
+    """How curvature is read, to end a sentence on the examples of the sharpness."""
+    return (
+        "the same each time, by ARPACK to 1 %; batch sharpness: of "
+        f"{batches} batches, the next ones of the training."
+    )
+
+
+def _look(
+    spec: RunSpec,
+    store: Store,
+    looks: tuple[int, ...],
+    sample: int,
+    batches: int,
+    is_focus: bool,
+) -> xr.Dataset:
+    x_NI, y_N = as_inputs(load_dataset(spec.data), "train")
+    shape = (len(looks), spec.run.replicas)
+    values = {name: np.full(shape, np.nan, dtype=np.float32) for name in _READINGS}
+    for t, epoch in enumerate(looks):
+        weights = store.weights(spec.run_key, epoch)
+        for r in range(spec.run.replicas):
+            found = read_curvature(
+                take_parameters(weights, r),
+                spec,
+                x_NI,
+                y_N,
+                sample=sample,
+                batches=list_batches(spec, len(y_N), r, epoch)[:batches],
+                is_focus=is_focus,
+                is_whole=is_focus and r == 0,
+            )
+            for name, value in found.items():
+                values[name][t, r] = value
+    records = store.records(spec.run_key, distributions=False)
+    results = xr.Dataset(
+        {n: (("look", "replica"), values[n], labelled(*_READINGS[n])) for n in values}
+    )
+    deviation = records["deviation_std"].sel(layer=_LAYER).to_numpy()[list(looks)]
+    results["deviation"] = (
+        ("look", "replica"),
+        np.float32(deviation),
+        labelled(
+            "standard deviation of the deviation, between hidden layers", "weight"
+        ),
+    )
+    for name, words in _CURVES.items():
+        curve = records[name].to_numpy()[1:]
+        curve = curve / (len(y_N) if name == "below_eps" else 1)
+        results[name] = (("epoch", "replica"), np.float32(curve), labelled(*words))
+    return results.assign_coords(
+        look=np.array(looks, dtype=np.int32),
+        epoch=np.arange(1, spec.training.epochs + 1, dtype=np.int32),
+        replica=np.arange(spec.run.replicas, dtype=np.int32),
+    )
+
+
+def list_batches(
+    spec: RunSpec, num_examples: int, replica: int, epoch: int
+) -> list[Array]:
+    """The batches of the epoch that follows, in order."""
+    order = batch_order(spec.run.seed, replica, epoch, num_examples)
+    cuts = range(spec.training.batch_size, num_examples, spec.training.batch_size)
+    return np.split(order, list(cuts))
+
+
+def read_curvature(
+    parameters: Parameters,
+    spec: RunSpec,
+    x_NI: Tensor,
+    y_N: Tensor,
+    *,
+    sample: int,
+    batches: list[Array],
+    is_focus: bool,
+    is_whole: bool = False,
+) -> dict[str, float]:
+    """The curvature of the loss at these parameters; nothing where they overflowed.
+
+    Args:
+        parameters: Of one network.
+        spec: Its run.
+        x_NI: The training set, as the network sees it.
+        y_N: Its classes.
+        sample: How many training examples, the same each time, the sharpness is of.
+        batches: Of the batch sharpness, as indices of examples.
+        is_focus: Whether to look without the clip as well.
+        is_whole: Whether to look at all examples as well.
+    """
+    if not all(bool(torch.isfinite(p).all()) for p in parameters):
+        return {}
+    name, eps = spec.training.loss, spec.training.eps
+    some = choose_sample(spec, len(y_N), sample)
+    loss = make_loss(name, eps, x_NI[some], y_N[some])
+    top = find_top(loss, parameters)
+    bare = make_loss(LOSSES["logits"], eps, x_NI[some], y_N[some], each=True)
+    with torch.no_grad():
+        losses_N = bare(parameters)
+    mean_I = x_NI.mean(dim=0).double()
+    parts = torch.stack([v.square().sum() for v in top.vector])
+    reads_mean = (mean_I @ top.vector[0]).square().sum() / mean_I.square().sum()
+    found = {
+        "sharpness": top.value,
+        "batch_sharpness": read_batch_sharpness(
+            [make_loss(name, eps, x_NI[one], y_N[one]) for one in batches], parameters
+        ),
+        # of a flat loss 0 / 0: it has no direction
+        "mean_share": float(reads_mean / parts.sum()),
+        "first_share": float(parts[:2].sum() / parts.sum()),
+        "sample_loss": float(loss(parameters)),
+        "sample_below": float((losses_N > -np.log(eps)).double().mean()),
+    }
+    if is_focus:
+        unclipped = make_loss(LOSSES["logits"], eps, x_NI[some], y_N[some])
+        found["unclipped_sharpness"] = find_top(unclipped, parameters).value
+    if is_whole:
+        whole = make_loss(name, eps, x_NI, y_N)
+        found["whole_sharpness"] = find_top(whole, parameters).value
+    return found
+
+
+def choose_sample(spec: RunSpec, num_examples: int, count: int) -> Array:
+    """The examples that the sharpness is of: the same for all replicas and epochs."""
+    draws = stream(spec.run.seed, 0, "sample", "examples").random(num_examples)
+    chosen: Array = np.argsort(draws)[:count]
+    return chosen

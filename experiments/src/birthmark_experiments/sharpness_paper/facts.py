@@ -1,0 +1,150 @@
+"""What the records of sharpness in the paper's own network say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from birthmark.shapes import Array
+from birthmark.statistics import holm
+from birthmark_experiments.abandonment.measure import ONSET, find_collapse, find_onset
+from birthmark_experiments.frame.contests import interval
+from birthmark_experiments.sharpness.edges import EDGE, find_known, scale_by_lr
+from birthmark_experiments.sharpness.facts import find_difference
+
+_QUANTITIES = {
+    "sharpness": "lr x sharpness",
+    "batch_sharpness": "lr x batch sharpness",
+}
+
+
+def summarize(results: xr.Dataset) -> dict[str, Any]:
+    """What each network shows at each look, and paired differences before the onset."""
+    runs = {str(n): results.sel(loss=n) for n in results["loss"].values}
+    # from logits no example is abandoned: nothing sets in
+    onsets = {
+        "clipped": find_onset(_by_epoch(runs["clipped"], "below_eps")),
+        "logits": np.full(results.sizes["replica"], np.nan),
+    }
+    return {
+        "protocol": results.attrs["protocol"],
+        "num_replicas": int(results.sizes["replica"]),
+        "epochs": int(results["epoch"][-1]),
+        "edge": EDGE,
+        "onset_share": ONSET,
+        "onset": _list_epochs(onsets["clipped"]),
+        "collapse": {
+            loss: _list_epochs(find_collapse(_by_epoch(run, "train_accuracy")))
+            for loss, run in runs.items()
+        },
+        "looks": {
+            loss: _describe_looks(run, onsets[loss]) for loss, run in runs.items()
+        },
+        "before": {
+            loss: {
+                name: _describe_before(run, name, onsets[loss]) for name in _QUANTITIES
+            }
+            for loss, run in runs.items()
+        },
+        "differences": _compare(runs, onsets["clipped"]),
+        "peak": _find_peak(runs["clipped"], onsets["clipped"]),
+        "end": _describe_end(runs["clipped"]),
+    }
+
+
+def _by_epoch(run: xr.Dataset, name: str) -> Array:
+    return np.asarray(run[name].transpose("epoch", "replica"))
+
+
+def _list_epochs(epoch_R: Array) -> list[int | None]:
+    return [int(epoch) if np.isfinite(epoch) else None for epoch in epoch_R]
+
+
+def _list_looks(run: xr.Dataset) -> Array:
+    return run["look"].to_numpy()[find_known(run)]
+
+
+def _describe_looks(run: xr.Dataset, onset_R: Array) -> dict[int, dict[str, Any]]:
+    """By epoch: one value a replica, and how far the onset is."""
+    found: dict[int, dict[str, Any]] = {}
+    for epoch in _list_looks(run).tolist():
+        one = run.sel(look=epoch)
+        found[epoch] = {
+            "from_onset": _list_epochs(epoch - onset_R),
+            "below": one["sample_below"].to_numpy().tolist(),
+            "mean_share": one["mean_share"].to_numpy().tolist(),
+            "loss": one["sample_loss"].to_numpy().tolist(),
+        }
+        for name in _QUANTITIES:
+            found[epoch][name] = scale_by_lr(one, name).to_numpy().tolist()
+    return found
+
+
+def _describe_before(run: xr.Dataset, name: str, onset_R: Array) -> dict[str, float]:
+    """Ends and number of the values before the onset, and how many pass the edge."""
+    looks = _list_looks(run)
+    is_before_TR = ~(looks[:, None] >= onset_R)
+    values_TR = scale_by_lr(run.sel(look=looks), name).transpose("look", "replica")
+    values = values_TR.to_numpy()[is_before_TR]
+    return {
+        "low": float(values.min()),
+        "high": float(values.max()),
+        "num": len(values),
+        "num_above": int((values > EDGE).sum()),
+    }
+
+
+def _compare(runs: dict[str, xr.Dataset], onset_R: Array) -> list[dict[str, Any]]:
+    """Clipped minus logits before the first onset, and the rise within each; Holm."""
+    first = np.nanmin(np.append(onset_R, np.inf))
+    looks = {loss: _list_looks(run) for loss, run in runs.items()}
+    looks["clipped"] = looks["clipped"][looks["clipped"] < first]
+    common = np.intersect1d(looks["clipped"], looks["logits"])
+    sides = [
+        (f"clipped minus logits, epoch {epoch}", ("clipped", epoch), ("logits", epoch))
+        for epoch in common.tolist()
+    ] + [
+        (f"{loss}, epoch {at[-1]} minus epoch {at[0]}", (loss, at[-1]), (loss, at[0]))
+        for loss, at in looks.items()
+    ]
+    found: list[dict[str, Any]] = []
+    for words, *pair in sides:
+        for name, title in _QUANTITIES.items():
+            a_R, b_R = (
+                scale_by_lr(runs[loss].sel(look=epoch), name).to_numpy()
+                for loss, epoch in pair
+            )
+            row: dict[str, Any] = {"words": words, "title": title, "of": interval(a_R)}
+            found.append(row | find_difference(a_R, b_R))
+    for row, p in zip(found, holm([row["p"] for row in found]), strict=True):
+        row["p"] = float(p)
+    return found
+
+
+def _find_peak(run: xr.Dataset, onset_R: Array) -> dict[str, Any]:
+    """Where lr x sharpness is highest."""
+    highest = scale_by_lr(run).argmax(("look", "replica"))
+    one = run.isel(highest)
+    return {
+        "epoch": int(one["look"]),
+        "from_onset": _list_epochs(one["look"].item() - onset_R)[
+            int(highest["replica"])
+        ],
+        "below": float(one["sample_below"]),
+        **{name: float(scale_by_lr(one, name)) for name in _QUANTITIES},
+    }
+
+
+def _describe_end(run: xr.Dataset) -> dict[str, Any]:
+    """The last look, and by how much the train loss changes after it, by replica."""
+    epoch = int(_list_looks(run)[-1])
+    loss_TR = run["train_loss"].sel(epoch=slice(epoch + 1, None))
+    one = run.sel(look=epoch)
+    return {
+        "epoch": epoch,
+        "sharpness": one["sharpness"].to_numpy().tolist(),
+        "below": interval(one["sample_below"]),
+        "change": (loss_TR[-1] - loss_TR[0]).to_numpy().tolist(),
+    }

@@ -1,0 +1,98 @@
+"""The figure of sharpness in the paper's own network, with the clip and from logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
+from birthmark.shapes import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_EDGE = 2.0
+_FLOOR = 0.5  # of what is drawn: a loss that is flat is no point of a log axis
+_THIN = 5  # epochs between two points of the train loss
+_CURVATURES = {
+    "sharpness": "lr x sharpness",
+    "batch_sharpness": "lr x batch sharpness",
+}
+_LOSSES = {"clipped": ("-", "o", "clipped"), "logits": ("--", "s", "from logits")}
+
+
+def draw(results: xr.Dataset) -> Drawing:
+    """Three panels; see the caption."""
+    title = "Sharpness in the paper's own network"
+    caption = (
+        f"{title}. (a) Learning rate times sharpness and (b) times batch sharpness, at "
+        f"the epochs of the points; values below {_FLOOR:g} are drawn there, and where "
+        "no batch has a gradient there is no batch sharpness. (c) Train loss, every "
+        f"{_THIN} epochs. A line is a replica (n = {results.sizes['replica']} a loss; "
+        "same starts, same batches). Dotted: 2, above which gradient descent on a "
+        f"quadratic diverges. Protocol: {results.attrs['protocol']}"
+    )
+    curves = results.isel(epoch=slice(None, None, _THIN))
+    data: dict[str, Array] = {
+        name: (results["lr"] * results[name])
+        .transpose("loss", "look", "replica")
+        .to_numpy()
+        for name in _CURVATURES
+    }
+    data["train_loss"] = (
+        curves["train_loss"].transpose("loss", "epoch", "replica").to_numpy()
+    )
+    data["epoch"] = curves["epoch"].to_numpy()
+    data["look"] = results["look"].to_numpy()
+    data["loss"] = results["loss"].to_numpy()
+    return Drawing("sharpness-paper", 0, title, caption, data, paint)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """Both curvatures and the loss, over the same epochs."""
+    figure = new_figure(2.6)
+    panels = figure.subplots(1, 3)
+    for axes, (name, label) in zip(panels, _CURVATURES.items(), strict=False):
+        values = np.maximum(data[name], _FLOOR)
+        _paint_lines(axes, data["look"], values, data["loss"], palette, is_marked=True)
+        axes.axhline(_EDGE, color=palette.ink, linestyle=":", linewidth=1)
+        axes.set_ylabel(label)
+        axes.set_ylim(0.8 * _FLOOR, 200)
+    _paint_lines(panels[2], data["epoch"], data["train_loss"], data["loss"], palette)
+    panels[2].set_ylabel("train loss (nat)")
+    panels[0].legend()
+    for axes, letter in zip(panels, "abc", strict=True):
+        label_log(axes)
+        axes.set_xlabel("epoch")
+        axes.set_xlim(0, 1.03 * float(data["epoch"][-1]))
+        name_panel(axes, letter)
+    return figure
+
+
+def _paint_lines(
+    axes: Axes,
+    x: Array,
+    values_GXR: Array,
+    names: Array,
+    palette: Palette,
+    *,
+    is_marked: bool = False,
+) -> None:
+    for place, (name, values_XR) in enumerate(zip(names, values_GXR, strict=True)):
+        dash, marker, label = _LOSSES[str(name)]
+        for r, line in enumerate(values_XR.T):
+            known = np.isfinite(line)
+            axes.plot(
+                x[known],
+                line[known],
+                dash,
+                marker=marker if is_marked else "",
+                markersize=3,
+                color=palette.lines[place],
+                linewidth=0.9,
+                label=label if r == 0 else None,
+            )

@@ -1,0 +1,1 @@
+"""Who is abandoned at the paper's own size?"""

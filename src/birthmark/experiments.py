@@ -1,0 +1,45 @@
+"""The experiments: a distribution of their own, found where it is installed.
+
+`birthmark-experiments` says under the entry point `birthmark.experiments` which package
+holds them; in a checkout that nothing was installed from, the import is enough.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any
+
+from birthmark.errors import MissingDependencyError
+
+_GROUP = "birthmark.experiments"
+_PACKAGE = "birthmark_experiments"
+
+
+def find_package(wanted: str) -> ModuleType:
+    """The package of the experiments.
+
+    Args:
+        wanted: What for, as the message should say where it is missing.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    named = [point.value for point in entry_points(group=_GROUP)]
+    for name in dict.fromkeys([*named, _PACKAGE]):
+        try:
+            return import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+    raise MissingDependencyError(
+        f"{wanted} is in a package of its own: pip install birthmark-experiments"
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """What the package promises, under the name that it has had here."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return getattr(find_package(f"birthmark.experiments.{name}"), name)
