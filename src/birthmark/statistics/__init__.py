@@ -1,0 +1,64 @@
+"""Arrays in, numbers out: intervals, paired comparisons, correlations, change points.
+
+Nothing here knows of records or of training.
+"""
+
+from birthmark.statistics.correlations import RankCorrelation, correlate_ranks
+from birthmark.statistics.intervals import (
+    CONFIDENCE,
+    NAN,
+    RESAMPLES,
+    Comparison,
+    Curve,
+    Estimate,
+    compare_means,
+    resample,
+    summarize,
+    summarize_curves,
+)
+from birthmark.statistics.jumps import Jump, find_jumps
+from birthmark.statistics.paired import (
+    ALPHA,
+    POWER,
+    PairedDifference,
+    compare_pairs,
+    detectable_effect,
+    holm,
+)
+from birthmark.statistics.peaks import Peak, find_peak, quantiles
+from birthmark.statistics.variance_shares import (
+    PARTS,
+    Share,
+    share_variance,
+    split_squares,
+)
+
+__all__ = [
+    "ALPHA",
+    "CONFIDENCE",
+    "NAN",
+    "PARTS",
+    "POWER",
+    "RESAMPLES",
+    "Comparison",
+    "Curve",
+    "Estimate",
+    "Jump",
+    "PairedDifference",
+    "Peak",
+    "RankCorrelation",
+    "Share",
+    "compare_means",
+    "compare_pairs",
+    "correlate_ranks",
+    "detectable_effect",
+    "find_jumps",
+    "find_peak",
+    "holm",
+    "quantiles",
+    "resample",
+    "share_variance",
+    "split_squares",
+    "summarize",
+    "summarize_curves",
+]
