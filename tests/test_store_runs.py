@@ -92,7 +92,6 @@ def test_filters_take_dotted_names_or_last_parts(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("name", ["data.name", "initialization.name"]),
         ("epochs", ["training.epochs", "record.epochs"]),
         ("leraning", ["unknown filter 'leraning'"]),
         ("training.lrr", ["did you mean 'training.lr'?"]),

@@ -244,6 +244,15 @@ class EpochMetrics:
 
 
 @dataclass(frozen=True)
+class StepMetrics:
+    """Whatever was noted at one step; the names are free."""
+
+    step: int  # optimizer steps made so far
+    values: Mapping[str, Array]  # [R] each
+    epoch: int | None = None  # epochs finished, where there are any
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """What the engine yields at a recorded step; it owns its arrays."""
 

@@ -11,11 +11,16 @@ import pyarrow as pa
 import xarray as xr
 
 from birthmark.errors import StoreError
-from birthmark.shapes import Array, EpochMetrics, Weights
-from birthmark.spec import RunSpec
+from birthmark.shapes import Array, EpochMetrics, StepMetrics, Weights
 from birthmark.store import files
+from birthmark.store.description import RunDescription
 from birthmark.store.layout import RunPaths
-from birthmark.store.schema import Schema, metrics_rows
+from birthmark.store.schema import (
+    Schema,
+    metrics_of_specs,
+    metrics_rows,
+    open_metrics_rows,
+)
 from birthmark.store.segments import (
     TABLES,
     append_segment,
@@ -28,12 +33,13 @@ from birthmark.store.segments import (
 class RunFolder:
     """Where one run is written, by one writer at a time; from `Store.start_run`.
 
-    What is appended waits in memory until `save_checkpoint` or `finish`; what a kill
-    leaves behind is put in order by `load_checkpoint`, with which each writer begins.
+    What is appended waits in memory until `flush`, `save_checkpoint` or `finish`; what
+    a kill leaves behind is put in order by `load_checkpoint` or `rewind`, with which
+    each writer begins. A run without epochs gives its steps where epochs are asked for.
     """
 
-    def __init__(self, path: Path, spec: RunSpec) -> None:
-        self.spec = spec
+    def __init__(self, path: Path, what: RunDescription) -> None:
+        self.description = what
         self.paths = RunPaths(path)
         self._waiting: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
         self._schema_is_written = True
@@ -48,15 +54,23 @@ class RunFolder:
         """Whether the run was finished; then nothing in it changes any more."""
         return self.paths.done.exists()
 
-    def append_metrics(self, metrics: EpochMetrics) -> None:
-        """Take losses and counts of an epoch, each epoch once and in order."""
-        if metrics.epoch <= self._last_epoch:
+    def append_metrics(self, metrics: EpochMetrics | StepMetrics) -> None:
+        """Take the metrics of an epoch or of a step, each once and in order."""
+        clock = self.description.clock
+        number = metrics.epoch if isinstance(metrics, EpochMetrics) else metrics.step
+        if number <= self._last_epoch:
             raise ValueError(
-                f"epoch {metrics.epoch} comes after {self._last_epoch}: load the "
-                "checkpoint before appending, and append each epoch once"
+                f"{clock} {number} comes after {self._last_epoch}: load the "
+                f"checkpoint before appending, and append each {clock} once"
             )
-        self._waiting["metrics"].append(metrics_rows(metrics))
-        self._last_epoch = metrics.epoch
+        if isinstance(metrics, EpochMetrics):
+            rows = metrics_rows(metrics)
+        else:
+            self._extend(self._schema.with_metrics(metrics.values))
+            known, count = self._schema.metrics, len(self.description.replicas)
+            rows = open_metrics_rows(metrics, known, count)
+        self._waiting["metrics"].append(rows)
+        self._last_epoch = number
 
     def append_measurements(
         self,
@@ -68,11 +82,12 @@ class RunFolder:
         """Take what was measured at an epoch whose metrics have been appended.
 
         Args:
-            epoch: Epochs finished.
+            epoch: Epochs finished, or the step once more.
             step: Optimizer steps made.
-            scalars: Variables with dims (replica, layer[, ...]); those without
-                `replica` stay the same through the run and are taken once. None at
-                an epoch where only distributions were measured.
+            scalars: Variables with dims (replica, layer[, ...]), or `parameter` in the
+                place of `layer`; those without `replica` stay the same through the run
+                and are taken once. None at an epoch where only distributions were
+                measured.
             distributions: Likewise, at the epochs where they were measured.
 
         Raises:
@@ -83,11 +98,25 @@ class RunFolder:
         for table, dataset in (("layers", scalars), ("distributions", distributions)):
             if dataset is None:
                 continue
-            schema = self._schema.extended(table, dataset)
-            if schema is not self._schema:
-                self._schema, self._schema_is_written = schema, False
-            rows = schema.to_rows(table, epoch, step, dataset)
+            self._extend(self._schema.extended(table, dataset))
+            rows = self._schema.to_rows(table, epoch, step, dataset)
             self._waiting[table].append(rows)
+
+    def save_start(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
+        """Keep the initial configuration, once: what is there is never written over.
+
+        Args:
+            arrays: NumPy arrays by name.
+            facts: What else there is to know of it, as JSON has it.
+        """
+        self._refuse_if_done()
+        if not self.paths.start.exists():
+            files.write_arrays(self.paths.start, arrays, facts)
+
+    def load_start(self) -> tuple[dict[str, Array], dict[str, Any]] | None:
+        """The initial configuration that `save_start` has kept, and its facts."""
+        exists = self.paths.start.exists()
+        return files.read_arrays(self.paths.start) if exists else None
 
     def save_weights(self, epoch: int, weights: Weights) -> None:
         """Keep the weights of an epoch; arrays of NumPy, of all layers or of some."""
@@ -109,7 +138,7 @@ class RunFolder:
             arrays: NumPy arrays by name.
             facts: Whatever else there is to know, as JSON has it.
         """
-        self._flush()
+        self.flush()
         header = {"epoch": self._last_epoch, "facts": dict(facts)}
         files.write_arrays(self.paths.checkpoint, arrays, header)
 
@@ -125,16 +154,21 @@ class RunFolder:
             arrays, header = files.read_arrays(self.paths.checkpoint)
             with files.reading(self.paths.checkpoint):
                 epoch, saved = int(header["epoch"]), (arrays, dict(header["facts"]))
+        self.rewind(epoch)
+        return saved
+
+    def rewind(self, epoch: int) -> None:
+        """Drop the records of all later epochs, or steps; of all, for -1."""
+        self._refuse_if_done()
         # the metrics first: without them no reader looks at the rest
         for table in reversed(TABLES):
             cut_segments(self.paths.folder, table, epoch)
         for newer in self.paths.weights_epochs():
             if newer > epoch:
                 files.remove(self.paths.weights(newer))
-        if saved is None:
+        if epoch < 0:
             files.remove(self.paths.schema)
         self._forget()
-        return saved
 
     def save_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest: where the numbers come from, as JSON has it.
@@ -153,7 +187,7 @@ class RunFolder:
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Write what waits, make one segment of many, and declare the run done."""
         self._refuse_if_done()
-        self._flush()
+        self.flush()
         for table in TABLES:
             join_segments(self.paths.folder, table)
         self.save_manifest(manifest)
@@ -174,7 +208,14 @@ class RunFolder:
     @cached_property
     def _schema(self) -> Schema:
         exists = self.paths.schema.exists()
-        return Schema.read(self.paths.schema) if exists else Schema()
+        if exists:
+            return Schema.read(self.paths.schema)
+        is_of_spec = self.description.clock == "epoch"
+        return Schema(metrics=metrics_of_specs() if is_of_spec else {})
+
+    def _extend(self, schema: Schema) -> None:
+        if schema is not self._schema:
+            self._schema, self._schema_is_written = schema, False
 
     def _forget(self) -> None:
         self._waiting = {table: [] for table in TABLES}
@@ -182,14 +223,16 @@ class RunFolder:
             self.__dict__.pop(cached, None)
         self._schema_is_written = True
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write the records that wait."""
         self._refuse_if_done()
         if not self._schema_is_written:
             self._schema.write(self.paths.schema)
             self._schema_is_written = True
         for table, rows in self._waiting.items():
             if rows:
-                whole = pa.concat_tables(rows)
+                # metrics that came later are null before
+                whole = pa.concat_tables(rows, promote_options="default")
                 append_segment(self.paths.folder, table, whole, self._last_epoch)
         self._waiting = {table: [] for table in TABLES}
 

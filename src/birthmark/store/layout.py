@@ -19,6 +19,21 @@ class RunPaths:
         return self.folder / "spec.toml"
 
     @property
+    def description(self) -> Path:
+        """Kind, name, fields and replicas of a run that follows no spec."""
+        return self.folder / "description.json"
+
+    @property
+    def is_described(self) -> bool:
+        """Whether it is said what the run is: the first thing that its writer does."""
+        return self.spec.exists() or self.description.exists()
+
+    @property
+    def start(self) -> Path:
+        """The initial configuration, where a run cannot draw it again."""
+        return self.folder / "start.safetensors"
+
+    @property
     def schema(self) -> Path:
         """Dims, coordinates, units and long names of the records."""
         return self.folder / "schema.json"

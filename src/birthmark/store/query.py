@@ -1,4 +1,4 @@
-"""The fields of specs as columns with dotted names, and filters by name."""
+"""Filters of a table of runs, by the names of its columns or their last parts."""
 
 from __future__ import annotations
 
@@ -10,26 +10,6 @@ import numpy as np
 import pandas as pd
 
 from birthmark.errors import StoreError
-from birthmark.spec import MarkSpec, RunSpec
-
-
-def spec_columns(spec: RunSpec) -> dict[str, Any]:
-    """Every field under its dotted name; those of a mark that is not there are None."""
-    tables = spec.model_dump()
-    if spec.mark is None:
-        tables["mark"] = dict.fromkeys(MarkSpec.model_fields)
-    return flatten(tables)
-
-
-def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in tables.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def select(runs: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import xarray as xr
 
 from birthmark.shapes import Array
+from birthmark.store.description import RunDescription
 from birthmark.store.files import MissingFileError, reading
 from birthmark.store.layout import RunPaths
-from birthmark.store.schema import METRICS, Schema, to_array
+from birthmark.store.schema import EPOCHS, METRICS, OPEN, Schema, to_array
 from birthmark.store.segments import last_epoch, read_segments
 
 Variable = tuple[tuple[str, ...], Array, dict[str, Any]]
@@ -22,7 +23,7 @@ _ATTEMPTS = 5
 
 
 def read_records(
-    paths: RunPaths, num_replicas: int, *, distributions: bool
+    paths: RunPaths, what: RunDescription, *, distributions: bool
 ) -> xr.Dataset:
     """All that was written so far, whoever is writing meanwhile.
 
@@ -32,33 +33,41 @@ def read_records(
     for _ in range(_ATTEMPTS - 1):
         before = _segment_names(paths)
         try:
-            records = _read(paths, num_replicas, distributions)
+            records = _read(paths, what, distributions)
         except MissingFileError:
             continue
         # a writer that joined or dropped segments meanwhile may have torn the tables
         if before <= _segment_names(paths):
             return records
-    return _read(paths, num_replicas, distributions)
+    return _read(paths, what, distributions)
 
 
 def _segment_names(paths: RunPaths) -> set[str]:
     return {path.name for path in paths.folder.glob("*.parquet")}
 
 
-def _read(paths: RunPaths, num_replicas: int, distributions: bool) -> xr.Dataset:
+def _read(paths: RunPaths, what: RunDescription, distributions: bool) -> xr.Dataset:
+    is_open = what.clock == "step"
     metrics = _read_table(paths, "metrics")
     if metrics is None:
-        return _empty(num_replicas)
+        return _empty(what)
     with reading(paths.folder / "metrics"):
         num_replicas = int(to_array(metrics["replica"]).max()) + 1
         columns = _unfold(metrics, num_replicas)
-        variables = _metrics(columns)
+        variables = {} if is_open else _metrics(columns)
+    numbers = np.asarray(what.replicas)
+    if len(numbers) != num_replicas:
+        numbers = np.arange(num_replicas)
     epochs_T = columns["epoch"]
-    coords = _clock("", epochs_T, columns["step"])
-    coords["replica"] = (("replica",), np.arange(num_replicas), {})
-    if not paths.schema.exists() and last_epoch(paths.folder, "layers") == -1:
+    coords = _clock("", None if is_open else epochs_T, columns["step"])
+    coords["replica"] = (("replica",), numbers, {})
+    is_measured = paths.schema.exists() or last_epoch(paths.folder, "layers") >= 0
+    schema = Schema.read(paths.schema) if is_measured else Schema()
+    if is_open:
+        variables = _open_metrics(columns, schema)
+        coords |= _noted_epochs(columns)
+    if not is_measured:
         return xr.Dataset(variables, coords)
-    schema = Schema.read(paths.schema)
     coords = {n: fixed.to_variable() for n, fixed in schema.coords.items()} | coords
     variables |= {n: fixed.to_variable() for n, fixed in schema.static.items()}
     wanted = ["layers", "distributions"] if distributions else ["layers"]
@@ -67,13 +76,16 @@ def _read(paths: RunPaths, num_replicas: int, distributions: bool) -> xr.Dataset
         if rows is None:
             continue
         with reading(paths.folder / table):
-            columns = _unfold(rows, num_replicas * len(schema.coords["layer"].values))
+            columns = _unfold(
+                rows, num_replicas * len(schema.coords[schema.axis].values)
+            )
             # what a flush has written before its metrics does not count yet
             counting = np.searchsorted(columns["epoch"], epochs_T[-1], side="right")
             columns = {name: array[:counting] for name, array in columns.items()}
             variables |= _shaped(schema, table, columns, num_replicas, epochs_T)
         if table == "distributions":
-            coords |= _clock("distribution_", columns["epoch"], columns["step"])
+            epochs = None if is_open else columns["epoch"]
+            coords |= _clock("distribution_", epochs, columns["step"])
     return xr.Dataset(variables, coords)
 
 
@@ -130,27 +142,45 @@ def _shaped(
             scattered[places_T] = values
             values = scattered
         variables[name] = (
-            (clock, "replica", "layer", *column.dims),
+            (clock, "replica", schema.axis, *column.dims),
             values,
             column.attrs,
         )
     return variables
 
 
-def _clock(prefix: str, epochs_T: Array, steps_T: Array) -> dict[str, Variable]:
-    along = (f"{prefix}step",)
+def _open_metrics(columns: dict[str, Array], schema: Schema) -> dict[str, Variable]:
     return {
-        f"{prefix}step": (along, steps_T, _STEP),
-        f"{prefix}epoch": (along, epochs_T, _EPOCH),
+        name: (("step", "replica"), columns[f"{OPEN}{name}"], attrs)
+        for name, attrs in schema.metrics.items()
+        if f"{OPEN}{name}" in columns
     }
 
 
-def _empty(num_replicas: int) -> xr.Dataset:
+def _noted_epochs(columns: dict[str, Array]) -> dict[str, Variable]:
+    """The coordinate `epoch`, where any was noted; NaN where it was not."""
+    if EPOCHS not in columns or np.isnan(columns[EPOCHS]).all():
+        return {}
+    return {"epoch": (("step",), columns[EPOCHS][:, 0], _EPOCH)}
+
+
+def _clock(prefix: str, epochs_T: Array | None, steps_T: Array) -> dict[str, Variable]:
+    along = (f"{prefix}step",)
+    clock: dict[str, Variable] = {f"{prefix}step": (along, steps_T, _STEP)}
+    if epochs_T is not None:
+        clock[f"{prefix}epoch"] = (along, epochs_T, _EPOCH)
+    return clock
+
+
+def _empty(what: RunDescription) -> xr.Dataset:
     """Of a run that has not come to its first checkpoint."""
     none = np.empty(0, dtype=np.int64)
+    replicas = (("replica",), np.asarray(what.replicas), {})
+    if what.clock == "step":
+        return xr.Dataset(coords={**_clock("", None, none), "replica": replicas})
+    num_replicas = len(what.replicas)
     columns = {name: np.empty((0, num_replicas)) for name in METRICS}
     columns["nonfinite_step"] = np.full((1, num_replicas), -1)
     variables = _metrics(columns)
-    coords = _clock("", none, none)
-    coords["replica"] = (("replica",), np.arange(num_replicas), {})
+    coords = {**_clock("", none, none), "replica": replicas}
     return xr.Dataset(variables, coords)

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import xarray as xr
@@ -15,11 +15,18 @@ from birthmark.errors import StoreError
 from birthmark.shapes import Layer, Weights
 from birthmark.spec import RunSpec, read_toml
 from birthmark.store import files
+from birthmark.store.description import (
+    SPEC,
+    RunDescription,
+    describe_spec,
+    flatten,
+)
 from birthmark.store.folder import RunFolder
 from birthmark.store.layout import RunPaths
-from birthmark.store.query import flatten, select, spec_columns
+from birthmark.store.query import select
 from birthmark.store.records import read_records
 from birthmark.store.segments import last_epoch
+from birthmark.store.views import by_layer, by_parameter
 
 FORMAT_VERSION = 1
 
@@ -73,19 +80,22 @@ class Store:
     def __repr__(self) -> str:
         return f"<birthmark store {str(self.path)!r}, {len(self._keys())} runs>"
 
-    def start_run(self, spec: RunSpec) -> RunFolder:
+    def start_run(self, what: RunSpec | RunDescription) -> RunFolder:
         """The folder to write a run to, made unless it is there.
 
         Raises:
             StoreError: It cannot be written, or holds another spec.
         """
-        paths = RunPaths(self.path / spec.run_key)
+        described = describe_spec(what) if isinstance(what, RunSpec) else what
+        paths = RunPaths(self.path / described.run_key)
         files.make_folder(paths.folder)
-        if paths.spec.exists():
-            self.spec(spec.run_key)
+        if paths.is_described:
+            self.description(described.run_key)
+        elif isinstance(what, RunSpec):
+            files.write_text(paths.spec, what.to_toml())
         else:
-            files.write_text(paths.spec, spec.to_toml())
-        run = RunFolder(paths.folder, spec)
+            files.write_json(paths.description, what.content)
+        run = RunFolder(paths.folder, described)
         run.remove_leftovers()
         return run
 
@@ -98,9 +108,10 @@ class Store:
 
         Its columns are `run_key`; `state` (`done`; `stopped`: left on purpose, to go on
         when started again; `unfinished`: being written now, or killed; `damaged`);
-        `epoch`, up to which there are records; `wall_time_s` as the manifest has it;
-        `written`, the time of the last change; and each field of the spec under its
-        dotted name (`training.lr`).
+        `epoch`, up to which there are records, or `step` of a run without epochs;
+        `wall_time_s` as the manifest has it; `written`, the time of the last change;
+        `kind` (`spec`, `tracked`, ...), `name` and `replica`, of runs that follow no
+        spec; and each field of a run under its dotted name (`training.lr`).
 
         Args:
             filters: Values that columns must equal, by the name of the column or its
@@ -113,16 +124,42 @@ class Store:
         columns = list(_NO_ROW)
         columns += [name for row in rows for name in row if name not in _NO_ROW]
         table = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
-        table = table.astype({"epoch": "Int64", "wall_time_s": float})
+        whole = dict.fromkeys(("epoch", "step", "replica"), "Int64")
+        table = table.astype({**whole, "wall_time_s": float})
         return select(table, filters)
 
-    def spec(self, run_key: str) -> RunSpec:
-        """The spec of a run.
+    def description(self, run_key: str) -> RunDescription:
+        """Kind, name, fields and replicas of any run.
 
         Raises:
-            StoreError: There is no such run, or its spec is not the one of its name.
+            StoreError: There is no such run, or it is not the one of its name.
         """
         paths = self._find(run_key)
+        if not paths.description.exists():
+            return describe_spec(self.spec(run_key))
+        content = files.read_json(paths.description)
+        with files.reading(paths.description):
+            what = RunDescription.from_content(content)
+        if what.run_key != paths.folder.name:
+            raise StoreError(
+                f"{paths.description} was changed: its run key is {what.run_key} now; "
+                "restore it, or delete the folder"
+            )
+        return what
+
+    def spec(self, run_key: str) -> RunSpec:
+        """The spec of a run that follows one.
+
+        Raises:
+            StoreError: There is no such run, it has no spec, or one of another name.
+        """
+        paths = self._find(run_key)
+        if paths.description.exists():
+            kind = self.description(run_key).kind
+            raise StoreError(
+                f"run {paths.folder.name} is {kind} and follows no spec: "
+                "description() has its fields"
+            )
         # not from_toml: an image is named as it was, and need not be there any more
         with files.reading(paths.spec):
             spec = RunSpec(**read_toml(paths.spec))
@@ -138,7 +175,13 @@ class Store:
         path = self._find(run_key).manifest
         return files.read_json(path) if path.exists() else {}
 
-    def records(self, run_key: str, *, distributions: bool = True) -> xr.Dataset:
+    def records(
+        self,
+        run_key: str,
+        *,
+        distributions: bool = True,
+        by: Literal["layer", "parameter"] = "layer",
+    ) -> xr.Dataset:
         """The records of a run, finished or not, up to its last flush.
 
         Dims and names are those of "Records" in `docs/internals.md`. The attributes are
@@ -148,16 +191,21 @@ class Store:
         Args:
             run_key: Of the run.
             distributions: Also what has a bin axis, nearly all of the memory.
+            by: Whether tensors stand in the dim `layer`, with those of biases under
+                `bias_*`, or in the dim `parameter` (see `by_parameter`).
 
         Raises:
             StoreError: There is no such run, or a file of it is missing or damaged.
         """
-        spec = self.spec(run_key)
-        paths = RunPaths(self.path / spec.run_key)
-        facts = flatten(self.manifest(spec.run_key)) | spec_columns(spec)
-        records = read_records(paths, spec.run.replicas, distributions=distributions)
+        what = self.description(run_key)
+        paths = RunPaths(self.path / what.run_key)
+        facts = flatten(self.manifest(what.run_key)) | what.columns
+        records = read_records(paths, what, distributions=distributions)
+        records = by_layer(records) if by == "layer" else by_parameter(records)
+        if what.kind != SPEC:
+            facts |= {"kind": what.kind, "name": what.name}
         return records.assign_attrs(
-            run_key=spec.run_key, state=_state(paths), **_known(facts)
+            run_key=what.run_key, state=_state(paths), **_known(facts)
         )
 
     def weights_epochs(self, run_key: str) -> list[int]:
@@ -191,11 +239,11 @@ class Store:
             )
 
     def _keys(self) -> list[str]:
-        # a folder without a spec is one whose writer was killed in its first moment
+        # one without a description had its writer killed in its first moment
         return sorted(
             path.name
             for path in self.path.iterdir()
-            if _RUN_KEY.fullmatch(path.name) and RunPaths(path).spec.exists()
+            if _RUN_KEY.fullmatch(path.name) and RunPaths(path).is_described
         )
 
     def _find(self, run_key: str) -> RunPaths:
@@ -216,18 +264,23 @@ class Store:
         written = pd.Timestamp(paths.folder.stat().st_mtime, unit="s", tz="UTC")
         row = {**_NO_ROW, "run_key": key, "written": written}
         try:
-            epoch = last_epoch(paths.folder, "metrics")
+            last = last_epoch(paths.folder, "metrics")
             wall_time = self.manifest(key).get("wall_time_s")
-            fields = spec_columns(self.spec(key))
+            what = self.description(key)
         except StoreError:
             return {**row, "state": "damaged"}
         row |= {"state": _state(paths), "wall_time_s": wall_time}
-        return row | {"epoch": None if epoch < 0 else epoch} | fields
+        row |= {what.clock: None if last < 0 else last, "kind": what.kind}
+        if what.kind != SPEC:
+            alone = what.replicas[0] if len(what.replicas) == 1 else None
+            row |= {"name": what.name, "replica": alone}
+        return row | what.columns
 
 
 _NO_ROW: dict[str, Any] = {
-    **dict.fromkeys(("run_key", "state", "epoch", "wall_time_s", "written")),
-    **dict.fromkeys(spec_columns(RunSpec(data={"name": "none"}))),
+    **dict.fromkeys(("run_key", "state", "epoch", "step", "wall_time_s", "written")),
+    **dict.fromkeys(("kind", "name", "replica")),
+    **dict.fromkeys(describe_spec(RunSpec(data={"name": "none"})).columns),
 }
 
 

@@ -1,13 +1,14 @@
 """What the tables of a run hold: dims, coordinates, units and long names.
 
-One row of a table is one (epoch, replica[, layer]); what has more dims lies flat in a
-list of fixed size. Both directions are here, rows from arrays and arrays from rows.
+One row of a table is one (epoch, replica[, layer or parameter]); what has more dims
+lies flat in a list of fixed size. Rows are numbered by the clock of their run: in one
+without epochs the column `epoch` counts steps, as `step` does.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -16,10 +17,10 @@ import pyarrow as pa
 import xarray as xr
 
 from birthmark.errors import StoreError
-from birthmark.shapes import Array, EpochMetrics
+from birthmark.shapes import Array, EpochMetrics, StepMetrics
 from birthmark.store.files import read_json, reading, write_json
 
-# name: (long name, units); those whose units are not 1 are counts
+# of runs of specs, name: (long name, units); those whose units are not 1 are counts
 METRICS = {
     "train_loss": ("training loss, mean over the epoch as visited", "1"),
     "test_loss": ("test loss", "1"),
@@ -32,6 +33,10 @@ METRICS = {
     "train_loss_evaluated": ("training loss at the end of the epoch", "1"),
     "train_accuracy_evaluated": ("training accuracy at the end of the epoch", "1"),
 }
+
+
+EPOCHS = "epochs finished"  # column of a run that counts steps
+OPEN = "metric "  # before the names of its metrics, which may be any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +68,20 @@ class Schema:
     tables: dict[str, dict[str, Column]] = dataclasses.field(default_factory=dict)
     static: dict[str, Fixed] = dataclasses.field(default_factory=dict)
     coords: dict[str, Fixed] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def axis(self) -> str:
+        """What rows are of beside replicas: `layer`, or `parameter` of any network."""
+        return "parameter" if "parameter" in self.coords else "layer"
+
+    def with_metrics(self, names: Iterable[str]) -> Schema:
+        """With these metrics too; itself if they are known."""
+        new = [name for name in names if name not in self.metrics]
+        if not new:
+            return self
+        said = {n: {"long_name": n.replace("_", " "), "units": "1"} for n in new}
+        return dataclasses.replace(self, metrics={**self.metrics, **said})
 
     def extended(self, table: str, dataset: xr.Dataset) -> Schema:
         """With one more table; what has no dim `replica` is static.
@@ -88,19 +107,21 @@ class Schema:
             {**self.tables, table: columns},
             {**static, **self.static},
             {**coords, **self.coords},
+            self.metrics,
         )
 
     def to_rows(
         self, table: str, epoch: int, step: int, dataset: xr.Dataset
     ) -> pa.Table:
         """The rows of one epoch, replicas outside, layers inside; arrays are copied."""
-        layers = self.coords["layer"].values
+        axis = self.axis
+        names = self.coords[axis].values
         num_replicas = dataset.sizes["replica"]
-        columns = _key_columns(epoch, step, num_replicas * len(layers))
-        columns["replica"] = np.repeat(np.arange(num_replicas), len(layers))
-        columns["layer"] = pa.array(layers * num_replicas, pa.string())
+        columns = _key_columns(epoch, step, num_replicas * len(names))
+        columns["replica"] = np.repeat(np.arange(num_replicas), len(names))
+        columns[axis] = pa.array(names * num_replicas, pa.string())
         for name, column in self.tables[table].items():
-            variable, dims = dataset.variables[name], ("replica", "layer", *column.dims)
+            variable, dims = dataset.variables[name], ("replica", axis, *column.dims)
             if variable.dims != dims:
                 variable = variable.transpose(*dims)
             columns[name] = _flatten(variable.to_numpy(), column.shape)
@@ -118,18 +139,39 @@ class Schema:
                 },
                 {name: _from_json(Fixed, f) for name, f in content["static"].items()},
                 {name: _from_json(Fixed, f) for name, f in content["coords"].items()},
+                content["metrics"],
             )
 
     def write(self, path: Path) -> None:
-        """To `schema.json`, with the metrics, so that others need no other source."""
-        metrics = {
-            name: {"long_name": long_name, "units": units}
-            for name, (long_name, units) in METRICS.items()
-        }
-        write_json(path, {"metrics": metrics, **dataclasses.asdict(self)})
+        """To `schema.json`."""
+        write_json(path, dataclasses.asdict(self))
 
 
 Kind = TypeVar("Kind", Column, Fixed)
+
+
+def metrics_of_specs() -> dict[str, dict[str, str]]:
+    """The metrics of runs of specs, as `Schema` has them."""
+    return {
+        name: {"long_name": long_name, "units": units}
+        for name, (long_name, units) in METRICS.items()
+    }
+
+
+def open_metrics_rows(
+    metrics: StepMetrics, names: Iterable[str], num_replicas: int
+) -> pa.Table:
+    """The rows of one step, one a replica; what was not noted is null."""
+    columns = _key_columns(metrics.step, metrics.step, num_replicas)
+    columns["replica"] = np.arange(num_replicas)
+    epochs = pa.array([metrics.epoch] * num_replicas, pa.int64())
+    table = pa.table({**columns, EPOCHS: epochs})
+    for name in names:
+        known = name in metrics.values
+        values = np.asarray(metrics.values[name], float).ravel() if known else []
+        column = pa.array(values) if known else pa.nulls(num_replicas, pa.float64())
+        table = table.append_column(f"{OPEN}{name}", column)
+    return table
 
 
 def metrics_rows(metrics: EpochMetrics) -> pa.Table:
@@ -175,7 +217,7 @@ def _data_names(dataset: xr.Dataset, *, moving: bool) -> list[Hashable]:
 
 
 def _column(variable: xr.Variable) -> Column:
-    inner = [dim for dim in variable.dims if dim not in ("replica", "layer")]
+    inner = [d for d in variable.dims if d not in ("replica", "layer", "parameter")]
     dims = tuple(str(dim) for dim in inner)
     shape = tuple(variable.sizes[dim] for dim in inner)
     return Column(dims, shape, dict(variable.attrs))

@@ -50,7 +50,7 @@ def read_segments(folder: Path, table: str) -> pa.Table | None:
         StoreError: A segment is missing, or damaged, which checksums show.
     """
     parts = [rows for _, rows in _walk_back(folder, table, pq.ParquetFile.read)]
-    return pa.concat_tables(parts[::-1]) if parts else None
+    return _join(parts[::-1]) if parts else None
 
 
 def append_segment(folder: Path, table: str, rows: pa.Table, last: int) -> None:
@@ -63,7 +63,9 @@ def join_segments(folder: Path, table: str) -> None:
     """Make one segment of all; what a kill left off the chain is removed as well."""
     chain = _find_chain(folder, table)
     if len(chain) > 1:
-        parts = (_read(one.path) for one in chain)
+        parts: Iterable[pa.Table] = (_read(one.path) for one in chain)
+        if table == "metrics":  # some may have come later than others
+            parts = [_join(list(parts))]
         _write(folder, table, parts, after=-1, last=chain[-1].last)
     _remove_all_but(folder, table, [last_epoch(folder, table)])
 
@@ -93,6 +95,11 @@ def cut_segments(folder: Path, table: str, epoch: int) -> None:
         rows = _read(one.path).filter(pc.field("epoch") <= epoch)
         _write(folder, table, [rows], after=one.after, last=epoch)
     _remove_all_but(folder, table, kept + [epoch] * len(straddling))
+
+
+def _join(parts: list[pa.Table]) -> pa.Table:
+    """Rows of all; null where a part lacks a column."""
+    return pa.concat_tables(parts, promote_options="default")
 
 
 def _find_paths(folder: Path, table: str) -> dict[int, Path]:

@@ -14,6 +14,7 @@ from birthmark.errors import StoreError
 from birthmark.experiments import find_package
 from birthmark.shapes import Layer, Weights
 from birthmark.store import files
+from birthmark.store.description import describe_spec
 from birthmark.store.folder import RunFolder
 from birthmark.store.layout import RunPaths
 from birthmark.store.runs import Store, open_store
@@ -64,7 +65,7 @@ def ship_run(
             narrow = rows if table == "metrics" else _to_float32(rows)
             last = last_epoch(origin.folder, table)
             write_compact(folder, table, narrow.combine_chunks(), last)
-    run = RunFolder(folder, spec)
+    run = RunFolder(folder, describe_spec(spec))
     for epoch, weights in kept.items():
         assert spec.mark is not None
         run.save_weights(epoch, _to_float16(weights, spec.mark.layer))
