@@ -19,12 +19,15 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler
 # sum in all tiles, others not in the smallest, whose terms wait for each other.
 WRAPPER = """
 #include "products.h"
+#include <stdlib.h>
 void product(int64_t rows, int64_t columns, int64_t depth, const REAL *a, int64_t a_row,
              int64_t a_column, REAL *b, int64_t b_row, REAL *c, int64_t c_row)
 {
+    REAL *panel = malloc(panel_size(depth) * sizeof(REAL));
     multiply(rows, columns, depth, (left_matrix){a, a_row, a_column},
              (right_matrix){b, b_row}, (right_matrix){c, c_row},
-             (right_matrix){c, c_row});
+             (right_matrix){c, c_row}, panel);
+    free(panel);
 }
 __attribute__((optimize("no-tree-vectorize", "fp-contract=off")))
 void term_by_term(int64_t rows, int64_t columns, int64_t depth, const REAL *a,
@@ -77,7 +80,7 @@ def lay(values, row):
     return held
 
 
-@pytest.mark.parametrize("rows", [1, 7, 30])
+@pytest.mark.parametrize("rows", [1, 7, 100])
 @pytest.mark.parametrize("columns", [1, 24, 100])
 @pytest.mark.parametrize("depth", [1, 128, 1000])
 def test_a_product_has_the_bits_of_its_terms_one_by_one_at_any_stride(

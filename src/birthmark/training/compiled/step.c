@@ -62,6 +62,7 @@ static void add_sums(const stack *s, int64_t replica, sums batch)
 typedef struct {
     REAL *delta_OB, *below_IB; /* gradients by outputs and by inputs, transposed */
     REAL *zeros_B;
+    REAL *panel; /* of a right matrix */
     REAL *left, *right; /* for pairs of bfloat16 */
     REAL *activations; /* what enters each layer, and the outputs: one after the other */
 } workspace;
@@ -84,9 +85,10 @@ static REAL *activation(const program *p, const workspace *space, int64_t layer)
 static int64_t lay_out(const program *p, REAL *scratch, workspace *space)
 {
     const int64_t batch = round_up(p->batch_size, LANES), across = row_stride(batch);
-    int64_t transposed = 0, left = 0, right = 0, activations = 0;
+    int64_t transposed = 0, left = 0, right = 0, activations = 0, deepest = batch;
     for (int64_t l = 0; l <= p->num_layers; l++) {
         activations += activation_size(p, l);
+        deepest = larger(deepest, p->sizes[l]);
         if (l > 0) transposed = larger(transposed, round_up(p->sizes[l], LANES) * across);
     }
 #ifdef BF16
@@ -99,10 +101,11 @@ static int64_t lay_out(const program *p, REAL *scratch, workspace *space)
     space->delta_OB = scratch;
     space->below_IB = space->delta_OB + transposed;
     space->zeros_B = space->below_IB + transposed;
-    space->left = space->zeros_B + across;
+    space->panel = space->zeros_B + across;
+    space->left = space->panel + panel_size(deepest);
     space->right = space->left + left;
     space->activations = space->right + right;
-    return 2 * transposed + across + left + right + activations;
+    return 2 * transposed + across + panel_size(deepest) + left + right + activations;
 }
 
 int64_t scratch_size(const program *p)
@@ -156,7 +159,7 @@ static REAL *forward(const program *p, const stack *s, int64_t replica, int64_t 
         const right_matrix b = {biases(s, replica, l), 0};
         const right_matrix z = {activation(p, space, l + 1), row};
         multiply(size, fan_out, terms(fan_in), left_of(size, fan_in, a, space->left),
-                 pair_rows(fan_in, fan_out, w, space->right), b, z);
+                 pair_rows(fan_in, fan_out, w, space->right), b, z, space->panel);
         if (p->rectifies && l + 1 < p->num_layers) rectify(size * row, z.at);
         a = z;
     }
@@ -258,11 +261,12 @@ static void descend(const program *p, const stack *s, int64_t replica, int64_t s
         if (l > 0) {
             right_transposed(fan_out, size, delta, space->right, delta_OB);
             multiply(fan_in, size, terms(fan_out),
-                     left_of(fan_in, fan_out, w, space->left), delta_OB, zeros, below_IB);
+                     left_of(fan_in, fan_out, w, space->left), delta_OB, zeros, below_IB,
+                     space->panel);
         }
         multiply(fan_in, fan_out, terms(size),
                  left_transposed(fan_in, size, a, space->left),
-                 pair_rows(size, fan_out, delta, space->right), w, w);
+                 pair_rows(size, fan_out, delta, space->right), w, w, space->panel);
         add_rows(size, fan_out, delta, biases(s, replica, l));
         if (l > 0) {
             const int64_t behind = round_up(fan_in, LANES) - fan_in;
