@@ -2,6 +2,10 @@
 
 import difflib
 from collections.abc import Iterable
+from reprlib import Repr
+
+_REPR = Repr()
+_REPR.maxstring = _REPR.maxother = 80
 
 
 class BirthmarkError(Exception):
@@ -32,9 +36,17 @@ class MissingDependencyError(BirthmarkError, ImportError):
     """An optional package is needed and not installed."""
 
 
+def shorten(value: object) -> str:
+    """What came, as a message quotes it: at most about a line, however long it is."""
+    try:
+        return _REPR.repr(value)
+    except ValueError:  # Python writes no whole number of over 4300 digits
+        return "a number of thousands of digits"
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SpecError:
     """The error for a name that no table has, with the nearest one that it has."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:200], names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-    return SpecError(f"unknown {kind} {name!r}: {hint}")
+    return SpecError(f"unknown {kind} {shorten(name)}: {hint}")

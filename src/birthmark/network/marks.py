@@ -6,6 +6,7 @@ the hinting of its FreeType.
 """
 
 import hashlib
+import warnings
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +19,7 @@ from birthmark.shapes import Array, Mark
 from birthmark.spec import MarkSpec
 
 _FONT_SIZE = 400  # pixels: far more than a matrix needs, so that edges are exact
+_MOST_PIXELS = 16_000_000  # of a picture: 64 MB unpacked
 _FILL = 0.8  # share of the matrix, in its tighter direction, that the drawing takes
 
 
@@ -65,11 +67,12 @@ def _image_ink(spec: MarkSpec) -> Image.Image:
     """Dark pixels are ink; transparent ones are paper."""
     try:
         content = Path(str(spec.image)).read_bytes()
-        with Image.open(BytesIO(content)) as image:
-            picture = image.convert("RGBA")
-    except (OSError, UnidentifiedImageError) as error:
-        reason = "no image" if isinstance(error, UnidentifiedImageError) else error
-        raise SpecError(f"mark.image: cannot read {spec.image!r}: {reason}") from error
+        picture = _open_picture(content)
+    except UnidentifiedImageError as error:
+        raise SpecError(f"mark.image: {spec.image!r} is no image") from error
+    # SyntaxError is how Pillow calls a broken PNG
+    except (OSError, ValueError, SyntaxError) as error:
+        raise SpecError(f"mark.image: cannot read {spec.image!r}: {error}") from error
     if hashlib.sha256(content).hexdigest() != spec.image_sha256:
         raise SpecError(
             f"mark.image: {spec.image!r} is not the file the spec was made with: "
@@ -78,6 +81,22 @@ def _image_ink(spec: MarkSpec) -> Image.Image:
     paper = Image.new("RGBA", picture.size, "white")
     grey = np.asarray(Image.alpha_composite(paper, picture).convert("L"))
     return Image.fromarray(255 - grey)
+
+
+def _open_picture(content: bytes) -> Image.Image:
+    """The pixels, unless a small file stands for more of them than memory holds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(BytesIO(content)) as image:
+                if image.width * image.height > _MOST_PIXELS:
+                    raise ValueError(
+                        f"it has {image.width} x {image.height} pixels, at most "
+                        f"{_MOST_PIXELS:,} are read: make it smaller"
+                    )
+                return image.convert("RGBA")
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"{error} make it smaller") from error
 
 
 def _fit(ink: Image.Image, rows: int, columns: int) -> Array:

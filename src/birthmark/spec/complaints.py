@@ -4,7 +4,7 @@ import re
 
 from pydantic import BaseModel, ValidationError
 
-from birthmark.errors import unknown_name
+from birthmark.errors import shorten, unknown_name
 
 
 def in_one_line(error: ValidationError, model: type[BaseModel]) -> str:
@@ -25,7 +25,7 @@ def in_one_line(error: ValidationError, model: type[BaseModel]) -> str:
     message = message[0].lower() + message[1:]
     if not key:
         return message + more
-    return f"{key}: {message}, got {first['input']!r}{more}"
+    return f"{key}: {message}, got {shorten(first['input'])}{more}"
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:

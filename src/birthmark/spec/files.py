@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import copy
+import hashlib
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ def apply_settings(
     tables: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Nested tables with dotted keys set in them; the tables given stay as they are."""
-    changed: dict[str, Any] = json.loads(json.dumps(tables))
+    changed: dict[str, Any] = copy.deepcopy(dict(tables))
     for dotted, value in settings.items():
         *parents, key = dotted.split(".")
         table = changed
@@ -39,7 +40,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise SpecError(f"setting {text!r} is not of the form key=value")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # also a number of more digits than Python reads
         return key.strip(), value.strip()
 
 
@@ -50,12 +51,32 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         SpecError: There is no such file, or it is not TOML; the message has the line.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path}: not TOML: {error}") from error
+        # editors on Windows put a byte order mark in front
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SpecError(f"cannot read the spec {path}: {reason}") from error
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{path}: not TOML: {error}") from error
+
+
+def checksum_file(key: str, path: str) -> str:
+    """The SHA-256 of a file that a spec names, as 64 hex digits.
+
+    Args:
+        key: The field of the spec that names it, for the message.
+        path: Where it lies.
+
+    Raises:
+        ValueError: It is missing, unreadable, or no regular file (a device has no end).
+    """
+    try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise ValueError(f"{key} {path!r} is not a regular file: name a file")
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"{key} {path!r} cannot be read: {error.strerror}") from error
 
 
 def resolve_files(tables: Mapping[str, Any], path: str | Path) -> None:

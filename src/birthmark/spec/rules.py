@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
@@ -21,7 +19,7 @@ from pydantic import (
 
 from birthmark.errors import SpecError
 from birthmark.spec.complaints import in_one_line
-from birthmark.spec.files import names_file
+from birthmark.spec.files import checksum_file, names_file
 
 Value = TypeVar("Value")
 
@@ -44,7 +42,7 @@ class RuleSpec(BaseModel):
         if not isinstance(fields, Mapping):
             return fields
         return {
-            key: float(value) if type(value) is int else value
+            key: _to_float(value) if type(value) is int else value
             for key, value in fields.items()
         }
 
@@ -54,7 +52,7 @@ class RuleSpec(BaseModel):
         if not isinstance(fields, Mapping):
             return fields
         sums = {
-            f"{key}_sha256": _checksum(key, path)
+            f"{key}_sha256": checksum_file(key, path)
             for key, path in fields.items()
             if names_file(key) and isinstance(path, str)
         }
@@ -74,6 +72,13 @@ class RuleSpec(BaseModel):
     def parameters(self) -> dict[str, float | str]:
         """What stands beside the name: keyword arguments of the rule."""
         return dict(self.__pydantic_extra__ or {})
+
+
+def _to_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf  # which is refused
 
 
 def make_rule(rule: str | Mapping[str, Any] | RuleSpec) -> RuleSpec:
@@ -164,10 +169,3 @@ def match_pattern(name: str, patterns: Mapping[str, object]) -> str | None:
             f"{found[0]!r} and {found[1]!r} both match {name}: name it itself"
         )
     return found[0] if found else None
-
-
-def _checksum(key: str, path: str) -> str:
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise ValueError(f"{key} {path!r} cannot be read: {error.strerror}") from error

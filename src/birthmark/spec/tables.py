@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from birthmark.shapes import layer_names
+from birthmark.spec.files import checksum_file
+
+# Bounds far beyond any use, within which nothing overflows: counts and seeds are 64-bit
+# numbers in files, and every epoch of a run may have to be listed.
+LARGEST, SMALLEST = 1e30, 1e-30
+MOST = 2**63 - 1
+MOST_EPOCHS = 10_000_000
 
 Epochs = Literal["every", "log"] | tuple[Annotated[int, Field(ge=0)], ...]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _in_range(value: float) -> float:
+    if value and not SMALLEST <= abs(value) <= LARGEST:
+        raise ValueError(f"must be 0 or lie between {SMALLEST:g} and {LARGEST:g}")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_in_range)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
+EpochCount = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
 
 
 class _Part(BaseModel):
@@ -116,13 +138,13 @@ class NetworkSpec(_Part):
 class MarkSpec(_Part):
     """A text or an image to be drawn into the weights of one layer."""
 
-    text: Annotated[str, Field(min_length=1)] | None = None
+    text: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     image: str | None = None
     # part of the run key, so that a changed picture is another run
     image_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     layer: str = "hidden2"
     mode: Literal["zero", "scale", "shift"] = "zero"
-    value: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    value: Number | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -130,12 +152,7 @@ class MarkSpec(_Part):
         given = isinstance(fields, Mapping) and isinstance(fields.get("image"), str)
         if not given or fields.get("image_sha256"):
             return fields
-        try:
-            content = Path(fields["image"]).read_bytes()
-        except OSError as error:
-            message = f"image {fields['image']!r} cannot be read: {error.strerror}"
-            raise ValueError(message) from error
-        return {**fields, "image_sha256": hashlib.sha256(content).hexdigest()}
+        return {**fields, "image_sha256": checksum_file("image", fields["image"])}
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -152,7 +169,9 @@ class ScheduleSpec(_Part):
     """How the learning rate goes on from `lr`, step by step."""
 
     name: Literal["constant", "step", "cosine", "warmup"] = "constant"
-    epochs: Count | None = None  # step: between two cuts; warmup: until lr is reached
+    epochs: EpochCount | None = (
+        None  # step: between two cuts; warmup: until lr is reached
+    )
     factor: Positive = 0.1  # step: lr is multiplied by it at each cut
     floor: NotNegative = 0.0  # cosine: the share of lr at the end
 
@@ -177,7 +196,7 @@ class TrainingSpec(_Part):
     betas: tuple[Share, Share] = (0.9, 0.999)
     adam_eps: Positive = 1e-8
     batch_size: Count = 128
-    epochs: Count = 1000
+    epochs: EpochCount = 1000
     batch_order: Literal["independent", "shared"] = "independent"
     # of a stream in one order for all epochs; without it, each has an order of its own
     shuffle_buffer: Count | None = None
@@ -201,7 +220,7 @@ class ReplicasSpec(_Part):
     """How many replicas, from which seed, on which machine: the table [run]."""
 
     replicas: Count = 10
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=MOST)] = 0
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["full", "tf32", "bf16"] = "full"
     device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")] = "auto"
