@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: paper-check bench-gpu setup demo test test-slow lint bench bench-peers bench-measuring bench-memory clean
+.PHONY: paper-check bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean
 
 setup: .venv/ready
 
@@ -21,6 +21,10 @@ test: lint
 
 test-slow: setup
 	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -m "slow or drawn" --timeout 3600
+
+# in Debian's Chromium: apt-get install chromium; another one by CHROMIUM=path
+test-browser: setup
+	$(BIN)/python -m pytest -m browser --timeout 600
 
 lint: setup
 	$(BIN)/ruff format --check

@@ -28,9 +28,10 @@ MAY_IMPORT = {
     "comparison": WORDS | {"data", "store", "sweeps", "analysis"},
     "figures": WORDS | {"statistics", "store", "analysis"},
     "report": WORDS | {"checkup", "statistics", "store", "analysis", "figures"},
+    "explorer": WORDS | {"data"},
     "cli": WORDS
     | {"checkup", "data", "store", "sweeps", "analysis", "comparison"}
-    | {"experiments", "figures", "report"},
+    | {"experiments", "figures", "report", "explorer"},
 }
 ONLY_IN = {
     "torch": {

@@ -12,6 +12,7 @@ from birthmark.cli.compare import compare
 from birthmark.cli.datasets import data_app
 from birthmark.cli.experiments import experiment
 from birthmark.cli.outputs import figures, report, ship
+from birthmark.cli.pages import explore
 from birthmark.cli.runs import reproduce, run, status, sweep
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ app = typer.Typer(
 )
 _COMMANDS = (
     *(reproduce, run, sweep, status, figures, report),
-    *(check, compare, experiment, ship),
+    *(check, compare, experiment, ship, explore),
 )
 for command in _COMMANDS:
     app.command()(command)

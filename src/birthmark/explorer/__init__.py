@@ -1,0 +1,5 @@
+"""The explorer: a page in which a marked network trains, in one file."""
+
+from birthmark.explorer.assembly import write_explorer
+
+__all__ = ["write_explorer"]
