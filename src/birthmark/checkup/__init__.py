@@ -8,6 +8,7 @@ from birthmark.checkup.activations import (
 )
 from birthmark.checkup.examination import check
 from birthmark.checkup.images import take_batch
+from birthmark.checkup.origins import Origin, find_origin
 from birthmark.checkup.readings import (
     LEVELS,
     CheckUp,
@@ -23,9 +24,11 @@ __all__ = [
     "CheckUp",
     "Curvature",
     "LayerReading",
+    "Origin",
     "Outcome",
     "TensorReading",
     "check",
+    "find_origin",
     "forward_moment",
     "joint_moment",
     "slope_moment",

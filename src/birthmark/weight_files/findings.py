@@ -1,0 +1,239 @@
+"""What a reader of a diff should know beside the headline, each with its null model."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from birthmark.shapes import Finding
+from birthmark.weight_files.readings import TensorDiff
+
+if TYPE_CHECKING:
+    from birthmark.weight_files.diffs import Diff, Kind
+
+_LISTED = 4
+# below a third of noise's a spectrum is called low: noise itself varies by 2 %
+_FEW_DIRECTIONS = 1 / 3
+_HALF = {"bfloat16": "8", "float16": "11"}  # bits of a stored weight's fraction
+
+
+def find_findings(kind: Kind, diff: Diff) -> Iterator[Finding]:
+    """The gravest first."""
+    for find in (
+        _broken,
+        _missing,
+        _reshaped,
+        _unrelated,
+        _still,
+        _scaled,
+        _absorbed,
+        _low_rank,
+        _matched,
+        _left_out,
+    ):
+        yield from find(kind, diff)
+
+
+def _broken(kind: Kind, diff: Diff) -> Iterator[Finding]:
+    broken = [t for t in diff.tensors if t.state == "broken"]
+    if broken:
+        count = int(sum(t.sums.nonfinite_b - t.sums.nonfinite_a for t in broken))
+        yield Finding(
+            what=f"{_count(count, 'weight')} of {_count(len(broken), 'tensor')} became "
+            f"NaN or Inf: {_names(broken)}.",
+            why="the model's outputs are NaN from there on.",
+            how="counted; such pairs are left out of all other numbers",
+            level="error",
+            name="nonfinite",
+            where=_where(broken),
+            advice="go back to the last checkpoint without them and lower the lr, or "
+            "clip the gradient.",
+            values={"count": float(count)},
+        )
+
+
+def _missing(kind: Kind, diff: Diff) -> Iterator[Finding]:
+    for label, other, alone in (
+        (diff.a.label, diff.b.label, diff.only_a),
+        (diff.b.label, diff.a.label, diff.only_b),
+    ):
+        if not alone:
+            continue
+        listed = ", ".join(f"{name} {list(shape)}" for name, shape in alone[:_LISTED])
+        more = f" and {len(alone) - _LISTED} more" if len(alone) > _LISTED else ""
+        adapter = any("lora_" in name for name, _ in alone)
+        yield Finding(
+            what=f"{_count(len(alone), 'tensor')} only in {label}: {listed}{more}.",
+            why=f"{other} has no tensor of this name, and none of this shape whose "
+            "numbers resemble it.",
+            how="matched by name, by wrapper and prefix, as fused or split projections, "
+            "and by the correlation of a sample of numbers, at 8 standard deviations",
+            level="warning",
+            name="missing",
+            where=tuple(name for name, _ in alone),
+            advice="these are adapters: merge them into the base model and compare that."
+            if adapter
+            else "",
+        )
+
+
+def _reshaped(kind: Kind, diff: Diff) -> Iterator[Finding]:
+    if diff.reshaped:
+        listed = ", ".join(
+            f"{name} from {list(a)} to {list(b)}" for name, a, b in diff.reshaped[:_LISTED]
+        )
+        yield Finding(
+            what=f"{_count(len(diff.reshaped), 'tensor')} changed shape: {listed}.",
+            why="there is no weight by weight difference of two shapes.",
+            how="same name, other shape; turned axes and fused parts were tried",
+            level="warning",
+            name="reshaped",
+            where=tuple(name for name, _, _ in diff.reshaped),
+        )
+
+
+def _unrelated(kind: Kind, diff: Diff) -> Iterator[Finding]:
+    found = [t for t in diff.tensors if t.state == "unrelated" and t.kind != "buffer"]
+    if found and kind not in ("unrelated", "redrawn", "partly"):
+        worst = found[0]
+        relation = worst.relation
+        assert relation is not None
+        yield Finding(
+            what=f"{_count(len(found), 'tensor')} as far from {diff.a.label} as a "
+            f"re-draw: {_names(found)}.",
+            why="drawn anew, as a new head is, or its start is forgotten; the others "
+            "still hold theirs.",
+            how=f"correlation of {worst.name} {relation.correlation:.3f}; of units in "
+            f"another order {relation.null_mean:.3f} ± {relation.null_std:.2g}",
+            level="note",
+            name="redrawn",
+            where=_where(found),
+        )
+
+
+def _still(kind: Kind, diff: Diff) -> Iterator[Finding]:
+    real = [t for t in diff.tensors if t.kind != "buffer"]
+    still = [t for t in real if t.state in ("identical", "rounded")]
+    if still and len(still) < len(real):
+        yield Finding(
+            what=f"{len(still)} of {len(real)} tensors did not move: {_names(still)}.",
+            why="frozen, not given to the optimizer, without a gradient, or moved by "
+            "less than its dtype can hold.",
+            how="not one bit differs",
+            level="note",
+            name="still",
+            where=_where(still),
+        )
+
+
+def _scaled(kind: Kind, diff: Diff) -> Iterator[Finding]:
+    scaled = [t for t in diff.tensors if t.state == "scaled" and t.kind != "buffer"]
+    if scaled and kind != "scaled":
+        factors = [t.readings["slope"].decay or 0.0 for t in scaled]
+        yield Finding(
+            what=f"{_count(len(scaled), 'tensor')} changed by one factor alone "
+            f"({min(factors):.4g} to {max(factors):.4g}): {_names(scaled)}.",
+            why="weight decay alone does this: no gradient has reached them.",
+            how="what is left of the move besides the factor is within rounding",
+            level="note",
+            name="scaled",
+            where=_where(scaled),
+        )
+
+
+def _absorbed(kind: Kind, diff: Diff) -> Iterator[Finding]:
+    coarse = [
+        t
+        for t in diff.weights()
+        if t.state == "moved" and t.dtype_b == t.dtype_a and t.dtype_b in _HALF
+    ]
+    if not coarse:
+        return
+    changed = sum(t.sums.changed for t in coarse)
+    count = sum(t.sums.count for t in coarse)
+    if changed < count / 2:
+        dtype = coarse[0].dtype_b
+        yield Finding(
+            what=f"{changed / count:.1%} of the weights changed as they are stored, in "
+            f"{dtype}; the others hold the same bits.",
+            why=f"{dtype} keeps {_HALF[dtype]} bits of a fraction: moves smaller than "
+            "half a step of it do not show in the file, and were lost if the optimizer "
+            "kept no float32 copy.",
+            how=f"bits compared, {_count(len(coarse), 'matrix', 'matrices')}",
+            source="arXiv 2511.08567",
+            level="note",
+            name="absorbed",
+            where=_where(coarse),
+            values={"changed": changed / count},
+        )
+
+
+def _low_rank(kind: Kind, diff: Diff) -> Iterator[Finding]:
+    low = []
+    for t in diff.weights():
+        reading = t.readings.get("participation_ratio")
+        if t.state == "moved" and reading is not None and reading.noise:
+            if reading.value < _FEW_DIRECTIONS * reading.noise:
+                low.append((t, reading.value, reading.noise))
+    if low:
+        found = [t for t, _, _ in low]
+        value = statistics.median(value for _, value, _ in low)
+        noise = statistics.median(noise for _, _, noise in low)
+        yield Finding(
+            what=f"The moves of {len(low)} of {len(diff.weights())} matrices lie in few "
+            f"directions: {value:.3g} carry them where noise has {noise:.3g} (medians).",
+            why="gradients are of low rank and so are merged adapters; noise, rounding "
+            "and re-draws are not.",
+            how="participation ratio of the singular values of a sample of up to "
+            "128 x 1024 moves; noise: independent moves of the same size",
+            level="info",
+            name="low_rank",
+            where=_where(found),
+            values={"participation_ratio": value, "noise": noise},
+        )
+
+
+def _matched(kind: Kind, diff: Diff) -> Iterator[Finding]:
+    found = [t for t in diff.tensors if t.how]
+    if found:
+        ways = dict.fromkeys(t.how.split(": part of")[0] for t in found)
+        examples = ", ".join(f"{t.name_a} = {t.name}" for t in found[:_LISTED])
+        yield Finding(
+            what=f"{_count(len(found), 'tensor')} under another name or shape: "
+            f"{examples}{', ...' if len(found) > _LISTED else ''}.",
+            why="the numbers below compare them as these pairs.",
+            how="; ".join(ways),
+            level="info",
+            name="matched",
+            where=_where(found),
+        )
+
+
+def _left_out(kind: Kind, diff: Diff) -> Iterator[Finding]:
+    for side in (diff.a, diff.b):
+        if side.notes:
+            shown = side.notes[:_LISTED]
+            more = len(side.notes) - len(shown)
+            yield Finding(
+                what=f"{side.label}: {'; '.join(shown)}"
+                f"{f'; and {more} more' if more else ''}.",
+                why="said so that nothing is missed.",
+                how=side.format,
+                level="info",
+                name="left_out",
+            )
+
+
+def _where(tensors: Iterable[TensorDiff]) -> tuple[str, ...]:
+    return tuple(t.name for t in tensors)
+
+
+def _names(tensors: Sequence[TensorDiff]) -> str:
+    listed = ", ".join(t.name for t in tensors[:_LISTED])
+    more = len(tensors) - _LISTED
+    return f"{listed} and {more} more" if more > 0 else listed
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,179 @@
+"""One pass over two tensors: the sums from which every distance is made, block by block.
+
+A block is as large as a processor's own cache holds several of, all arithmetic on it is
+float64, and nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+
+import torch
+
+from birthmark.shapes import Tensor
+from birthmark.weight_files.views import Piece
+
+BLOCK = 65_536  # numbers
+_TASK = 64 * BLOCK  # numbers that one thread takes at a time
+_BETWEEN = 8  # one block in so many is looked at for what a sample tells well enough
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Over all finite pairs (a, b) of two tensors, with d = b - a."""
+
+    count: float = 0.0  # pairs that are finite
+    a: float = 0.0
+    b: float = 0.0
+    aa: float = 0.0
+    bb: float = 0.0
+    ab: float = 0.0
+    dd: float = 0.0
+    ad: float = 0.0
+    largest: float = 0.0  # of |d|
+    changed: float = 0.0  # pairs whose bits differ, in the coarser of two dtypes
+    signed: float = 0.0  # a is not zero
+    kept: float = 0.0  # b has the sign of a
+    nonfinite_a: float = 0.0
+    nonfinite_b: float = 0.0
+    # over one block in eight
+    sampled: float = 0.0
+    positive_a: float = 0.0
+    negative_a: float = 0.0
+    positive_b: float = 0.0
+    negative_b: float = 0.0
+    kept_by_noise: float = 0.0  # sign of a + d of another weight is that of a
+
+    def __add__(self, other: Sums) -> Sums:
+        added = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in fields(self)
+        }
+        return Sums(**added | {"largest": max(self.largest, other.largest)})
+
+
+def add_up(pairs: Sequence[Sequence[tuple[Piece, Piece]]]) -> Iterator[Sums]:
+    """The sums of each pair of tensors, given as pieces of one shape each, in order.
+
+    Every processor that torch may use works on them.
+    """
+    workers = max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
+    with _one_thread_each(), ThreadPoolExecutor(workers) as pool:
+        # few tensors ahead: what waits in the queue holds open views, not numbers
+        waiting: list[list[object]] = []
+        for pieces in pairs:
+            waiting.append([pool.submit(_sum_range, *task) for task in _tasks(pieces)])
+            if len(waiting) > 2 * workers:
+                yield _total(waiting.pop(0))
+        for futures in waiting:
+            yield _total(futures)
+
+
+def _total(futures: Iterable[object]) -> Sums:
+    total = Sums()
+    for future in futures:
+        total += future.result()  # type: ignore[attr-defined]
+    return total
+
+
+_Task = tuple[Tensor, Tensor, int, int]
+
+
+def _tasks(pieces: Iterable[tuple[Piece, Piece]]) -> Iterator[_Task]:
+    for piece_a, piece_b in pieces:
+        a, b = _as_rows(piece_a.load()), _as_rows(piece_b.load())
+        if a.is_contiguous() and b.is_contiguous():
+            a, b = a.reshape(-1), b.reshape(-1)
+        size = max(1, _TASK // max(1, a[0].numel())) if len(a) else 1
+        for start in range(0, len(a), size):
+            yield a, b, start, min(start + size, len(a))
+
+
+def _as_rows(tensor: Tensor) -> Tensor:
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
+    return tensor.reshape(1) if tensor.ndim == 0 else tensor
+
+
+def _sum_range(a: Tensor, b: Tensor, start: int, end: int) -> Sums:
+    total = Sums()
+    rows = max(1, BLOCK // max(1, a[0].numel()))
+    for number, row in enumerate(range(start, end, rows)):
+        part = slice(row, min(row + rows, end))
+        x, y = a[part].reshape(-1), b[part].reshape(-1)
+        total += _sum_block(x, y, sampled=number % _BETWEEN == 0)
+    return total
+
+
+def _sum_block(a: Tensor, b: Tensor, *, sampled: bool) -> Sums:
+    changed = float(_differ(a, b).count_nonzero())
+    x, y = a.to(torch.float64), b.to(torch.float64)
+    d = y - x
+    dd = float(torch.dot(d, d))
+    nonfinite = (0.0, 0.0)
+    if not dd < float("inf"):
+        failed = tuple(float((~t.isfinite()).count_nonzero()) for t in (x, y))
+        finite = d.isfinite() & x.isfinite() & y.isfinite()
+        x, y, d = x[finite], y[finite], d[finite]
+        nonfinite, dd = failed, float(torch.dot(d, d))
+    products = x * y
+    largest = max((abs(float(one)) for one in d.aminmax()), default=0.0) if len(d) else 0
+    return Sums(
+        float(len(d)),
+        float(x.sum()),
+        float(y.sum()),
+        float(torch.dot(x, x)),
+        float(torch.dot(y, y)),
+        float(products.sum()),
+        dd,
+        float(torch.dot(x, d)),
+        float(largest),
+        changed,
+        float(x.count_nonzero()),
+        float((products > 0).count_nonzero()),
+        *nonfinite,
+        *(_sample_block(x, y, d) if sampled else ()),
+    )
+
+
+def _sample_block(x: Tensor, y: Tensor, d: Tensor) -> tuple[float, ...]:
+    # each weight is given the move of the one half a block further on
+    other = x + d.roll(len(d) // 2)
+    counts = (x > 0, x < 0, y > 0, y < 0, x * other > 0)
+    return float(len(x)), *(float(one.count_nonzero()) for one in counts)
+
+
+def _differ(a: Tensor, b: Tensor) -> Tensor:
+    """Where the bits differ, after the finer of two dtypes was rounded to the other."""
+    if a.dtype != b.dtype:
+        dtype = coarser(a.dtype, b.dtype)
+        a, b = a.to(dtype), b.to(dtype)
+    integers = _INTEGERS[a.dtype.itemsize]
+    return a.view(integers) != b.view(integers)
+
+
+def coarser(a: torch.dtype, b: torch.dtype) -> torch.dtype:
+    """The dtype that keeps fewer digits; of two with as many, the narrower."""
+    if not (a.is_floating_point and b.is_floating_point):
+        return a if a.is_floating_point else b
+
+    def step(dtype: torch.dtype) -> tuple[float, int]:
+        return torch.finfo(dtype).eps, -dtype.itemsize
+
+    return max(a, b, key=step)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Leave the processors to our own threads, and give torch its own back after."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
