@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from birthmark.training import estimate_memory as estimate_memory
     from birthmark.training import initial_configuration as initial_configuration
     from birthmark.training import train as train
+    from birthmark.weight_files import diff as diff
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ _ROOMS = {
     "Weights": "shapes",
     "check": "checkup",
     "compare": "comparison",
+    "diff": "weight_files",
     "draw": "network",
     "draw_figures": "figures",
     "estimate_memory": "training",

@@ -10,6 +10,7 @@ import typer
 from birthmark.cli.check import check
 from birthmark.cli.compare import compare
 from birthmark.cli.datasets import data_app
+from birthmark.cli.diff import diff
 from birthmark.cli.experiments import experiment
 from birthmark.cli.outputs import figures, report, ship
 from birthmark.cli.pages import explore
@@ -26,7 +27,7 @@ app = typer.Typer(
 )
 _COMMANDS = (
     *(reproduce, run, sweep, status, figures, report),
-    *(check, compare, experiment, ship, explore),
+    *(check, diff, compare, experiment, ship, explore),
 )
 for command in _COMMANDS:
     app.command()(command)

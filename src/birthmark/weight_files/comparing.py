@@ -107,9 +107,7 @@ def _bytes(match: Match) -> int:
     )
 
 
-def _nothing_in_common(
-    a: WeightFile, b: WeightFile, pairing: Pairing
-) -> WeightsError:
+def _nothing_in_common(a: WeightFile, b: WeightFile, pairing: Pairing) -> WeightsError:
     def first(weights: WeightFile) -> str:
         names = [*weights.tensors, *weights.shards]
         tensor = weights.tensors.get(names[0])

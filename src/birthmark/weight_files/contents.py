@@ -1,9 +1,9 @@
 """Tensors that resemble each other: a sample of numbers, and what chance would do.
 
 The null model is the exchange of units: networks whose units are numbered in another
-order are equally likely, so shifting one sample along an axis of units, round and round,
-gives resemblances as unrelated tensors of just these numbers have them. All shifts are
-had at once from one Fourier transform.
+order are equally likely, so shifting one sample along an axis of units, round and
+round, gives resemblances as unrelated tensors of just these numbers have them. All
+shifts are had at once from one Fourier transform.
 """
 
 from __future__ import annotations

@@ -91,6 +91,11 @@ class Diff:
         """Tensors, those that matter most first."""
         return texts.rank(self)
 
+    @property
+    def legend(self) -> str:
+        """What the columns of the table mean."""
+        return texts.LEGEND
+
     def table(self, rows: int | None = None) -> tuple[list[str], list[list[str]]]:
         """Header and rows as text, those that matter most first."""
         return texts.table(self, rows)

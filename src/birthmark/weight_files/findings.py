@@ -60,19 +60,20 @@ def _missing(kind: Kind, diff: Diff) -> Iterator[Finding]:
     ):
         if not alone:
             continue
-        listed = ", ".join(f"{name} {list(shape)}" for name, shape in alone[:_LISTED])
+        shown = alone[:_LISTED]
+        listed = ", ".join(f"{name} {list(shape)}" for name, shape in shown)
         more = f" and {len(alone) - _LISTED} more" if len(alone) > _LISTED else ""
         adapter = any("lora_" in name for name, _ in alone)
         yield Finding(
             what=f"{_count(len(alone), 'tensor')} only in {label}: {listed}{more}.",
             why=f"{other} has no tensor of this name, and none of this shape whose "
             "numbers resemble it.",
-            how="matched by name, by wrapper and prefix, as fused or split projections, "
-            "and by the correlation of a sample of numbers, at 8 standard deviations",
+            how="matched by name, wrapper and prefix, as fused or split projections, "
+            "and by the correlation of a sample of numbers at 8 standard deviations",
             level="warning",
             name="missing",
             where=tuple(name for name, _ in alone),
-            advice="these are adapters: merge them into the base model and compare that."
+            advice="these are adapters: merge them into the base and compare that."
             if adapter
             else "",
         )
@@ -81,7 +82,8 @@ def _missing(kind: Kind, diff: Diff) -> Iterator[Finding]:
 def _reshaped(kind: Kind, diff: Diff) -> Iterator[Finding]:
     if diff.reshaped:
         listed = ", ".join(
-            f"{name} from {list(a)} to {list(b)}" for name, a, b in diff.reshaped[:_LISTED]
+            f"{name} from {list(a)} to {list(b)}"
+            for name, a, b in diff.reshaped[:_LISTED]
         )
         yield Finding(
             what=f"{_count(len(diff.reshaped), 'tensor')} changed shape: {listed}.",
@@ -173,16 +175,18 @@ def _low_rank(kind: Kind, diff: Diff) -> Iterator[Finding]:
     low = []
     for t in diff.weights():
         reading = t.readings.get("participation_ratio")
-        if t.state == "moved" and reading is not None and reading.noise:
-            if reading.value < _FEW_DIRECTIONS * reading.noise:
-                low.append((t, reading.value, reading.noise))
+        noise = 0.0 if reading is None else (reading.noise or 0.0)
+        if reading is None or t.state != "moved":
+            continue
+        if reading.value < _FEW_DIRECTIONS * noise:
+            low.append((t, reading.value, noise))
     if low:
         found = [t for t, _, _ in low]
         value = statistics.median(value for _, value, _ in low)
         noise = statistics.median(noise for _, _, noise in low)
         yield Finding(
-            what=f"The moves of {len(low)} of {len(diff.weights())} matrices lie in few "
-            f"directions: {value:.3g} carry them where noise has {noise:.3g} (medians).",
+            what=f"The moves of {len(low)} of {len(diff.weights())} matrices lie in "
+            f"few directions: {value:.3g} carry them, {noise:.3g} noise (medians).",
             why="gradients are of low rank and so are merged adapters; noise, rounding "
             "and re-draws are not.",
             how="participation ratio of the singular values of a sample of up to "

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 _FUSED = (
     (
         r"qkv(_proj)?|c_attn|in_proj|query_key_value|Wqkv|W_pack|attn_qkv",
-        (r"q(_proj|_lin)?|query|wq", r"k(_proj|_lin)?|key|wk", r"v(_proj|_lin)?|value|wv"),
+        (
+            r"q(_proj|_lin)?|query|wq",
+            r"k(_proj|_lin)?|key|wk",
+            r"v(_proj|_lin)?|value|wv",
+        ),
     ),
     (r"gate_up_proj|gate_up|w13|fc1_gate", (r"gate_proj|gate|w1", r"up_proj|up|w3")),
     (r"kv(_proj)?|key_value", (r"k(_proj)?|key", r"v(_proj)?|value")),
@@ -66,9 +70,7 @@ def _parts_of(
     return None
 
 
-def _sibling(
-    stem: str, kind: str, last: str, names: Iterable[str]
-) -> str | None:
+def _sibling(stem: str, kind: str, last: str, names: Iterable[str]) -> str | None:
     pattern = re.compile(rf"(.*[./])?({kind})[._/]{last}$")
     near = [name for name in names if pattern.fullmatch(name)]
     # the module around it may have another prefix: the longest common end decides
@@ -128,29 +130,27 @@ def match_shards(
                 (Piece(x), Piece(y)) for x, y in zip(parts_a, parts_b, strict=True)
             ]
             left.match(name, name, pairs, f"in {len(pairs)} shards")
-        elif parts_a and (whole := left.b.get(name)):
-            if pieces := _cut(whole, parts_a):
-                del left.b[name]
-                pairs = [(Piece(x), y) for x, y in zip(parts_a, pieces, strict=True)]
-                left.match(name, name, pairs, f"{len(pairs)} shards against one")
-        elif parts_b and (whole := left.a.get(name)):
-            if pieces := _cut(whole, parts_b):
-                del left.a[name]
-                pairs = [(x, Piece(y)) for x, y in zip(pieces, parts_b, strict=True)]
-                left.match(name, name, pairs, f"one against {len(pairs)} shards")
+        elif parts_a and name in left.b and (pieces := _cut(left.b[name], parts_a)):
+            del left.b[name]
+            pairs = [(Piece(x), y) for x, y in zip(parts_a, pieces, strict=True)]
+            left.match(name, name, pairs, f"{len(pairs)} shards against one")
+        elif parts_b and name in left.a and (pieces := _cut(left.a[name], parts_b)):
+            del left.a[name]
+            pairs = [(x, Piece(y)) for x, y in zip(pieces, parts_b, strict=True)]
+            left.match(name, name, pairs, f"one against {len(pairs)} shards")
         if name not in left.matches:
             for side, parts in ((left.a, parts_a), (left.b, parts_b)):
                 for rank, part in enumerate(parts or ()):
-                    side[f"{name} of rank {rank}"] = part.renamed(f"{name} of rank {rank}")
+                    side[f"{name} of rank {rank}"] = part.renamed(
+                        f"{name} of rank {rank}"
+                    )
 
 
 def _shapes(parts: Iterable[StoredTensor]) -> list[tuple[int, ...]]:
     return [part.shape for part in parts]
 
 
-def _cut(
-    whole: StoredTensor, parts: tuple[StoredTensor, ...]
-) -> list[Piece] | None:
+def _cut(whole: StoredTensor, parts: tuple[StoredTensor, ...]) -> list[Piece] | None:
     """The pieces of a tensor that its shards are; whole for each where all have all."""
     if all(part.shape == whole.shape for part in parts):
         return [Piece(whole) for _ in parts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,7 +62,7 @@ def _read_tree(
     try:
         with h5py.File(source, "r") as root:
             # Keras 2 and 3 keep a whole model's weights in this group
-            top = root["model_weights"] if "model_weights" in root else root
+            top = root.get("model_weights", root)
             top.visititems(
                 lambda name, node: (
                     found.update({name: node}) if hasattr(node, "dtype") else None
@@ -148,13 +149,13 @@ def _tensor(
 
 def _read_whole(path: Path, inner: str, dtype: torch.dtype) -> Tensor:
     h5py = _import_h5py()
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS_IN_ARCHIVE) as file:
-            with h5py.File(file, "r") as root:
-                array = np.asarray(root[inner])
-    else:
-        with h5py.File(path, "r") as root:
-            array = np.asarray(root[inner])
+    with ExitStack() as stack:
+        source: Path | IO[bytes] = path
+        if zipfile.is_zipfile(path):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            source = stack.enter_context(archive.open(WEIGHTS_IN_ARCHIVE))
+        root = stack.enter_context(h5py.File(source, "r"))
+        array = np.asarray(root[inner])
     if dtype is torch.bfloat16:
         return torch.from_numpy(array.view(np.int16)).view(dtype)
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))

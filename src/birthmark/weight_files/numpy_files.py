@@ -67,7 +67,9 @@ def _read_header(path: Path, name: str, opened: IO[bytes]) -> _Header:
     try:
         version = npy.read_magic(opened)
         read = (
-            npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            npy.read_array_header_1_0
+            if version == (1, 0)
+            else npy.read_array_header_2_0
         )
         shape, fortran, dtype = read(opened)
     except (ValueError, EOFError) as error:

@@ -113,7 +113,9 @@ def _open_zip(path: Path) -> WeightFile:
 
 
 def _open_folder(path: Path) -> WeightFile:
-    indexes = sorted(path.glob("*.index.json"), key=lambda p: "safetensors" not in p.name)
+    indexes = sorted(
+        path.glob("*.index.json"), key=lambda p: "safetensors" not in p.name
+    )
     if indexes:
         return _open_index(indexes[0])
     files = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES)

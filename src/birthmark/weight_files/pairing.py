@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from birthmark.shapes import Tensor
 from birthmark.weight_files.contents import match_by_content
 from birthmark.weight_files.fusion import match_fused, match_shards
 from birthmark.weight_files.stored import StoredTensor, WeightFile
@@ -158,5 +157,3 @@ def _in_torch_words(name: str) -> str:
     """`dense/kernel` as `dense.weight`."""
     *path, last = re.split(r"[./]", name)
     return ".".join([*path, _KERNELS.get(last, last)])
-
-

@@ -5,6 +5,7 @@ Read here and not by the package, whose slices are copies: a mapped view costs n
 
 import json
 import math
+import re
 from pathlib import Path
 
 import torch
@@ -49,7 +50,7 @@ def read_safetensors(path: Path) -> WeightFile:
     header.pop("__metadata__", None)
     tensors: dict[str, StoredTensor] = {}
     notes = []
-    for name, entry in header.items():
+    for name, entry in sorted(header.items(), key=lambda item: _in_order(item[0])):
         dtype, shape, begin, end = _read_entry(path, name, entry)
         if dtype is None:
             notes.append(f"{name} has the dtype {entry['dtype']}, which is not read")
@@ -82,6 +83,12 @@ def _read_entry(
         return _DTYPES.get(str(entry["dtype"])), shape, int(begin), int(end)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"the entry of {name} is no tensor") from error
+
+
+def _in_order(name: str) -> list[tuple[int, str]]:
+    """The package writes names by their letters: layer 10 before layer 2."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
 
 
 def _damaged(path: Path, why: str) -> WeightsError:

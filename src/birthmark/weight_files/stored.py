@@ -1,4 +1,4 @@
-"""Tensors where they lie: a name, a shape, and a view that is made when it is needed."""
+"""Tensors where they lie: a name, a shape, and a view made when it is needed."""
 
 from __future__ import annotations
 
@@ -91,8 +91,9 @@ class MappedFile:
         count = math.prod(shape)
         if not count:
             return torch.empty(shape, dtype=dtype)
-        flat = torch.frombuffer(self._map, dtype=torch.uint8, offset=start,
-                                count=count * dtype.itemsize)
+        flat = torch.frombuffer(
+            self._map, dtype=torch.uint8, offset=start, count=count * dtype.itemsize
+        )
         if start % dtype.itemsize:
             flat = flat.clone()  # not aligned: read whole
         return flat.view(dtype).reshape(shape)

@@ -1,4 +1,4 @@
-"""One pass over two tensors: the sums from which every distance is made, block by block.
+"""One pass over two tensors: the sums from which distances are made, block by block.
 
 A block is as large as a processor's own cache holds several of, all arithmetic on it is
 float64, and nothing of it is kept.
@@ -122,7 +122,9 @@ def _sum_block(a: Tensor, b: Tensor, *, sampled: bool) -> Sums:
         x, y, d = x[finite], y[finite], d[finite]
         nonfinite, dd = failed, float(torch.dot(d, d))
     products = x * y
-    largest = max((abs(float(one)) for one in d.aminmax()), default=0.0) if len(d) else 0
+    largest = (
+        max((abs(float(one)) for one in d.aminmax()), default=0.0) if len(d) else 0
+    )
     return Sums(
         float(len(d)),
         float(x.sum()),

@@ -23,11 +23,20 @@ _WORDS = {
     "rounded": "same, other dtype",
     "identical": "did not move",
 }
-HEADER = ["tensor", "shape", "what", "moved", "keeps", "changed", "signs flipped", "slope"]
+HEADER = [
+    "tensor",
+    "shape",
+    "what",
+    "moved",
+    "keeps",
+    "changed",
+    "signs flipped",
+    "slope",
+]
 LEGEND = (
     "moved: length of the move over that of the start. keeps: correlation with it. "
-    "changed: share of stored values. slope: of now against then, below 1 where weights "
-    "shrank. In brackets: a re-draw; ~ the same moves made by other weights."
+    "changed: share of stored values. slope: of now against then, below 1 where "
+    "weights shrank. In brackets: a re-draw; ~ the same moves made by other weights."
 )
 
 

@@ -1,6 +1,7 @@
 """What `torch.save` wrote, read without running anything that lies in it."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,10 @@ def read_torch(path: Path, *, mapped: bool) -> WeightFile:
 
 def _load(path: Path, *, mapped: bool) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():
+            # of other pickles; what is wrong with them is said below
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         # torch's own message says how to load it all the same: that is the danger
         raise WeightsError(

@@ -70,17 +70,17 @@ def _headline(kind: Kind, diff: Diff) -> str:
         )
     if kind == "trained":
         law = _common_law(diff.weights())
-        return f"{b} was trained from the random start {a}{law}: it {moved} and {keeps}."
-    if kind == "continued":
         return (
-            f"{b} carries on from {a}, which was trained before: it {moved} and {keeps}."
+            f"{b} was trained from the random start {a}{law}: it {moved} and {keeps}."
         )
+    if kind == "continued":
+        return f"{b} carries on from {a}, trained before: it {moved} and {keeps}."
     if kind == "moved":
         return f"{b} comes from {a}: it {moved} and {keeps}."
     if kind == "reversed":
         return (
-            f"{b} looks like the random start of {a}, not the other way round: give the "
-            f"earlier one first. Read from {a}, it {moved}."
+            f"{b} looks like the random start of {a}, not the other way round: give "
+            f"the earlier one first. Read from {a}, it {moved}."
         )
     if kind == "partly":
         told = [t for t in diff.weights() if t.related is not None]
@@ -125,9 +125,7 @@ def _common_law(tensors: Sequence[TensorDiff]) -> str:
 
 
 def _factors(tensors: Sequence[TensorDiff]) -> str:
-    factors = [
-        t.readings["slope"].decay for t in tensors if t.state == "scaled"
-    ]
+    factors = [t.readings["slope"].decay for t in tensors if t.state == "scaled"]
     known = [one for one in factors if one is not None]
     if not known:
         return ""

@@ -1,0 +1,50 @@
+"""Two checkpoints side by side as one HTML page."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from birthmark.report.pages import write_page
+
+if TYPE_CHECKING:
+    from birthmark.weight_files import Diff, TensorDiff
+
+
+@dataclass(frozen=True)
+class Bar:
+    """How far a tensor moved on the way to a re-draw, in percent of its bar."""
+
+    name: str
+    length: float  # 100 is as far as a re-draw
+    label: str
+
+
+def write_diff(diff: Diff, path: str | Path) -> Path:
+    """Write a diff as one HTML file that needs nothing else to be read.
+
+    What happened comes first, then a bar for each weight matrix in the order of the
+    network, the findings, and all tensors with their null models.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    bars = [_bar(tensor) for tensor in diff.weights()]
+    return write_page(
+        "diff.html",
+        path,
+        diff=diff,
+        bars=[bar for bar in bars if math.isfinite(bar.length)],
+        table=diff.table(),
+    )
+
+
+def _bar(tensor: TensorDiff) -> Bar:
+    moved = tensor.readings["relative_distance"]
+    length = 100 * moved.value / moved.redraw if moved.redraw else float("nan")
+    return Bar(tensor.name, length, f"{moved.value:.3g}")
