@@ -134,10 +134,10 @@ def _open_folder(path: Path) -> WeightFile:
             kind = suffix
             break
     files = [file for file in files if file.suffix == kind]
-    if len(files) == 1:
-        return _labelled(_open_file(files[0]), path.name)
     if all(_NUMBERED.match(file.stem) for file in files):
         return _join(path.name, files)
+    if len(files) == 1:
+        return _labelled(_open_file(files[0]), path.name)
     if all(_RANKED.match(file.stem) for file in files):
         return _join_ranks(path.name, files)
     listed = ", ".join(file.name for file in files[:5])
