@@ -27,11 +27,13 @@ MAY_IMPORT = {
     "analysis": WORDS | {"statistics", "store"},
     "comparison": WORDS | {"data", "store", "sweeps", "analysis"},
     "figures": WORDS | {"statistics", "store", "analysis"},
-    "report": WORDS | {"checkup", "statistics", "store", "analysis", "figures"},
+    "report": WORDS
+    | {"checkup", "statistics", "store", "analysis", "figures", "weight_files"},
+    "weight_files": WORDS | {"checkup", "measurements", "store"},
     "explorer": WORDS | {"data"},
     "cli": WORDS
     | {"checkup", "data", "store", "sweeps", "analysis", "comparison"}
-    | {"experiments", "figures", "report", "explorer"},
+    | {"experiments", "figures", "report", "explorer", "weight_files"},
 }
 ONLY_IN = {
     "torch": {
@@ -40,6 +42,7 @@ ONLY_IN = {
         "training",
         "measurements",
         "sweeps",
+        "weight_files",
     },
     "matplotlib": {"figures"},
     "typer": {"cli"},
@@ -48,6 +51,7 @@ ONLY_IN = {
     "pooch": {"data"},
     "pyarrow": {"store"},
     "safetensors": {"network", "store"},
+    "h5py": {"weight_files"},
     "ruptures": {"statistics"},
     "jinja2": {"report"},
 }
