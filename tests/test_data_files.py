@@ -1,9 +1,18 @@
 """Finding, importing and verifying files, and what is said of damaged ones."""
 
+import bz2
 import gzip
 import hashlib
+import http.server
+import io
 import os
 import struct
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -222,9 +231,9 @@ def _reshaped(content):
 
 
 DAMAGES = [
-    (NAMES[0], _truncated, "damaged gz file"),
-    (NAMES[0], _flipped, "damaged gz file"),
-    (NAMES[0], lambda content: b"<html>not found</html>", "damaged gz file"),
+    (NAMES[0], _truncated, "damaged file"),
+    (NAMES[0], _flipped, "damaged file"),
+    (NAMES[0], lambda content: b"<html>not found</html>", "not an IDX file"),
     (NAMES[0], lambda content: gzip.compress(b"<html>"), "not an IDX file of uint8"),
     (NAMES[0], lambda content: gzip.compress(b""), "starts with nothing"),
     (NAMES[0], _shortened, r"bytes for the shape \(30, 28, 28\), expected 23536"),
@@ -297,3 +306,127 @@ def test_real_files_packed_anew_are_imported(real_data, places) -> None:
     assert import_dataset("fashion_mnist", source).is_here
     x = load_dataset("fashion_mnist").x_train
     assert x.tobytes() == contents[NAMES[0]][16:]
+
+
+def _as_npz(folder, contents):
+    arrays = [np.frombuffer(c[8 if c[3] == 1 else 16 :], np.uint8) for c in contents]
+    arrays[0], arrays[2] = arrays[0].reshape(30, 28, 28), arrays[2].reshape(10, 28, 28)
+    names = ("x_train", "y_train", "x_test", "y_test")
+    np.savez_compressed(folder / "mnist.npz", **dict(zip(names, arrays, strict=True)))
+
+
+def _unpacked(folder, contents, dots=False):
+    for name, content in zip(NAMES, contents, strict=True):
+        bare = name.removesuffix(".gz")
+        (folder / (bare.replace("-idx", ".idx") if dots else bare)).write_bytes(content)
+
+
+def _as_tar(folder, contents):
+    with tarfile.open(folder / "mnist.tar.xz", "w:xz") as archive:
+        for name, content in zip(NAMES, contents, strict=True):
+            for path, data in (
+                (f"MNIST/raw/{name[:-3]}", content),
+                (f"._{name}", b"?"),
+            ):
+                member = tarfile.TarInfo(path)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+
+
+def _nested(folder, contents):
+    deep = folder / "MNIST" / "raw"
+    deep.mkdir(parents=True)
+    (folder / "._train-images-idx3-ubyte.gz").write_bytes(b"what macOS leaves")
+    (folder / "README").write_text("not a data set")
+    for name, content in zip(NAMES, contents, strict=True):
+        (deep / f"{name[:-3]}.bz2").write_bytes(bz2.compress(content))
+
+
+@pytest.mark.parametrize("lay", [_as_npz, _unpacked, _as_tar, _nested])
+def test_good_data_are_taken_in_any_wrapping(places, mnist, lay) -> None:
+    folder = places / "down"
+    folder.mkdir()
+    lay(folder, list(mnist.values()))
+    assert import_dataset("mnist", folder).is_here
+    dataset = load_dataset("mnist")
+    assert dataset.x_train.tobytes() == mnist[NAMES[0]][16:]
+    assert bytes(dataset.y_test.tolist()) == mnist[NAMES[3]][8:]
+
+
+@pytest.mark.parametrize("dots", [False, True])
+def test_a_named_folder_may_hold_the_files_unpacked(
+    places, monkeypatch, mnist, dots
+) -> None:
+    _unpacked(places, list(mnist.values()), dots)
+    monkeypatch.setenv("BIRTHMARK_DATA", str(places))
+    assert load_dataset("mnist").x_test.tobytes() == mnist[NAMES[2]][16:]
+
+
+def test_a_small_file_that_stands_for_a_large_one_is_not_unpacked(places, mnist):
+    path = places / "bomb.gz"
+    path.write_bytes(gzip.compress(bytes(60_000_000), 9))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="nothing in it has the size") as caught:
+        import_dataset("mnist", path)
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+    said(caught)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"ink_bits": np.zeros((1, 128), np.uint8), "y": np.uint16(3), "fold": 1},
+        {"ink_bits": np.array("a"), "y": np.array(["b"]), "fold": np.array(1.5)},
+        {"x_train": np.array("digits"), "y_train": np.float64(1)},
+    ],
+)
+def test_arrays_of_absurd_shapes_are_refused_in_one_line(places, arrays) -> None:
+    np.savez(places / "odd.npz", **arrays)
+    for name in ("hasyv2", "mnist", "cifar10_12k"):
+        with pytest.raises(DataError) as caught:
+            import_dataset(name, places / "odd.npz")
+        said(caught)
+
+
+def test_processes_that_fetch_at_once_all_find_the_file(places) -> None:
+    """One of five fetches; the address answers slowly, and counts who asks."""
+    content = gzip.compress(b"pixels" * 800_000, 0)
+    asked = []
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802 - the name that the base class calls
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            for start in range(0, len(content), 500_000):
+                self.wfile.write(content[start : start + 500_000])
+                time.sleep(0.05)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    script = f"""
+import hashlib
+from dataclasses import replace
+from birthmark.data.catalogue import CATALOGUE
+from birthmark.data import lookup
+from birthmark.data.entries import Published
+md5 = hashlib.md5(b"pixels" * 800_000).hexdigest()
+url = "http://127.0.0.1:{server.server_port}/images.gz"
+file = Published("images.gz", "images.gz", (url,), md5)
+entry = replace(CATALOGUE["mnist"], files=(file,))
+print(lookup.obtain(entry)["images.gz"].name)
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+        for _ in range(5)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    server.shutdown()
+    server.server_close()
+    assert said == [b"images.gz\n"] * 5
+    assert len(asked) == 1

@@ -211,7 +211,7 @@ def test_a_truncated_archive_is_refused(places, images, small, keep) -> None:
 def test_a_corrupted_archive_is_refused(places, images, small) -> None:
     path = write_archive(places / "HASYv2.tar.bz2", images)
     _flip(path)
-    with pytest.raises(DataError, match="damaged tar.bz2 archive") as caught:
+    with pytest.raises(DataError, match="damaged") as caught:
         import_dataset("hasyv2", path)
     said(caught)
 

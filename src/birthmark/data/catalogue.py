@@ -16,7 +16,7 @@ from birthmark.data.idx import (
     TEST_LABELS,
     TRAIN_IMAGES,
     TRAIN_LABELS,
-    keep_idx_file,
+    keep_idx_files,
     read_idx_files,
 )
 from birthmark.errors import unknown_name
@@ -56,7 +56,7 @@ _ENTRIES = (
         num_test=10_000,
         full_scale=255,
         read=read_idx_files,
-        keep=keep_idx_file,
+        keep=keep_idx_files,
         files=_idx_files(
             (
                 "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -80,7 +80,7 @@ _ENTRIES = (
         num_test=10_000,
         full_scale=255,
         read=read_idx_files,
-        keep=keep_idx_file,
+        keep=keep_idx_files,
         files=_idx_files(
             (
                 "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",

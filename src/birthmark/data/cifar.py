@@ -62,7 +62,7 @@ def read_cifar10_part(entry: Entry, paths: Mapping[str, Path], fold: int) -> Exa
     return examples
 
 
-def keep_cifar10(entry: Entry, path: Path, folder: Path) -> str:
+def keep_cifar10(entry: Entry, path: Path, folder: Path) -> tuple[str, ...]:
     """Copy the archive into a folder.
 
     Raises:
@@ -71,10 +71,10 @@ def keep_cifar10(entry: Entry, path: Path, folder: Path) -> str:
     _read_archive(entry, path)
     with replacing(folder / ARCHIVE) as temporary:
         temporary.write_bytes(path.read_bytes())
-    return ARCHIVE
+    return (ARCHIVE,)
 
 
-def keep_cifar10_part(entry: Entry, path: Path, folder: Path) -> str:
+def keep_cifar10_part(entry: Entry, path: Path, folder: Path) -> tuple[str, ...]:
     """Take the part out of the archive (or another npz file of it) into a folder.
 
     Raises:
@@ -98,7 +98,7 @@ def keep_cifar10_part(entry: Entry, path: Path, folder: Path) -> str:
             x_test=_images(part.x_test),
             y_test=part.y_test.astype(np.uint8),
         )
-    return PART
+    return (PART,)
 
 
 def _read_archive(entry: Entry, path: Path) -> Examples:

@@ -39,6 +39,18 @@ class Published:
     urls: tuple[str, ...]  # mirrors, tried in this order
     md5: str = ""  # of the unpacked bytes, where the reader goes by them
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Under which the kept file may lie in a folder, its own name first.
+
+        Unpacked, `train-images-idx3-ubyte` is also called `train-images.idx3-ubyte`.
+        """
+        if not self.md5:
+            return (self.kept,)
+        bare = self.kept.removesuffix(".gz")
+        dotted = bare.replace("-idx", ".idx")
+        return (self.kept, bare, dotted, f"{dotted}.gz")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -54,8 +66,8 @@ class Entry:
     full_scale: int
     # from kept files by name, and the fold
     read: Callable[[Entry, Mapping[str, Path], int], Examples]
-    # check one file, keep its content in a folder; the name it is kept under
-    keep: Callable[[Entry, Path, Path], str] | None = None  # None: embedded
+    # check one file, keep its content in a folder; the names it is kept under
+    keep: Callable[[Entry, Path, Path], tuple[str, ...]] | None = None  # embedded
     files: tuple[Published, ...] = ()
     num_folds: int = 1
     num_channels: int = 1

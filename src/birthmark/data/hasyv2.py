@@ -39,22 +39,18 @@ def read_hasyv2(entry: Entry, paths: Mapping[str, Path], fold: int) -> Examples:
     )
 
 
-def keep_hasyv2(entry: Entry, path: Path, folder: Path) -> str:
-    """Pack an archive (or another packed file) into a folder.
+def keep_hasyv2(entry: Entry, path: Path, folder: Path) -> tuple[str, ...]:
+    """Pack an archive, the folder that it unpacks to, or a packed file into a folder.
 
     Raises:
         DataError: It is damaged, or does not hold HASYv2.
     """
-    try:
-        with path.open("rb") as file:
-            is_archive = file.read(3) == b"BZh"
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    packed = read_archive(path) if is_archive else read_packed(path)
+    is_packed = path.is_file() and path.suffix == ".npz"
+    packed = read_packed(path) if is_packed else read_archive(path)
     _check_content(entry, packed, path)
     with replacing(folder / PACKED) as temporary:
         write_packed(temporary, packed)
-    return PACKED
+    return (PACKED,)
 
 
 def unpack_pixels(ink_bits: Array) -> Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import re
-import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +18,11 @@ import numpy as np
 from PIL import Image
 
 from birthmark.data.hasyv2_packed import SIDE, PackedImages
+from birthmark.data.wrappings import is_clutter, unwrap
 from birthmark.errors import DataError
 from birthmark.shapes import Array
+
+MOST_BYTES = 20_000_000  # of a table; its largest has 8 MB
 
 
 @dataclass
@@ -35,21 +38,29 @@ class _Parts:
 def read_archive(path: Path) -> PackedImages:
     """All images in the order of their numbers, whatever their order in the archive.
 
+    Args:
+        path: The archive, however it was packed, or the folder that it unpacks to.
+
     Raises:
         DataError: The archive is damaged or incomplete.
     """
     parts = _Parts()
+    contents = _from_folder(path) if path.is_dir() else unwrap(path, MOST_BYTES)
     try:
-        with tarfile.open(path, "r|bz2") as archive:
-            for member in archive:
-                if content := archive.extractfile(member) if member.isfile() else None:
-                    _take(parts, member.name, content.read())
+        for name, content in contents:
+            _take(parts, name, content)
     # SyntaxError is how Pillow calls a broken PNG
-    except (tarfile.TarError, EOFError, OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise DataError(
-            f"{path}: damaged tar.bz2 archive ({error}): delete it and get it anew"
+            f"{path}: damaged ({error}): delete it and get it anew"
         ) from error
     return _assemble(parts, path)
+
+
+def _from_folder(path: Path) -> Iterator[tuple[str, bytes]]:
+    for file in sorted(path.rglob("*")):
+        if file.suffix in (".png", ".csv") and not is_clutter(file.name):
+            yield file.as_posix(), file.read_bytes()
 
 
 def _take(parts: _Parts, name: str, content: bytes) -> None:
@@ -66,9 +77,9 @@ def _take(parts: _Parts, name: str, content: bytes) -> None:
 
 def _pack(png: bytes, name: str) -> Array:
     with Image.open(io.BytesIO(png)) as image:
+        if image.size != (SIDE, SIDE):
+            raise ValueError(f"{name} is not {SIDE}x{SIDE}")
         pixels = np.asarray(image.convert("L"))
-    if pixels.shape != (SIDE, SIDE):
-        raise ValueError(f"{name} is not {SIDE}x{SIDE}")
     return np.packbits(pixels == 0)
 
 

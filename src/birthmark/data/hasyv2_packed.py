@@ -52,7 +52,7 @@ def read_packed(path: Path) -> PackedImages:
         raise DataError(
             f"{path}: damaged npz file ({error}): delete it and get it anew"
         ) from error
-    count = len(packed.y)
+    count = packed.y.size
     for name, shape, kind in (
         ("ink_bits", (count, SIDE * SIDE // 8), np.uint8),
         ("y", (count,), np.uint16),

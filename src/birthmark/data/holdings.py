@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from birthmark.data.catalogue import CATALOGUE, find_entry
 from birthmark.data.entries import Entry
 from birthmark.data.folders import cache_folder
-from birthmark.data.lookup import (
-    find_files,
-    first_file,
-    obtain,
-    way_out,
-    where_missing,
-)
+from birthmark.data.lookup import find_files, obtain, way_out, where_missing
+from birthmark.data.wrappings import is_clutter
 from birthmark.errors import DataError
+
+MOST_FILES = 1000  # of a folder that are looked into
 
 
 @dataclass(frozen=True)
@@ -73,13 +71,13 @@ def fetch_dataset(name: str, *, progress: bool = False) -> Holding:
 def import_dataset(name: str, path: str | Path) -> Holding:
     """Take a file, or the files in a folder, into the cache.
 
-    Files are known by their content: their names and the way they were packed do not
-    matter for a single file; in a folder they have their published names.
+    Files are known by their content: neither their names nor the way they were packed
+    or unpacked matters, nor what else lies in the folder.
 
     Args:
         name: A data set of the catalogue.
-        path: One of its files as published (HASYv2 also packed in one npz), or a folder
-            with them, perhaps in a subfolder named after the data set.
+        path: A file with one of its files or all of them (a npz file or an archive), or
+            a folder with such files, at any depth.
 
     Raises:
         SpecError: There is no data set of that name.
@@ -89,8 +87,12 @@ def import_dataset(name: str, path: str | Path) -> Holding:
     entry, path = find_entry(name), Path(path)
     if entry.keep is None:
         raise DataError(f"{name} is embedded and needs no import: use it by its name")
-    for file in _importable(entry, path):
-        entry.keep(entry, file, cache_folder(entry))
+    if not path.exists():
+        raise DataError(f"{path}: no such file: nothing imported")
+    if path.is_dir():
+        _import_folder(entry, path)
+    else:
+        entry.keep(entry, path, cache_folder(entry))
     return _holding(entry)
 
 
@@ -131,18 +133,25 @@ def _holding(entry: Entry) -> Holding:
     )
 
 
-def _importable(entry: Entry, path: Path) -> list[Path]:
-    if not path.is_dir():
-        if not path.exists():
-            raise DataError(f"{path}: no such file: nothing imported")
-        return [path]
-    folders = [path / sub for sub in (*entry.folder_names, "")]
-    wanted = [
-        first_file(folders, file.kept) or first_file(folders, file.name)
-        for file in entry.files
-    ]
-    found = [file for file in wanted if file is not None]
-    if not found:
-        names = ", ".join(file.name for file in entry.files)
-        raise DataError(f"{path}: none of the files of {entry.name} in it: {names}")
-    return found
+def _import_folder(entry: Entry, folder: Path) -> None:
+    """Keep every file of the set that lies in a folder, the likeliest names first."""
+    assert entry.keep is not None
+    names = [name for file in entry.files for name in (file.name, *file.names)]
+    files = [f for f in _files_in(folder) if not is_clutter(f.name)]
+    files.sort(key=lambda f: names.index(f.name) if f.name in names else len(names))
+    missing = {file.kept for file in entry.files}
+    for file in files[:MOST_FILES]:
+        if not missing:
+            return
+        try:
+            missing -= set(entry.keep(entry, file, cache_folder(entry)))
+        except DataError:
+            if file.name in names:
+                raise
+    if len(missing) == len(entry.files):
+        wanted = ", ".join(file.name for file in entry.files)
+        raise DataError(f"{folder}: none of the files of {entry.name} in it: {wanted}")
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())

@@ -8,14 +8,14 @@ Files are known by the bytes unpacked: distributors pack them anew, with other h
 import gzip
 import hashlib
 import math
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from birthmark.data.entries import Entry, Examples, Published, check_labels
 from birthmark.data.folders import replacing
+from birthmark.data.wrappings import unwrap
 from birthmark.errors import DataError
 from birthmark.shapes import Array
 
@@ -42,46 +42,70 @@ def read_idx_files(entry: Entry, paths: Mapping[str, Path], fold: int) -> Exampl
     )
 
 
-def keep_idx_file(entry: Entry, path: Path, folder: Path) -> str:
-    """Copy a file into a folder under the name that its content has in the catalogue.
+def keep_idx_files(entry: Entry, path: Path, folder: Path) -> tuple[str, ...]:
+    """Keep each file of the data set that lies in another, under its own name.
+
+    They are known by the checksum of their unpacked bytes: names and packing do not
+    matter (gz, bz2, xz, zip, tar, npz, or none).
 
     Raises:
-        DataError: It is damaged, or none of the files of the data set.
+        DataError: It is damaged, or holds none of the files of the data set.
     """
-    unpacked = unpack(path)
-    got = hashlib.md5(unpacked).hexdigest()
     known = {file.md5: file for file in entry.files}
-    if got not in known:
-        _parse(unpacked, path)  # says more, where it is not an IDX file at all
-        wanted = {file.name: file.md5 for file in entry.files}.get(path.name)
-        expected = f"expected {wanted}" if wanted else f"no file of {entry.name} has it"
-        raise DataError(
-            f"{path}: the md5 of its unpacked bytes is {got}, {expected}: "
-            "get the file anew"
-        )
-    with replacing(folder / known[got].kept) as temporary:
-        temporary.write_bytes(path.read_bytes())
-    return known[got].kept
+    kept, others = [], []
+    for name, content in unwrap(path, _most_bytes(entry)):
+        got = hashlib.md5(content).hexdigest()
+        if got in known:
+            with replacing(folder / known[got].kept) as temporary:
+                temporary.write_bytes(gzip.compress(content, 1, mtime=0))
+            kept.append(known[got].kept)
+        else:
+            others.append((name, content, got))
+    if not kept:
+        raise _nothing_known(entry, path, others)
+    return tuple(kept)
 
 
-def unpack(path: Path) -> bytes:
-    """The unpacked bytes of a gz file.
+def unpack(path: Path, most: int) -> bytes:
+    """The unpacked bytes of one file, packed or not.
+
+    Args:
+        path: The file.
+        most: The bytes that it holds at most; more are not read.
 
     Raises:
-        DataError: It cannot be read, or is damaged.
+        DataError: It cannot be read, is damaged, or holds more.
     """
-    try:
-        return gzip.decompress(path.read_bytes())
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(
-            f"{path}: damaged gz file ({error}): delete it and get it anew"
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    contents = [content for _, content in unwrap(path, most)]
+    if len(contents) != 1:
+        raise DataError(f"{path}: not one file of up to {most:,} bytes: get it anew")
+    return contents[0]
+
+
+def _nothing_known(
+    entry: Entry, path: Path, others: Sequence[tuple[str, bytes, str]]
+) -> DataError:
+    if not others:
+        return DataError(
+            f"{path}: nothing in it has the size of a file of {entry.name}: "
+            f"it needs one of {', '.join(file.name for file in entry.files)}"
+        )
+    name, content, got = others[0]
+    _parse(content, path)  # says more, where it is not an IDX file at all
+    wanted = {file.name: file.md5 for file in entry.files}.get(Path(name).name)
+    expected = f"expected {wanted}" if wanted else f"no file of {entry.name} has it"
+    return DataError(
+        f"{path}: the md5 of its unpacked bytes is {got}, {expected}: get the file anew"
+    )
+
+
+def _most_bytes(entry: Entry) -> int:
+    """Of its largest file, unpacked."""
+    return 16 + max(entry.num_train, entry.num_test) * entry.num_inputs
 
 
 def _read_file(entry: Entry, file: Published, path: Path) -> Array:
-    unpacked = unpack(path)
+    unpacked = unpack(path, _most_bytes(entry))
     array = _parse(unpacked, path)
     count = entry.num_train if file.name.startswith("train") else entry.num_test
     images = file.name in (TRAIN_IMAGES, TEST_IMAGES)

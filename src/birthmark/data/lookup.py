@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from filelock import FileLock
+
 from birthmark.data.catalogue import CATALOGUE
 from birthmark.data.download import download
 from birthmark.data.entries import Entry, Published
@@ -17,7 +19,7 @@ from birthmark.errors import DataError
 def find_files(entry: Entry) -> dict[str, Path]:
     """The kept files that are here, by name: each the first in the order of looking."""
     folders = _folders(entry)
-    found = {file.kept: first_file(folders, file.kept) for file in entry.files}
+    found = {file.kept: first_file(folders, *file.names) for file in entry.files}
     return {name: path for name, path in found.items() if path is not None}
 
 
@@ -34,9 +36,10 @@ def obtain(entry: Entry, *, progress: bool = False) -> Mapping[str, Path]:
     return find_files(entry) if missing else found
 
 
-def first_file(folders: list[Path], name: str) -> Path | None:
-    """The file of that name in the first folder that has one."""
-    return next((f / name for f in folders if (f / name).is_file()), None)
+def first_file(folders: list[Path], *names: str) -> Path | None:
+    """The file with the first of these names in the first folder that has one."""
+    paths = (folder / name for folder in folders for name in names)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def where_missing(entry: Entry, file: Published) -> str:
@@ -62,12 +65,16 @@ def _fetch(entry: Entry, file: Published, *, progress: bool) -> None:
         return
 
     def accept(part: Path) -> None:
-        if keep(entry, part, cache) != file.kept:
+        if file.kept not in keep(entry, part, cache):
             raise DataError(f"this is another file than {file.name}")
 
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        download(file.urls, cache / f"{file.name}.part", accept, progress=progress)
+        # one process fetches, those that come meanwhile find the file
+        with FileLock(cache.with_name(f".{cache.name}.lock")):
+            if not (cache / file.kept).is_file():
+                part = cache / f"{file.name}.part"
+                download(file.urls, part, accept, progress=progress)
     except DataError as error:
         raise DataError(
             f"{where_missing(entry, file)}, and no mirror gives it ({error}); "
@@ -93,10 +100,11 @@ def _is_of_another(folder: Path, entry: Entry) -> bool:
     labels = entry.files[-1] if entry.files else None
     if labels is None or not labels.md5 or folder not in named_folders():
         return False
-    if not (folder / labels.kept).is_file():
+    path = first_file([folder], *labels.names)
+    if path is None:
         return False
     try:
-        got = hashlib.md5(unpack(folder / labels.kept)).hexdigest()
+        got = hashlib.md5(unpack(path, 8 + entry.num_test)).hexdigest()
     except DataError:
         return False  # damaged: reading it will say so
     others = (other for other in CATALOGUE.values() if other.name != entry.name)
