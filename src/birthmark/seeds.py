@@ -42,7 +42,13 @@ def batch_order(seed: int, replica: int, epoch: int, num_examples: int) -> Array
 
 
 def buffered_order(
-    seed: int, replica: int, epoch: int, num_examples: int, size: int
+    seed: int,
+    replica: int,
+    epoch: int,
+    num_examples: int,
+    size: int,
+    *,
+    coming: Array | None = None,
 ) -> Array:
     """The order of one epoch when a stream is shuffled in a buffer, [N] int64.
 
@@ -56,8 +62,10 @@ def buffered_order(
         epoch: Number of the epoch, from 0.
         num_examples: Length of the stream, N.
         size: How many examples the buffer holds; 1 leaves the stream as it is.
+        coming: The stream, [N], where it is at hand; drawn unless given.
     """
-    coming = batch_order(seed, replica, 0, num_examples)
+    if coming is None:
+        coming = batch_order(seed, replica, 0, num_examples)
     size = min(size, num_examples)
     held = np.minimum(size, num_examples - np.arange(num_examples))  # at each draw
     draws = stream(seed, replica, "buffer", f"epoch{epoch}").random(num_examples)

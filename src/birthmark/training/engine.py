@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from birthmark.network import batch_examples, draw_weights, gather_layers
-from birthmark.seeds import batch_order, buffered_order, order_draws
 from birthmark.shapes import Array, Dataset, EpochMetrics, Weights
 from birthmark.spec import RunSpec
 from birthmark.training.devices import find_device
@@ -22,6 +21,7 @@ from birthmark.training.examples import Examples, first_examples
 from birthmark.training.graphed import GraphedPath, Lane
 from birthmark.training.losses import find_loss
 from birthmark.training.memory import choose_num_parts
+from birthmark.training.orders import Orders
 from birthmark.training.paths import Path, choose_path
 from birthmark.training.products import (
     check_precision,
@@ -114,6 +114,7 @@ class Training:
         self._evaluated_epochs = set(spec.recorded_epochs if evaluate else [])
         self.epoch, self.batch = 0, 0
         self._order_RN = torch.empty(0)
+        self._orders: Orders | None = None
 
     @property
     def weights(self) -> Weights:
@@ -240,23 +241,11 @@ class Training:
         It is drawn again when a training is resumed, so another way to draw one, in a
         subclass, must depend on seed, replica and epoch alone.
         """
-        shared = self.spec.training.batch_order == "shared"
-        replicas = [0] if shared else self.replicas
-        seed, count = self.spec.run.seed, self.num_examples
-        buffer = self.spec.training.shuffle_buffer
-        if self.device != "cpu" and buffer is None:
-            # a GPU sorts quicker, and by the same rule
-            draws = [order_draws(seed, r, self.epoch, count) for r in replicas]
-            draws_RN = torch.from_numpy(np.stack(draws)).to(self.device)
-            return draws_RN.argsort(dim=1, stable=True)
-        order_RN = np.empty((len(replicas), count), dtype=np.int64)
-        for row_N, replica in zip(order_RN, replicas, strict=True):
-            row_N[:] = (
-                batch_order(seed, replica, self.epoch, count)
-                if buffer is None
-                else buffered_order(seed, replica, self.epoch, count, buffer)
+        if self._orders is None or self._orders.device != self.device:
+            self._orders = Orders(
+                self.spec, self.replicas, self.num_examples, self.device
             )
-        return torch.from_numpy(order_RN).to(self.device)
+        return self._orders(self.epoch)
 
     def _end_epoch(self) -> EpochMetrics:
         tally = self._path.tally

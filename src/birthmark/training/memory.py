@@ -107,6 +107,7 @@ def estimate_memory(
     stack = _Stack(spec, data, find_path_name(spec, device), device)
     weights = stack.num_weights * stack.item
     order = 8 * data.num_train * (spec.run.replicas if stack.has_own_orders else 1)
+    order *= 2  # that of the next epoch is drawn ahead
     state = {"adam": 2}.get(spec.training.optimizer, int(spec.training.momentum > 0))
     rows = -(-spec.run.replicas // num_parts)
     count = min(EVALUATION_BATCH, max(data.num_train, data.num_test))
