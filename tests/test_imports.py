@@ -22,8 +22,9 @@ MAY_IMPORT = {
     "statistics": WORDS,
     "store": WORDS | {"experiments"},
     "checkup": WORDS | {"network", "measurements"},
+    "tracking": WORDS | {"network", "measurements", "store"},
     "sweeps": WORDS
-    | {"data", "network", "training", "measurements", "checkup", "store"},
+    | {"data", "network", "training", "measurements", "checkup", "store", "tracking"},
     "analysis": WORDS | {"statistics", "store"},
     "comparison": WORDS | {"data", "store", "sweeps", "analysis"},
     "figures": WORDS | {"statistics", "store", "analysis"},
@@ -42,6 +43,7 @@ ONLY_IN = {
         "training",
         "measurements",
         "sweeps",
+        "tracking",
         "weight_files",
     },
     "matplotlib": {"figures"},

@@ -23,6 +23,13 @@ class Column:
     dims: tuple[str, ...]
     long_name: str
     units: str
+    weights_alone: bool = False  # NaN for vectors, among parameters
+
+    @property
+    def attrs(self) -> dict[str, str]:
+        """As the variable has them."""
+        said = {"long_name": self.long_name, "units": self.units}
+        return {**said, "tensors": "weights"} if self.weights_alone else said
 
 
 def choose(kind: str, *, only_all: bool, marked: bool) -> dict[str, Measurement]:
@@ -87,6 +94,7 @@ def stack_columns(
             ("replica", axis, *measurement.dims),
             measurement.long_name + suffix,
             measurement.unit,
+            axis == "parameter" and measurement.tensors != "all",
         )
         for name, measurement in chosen.items()
     }
@@ -98,11 +106,7 @@ def to_dataset(
     """Columns with the coordinates given and those of their own axes."""
     arrays = _fetch([column.tensor for column in columns.values()])
     variables = {
-        name: xr.Variable(
-            column.dims,
-            array,
-            {"long_name": column.long_name, "units": column.units},
-        )
+        name: xr.Variable(column.dims, array, column.attrs)
         for (name, column), array in zip(columns.items(), arrays, strict=True)
     }
     dims = {dim for column in columns.values() for dim in column.dims}

@@ -43,9 +43,10 @@ def by_layer(records: xr.Dataset) -> xr.Dataset:
             variables[name] = variable.variable
             continue
         moved = variable.variable.isel(parameter=own)
+        weights_alone = moved.attrs.pop("tensors", "all") == "weights"
         variables[name] = _renamed(moved)
-        of_biases = _pick(variable.variable, biases)
-        if of_biases is not None and name != "cannot_move":
+        if not weights_alone:
+            of_biases = _pick(variable.variable, biases)
             of_biases.attrs = {**variable.attrs, "long_name": _of_biases(variable)}
             variables[f"bias_{name}"] = _renamed(of_biases)
     coords = {n: c.variable for n, c in records.coords.items() if n not in _ALONG}
@@ -76,6 +77,8 @@ def by_parameter(records: xr.Dataset) -> xr.Dataset:
             values = pairs.reshape(-1, *weights.shape[1:])
             dims = ("parameter", *weights.dims[1:])
             whole = xr.Variable(dims, values, variable.attrs)
+            if f"bias_{name}" not in records:
+                whole.attrs["tensors"] = "weights"
             order = ["parameter" if d == "layer" else d for d in variable.dims]
             variables[name] = whole.transpose(*order)
     coords = {n: c.variable for n, c in records.coords.items() if n not in _ALONG}
@@ -108,16 +111,12 @@ def _biases_beside(
     return found
 
 
-def _pick(variable: xr.Variable, places: Sequence[int]) -> xr.Variable | None:
-    """Along `parameter` at these places, NaN at -1; None where nothing is known."""
-    if all(place < 0 for place in places):
-        return None
+def _pick(variable: xr.Variable, places: Sequence[int]) -> xr.Variable:
+    """Along `parameter` at these places, NaN at -1."""
     picked = variable.isel(parameter=[max(place, 0) for place in places])
     if min(places) < 0:
         there = xr.Variable("parameter", [place >= 0 for place in places])
         picked = picked.where(there)
-    if picked.dtype.kind == "f" and bool(picked.isnull().all()):
-        return None
     return picked
 
 
