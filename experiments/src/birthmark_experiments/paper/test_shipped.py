@@ -10,6 +10,23 @@ from birthmark.sweeps import reproduction
 from birthmark_experiments.paper.claims import VERDICTS
 from birthmark_experiments.paper.facts import describe_paper, find_claims
 
+KEYS = {
+    "0839cc559e1ec825",
+    "10e9847034bffe62",
+    "26ad9d4cbf54fbbf",
+    "2b3b2770e5aa5c57",
+    "2c2cffd0aed359bb",
+    "5a91a384b2f1c1f9",
+    "75677169fb1dba03",
+    "92b08089b1122840",
+    "c8f3687f346526cf",
+    "d6a1a20e813f12e7",
+    "d8ae0a85e9249711",
+    "db84835f09022af1",
+    "ebfd714f08cd9e46",
+    "ec4ee06028f9deb2",
+}
+
 
 @pytest.fixture(scope="module")
 def store():
@@ -26,6 +43,14 @@ def test_the_shipped_runs_are_complete_and_small(store, facts):
     assert {run["replicas"] for run in facts["runs"]} == {3}
     assert {run["epochs"] for run in facts["runs"]} == {1000}
     assert sum(run["megabytes"] for run in facts["runs"]) < 35
+
+
+def test_the_shipped_runs_have_the_keys_that_their_specs_give(store):
+    assert (
+        {store.spec(key).run_key for key in KEYS}
+        == KEYS
+        == set(store.runs()["run_key"])
+    )
 
 
 def test_they_are_runs_that_the_scales_would_carry_out(store):
