@@ -168,6 +168,7 @@ def test_a_finished_run_is_one_segment_a_table_and_no_checkpoint(
 ) -> None:
     folder = finished.path / make_spec().run_key
     assert sorted(path.name for path in folder.iterdir()) == [
+        "contents.json",
         "distributions-000011.parquet",
         "done",
         "layers-000011.parquet",
@@ -179,7 +180,9 @@ def test_a_finished_run_is_one_segment_a_table_and_no_checkpoint(
         "weights-000005.safetensors",
         "weights-000011.safetensors",
     ]
-    assert json.loads((folder / "manifest.json").read_text()) == writer.MANIFEST
+    assert finished.manifest(make_spec().run_key) == writer.MANIFEST
+    written = json.loads((folder / "manifest.json").read_text())
+    assert written == writer.MANIFEST | {"checksum": written["checksum"]}
     assert finished.manifest(make_spec().run_key) == writer.MANIFEST
 
 
@@ -207,7 +210,7 @@ def test_an_unfinished_run_shows_what_was_flushed(begun: RunFolder) -> None:
     assert records["epoch"].to_numpy().tolist() == [0, 1, 2, 3]
     assert records["deviation_std"].notnull().all()
     assert "joint_count" not in records
-    assert records.attrs["state"] == "unfinished"
+    assert records.attrs["state"] == "running"
 
 
 def test_appending_does_not_touch_the_disk(begun: RunFolder) -> None:

@@ -1,6 +1,5 @@
 """Listing and finding runs, and refusing what is damaged in one line."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +9,7 @@ import xarray as xr
 import store_writer as writer
 from birthmark.errors import StoreError
 from birthmark.spec import RunSpec
-from birthmark.store import Store, open_store
+from birthmark.store import Store, files, open_store
 from store_writer import EPOCHS, make_spec
 
 KEY = make_spec().run_key
@@ -182,11 +181,10 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_store_is_refused_and_not_touched(finished: Store) -> None:
     description = finished.path / "birthmark-store.json"
-    content = json.loads(description.read_text())
-    description.write_text(json.dumps({**content, "format_version": 2}))
+    files.write_json(description, {"format_version": 3})
     before = {p: p.stat().st_mtime_ns for p in finished.path.rglob("*")}
     for create in (False, True):
-        with pytest.raises(StoreError, match="format version 2.*update birthmark"):
+        with pytest.raises(StoreError, match="format version 3.*update birthmark"):
             open_store(finished.path, create=create)
     assert before == {p: p.stat().st_mtime_ns for p in finished.path.rglob("*")}
 
@@ -223,11 +221,11 @@ def test_a_run_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     run = open_store(tmp_path, create=True).start_run(make_spec())
     run.append_metrics(writer.metrics(0))
-    (run.paths.folder / "metrics-000000.parquet").mkdir()  # in the way of a segment
+    run.paths.checkpoint.mkdir()  # in its way
     with pytest.raises(StoreError) as error:
         run.save_checkpoint({}, {})
     assert "cannot write" in refusal(error)
-    (run.paths.folder / "metrics-000000.parquet").rmdir()
+    run.paths.checkpoint.rmdir()
     run.save_checkpoint({}, {})
     assert open_store(tmp_path).records(KEY).sizes["step"] == 1
 
@@ -310,7 +308,7 @@ def test_damaged_weights_and_checkpoints_are_refused(
 
 def test_a_spec_that_was_changed_is_refused(finished: Store) -> None:
     path = finished.path / KEY / "spec.toml"
-    path.write_text(path.read_text().replace("lr = 0.1", "lr = 0.2"))
+    files.write_toml(path, path.read_text().replace("lr = 0.1", "lr = 0.2"))
     for attempt in (finished.spec, finished.records):
         with pytest.raises(StoreError) as error:
             attempt(KEY)

@@ -4,21 +4,29 @@ This room alone knows file names. A file is there whole or not at all; records a
 immutable Parquet segments, each of which says where the one before it ends.
 """
 
+from birthmark.store.claims import ClaimedError, LostClaimError
 from birthmark.store.description import RunDescription, describe_spec
-from birthmark.store.files import replacing
+from birthmark.store.files import DamageError, replacing
 from birthmark.store.folder import RunFolder
+from birthmark.store.formats import FORMAT_VERSION
 from birthmark.store.results import has_results, load_results, save_results
-from birthmark.store.runs import FORMAT_VERSION, Store, open_store
+from birthmark.store.runs import Store, open_store
 from birthmark.store.shipping import open_shipped, ship_run
+from birthmark.store.verification import Damage, clear_run, verify_store
 from birthmark.store.views import by_layer, by_parameter
 
 __all__ = [
     "FORMAT_VERSION",
+    "ClaimedError",
+    "Damage",
+    "DamageError",
+    "LostClaimError",
     "RunDescription",
     "RunFolder",
     "Store",
     "by_layer",
     "by_parameter",
+    "clear_run",
     "describe_spec",
     "has_results",
     "load_results",
@@ -27,4 +35,5 @@ __all__ = [
     "replacing",
     "save_results",
     "ship_run",
+    "verify_store",
 ]

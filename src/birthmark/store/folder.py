@@ -13,6 +13,8 @@ import xarray as xr
 from birthmark.errors import StoreError
 from birthmark.shapes import Array, EpochMetrics, StepMetrics, Weights
 from birthmark.store import files
+from birthmark.store.claims import Claim
+from birthmark.store.contents import check_contents, write_contents
 from birthmark.store.description import RunDescription
 from birthmark.store.layout import RunPaths
 from birthmark.store.schema import (
@@ -24,6 +26,7 @@ from birthmark.store.schema import (
 from birthmark.store.segments import (
     TABLES,
     append_segment,
+    check_reach,
     cut_segments,
     join_segments,
     last_epoch,
@@ -36,11 +39,14 @@ class RunFolder:
     What is appended waits in memory until `flush`, `save_checkpoint` or `finish`; what
     a kill leaves behind is put in order by `load_checkpoint` or `rewind`, with which
     each writer begins. A run without epochs gives its steps where epochs are asked for.
+    The run is claimed by this object until `finish`, `stop` or `close`, or until the
+    process ends.
     """
 
-    def __init__(self, path: Path, what: RunDescription) -> None:
+    def __init__(self, path: Path, what: RunDescription, claim: Claim) -> None:
         self.description = what
         self.paths = RunPaths(path)
+        self._claim = claim
         self._waiting: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
         self._schema_is_written = True
 
@@ -109,7 +115,7 @@ class RunFolder:
             arrays: NumPy arrays by name.
             facts: What else there is to know of it, as JSON has it.
         """
-        self._refuse_if_done()
+        self._check_may_write()
         if not self.paths.start.exists():
             files.write_arrays(self.paths.start, arrays, facts)
 
@@ -120,7 +126,7 @@ class RunFolder:
 
     def save_weights(self, epoch: int, weights: Weights) -> None:
         """Keep the weights of an epoch; arrays of NumPy, of all layers or of some."""
-        self._refuse_if_done()
+        self._check_may_write()
         arrays: dict[str, Any] = {}
         for name, layer in weights.items():
             arrays |= {f"{name}.w": layer.w, f"{name}.b": layer.b}
@@ -139,27 +145,31 @@ class RunFolder:
             facts: Whatever else there is to know, as JSON has it.
         """
         self.flush()
-        header = {"epoch": self._last_epoch, "facts": dict(facts)}
+        header = {
+            "epoch": self._last_epoch,
+            "weights": self.paths.weights_epochs(),
+            "facts": dict(facts),
+        }
         files.write_arrays(self.paths.checkpoint, arrays, header)
 
     def load_checkpoint(self) -> tuple[dict[str, Array], dict[str, Any]] | None:
         """Go back to the last checkpoint: drop what is newer, give what was saved.
 
         Without a checkpoint all records are dropped, and None is given.
+
+        Raises:
+            StoreError: The checkpoint, or records that it counts on, are damaged or
+                missing.
         """
-        self._refuse_if_done()
-        saved = None
-        epoch = -1
+        epoch, saved = -1, None
         if self.paths.checkpoint.exists():
-            arrays, header = files.read_arrays(self.paths.checkpoint)
-            with files.reading(self.paths.checkpoint):
-                epoch, saved = int(header["epoch"]), (arrays, dict(header["facts"]))
+            epoch, saved = read_checkpoint(self.paths)
         self.rewind(epoch)
         return saved
 
     def rewind(self, epoch: int) -> None:
         """Drop the records of all later epochs, or steps; of all, for -1."""
-        self._refuse_if_done()
+        self._check_may_write()
         # the metrics first: without them no reader looks at the rest
         for table in reversed(TABLES):
             cut_segments(self.paths.folder, table, epoch)
@@ -170,36 +180,57 @@ class RunFolder:
             files.remove(self.paths.schema)
         self._forget()
 
+    def load_manifest(self) -> dict[str, Any]:
+        """The manifest that the writer before has left; empty if there was none."""
+        path = self.paths.manifest
+        return files.read_json(path) if path.exists() else {}
+
     def save_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest: where the numbers come from, as JSON has it.
 
         `wall_time_s` is listed by `Store.runs`; what is a number or a text becomes an
         attribute of the records.
         """
-        self._refuse_if_done()
-        files.write_json(self.paths.manifest, dict(manifest))
+        self._check_may_write()
+        files.write_json(self.paths.manifest, manifest)
 
     def stop(self) -> None:
         """Say that the writer leaves on purpose; `start_run` takes the word back."""
-        self._refuse_if_done()
-        files.write_text(self.paths.stopped, "")
+        self._check_may_write()
+        files.write_mark(self.paths.stopped)
+        self.close()
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Write what waits, make one segment of many, and declare the run done."""
-        self._refuse_if_done()
         self.flush()
         for table in TABLES:
             join_segments(self.paths.folder, table)
         self.save_manifest(manifest)
-        files.write_text(self.paths.done, "")
-        self.remove_leftovers()
+        self.seal()
 
-    def remove_leftovers(self) -> None:
-        """Remove what writers have left that no reader needs."""
+    def seal(self) -> None:
+        """Write down which files there are, and declare the run done."""
+        write_contents(self.paths)
+        files.write_mark(self.paths.done)
+        self.put_in_order()
+
+    def put_in_order(self) -> None:
+        """Remove what writers have left that no reader needs.
+
+        A run that had written down all its files was done, if they are there.
+        """
         files.remove_temporary(self.paths.folder)
         files.remove(self.paths.stopped)
+        if self.paths.contents.exists() and not self.is_done:
+            check_contents(self.paths)
+            files.write_mark(self.paths.done)
         if self.is_done:
             files.remove(self.paths.checkpoint)
+            self.close()
+
+    def close(self) -> None:
+        """Let other writers have the run; what was not saved is lost."""
+        self._claim.release()
 
     @cached_property
     def _last_epoch(self) -> int:
@@ -225,7 +256,7 @@ class RunFolder:
 
     def flush(self) -> None:
         """Write the records that wait."""
-        self._refuse_if_done()
+        self._check_may_write()
         if not self._schema_is_written:
             self._schema.write(self.paths.schema)
             self._schema_is_written = True
@@ -234,11 +265,30 @@ class RunFolder:
                 # metrics that came later are null before
                 whole = pa.concat_tables(rows, promote_options="default")
                 append_segment(self.paths.folder, table, whole, self._last_epoch)
-        self._waiting = {table: [] for table in TABLES}
+                self._waiting[table] = []
 
-    def _refuse_if_done(self) -> None:
+    def _check_may_write(self) -> None:
         if self.is_done:
             raise StoreError(
                 f"run {self.run_key} is done and stays as it is: "
                 "delete its folder to run it again"
             )
+        self._claim.check()
+
+
+def read_checkpoint(
+    paths: RunPaths,
+) -> tuple[int, tuple[dict[str, Array], dict[str, Any]]]:
+    """Epochs finished at a checkpoint, and what was saved.
+
+    Raises:
+        StoreError: It is damaged, or records that it counts on are missing.
+    """
+    arrays, header = files.read_arrays(paths.checkpoint)
+    with files.reading(paths.checkpoint):
+        epoch, facts = int(header["epoch"]), dict(header["facts"])
+        kept = [paths.weights(kept) for kept in header.get("weights", [])]
+    check_reach(paths.folder, epoch)
+    for path in kept:
+        files.check_exists(path)
+    return epoch, (arrays, facts)

@@ -1,10 +1,13 @@
-"""The names of the files in the folder of a run."""
+"""The names of the files in a store and in the folder of a run."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+_RUN_KEY = re.compile("[0-9a-f]{16}")
+STORE_FILE = "birthmark-store.json"  # says which version of the format a store has
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ class RunPaths:
         return self.folder / "manifest.json"
 
     @property
+    def contents(self) -> Path:
+        """Names and checksums of all files of a run that is done."""
+        return self.folder / "contents.json"
+
+    @property
+    def claim(self) -> Path:
+        """There while a writer is at work, locked by it."""
+        return self.folder / "claim"
+
+    @property
     def done(self) -> Path:
         """Written last."""
         return self.folder / "done"
@@ -69,3 +82,20 @@ class RunPaths:
             for path in self.folder.iterdir()
         )
         return sorted(int(match[1]) for match in matches if match)
+
+
+def run_keys(store: Path) -> list[str]:
+    """The keys of the runs in a store.
+
+    A folder with nothing but a claim is one whose writer was killed in its first
+    moment, or has just begun.
+    """
+    return sorted(
+        path.name
+        for path in store.iterdir()
+        if _RUN_KEY.fullmatch(path.name)
+        and any(
+            file.name != "claim" and not file.name.startswith(".")
+            for file in path.iterdir()
+        )
+    )

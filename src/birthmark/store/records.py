@@ -94,7 +94,7 @@ def _read_table(paths: RunPaths, table: str) -> pa.Table | None:
     if rows is None and paths.done.exists():
         raise MissingFileError(
             f"{paths.folder} is done, but its {table} are missing: restore them, or "
-            "delete the folder and start the run again"
+            "let `birthmark repair` carry out the run again"
         )
     return rows
 

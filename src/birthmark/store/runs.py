@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +12,10 @@ import xarray as xr
 
 from birthmark.errors import StoreError
 from birthmark.shapes import Layer, Weights
-from birthmark.spec import RunSpec, read_toml
+from birthmark.spec import RunSpec
 from birthmark.store import files
+from birthmark.store.claims import Claim, is_at_work
+from birthmark.store.contents import check_names
 from birthmark.store.description import (
     SPEC,
     RunDescription,
@@ -22,16 +23,17 @@ from birthmark.store.description import (
     flatten,
 )
 from birthmark.store.folder import RunFolder
-from birthmark.store.layout import RunPaths
+from birthmark.store.formats import (
+    FORMAT_VERSION,
+    describe_store,
+    migrate,
+    read_version,
+)
+from birthmark.store.layout import STORE_FILE, RunPaths, run_keys
 from birthmark.store.query import select
 from birthmark.store.records import read_records
 from birthmark.store.segments import last_epoch
 from birthmark.store.views import by_layer, by_parameter
-
-FORMAT_VERSION = 1
-
-_STORE_FILE = "birthmark-store.json"
-_RUN_KEY = re.compile("[0-9a-f]{16}")
 
 
 def open_store(path: str | Path, *, create: bool = False) -> Store:
@@ -39,33 +41,19 @@ def open_store(path: str | Path, *, create: bool = False) -> Store:
 
     Args:
         path: The folder.
-        create: Make an empty store if there is none: for writers.
+        create: For writers: make an empty store if there is none, and bring one of an
+            older version of the format to the present one, which reads it once.
 
     Raises:
         StoreError: There is no store, it is of a newer version, or it cannot be made.
     """
     folder = Path(path)
-    description = folder / _STORE_FILE
-    if create and not description.exists():
+    if create and not (folder / STORE_FILE).exists():
         files.make_folder(folder)
-        files.write_json(description, {"format_version": FORMAT_VERSION})
-    _check_version(description)
+        describe_store(folder)
+    if read_version(folder) < FORMAT_VERSION and create:
+        migrate(folder)
     return Store(folder)
-
-
-def _check_version(description: Path) -> None:
-    folder = description.parent
-    if not description.exists():
-        what = "is no birthmark store" if folder.exists() else "does not exist"
-        raise StoreError(f"{folder} {what}: name the folder given to --store of a run")
-    version = files.read_json(description).get("format_version")
-    if not isinstance(version, int) or version < 1:
-        raise StoreError(f"{description} names no format version: restore the file")
-    if version > FORMAT_VERSION:
-        raise StoreError(
-            f"{folder} has format version {version}, and this birthmark reads up to "
-            f"{FORMAT_VERSION}: update birthmark"
-        )
 
 
 class Store:
@@ -81,22 +69,29 @@ class Store:
         return f"<birthmark store {str(self.path)!r}, {len(self._keys())} runs>"
 
     def start_run(self, what: RunSpec | RunDescription) -> RunFolder:
-        """The folder to write a run to, made unless it is there.
+        """The folder to write a run to, made unless it is there, and claimed.
 
         Raises:
-            StoreError: It cannot be written, or holds another spec.
+            ClaimedError: Another writer is at work on this run.
+            StoreError: It cannot be written, or its spec was changed.
         """
         described = describe_spec(what) if isinstance(what, RunSpec) else what
         paths = RunPaths(self.path / described.run_key)
         files.make_folder(paths.folder)
-        if paths.is_described:
-            self.description(described.run_key)
-        elif isinstance(what, RunSpec):
-            files.write_text(paths.spec, what.to_toml())
-        else:
-            files.write_json(paths.description, what.content)
-        run = RunFolder(paths.folder, described)
-        run.remove_leftovers()
+        run = RunFolder(paths.folder, described, Claim.take(paths.claim))
+        try:
+            if paths.is_described:
+                self.description(described.run_key)
+            elif run.is_done:
+                files.check_exists(paths.spec)
+            elif isinstance(what, RunSpec):
+                files.write_toml(paths.spec, what.to_toml())
+            else:
+                files.write_json(paths.description, what.content)
+            run.put_in_order()
+        except BaseException:
+            run.close()
+            raise
         return run
 
     def is_done(self, run_key: str) -> bool:
@@ -106,8 +101,9 @@ class Store:
     def runs(self, **filters: Any) -> pd.DataFrame:
         """A table of the runs, one row a run.
 
-        Its columns are `run_key`; `state` (`done`; `stopped`: left on purpose, to go on
-        when started again; `unfinished`: being written now, or killed; `damaged`);
+        Its columns are `run_key`; `state` (`done`; `running`: being written now;
+        `stopped`: left on purpose, to go on when started again; `unfinished`: killed;
+        `damaged`, with what is wrong under `problem`);
         `epoch`, up to which there are records, or `step` of a run without epochs;
         `wall_time_s` as the manifest has it; `written`, the time of the last change;
         `kind` (`spec`, `tracked`, ...), `name` and `replica`, of runs that follow no
@@ -141,9 +137,9 @@ class Store:
         with files.reading(paths.description):
             what = RunDescription.from_content(content)
         if what.run_key != paths.folder.name:
-            raise StoreError(
+            raise files.DamageError(
                 f"{paths.description} was changed: its run key is {what.run_key} now; "
-                "restore it, or delete the folder"
+                "restore it, or track the run again"
             )
         return what
 
@@ -161,19 +157,21 @@ class Store:
                 "description() has its fields"
             )
         # not from_toml: an image is named as it was, and need not be there any more
+        tables = files.read_toml(paths.spec)
         with files.reading(paths.spec):
-            spec = RunSpec(**read_toml(paths.spec))
+            spec = RunSpec(**tables)
         if spec.run_key != paths.folder.name:
-            raise StoreError(
+            raise files.DamageError(
                 f"{paths.spec} was changed: its run key is {spec.run_key} now; "
-                "restore it, or delete the folder"
+                "restore it, or let `birthmark repair` carry out its run again"
             )
         return spec
 
     def manifest(self, run_key: str) -> dict[str, Any]:
         """Where the numbers of a run come from; empty until its writer has said it."""
-        path = self._find(run_key).manifest
-        return files.read_json(path) if path.exists() else {}
+        paths = self._find(run_key)
+        _check_names(paths)
+        return files.read_json(paths.manifest) if paths.manifest.exists() else {}
 
     def records(
         self,
@@ -210,7 +208,9 @@ class Store:
 
     def weights_epochs(self, run_key: str) -> list[int]:
         """The epochs whose weights were kept."""
-        return self._find(run_key).weights_epochs()
+        paths = self._find(run_key)
+        _check_names(paths)
+        return paths.weights_epochs()
 
     def weights(self, run_key: str, epoch: int) -> Weights:
         """The weights of all replicas at an epoch, as NumPy arrays.
@@ -219,6 +219,7 @@ class Store:
             StoreError: They were not kept, or the file is damaged.
         """
         paths = self._find(run_key)
+        _check_names(paths)
         epochs = paths.weights_epochs()
         if epoch not in epochs:
             kept = f"of epochs {', '.join(map(str, epochs))}" if epochs else "of none"
@@ -239,12 +240,7 @@ class Store:
             )
 
     def _keys(self) -> list[str]:
-        # one without a description had its writer killed in its first moment
-        return sorted(
-            path.name
-            for path in self.path.iterdir()
-            if _RUN_KEY.fullmatch(path.name) and RunPaths(path).is_described
-        )
+        return run_keys(self.path)
 
     def _find(self, run_key: str) -> RunPaths:
         keys = self._keys()
@@ -267,8 +263,8 @@ class Store:
             last = last_epoch(paths.folder, "metrics")
             wall_time = self.manifest(key).get("wall_time_s")
             what = self.description(key)
-        except StoreError:
-            return {**row, "state": "damaged"}
+        except StoreError as error:
+            return {**row, "state": "damaged", "problem": str(error)}
         row |= {"state": _state(paths), "wall_time_s": wall_time}
         row |= {what.clock: None if last < 0 else last, "kind": what.kind}
         if what.kind != SPEC:
@@ -279,14 +275,21 @@ class Store:
 
 _NO_ROW: dict[str, Any] = {
     **dict.fromkeys(("run_key", "state", "epoch", "step", "wall_time_s", "written")),
-    **dict.fromkeys(("kind", "name", "replica")),
+    **dict.fromkeys(("kind", "name", "replica", "problem")),
     **dict.fromkeys(describe_spec(RunSpec(data={"name": "none"})).columns),
 }
+
+
+def _check_names(paths: RunPaths) -> None:
+    if paths.done.exists():
+        check_names(paths)
 
 
 def _state(paths: RunPaths) -> str:
     if paths.done.exists():
         return "done"
+    if is_at_work(paths.claim):
+        return "running"
     return "stopped" if paths.stopped.exists() else "unfinished"
 
 

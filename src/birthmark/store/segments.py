@@ -5,11 +5,15 @@ begins: the end of the segment before it, -1 for the first. Read from the newest
 the segments form a chain; a segment off the chain has been replaced by a longer one and
 is only waiting to be removed. So several segments become one by a single rename, and a
 reader sees each row once at every moment.
+
+A segment of metrics, which a flush writes last, says in addition how far the other
+tables reach: one that has lost its newest segment is not taken for one that ends there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +23,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from birthmark.errors import StoreError
-from birthmark.store.files import reading, remove, replacing
+from birthmark.store.checksums import BLANK
+from birthmark.store.files import (
+    check_exists,
+    read_bytes,
+    reading,
+    remove,
+    sealing,
+)
 
 # in the order in which a flush writes them: an epoch counts when its metrics are there
 TABLES = ("layers", "distributions", "metrics")
 
-_AFTER = b"birthmark_after_epoch"
+_AFTER, _REACH = b"birthmark_after_epoch", b"birthmark_reach"
 _SMALLEST = 19  # level of zstd
 Content = TypeVar("Content")
 
@@ -36,6 +47,7 @@ class Segment:
     path: Path
     after: int
     last: int
+    reach: dict[str, int]  # of metrics: where the other tables end, at least
 
 
 def last_epoch(folder: Path, table: str) -> int:
@@ -49,14 +61,28 @@ def read_segments(folder: Path, table: str) -> pa.Table | None:
     Raises:
         StoreError: A segment is missing, or damaged, which checksums show.
     """
-    parts = [rows for _, rows in _walk_back(folder, table, pq.ParquetFile.read)]
+    walk = list(_walk_back(folder, table, pq.ParquetFile.read))
+    if walk:
+        _check_reach(folder, walk[0][0])
+    parts = [rows for _, rows in walk]
     return _join(parts[::-1]) if parts else None
 
 
 def append_segment(folder: Path, table: str, rows: pa.Table, last: int) -> None:
-    """Write rows that follow those already there, up to and with epoch `last`."""
-    before = [epoch for epoch in _find_paths(folder, table) if epoch < last]
-    _write(folder, table, [rows], after=max(before, default=-1), last=last)
+    """Write rows that follow those already there, up to and with epoch `last`.
+
+    Raises:
+        StoreError: They do not follow: another writer has been here.
+    """
+    before = last_epoch(folder, table)
+    first = rows["epoch"][0].as_py()
+    if first <= before:
+        raise StoreError(
+            f"{folder} has {table} up to epoch {before} already, and epoch {first} "
+            "was to be appended: another writer has been at work; start the run again"
+        )
+    reach = _find_reach(folder) if table == "metrics" else {}
+    _write(folder, table, [rows], after=before, last=last, reach=reach)
 
 
 def join_segments(folder: Path, table: str) -> None:
@@ -66,7 +92,8 @@ def join_segments(folder: Path, table: str) -> None:
         parts: Iterable[pa.Table] = (_read(one.path) for one in chain)
         if table == "metrics":  # some may have come later than others
             parts = [_join(list(parts))]
-        _write(folder, table, parts, after=-1, last=chain[-1].last)
+        newest = chain[-1]
+        _write(folder, table, parts, after=-1, last=newest.last, reach=newest.reach)
     _remove_all_but(folder, table, [last_epoch(folder, table)])
 
 
@@ -78,9 +105,35 @@ def write_compact(folder: Path, table: str, rows: pa.Table, last: int) -> None:
         [rows],
         after=-1,
         last=last,
+        reach=_find_reach(folder) if table == "metrics" else {},
         compression_level=_SMALLEST,
         use_dictionary=False,
     )
+
+
+def check_reach(folder: Path, epoch: int) -> None:
+    """Make sure that all tables are there up to an epoch with which a flush ended.
+
+    Raises:
+        StoreError: A segment is missing, or damaged.
+    """
+    for one in _find_chain(folder, "metrics")[::-1]:
+        if one.last == epoch:
+            _check_reach(folder, one)
+        if one.after < epoch <= one.last:
+            return
+    if epoch >= 0:
+        check_exists(folder / _file_name("metrics", epoch))
+
+
+def reseal(path: Path) -> None:
+    """Replace a segment by itself, with a checksum."""
+    content = read_bytes(path)
+    with reading(path), _parse(content) as file:
+        after = int(file.schema_arrow.metadata[_AFTER])
+        rows = file.read()
+    table, _, last = path.stem.partition("-")
+    _write(path.parent, table, [rows], after=after, last=int(last), reach={})
 
 
 def cut_segments(folder: Path, table: str, epoch: int) -> None:
@@ -93,7 +146,8 @@ def cut_segments(folder: Path, table: str, epoch: int) -> None:
     straddling = [one for one in chain if one.after < epoch < one.last]
     for one in straddling:
         rows = _read(one.path).filter(pc.field("epoch") <= epoch)
-        _write(folder, table, [rows], after=one.after, last=epoch)
+        reach = {other: min(end, epoch) for other, end in one.reach.items()}
+        _write(folder, table, [rows], after=one.after, last=epoch, reach=reach)
     _remove_all_but(folder, table, kept + [epoch] * len(straddling))
 
 
@@ -109,6 +163,17 @@ def _find_paths(folder: Path, table: str) -> dict[int, Path]:
     except (OSError, ValueError) as error:
         message = f"{folder} holds a {table} file with a name not of this store"
         raise StoreError(f"{message}: {error}") from error
+
+
+def _find_reach(folder: Path) -> dict[str, int]:
+    others = [table for table in TABLES if table != "metrics"]
+    return {table: last_epoch(folder, table) for table in others}
+
+
+def _check_reach(folder: Path, newest: Segment) -> None:
+    for table, end in newest.reach.items():
+        if last_epoch(folder, table) < end:
+            check_exists(folder / _file_name(table, end))
 
 
 def _find_chain(folder: Path, table: str) -> list[Segment]:
@@ -127,22 +192,26 @@ def _walk_back(
     last = max(paths, default=-1)
     while last != -1:
         path = paths.get(last, folder / _file_name(table, last))
-        with reading(path), _open(path) as file:
+        content = read_bytes(path)
+        with reading(path), _parse(content) as file:
             metadata = file.schema_arrow.metadata or {}
             after = int(metadata.get(_AFTER, last))
             if not -1 <= after < last:
                 raise ValueError("not a segment of this store")
-            content = look(file)
-        yield Segment(path, after, last), content
+            reach = json.loads(metadata.get(_REACH, b"{}"))
+            seen = look(file)
+        yield Segment(path, after, last, reach), seen
         last = after
 
 
-def _open(path: Path) -> pq.ParquetFile:
-    return pq.ParquetFile(path, page_checksum_verification=True)
+def _parse(content: bytes) -> pq.ParquetFile:
+    # checksums of pages: all there is in files of the first version of the format
+    return pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
 
 
 def _read(path: Path) -> pa.Table:
-    with reading(path), _open(path) as file:
+    content = read_bytes(path)
+    with reading(path), _parse(content) as file:
         return file.read()
 
 
@@ -157,14 +226,18 @@ def _write(
     *,
     after: int,
     last: int,
+    reach: Mapping[str, int],
     **options: Any,
 ) -> None:
     path = folder / _file_name(table, last)
     parts = iter(parts)
     first = next(parts)
-    schema = first.schema.with_metadata({_AFTER: str(after).encode()})
+    metadata = {_AFTER: str(after).encode(), b"birthmark_checksum": BLANK.encode()}
+    if reach:
+        metadata[_REACH] = json.dumps(reach).encode()
+    schema = first.schema.with_metadata(metadata)
     with (
-        replacing(path) as temporary,
+        sealing(path) as temporary,
         pq.ParquetWriter(
             temporary,
             schema,

@@ -14,8 +14,6 @@ from birthmark.errors import StoreError
 from birthmark.experiments import find_package
 from birthmark.shapes import Layer, Weights
 from birthmark.store import files
-from birthmark.store.description import describe_spec
-from birthmark.store.folder import RunFolder
 from birthmark.store.layout import RunPaths
 from birthmark.store.runs import Store, open_store
 from birthmark.store.segments import TABLES, last_epoch, read_segments, write_compact
@@ -57,20 +55,19 @@ def ship_run(
     kept = {epoch: store.weights(spec.run_key, epoch) for epoch in pictures}
     folder = target.path / spec.run_key
     _clear(folder)
-    paths = target.start_run(spec).paths
-    files.write_text(paths.schema, origin.schema.read_text(encoding="utf-8"))
+    run = target.start_run(spec)
+    files.write_json(run.paths.schema, files.read_json(origin.schema))
     for table in TABLES:
         rows = read_segments(origin.folder, table)
         if rows is not None:
             narrow = rows if table == "metrics" else _to_float32(rows)
             last = last_epoch(origin.folder, table)
             write_compact(folder, table, narrow.combine_chunks(), last)
-    run = RunFolder(folder, describe_spec(spec))
     for epoch, weights in kept.items():
         assert spec.mark is not None
         run.save_weights(epoch, _to_float16(weights, spec.mark.layer))
-    files.write_json(paths.manifest, store.manifest(spec.run_key))
-    files.write_text(paths.done, "")
+    run.save_manifest(store.manifest(spec.run_key))
+    run.seal()
     return sum(path.stat().st_size for path in folder.iterdir())
 
 

@@ -78,8 +78,7 @@ def carry_out(mixtures: Sequence[Mixture], store: Store) -> Iterator[Progress]:
         mixtures: What to carry out.
         store: Where to.
     """
-    going = _begin(mixtures, store)
-    lanes = [stack.lane for stack in going]
+    stacks = going = _begin(mixtures, store)
     most_steps = TURN if len(going) > 1 else None
     latest = {stack.run_key: stack.progress() for stack in going}
     try:
@@ -98,8 +97,9 @@ def carry_out(mixtures: Sequence[Mixture], store: Store) -> Iterator[Progress]:
                 yield sum_up(list(latest.values()))
                 going = _finish(going)
     finally:
-        for lane in lanes:
-            lane.rejoin()
+        for stack in stacks:
+            stack.close()
+            stack.lane.rejoin()
 
 
 def _begin(mixtures: Sequence[Mixture], store: Store) -> list[Stack]:

@@ -113,6 +113,11 @@ class Stack:
         for run in self._runs.values():
             run.folder.stop()
 
+    def close(self) -> None:
+        """Let other writers have what is not done."""
+        for run in self._runs.values():
+            run.folder.close()
+
     def finish(self) -> None:
         """Declare all runs done."""
         for run in self._runs.values():

@@ -1,0 +1,86 @@
+"""Versions of the format of a store, and the way from each to the next.
+
+Version 2 gave each file a checksum, and each run that is done a list of its files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from birthmark.errors import StoreError
+from birthmark.store import files
+from birthmark.store.claims import Claim
+from birthmark.store.contents import write_contents
+from birthmark.store.layout import STORE_FILE, RunPaths, run_keys
+from birthmark.store.segments import reseal
+
+FORMAT_VERSION = 2
+
+
+def describe_store(folder: Path) -> None:
+    """Write down of which version a store is: the present one, if it is empty."""
+    runs = [RunPaths(folder / key) for key in run_keys(folder)]
+    is_old = any(run.done.exists() and not run.contents.exists() for run in runs)
+    version = 1 if is_old else FORMAT_VERSION
+    files.write_json(folder / STORE_FILE, {"format_version": version})
+
+
+def read_version(folder: Path) -> int:
+    """The version of the format of the store in a folder.
+
+    Raises:
+        StoreError: There is no store, or it is of a newer version.
+    """
+    description = folder / STORE_FILE
+    if not description.exists():
+        if folder.is_dir() and run_keys(folder):
+            raise files.MissingFileError(
+                f"{description} is missing beside runs: restore it, or let "
+                "`birthmark repair` write it again"
+            )
+        what = "is no birthmark store" if folder.exists() else "does not exist"
+        raise StoreError(f"{folder} {what}: name the folder given to --store of a run")
+    version = files.read_json(description).get("format_version")
+    if not isinstance(version, int) or version < 1:
+        raise StoreError(f"{description} names no format version: restore the file")
+    if version > FORMAT_VERSION:
+        raise StoreError(
+            f"{folder} has format version {version}, and this birthmark reads up to "
+            f"{FORMAT_VERSION}: update birthmark"
+        )
+    return version
+
+
+def migrate(folder: Path) -> None:
+    """Bring a store of version 1 to the present one; no number changes.
+
+    Each file is replaced by itself with a checksum; a kill leaves a store of version 1,
+    which can be migrated again. What is damaged stays, and is called so from then on.
+
+    Raises:
+        StoreError: It cannot be written, or a writer is at work in it.
+    """
+    for key in run_keys(folder):
+        paths = RunPaths(folder / key)
+        claim = Claim.take(paths.claim)
+        try:
+            for path in sorted(paths.folder.iterdir()):
+                _seal(path)
+            if paths.done.exists():
+                write_contents(paths)
+        except files.DamageError:
+            continue
+        finally:
+            claim.release()
+    files.write_json(folder / STORE_FILE, {"format_version": FORMAT_VERSION})
+
+
+def _seal(path: Path) -> None:
+    if path.suffix == ".json":
+        files.write_json(path, files.read_json(path))
+    elif path.suffix == ".toml":
+        files.write_toml(path, files.read_bytes(path).decode())
+    elif path.suffix == ".safetensors":
+        files.write_arrays(path, *files.read_arrays(path))
+    elif path.suffix == ".parquet":
+        reseal(path)
