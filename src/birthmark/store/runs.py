@@ -83,7 +83,8 @@ class Store:
             if paths.is_described:
                 self.description(described.run_key)
             elif run.is_done:
-                files.check_exists(paths.spec)
+                is_spec = isinstance(what, RunSpec)
+                files.check_exists(paths.spec if is_spec else paths.description)
             elif isinstance(what, RunSpec):
                 files.write_toml(paths.spec, what.to_toml())
             else:

@@ -61,11 +61,13 @@ def clear_run(store: Store, run_key: str) -> None:
 
 def _verify(store: Store, key: str) -> None:
     paths = RunPaths(store.path / key)
-    store.spec(key)
+    store.description(key)
     if paths.done.exists():
         check_contents(paths)
     store.records(key)
-    if not paths.done.exists() and paths.checkpoint.exists():
-        read_checkpoint(paths)
-    for epoch in store.weights_epochs(key):
-        store.weights(key, epoch)
+    if not paths.done.exists():
+        if paths.checkpoint.exists():
+            read_checkpoint(paths)
+        kept = [paths.start] if paths.start.exists() else []
+        for path in kept + [paths.weights(epoch) for epoch in paths.weights_epochs()]:
+            files.read_arrays(path)
