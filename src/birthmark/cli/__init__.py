@@ -15,6 +15,7 @@ from birthmark.cli.experiments import experiment
 from birthmark.cli.outputs import figures, report, ship
 from birthmark.cli.pages import explore
 from birthmark.cli.runs import reproduce, run, status, sweep
+from birthmark.cli.terminal import any_terminal
 
 app = typer.Typer(
     name="birthmark",
@@ -38,17 +39,20 @@ def main() -> None:
     """Run the command line: errors that a user can mend are one line, and exit 2."""
     from birthmark.errors import BirthmarkError
 
-    try:
-        app()
-    except BirthmarkError as error:
-        print(f"birthmark: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        advice = "training needs torch: pip install 'birthmark[train]'"
-        print(f"birthmark: {advice}", file=sys.stderr)
-        sys.exit(2)
+    with any_terminal():
+        try:
+            app(prog_name="birthmark")
+        except BirthmarkError as error:
+            _refuse(str(error))
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            _refuse("training needs torch: pip install 'birthmark[train]'")
+
+
+def _refuse(message: str) -> None:
+    print(f"birthmark: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
 
 
 @app.callback(invoke_without_command=True)

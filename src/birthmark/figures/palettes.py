@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +79,14 @@ def choose_style(place: int, palette: Palette) -> dict[str, Any]:
     }
 
 
-def styled(palette: Palette) -> AbstractContextManager[None]:
-    """The settings of matplotlib under which a figure is made and saved."""
-    import matplotlib
+@contextmanager
+def styled(palette: Palette) -> Iterator[None]:
+    """The settings of matplotlib under which a figure is made and saved.
 
+    They are the same for everybody: style sheets of the user, `text.usetex` and the
+    backend that an environment variable names do not reach our figures.
+    """
+    matplotlib = _load_matplotlib()
     ink = palette.ink
     settings: Any = {
         "font.family": "DejaVu Sans",  # ships with matplotlib
@@ -109,4 +116,21 @@ def styled(palette: Palette) -> AbstractContextManager[None]:
         "pdf.fonttype": 42,
         "mathtext.fontset": "dejavusans",
     }
-    return matplotlib.rc_context(settings)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings)
+        yield
+
+
+def _load_matplotlib() -> Any:
+    """Matplotlib, also where MPLBACKEND names a backend that it does not know."""
+    if "matplotlib" in sys.modules:
+        return sys.modules["matplotlib"]
+    named = os.environ.pop("MPLBACKEND", None)
+    import matplotlib
+
+    if named is not None:
+        os.environ["MPLBACKEND"] = named
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = named
+    return matplotlib

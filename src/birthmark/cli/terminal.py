@@ -1,0 +1,56 @@
+"""What stands around every command: any terminal, a pipe that closes, a full disk."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PIPE_CLOSED = 128 + 13  # as a shell reports a program that SIGPIPE ended
+
+
+@contextmanager
+def any_terminal() -> Iterator[None]:
+    """Print whatever the terminal can show, and say in one line what cannot be printed.
+
+    A character that the encoding lacks is escaped. A reader that leaves early, as
+    `head` does, ends the command with the status of a closed pipe, which is none of
+    ours; output that cannot be written (a full disk) with one line and 2.
+    """
+    _prepare()
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _leave(PIPE_CLOSED)
+    except SystemExit as error:
+        # typer and rich end with 1 where a pipe closed, which would read as "findings"
+        if isinstance(error.__context__, BrokenPipeError):
+            _leave(PIPE_CLOSED)
+        raise
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        print(f"birthmark: output cannot be written: {error.strerror}", file=sys.stderr)
+        _leave(2)
+
+
+def _prepare() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _leave(status: int) -> None:
+    # what is still buffered would be written at the end, and fail again
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 1)
+    raise SystemExit(status)
