@@ -18,7 +18,7 @@ from birthmark.weight_files.views import Piece
 RELATED, UNRELATED = 5.0, 3.0
 _FRESH_OUTLIER = 8.0  # Tracy-Widom units: a fresh draw passes them once in a million
 _FEWEST = 400  # numbers below which a draw is not told from something trained
-_COARSEST = 2**-8  # relative step of bfloat16: of coarser numbers no law can be told
+_COARSEST = 2**-7  # relative step of bfloat16: of coarser numbers no law can be told
 
 
 @dataclass(frozen=True)

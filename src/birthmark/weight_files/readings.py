@@ -158,13 +158,14 @@ def _state(match: Match, sums: Sums, relation: Resemblance | None) -> State:
     if sums.nonfinite_b > sums.nonfinite_a:
         return "broken"
     one, other = (piece.dtype for piece in match.pieces[0])
-    if not sums.changed:
+    if not sums.changed and sums.nonfinite_a == sums.nonfinite_b:
         return "identical" if one == other else "rounded"
     n = max(sums.count, 1.0)
     if math.isnan(_variance(sums.aa, sums.a, n)):
         return "filled"
+    # one factor explains most of it, and what it leaves is rounding
     left = sums.dd - _over(sums.ad**2, sums.aa)
-    if left <= _rounding(one, other) * sums.bb and n > 1:
+    if n > 1 and left <= min(_rounding(one, other) * sums.bb, sums.dd / 2):
         return "scaled"
     return "unrelated" if _told(relation) is False else "moved"
 

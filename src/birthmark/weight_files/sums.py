@@ -20,7 +20,6 @@ from birthmark.weight_files.views import Piece
 BLOCK = 65_536  # numbers
 _TASK = 64 * BLOCK  # numbers that one thread takes at a time
 _BETWEEN = 8  # one block in so many is looked at for what a sample tells well enough
-_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Sums:
     dd: float = 0.0
     ad: float = 0.0
     largest: float = 0.0  # of |d|
-    changed: float = 0.0  # pairs whose bits differ, in the coarser of two dtypes
+    changed: float = 0.0  # pairs that differ in the coarser of two dtypes
     signed: float = 0.0  # a is not zero
     kept: float = 0.0  # b has the sign of a
     nonfinite_a: float = 0.0
@@ -111,16 +110,16 @@ def _sum_range(a: Tensor, b: Tensor, start: int, end: int) -> Sums:
 
 
 def _sum_block(a: Tensor, b: Tensor, *, sampled: bool) -> Sums:
-    changed = float(_differ(a, b).count_nonzero())
     x, y = a.to(torch.float64), b.to(torch.float64)
     d = y - x
+    stored = d if a.dtype == b.dtype else _in_coarser(b, a) - _in_coarser(a, b)
     dd = float(torch.dot(d, d))
     nonfinite = (0.0, 0.0)
     if not dd < float("inf"):
-        failed = tuple(float((~t.isfinite()).count_nonzero()) for t in (x, y))
-        finite = d.isfinite() & x.isfinite() & y.isfinite()
-        x, y, d = x[finite], y[finite], d[finite]
-        nonfinite, dd = failed, float(torch.dot(d, d))
+        nonfinite = tuple(float((~t.isfinite()).count_nonzero()) for t in (x, y))
+        finite = d.isfinite()
+        x, y, d, stored = x[finite], y[finite], d[finite], stored[finite]
+        dd = float(torch.dot(d, d))
     products = x * y
     largest = (
         max((abs(float(one)) for one in d.aminmax()), default=0.0) if len(d) else 0
@@ -135,7 +134,7 @@ def _sum_block(a: Tensor, b: Tensor, *, sampled: bool) -> Sums:
         dd,
         float(torch.dot(x, d)),
         float(largest),
-        changed,
+        float(stored.count_nonzero()),
         float(x.count_nonzero()),
         float((products > 0).count_nonzero()),
         *nonfinite,
@@ -150,13 +149,9 @@ def _sample_block(x: Tensor, y: Tensor, d: Tensor) -> tuple[float, ...]:
     return float(len(x)), *(float(one.count_nonzero()) for one in counts)
 
 
-def _differ(a: Tensor, b: Tensor) -> Tensor:
-    """Where the bits differ, after the finer of two dtypes was rounded to the other."""
-    if a.dtype != b.dtype:
-        dtype = coarser(a.dtype, b.dtype)
-        a, b = a.to(dtype), b.to(dtype)
-    integers = _INTEGERS[a.dtype.itemsize]
-    return a.view(integers) != b.view(integers)
+def _in_coarser(values: Tensor, other: Tensor) -> Tensor:
+    """Values as the coarser of two dtypes holds them."""
+    return values.to(coarser(values.dtype, other.dtype)).to(torch.float64)
 
 
 def coarser(a: torch.dtype, b: torch.dtype) -> torch.dtype:

@@ -51,14 +51,15 @@ class Piece:
 def layouts(a: tuple[int, ...], b: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Orders of the axes of a shape that make it the other, the simplest first.
 
-    As it is, turned over, and between torch's and Keras' order of a convolution.
+    As it is, between torch's and Keras' order of a convolution, and turned over.
     """
     axes = tuple(range(len(a)))
     if len(a) != len(b):
         return
-    orders = [axes, axes[::-1]]
+    orders = [axes]
     if len(a) >= 3:
         orders += [(*axes[2:], 1, 0), (axes[-1], axes[-2], *axes[:-2])]
+    orders.append(axes[::-1])
     for order in dict.fromkeys(orders):
         if tuple(a[axis] for axis in order) == b:
             yield order

@@ -1,0 +1,174 @@
+"""The numbers of a diff against NumPy in float64, its null models against draws."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import birthmark as bm
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def moved(shape, size, seed=0, scale=0.02):
+    """A draw, and the same after a random move."""
+    generator = rng(seed)
+    before = scale * torch.randn(shape, generator=generator)
+    return before, before + size * torch.randn(shape, generator=generator)
+
+
+def of_one(before, after, **kwargs):
+    found = bm.diff({"w": before}, {"w": after}, **kwargs).tensors[0]
+    return found, {name: one.value for name, one in found.readings.items()}
+
+
+# more than one block, more than one task, rows longer than a block
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((), "float32"),
+        ((3, 5), "float64"),
+        ((3, 5), "bfloat16"),
+        ((300, 400), "float16"),
+        ((2, 90_000), "float8_e4m3fn"),
+        ((4_300_001,), "float32"),
+    ],
+)
+def test_numbers_are_those_of_float64(shape, dtype):
+    before, after = (x.to(getattr(torch, dtype)) for x in moved(shape, 0.01))
+    found, values = of_one(before, after)
+    a, b = (x.double().numpy().ravel() for x in (before, after))
+    d = b - a
+    expected = {
+        "distance": np.linalg.norm(d),
+        "relative_distance": np.linalg.norm(d) / np.linalg.norm(a),
+        "deviation_max": np.abs(d).max(),
+        "cosine": a @ b / np.linalg.norm(a) / np.linalg.norm(b),
+        "changed": (a != b).mean(),
+        "sign_flips": (np.sign(a) != np.sign(b))[a != 0].mean(),
+        "shrinkage": (a @ d) ** 2 / (a @ a) / (d @ d),
+        "nonfinite_count": 0,
+    }
+    if a.size > 1:
+        expected["correlation"] = np.corrcoef(a, b)[0, 1]
+        expected["slope"] = np.polyfit(a, b, 1)[0]
+    for name, value in expected.items():
+        assert values[name] == pytest.approx(value, rel=1e-7, abs=1e-12), name
+    assert found.count == a.size
+
+
+def test_numbers_are_those_of_the_table_of_measurements():
+    before, after = moved((40, 30), 0.01)
+    _, values = of_one(before, after)
+    measured = bm.measure({"w": before}, {"w": after}, kind="scalars").squeeze()
+    shared = set(values) & set(measured)
+    assert {"distance", "relative_distance", "correlation", "cosine", "slope"} <= shared
+    for name in shared:
+        assert values[name] == pytest.approx(float(measured[name]), rel=1e-9), name
+
+
+def test_a_redraw_lies_where_its_null_model_says():
+    before, _ = moved((300, 400), 0)
+    other, _ = moved((300, 400), 0, seed=1)
+    found, values = of_one(before, other + 0.01)
+    readings = found.readings
+    for name in ("relative_distance", "cosine", "sign_flips"):
+        assert values[name] == pytest.approx(readings[name].redraw, abs=0.01), name
+    assert readings["relative_distance"].redraw > 1.4
+    std = readings["correlation"].redraw_std
+    assert std == pytest.approx(1 / math.sqrt(128 * 1024 * 0.9), rel=0.5)
+    assert found.state == "unrelated"
+
+
+def test_noise_of_the_same_size_lies_where_its_null_model_says():
+    before, after = moved((300, 400), 0.01)
+    found, values = of_one(before, after)
+    readings = found.readings
+    for name in ("correlation", "cosine", "slope", "sign_flips"):
+        assert values[name] == pytest.approx(readings[name].noise, abs=0.01), name
+    ratio = readings["participation_ratio"]
+    assert ratio.value == pytest.approx(ratio.noise, rel=0.05)
+    # a uniform start has a closed form for small noise
+    uniform = torch.rand(1000, 1000, generator=rng()) * 2 - 1
+    noise = 0.05 * torch.randn(1000, 1000, generator=rng(1))
+    flips = of_one(uniform, uniform + noise)[0].readings["sign_flips"]
+    assert flips.value == pytest.approx(0.05 / math.sqrt(2 * math.pi), rel=0.03)
+    assert flips.noise == pytest.approx(flips.value, rel=0.05)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weight_decay_alone_is_one_factor_and_nothing_is_left(dtype):
+    before = moved((200, 100), 0)[0].to(dtype)
+    found, values = of_one(before, (before.double() * 0.9).to(dtype))
+    assert found.state == "scaled"
+    assert found.readings["slope"].decay == pytest.approx(0.9, rel=1e-3)
+    assert values["shrinkage"] == pytest.approx(1, abs=0.02)
+    noisy = (before.double() * 0.9 + 0.002 * torch.randn(200, 100)).to(dtype)
+    assert of_one(before, noisy)[0].state == "moved"
+
+
+def test_a_merged_adapter_shows_its_few_directions():
+    before, _ = moved((256, 512), 0)
+    low = torch.randn(256, 4, generator=rng(1)) @ torch.randn(4, 512, generator=rng(2))
+    compared = bm.diff({"w": before}, {"w": before + 0.005 * low})
+    ratio = compared["w"].readings["participation_ratio"]
+    assert ratio.value < 4.01
+    assert ratio.noise > 50
+    assert "low_rank" in [finding.name for finding in compared.verdict.findings]
+
+
+def test_not_finite_pairs_are_counted_and_left_out():
+    before, after = moved((70, 80), 0.01)
+    broken = after.clone()
+    broken[3, 4], broken[5, 6] = float("nan"), float("inf")
+    found, values = of_one(before, broken)
+    assert found.state == "broken"
+    assert values["nonfinite_count"] == 2
+    whole = torch.ones(70, 80, dtype=torch.bool)
+    whole[3, 4] = whole[5, 6] = False
+    expected = (after - before).double()[whole].norm()
+    assert values["distance"] == pytest.approx(float(expected), rel=1e-6)
+    compared = bm.diff({"w": before}, {"w": broken})
+    assert compared.verdict.findings[0].level == "error"
+    assert '"nonfinite_count"' in compared.to_json()
+
+
+def test_another_dtype_is_no_move_and_a_lost_move_is_counted():
+    before, after = moved((256, 256), 1e-5)
+    cast = bm.diff({"w": before}, {"w": before.bfloat16()})
+    assert cast.verdict.kind == "identical"
+    assert "bfloat16" in cast.verdict.headline
+    stored = bm.diff({"w": before.bfloat16()}, {"w": after.bfloat16()})
+    changed = (before.bfloat16() != after.bfloat16()).double().mean()
+    assert stored["w"].readings["changed"].value == pytest.approx(float(changed))
+    assert 0 < changed < 0.5
+    assert "absorbed" in [finding.name for finding in stored.verdict.findings]
+
+
+def test_a_tensor_that_started_at_zero_has_its_move_in_its_own_units():
+    bias = torch.linspace(-1, 1, 50)
+    found, values = of_one(torch.zeros(50), bias)
+    assert found.state == "filled"
+    assert math.isnan(values["relative_distance"])
+    assert values["distance"] == pytest.approx(float(bias.double().norm()))
+    rms = float(bias.double().square().mean().sqrt())
+    text = bm.diff({"w": torch.zeros(50)}, {"w": bias}).text()
+    assert f"from 0 to rms {rms:.2g}" in text
+
+
+def test_torch_gets_its_own_number_of_threads_back():
+    before = torch.get_num_threads()
+    bm.diff({"w": torch.ones(3)}, {"w": torch.zeros(3)})
+    assert torch.get_num_threads() == before
+
+
+def test_a_mapped_file_is_not_written_to(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file({"w": torch.randn(50, 50)}, path)
+    content = path.read_bytes()
+    bm.diff(path, path)
+    assert path.read_bytes() == content
