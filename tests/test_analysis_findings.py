@@ -10,7 +10,9 @@ from birthmark.analysis import (
     Study,
     Thresholds,
     find_findings,
+    find_headlines,
     phase_diagram,
+    read_columns,
     split_by_protocol,
 )
 from birthmark.errors import StoreError
@@ -70,33 +72,38 @@ def study():
     )
 
 
-def _about(findings, text):
-    (one,) = [finding for finding in findings if text in finding.what]
+def _named(source, name, thresholds=None):
+    """The finding of that name; its sentence and its details together as `text`."""
+    (one,) = [one for one in find_findings(source, thresholds) if one.name == name]
     return one
 
 
-def test_the_learners_of_each_width_are_told(study):
-    found = _about(find_findings(study), "By majority")
-    assert "strong at width 128 (5 of 5)" in found.what
-    assert "unstable at width 32 (5 of 5) and 64 (5 of 5)" in found.what
-    assert "weak at width 8 (5 of 5)" in found.what
-    assert found.values["unstable_64"] == 1 and found.level == "warning"
+def _text(finding):
+    return f"{finding.what} {finding.details}"
+
+
+def test_the_learners_are_counted_and_told_by_width(study):
+    found = _named(study, "learners")
+    assert found.what == "10 of 20 networks lose what they had learned."
+    assert "width 8: 5 weak; width 32: 5 unstable" in found.details
+    assert "width 128: 5 strong" in found.details
+    assert found.values["unstable"] == 0.5 and found.level == "warning"
     assert "0.023" in found.how  # a hundredth of ln 10
 
 
 def test_the_lag_of_the_deviation_is_told_only_where_it_is_there(study):
-    found = _about(find_findings(study), "loss jumps")
-    assert "jumps in 10 of 20 replicas, the deviation of hidden2 in 10" in found.what
-    assert "both in 10, there within 8 epochs of each other in 10" in found.what
-    assert "the deviation jumps after the loss" in found.what
-    assert found.values["lag"] == 5
-    together = Study((_run(64, "unstable", lag=0),))
-    assert (
-        "no lag between them is established"
-        in _about(find_findings(together), "loss jumps").what
+    found = _named(study, "coincidence")
+    assert found.what == (
+        "The deviation jumps with the train loss in 10 of the 10 networks whose loss "
+        "jumps (of 20)."
     )
-    before = Study((_run(64, "unstable", lag=-4),))
-    assert "jumps before the loss" in _about(find_findings(before), "loss jumps").what
+    assert "hidden2 jumps in 10, both in 10, there within 8 epochs" in found.details
+    assert "the deviation jumps after the loss" in found.details
+    assert found.values["lag"] == 5
+    together = _named(Study((_run(64, "unstable", lag=0),)), "coincidence")
+    assert "no lag between them is established" in together.details
+    before = _named(Study((_run(64, "unstable", lag=-4),)), "coincidence")
+    assert "jumps before the loss" in before.details
 
 
 def test_jumps_that_have_nothing_to_do_with_each_other_have_no_order():
@@ -105,9 +112,9 @@ def test_jumps_that_have_nothing_to_do_with_each_other_have_no_order():
         Run(str(i), run.spec.with_settings({"run.seed": i}), run.records)
         for i, run in enumerate(runs)
     ]
-    found = _about(find_findings(Study(tuple(runs))), "loss jumps")
-    assert "both in 3, there within 8 epochs of each other in 1" in found.what
-    assert "no lag between them is established" in found.what
+    found = _named(Study(tuple(runs)), "coincidence")
+    assert "both in 3, there within 8 epochs of each other in 1" in found.details
+    assert "no lag between them is established" in found.details
 
 
 def test_a_lag_shorter_than_the_gap_between_records_is_not_told():
@@ -115,52 +122,58 @@ def test_a_lag_shorter_than_the_gap_between_records_is_not_told():
     at = run.records["epoch"]
     sparse = run.records["deviation_std"].where(at % 30 == 0)
     records = run.records.assign(deviation_std=sparse)
-    found = _about(
-        find_findings(Study((Run(run.run_key, run.spec, records),))), "loss jumps"
-    )
+    found = _named(Study((Run(run.run_key, run.spec, records),)), "coincidence")
     assert 0 < found.values["lag_low"] <= found.values["lag"] < 30
-    assert "no lag between them is established" in found.what
+    assert "no lag between them is established" in found.details
 
 
 def test_stable_networks_have_no_jump_and_no_collapse():
-    findings = find_findings(Study((_run(128, "strong"), _run(64, "strong"))))
-    assert "jumps in 0 of 10 replicas" in _about(findings, "loss jumps").what
-    collapse = _about(findings, "diverge")
-    assert "0 of 10 replicas diverge; none met NaN or Inf" in collapse.what
+    stable = Study((_run(128, "strong"), _run(64, "strong")))
+    jumps = _named(stable, "coincidence").what
+    assert jumps == "The train loss jumps in 0 of 10 networks."
+    collapse = _named(stable, "collapse")
+    assert collapse.what == "None of 10 networks diverges."
+    assert collapse.details == "None met NaN or Inf."
     assert collapse.level == "good"
-    assert not [one for one in findings if "collapsed replicas" in one.what]
+    assert "kept_marks" not in [one.name for one in find_findings(stable)]
 
 
-def test_the_retention_of_the_strong_exceeds_that_of_the_unstable(study):
-    found = _about(find_findings(study), "mean retention")
-    assert "strong width 128 exceeds that at the unstable width 64" in found.what
-    assert found.values["difference"] == pytest.approx(0.3, abs=0.05)
-    assert found.values["low"] > 0.2 and found.level == "good"
-
-
-def test_no_difference_of_retention_is_claimed_where_there_is_none():
-    same = Study(
-        (
-            _run(128, "strong", retention=0.7, noise=0.1),
-            _run(64, "unstable", retention=0.7, noise=0.1),
-        )
-    )
-    found = _about(find_findings(same), "mean retention")
-    assert "does not clearly differ" in found.what and found.level == "info"
+def test_the_mark_is_counted_as_readable_from_its_line_on(study):
+    found = _named(study, "retention")
+    assert found.what == "The mark can still be read at the end in 5 of 20 networks."
+    assert found.values["width 128"] == pytest.approx(0.9, abs=0.02)
+    assert "width 64: 0.584" in found.details and "n = 5" in found.details
 
 
 def test_marks_kept_by_collapsed_networks_are_told():
-    kept = Study((_run(64, "unstable", retention=0.88),))
-    found = _about(find_findings(kept), "collapsed replicas keep")
-    assert found.what.startswith("5 of 5")
-    assert found.values == {"kept": 5, "collapsed": 5}
+    found = _named(
+        Study((_run(64, "unstable", retention=0.88, noise=0),)), "kept_marks"
+    )
+    assert found.what == "5 of 5 collapsed networks keep a readable mark."
+    # it is read at the same value before the collapse: the collapse changes nothing
+    assert found.values == {
+        "kept": 5,
+        "collapsed": 5,
+        "change": pytest.approx(0),
+        "change_n": 5,
+    }
+
+
+def test_what_a_collapse_does_to_the_mark_is_taken_within_each_network():
+    run = _run(64, "unstable", retention=0.9, noise=0)
+    marks = run.records["mark_auc"]
+    after = marks.where(run.records["epoch"] < 200, marks - 0.3)
+    records = run.records.assign(mark_auc=after)
+    found = _named(Study((Run(run.run_key, run.spec, records),)), "kept_marks")
+    assert found.values["change"] == pytest.approx(-0.3)
+    assert "its end the retention of a network changes by -0.300" in found.details
 
 
 @pytest.mark.parametrize(
     ("places", "said"),
     [
-        (range(8), "retention falls with the time of collapse"),
-        ([3, 6, 0, 5, 2, 7, 1, 4], "no dependence on the time of collapse"),
+        (range(8), "Retention falls with the time of collapse"),
+        ([3, 6, 0, 5, 2, 7, 1, 4], "No dependence on the time of collapse"),
     ],
 )
 def test_dependence_of_the_kept_mark_on_the_time_of_collapse(places, said):
@@ -169,18 +182,19 @@ def test_dependence_of_the_kept_mark_on_the_time_of_collapse(places, said):
     marks = np.repeat(0.95 - np.array(places)[None] * 0.05, 401, axis=0)
     spec = make_spec(64, 8, mark__text="a")
     run = make_run(spec, train, scalars={"mark_auc": marks})
-    found = _about(find_findings(Study((run,))), "collapsed replicas keep")
-    assert said in found.what
+    found = _named(Study((run,)), "kept_marks")
+    assert said in found.details
     assert found.values["rho"] == pytest.approx(-stats.spearmanr(at, places)[0])
 
 
 def test_the_fall_of_the_deviation_with_width_has_its_exponent():
     strong = Study(tuple(_run(width, "strong") for width in (32, 64, 128)))
-    found = _about(find_findings(strong), "equal train loss")
-    assert "its standard deviation falls with width (exponent -" in found.what
+    found = _named(strong, "scaling")
+    assert "the deviation of hidden2 goes as width to the power -" in found.what
+    assert "its standard deviation falls with width (exponent -" in found.details
     low, high = (found.values[f"deviation_std_{end}"] for end in ("low", "high"))
     assert low < 1 < high
-    assert "spectral" not in found.what  # was not recorded
+    assert "spectral" not in found.details  # was not recorded
 
 
 def test_no_dependence_on_width_is_claimed_where_the_interval_holds_zero():
@@ -190,42 +204,64 @@ def test_no_dependence_on_width_is_claimed_where_the_interval_holds_zero():
         flat = run.records["deviation_std"] * width
         records = run.records.assign(deviation_std=flat)
         runs.append(Run(run.run_key, run.spec, records))
-    found = _about(find_findings(Study(tuple(runs))), "equal train loss")
-    assert "its standard deviation shows no clear dependence on width" in found.what
+    found = _named(Study(tuple(runs)), "scaling")
+    assert "in no way that is established" in found.what
+    assert "deviation shows no clear dependence on width" in found.details
+
+
+def test_along_words_the_least_and_the_largest_deviation_are_told():
+    runs = []
+    for name, factor in (("he_normal", 3.0), ("zeros", 1.0)):
+        run = _run(64, "strong", noise=0, initialization={"name": name})
+        scaled = run.records["deviation_std"] * factor
+        records = run.records.assign(deviation_std=scaled)
+        runs.append(Run(run.run_key, run.spec, records))
+    found = _named(Study(tuple(runs)), "scaling")
+    said = "initialization he_normal has deviated 3.0 times as much as zeros"
+    assert said in found.what
+    assert found.values["factor"] == pytest.approx(3)
 
 
 def test_nearness_to_the_start_is_told_of_strong_learners(study):
-    found = _about(find_findings(study), "relative distance of")
+    found = _named(study, "nearness")
     final = 0.1 * 400**0.4 * 64 / 128
     assert found.values["relative_distance"] == pytest.approx(final / 4, rel=0.03)
     assert found.values["correlation"] == pytest.approx(1 - final / 8, rel=0.03)
-    assert "width 128" in found.what and "hidden2" in found.what
+    assert "width 128" in found.what and "hidden2" in found.details
 
 
 def test_examples_without_a_gradient_are_counted_apart(study):
-    found = _about(find_findings(study), "without a gradient")
-    assert "of 1437" in found.what
-    assert "1300 abandoned and 400 saturated in the 10 diverged" in found.what
-    assert "0 abandoned and 400 saturated in the 5 strong" in found.what
+    found = _named(study, "examples")
+    assert "1300 of 1437 training examples are abandoned" in found.what
+    assert "1300 abandoned and 400 saturated in the 10 diverged" in found.details
+    assert "0 abandoned and 400 saturated in the 5 strong" in found.details
 
 
 def test_minima_tell_what_is_still_falling(study):
-    found = _about(find_findings(study), "minimum before the train loss")
-    assert "in 20 of 20 replicas" in found.what
-    assert "in 10 of 20 replicas the train loss was still falling" in found.what
-    assert "64: 50.0" in found.what
+    found = _named(study, "minima")
+    assert "before the train loss in 20 of 20 networks" in found.what
+    assert "in 10 of 20 the train loss was still falling" in found.details
+    assert "width 64: 50.0" in found.details
 
 
 def test_an_unfinished_run_is_told_first(study):
     run = study.runs[-1]
     short = Run(run.run_key, run.spec, run.records.isel(step=slice(0, 200)))
-    findings = find_findings(Study((short, *study.runs[:-1])))
-    assert "Not finished, by width: 128 (epoch 199 of 400)" in findings[0].what
+    first = find_findings(Study((short, *study.runs[:-1])))[0]
+    assert first.what == "1 of 4 runs are not finished."
+    assert first.details == "width 128 (epoch 199 of 400)."
+
+
+def test_headlines_are_one_sentence_each_and_five_at_most(study):
+    lines = find_headlines(study)
+    assert len(lines) == 5 and lines[0].startswith("10 of 20 networks lose")
+    assert not any("\n" in line or len(line) > 160 for line in lines)
+    assert find_headlines(Study(())) == []
 
 
 def test_any_study_is_borne():
     assert find_findings(Study(())) == []
-    assert phase_diagram(Study(())).widths == ()
+    assert phase_diagram(read_columns(Study(()))).values == ()
     one = make_run(make_spec(64, 1), _loss("strong", 1))
     findings = find_findings(Study((one,)))
     assert findings and not [f for f in findings if "mark" in f.what.lower()]
@@ -233,29 +269,30 @@ def test_any_study_is_borne():
     lost[150:] = np.nan
     frozen = np.full(2, 150 * STEPS_AN_EPOCH)
     nan = make_run(make_spec(64, 2), lost, nonfinite_step=frozen)
-    findings = find_findings(Study((nan,)))
-    assert "NaN or Inf froze 2" in _about(findings, "diverge").what
-    assert "unstable at width 64 (2 of 2)" in _about(findings, "By majority").what
+    frozen = Study((nan,))
+    assert "NaN or Inf froze 2" in _named(frozen, "collapse").details
+    assert "width 64: 2 unstable" in _named(frozen, "learners").details
     empty = make_run(make_spec(64, 2), np.full((1, 2), np.nan))
-    assert "undecided" in _about(find_findings(Study((empty,))), "By majority").what
-    text = " ".join(f.what for f in findings)
+    assert "2 undecided" in _named(Study((empty,)), "learners").details
+    text = " ".join(_text(one) for one in find_findings(frozen))
     assert "nan" not in text.replace("NaN", "")
 
 
 def test_every_finding_is_whole(study):
     for one in find_findings(study):
-        assert one.what.endswith(".") and "\n" not in one.what
-        assert one.why and one.how
+        assert one.what.endswith(".") and "\n" not in one.what and len(one.what) < 160
+        assert one.why and one.how and one.name
         assert all(isinstance(v, float | int | np.number) for v in one.values.values())
 
 
 def test_protocols_are_not_mixed_and_are_named(study):
     slow = _run(64, "strong", training__lr=0.05)
     both = Study((*study.runs, slow))
-    assert [len(one.runs) for one in split_by_protocol(both)] == [4, 1]
+    assert [len(one.runs) for one in split_by_protocol(both)] == [4, 2]
     findings = find_findings(both)
     names = {one.what[: one.what.index("]") + 1] for one in findings}
-    assert names == {"[training.lr=0.1]", "[training.lr=0.05]"}
+    # the run that is left has a partner that differs in the learning rate alone
+    assert names == {"[learning rate 0.1]", "[width 64]"}
 
 
 def test_seeds_and_records_do_not_part_a_protocol():
@@ -264,28 +301,26 @@ def test_seeds_and_records_do_not_part_a_protocol():
         for width, seed in ((64, 0), (64, 1), (128, 0))
     )
     (one,) = split_by_protocol(Study(runs))
-    assert one.widths == (64, 128) and len(one.at_width(64)) == 2
-    assert phase_diagram(one).replicas.tolist() == [10, 5]
+    assert one.axis.values == (64, 128) and len(one.at(64)) == 2
+    assert phase_diagram(read_columns(one)).replicas.tolist() == [10, 5]
 
 
 def test_the_phase_diagram_counts_what_was_seen(study):
-    found = phase_diagram(study)
-    assert found.widths == (8, 32, 64, 128)
+    found = phase_diagram(read_columns(study))
+    assert found.values == (8, 32, 64, 128)
     assert [one.n for one in found.divergence_epoch] == [0, 5, 5, 0]
     assert found.divergence_epoch[1].mean == 200
     assert [one.mean for one in found.min_test_epoch] == [50] * 4
     assert [one.n for one in found.min_train_epoch] == [0, 5, 5, 0]
-    np.testing.assert_array_equal(found.train_still_falling, [5, 0, 0, 5])
     assert found.min_train_loss[0].mean == pytest.approx(0.9, abs=1e-3)
     np.testing.assert_array_equal(found.learners.sum(axis=1), 1)
     assert found.learners[1, LEARNERS.index("unstable")] == 1
-    assert found.last_epochs == (400,) * 4
 
 
 def test_thresholds_change_what_is_found(study):
     strict = Thresholds(strong=1e-4)
-    found = _about(find_findings(study, strict), "By majority")
-    assert "undecided at width 128" in found.what
+    found = _named(study, "learners", strict)
+    assert "width 128: 5 undecided" in found.details
 
 
 def test_records_without_facts_are_refused(study):

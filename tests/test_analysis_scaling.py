@@ -56,7 +56,7 @@ def test_a_planted_exponent_lies_in_its_interval():
     fit = deviation_at_loss(_study(0.5, 0.1), [0.1]).fits[0]
     assert fit.low < 0.5 < fit.high
     assert 0.02 < fit.high - fit.low < 0.15
-    assert fit.widths == WIDTHS and fit.n == 25
+    assert fit.along == WIDTHS and fit.n == 25
 
 
 def test_the_fit_is_that_of_linregress_also_with_unequal_counts():
@@ -105,7 +105,7 @@ def test_runs_of_one_width_are_pooled():
         make_run(make_spec(8, 2, run__seed=seed), _falling(2)) for seed in (0, 1)
     )
     found = deviation_at_loss(Study((one, two)), [0.1])
-    assert found.widths == (8,) and found.replicas.tolist() == [4]
+    assert found.along == (8,) and found.replicas.tolist() == [4]
     assert found.fits == (None,)
 
 
@@ -135,7 +135,7 @@ def test_deviation_recorded_at_few_epochs_is_interpolated_and_never_extrapolated
 
 def test_widths_with_a_single_value_are_left_out_of_the_fit_where_others_have_more():
     values = {8: np.array([1.0]), 16: np.array([1.0, 1.1]), 32: np.array([0.5, 0.55])}
-    assert fit_power_law(values).widths == (16, 32)
+    assert fit_power_law(values).along == (16, 32)
     alone = fit_power_law({8: np.array([1.0]), 32: np.array([0.5, np.nan, 0.0])})
     assert alone.exponent == pytest.approx(0.5) and np.isnan(alone.low)
     assert fit_power_law({8: np.array([1.0, 2.0])}) is None

@@ -72,7 +72,7 @@ def store(tmp_path) -> Store:
 
 def test_a_study_holds_the_runs_of_a_store_that_have_records(store):
     study = read_study(store)
-    assert study.widths == (8, 16)
+    assert study.axis.values == (8, 16)
     assert [run.spec for run in study] == [_spec(8), _spec(16)]
     assert [run.run_key for run in study] == [_spec(8).run_key, _spec(16).run_key]
     (one,) = read_study(store, [_spec(16).run_key[:8]])

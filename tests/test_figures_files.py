@@ -10,9 +10,10 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+from birthmark.analysis import Axis, read_survey
 from birthmark.errors import StoreError
-from birthmark.figures import draw_figures, explain_missing, find_drawings
-from birthmark.figures.canvas import new_figure, scale_widths
+from birthmark.figures import draw_figures, draw_survey, find_drawings
+from birthmark.figures.canvas import axis_data, new_figure, tick_axis
 from birthmark.figures.palettes import PALETTES, styled
 from figures_store import small_spec, write_store
 
@@ -95,21 +96,28 @@ def test_no_text_is_cut_off_and_no_labels_of_ticks_overlap(drawings):
                 assert left.x1 <= right.x0, drawing.name
 
 
-@pytest.mark.parametrize(("panels", "scale"), [(2, "linear"), (3, "log")])
-def test_the_widths_of_the_paper_are_named_without_overlap(panels, scale):
-    widths = [10, 50, 100, 150, 200, 225, 250, 275, 300, 350, 400, 450, 500, 1000]
-    with styled(PALETTES["light"]):
-        figure = new_figure(3)
-        for axes in figure.subplots(1, panels):
-            axes.plot(widths, widths)
-            scale_widths(axes, np.array(widths), scale)
-        figure.draw_without_rendering()
-    labels = [t for t in axes.get_xticklabels() if t.get_text()]
-    boxes = sorted(text.get_window_extent().intervalx.tolist() for text in labels)
-    assert len(boxes) >= 5 and labels[0].get_text() == "1000"
-    assert all(
-        left[1] < right[0] for left, right in zip(boxes, boxes[1:], strict=False)
-    )
+@pytest.mark.parametrize("panels", [2, 3])
+def test_the_values_of_an_axis_are_named_without_overlap(panels):
+    widths = (10, 50, 100, 150, 200, 225, 250, 275, 300, 350, 400, 450, 500, 1000)
+    words = tuple(f"{name}_{law}" for name in ("glorot", "he") for law in "uniform")
+    for axis in (Axis("width", widths), Axis("initialization", words[:6])):
+        data = axis_data(axis)
+        with styled(PALETTES["light"]):
+            figure = new_figure(3)
+            for axes in figure.subplots(1, panels):
+                axes.plot(data["axis_places"], data["axis_places"])
+                tick_axis(axes, data)
+            figure.draw_without_rendering()
+        labels = [t for t in axes.get_xticklabels() if t.get_text()]
+        assert len(labels) >= 5
+        if not axis.is_number:
+            assert all(text.get_rotation() == 30 for text in labels)
+            continue
+        assert labels[0].get_text() == "1000"
+        boxes = sorted(text.get_window_extent().intervalx.tolist() for text in labels)
+        assert all(
+            left[1] < right[0] for left, right in zip(boxes, boxes[1:], strict=False)
+        )
 
 
 def _shown(text, figure):
@@ -128,8 +136,8 @@ def _shown(text, figure):
 def test_lines_are_drawn_from_the_data(drawings):
     drawing = next(one for one in drawings if one.number == 2)
     curves = [line.get_ydata() for line in drawing.draw().axes[1].lines]
-    for width in drawing.data["curve_widths"]:
-        mean = drawing.data[f"test_loss_mean_{width}"][1:]
+    for place in range(len(drawing.data["curves"])):
+        mean = drawing.data[f"test_loss_mean_{place}"][1:]
         assert any(len(y) == len(mean) and (y == mean).all() for y in curves)
 
 
@@ -141,7 +149,7 @@ def test_each_drawing_is_written_as_pdf_png_data_and_caption(files, drawings):
             assert image.width == 2100  # 7 inches at 300 dots
             assert np.asarray(image.convert("L")).std() > 5
         caption = files[f"{drawing.name}.txt"].read_text(encoding="utf-8")
-        assert caption == f"{drawing.caption}\n"
+        assert caption == f"{drawing.text}\n"
         assert (f"{drawing.name}.npz" in files) != (f"{drawing.name}.csv" in files)
 
 
@@ -187,7 +195,7 @@ def test_what_is_missing_is_explained(tmp_path):
     plain = small_spec(run__replicas=1, record__weights=[], training__epochs=4)
     store = write_store(tmp_path / "store", [plain])
     assert [drawing.number for drawing in find_drawings(store)] == [3, 4, 5]
-    missing = explain_missing(store)
+    missing = draw_survey(read_survey(store)).missing
     assert set(missing) == {
         "figure1-mark-digits",
         "figure2-regimes-digits",
@@ -206,13 +214,16 @@ def test_a_marked_run_that_kept_no_weights_is_told_from_one_without_a_mark(tmp_p
         mark=MARK, record__weights=[], training__epochs=3, run__replicas=1
     )
     store = write_store(tmp_path / "store", [spec])
-    assert 'weights = "log"' in explain_missing(store)["figure1-mark-digits"]
+    assert (
+        'weights = "log"'
+        in draw_survey(read_survey(store)).missing["figure1-mark-digits"]
+    )
 
 
 def test_an_empty_store_has_no_figures_and_says_so(tmp_path):
     store = write_store(tmp_path / "store", [])
     assert find_drawings(store) == []
-    assert "no run" in explain_missing(store)["figures"]
+    assert "no run" in draw_survey(read_survey(store)).missing["figures"]
     assert draw_figures(store, tmp_path / "figures") == []
 
 

@@ -292,3 +292,5 @@ class Finding:
     name: str = ""  # which kind of finding, for programs
     where: tuple[str, ...] = ()  # names of layers or tensors
     advice: str = ""  # what to do
+    details: str = ""  # the same number by value of an axis, with intervals and n
+    figure: str = ""  # kind of the figure that shows it

@@ -169,8 +169,9 @@ def paper_facts() -> dict[str, Any]:
 def paper_drawings() -> dict[int, list[Drawing]]:
     """The figures of the paper, 1 ... 6, from the shipped runs."""
     found: dict[int, list[Drawing]] = {number: [] for number in range(1, 7)}
-    for drawing in find_drawings(open_shipped("paper")):
-        found[drawing.number].append(drawing)
+    for drawing in find_drawings(open_shipped("paper"), axis="width", series=""):
+        if drawing.number:
+            found[drawing.number].append(drawing)
     return found
 
 

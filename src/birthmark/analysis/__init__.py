@@ -4,7 +4,8 @@ All functions take records and specs, and give plain frozen data that figures an
 draw and print without computing.
 """
 
-from birthmark.analysis.columns import Column, read_columns
+from birthmark.analysis.axes import Axis, Value, find_field, unify_fields
+from birthmark.analysis.columns import Column, read_columns, transitions_of
 from birthmark.analysis.comparisons import (
     METHOD,
     Contest,
@@ -19,9 +20,14 @@ from birthmark.analysis.conditionals import (
     pool_moments,
 )
 from birthmark.analysis.contest_summaries import contest_table, summarize_contest
-from birthmark.analysis.findings import find_findings, protocol_names
+from birthmark.analysis.findings import (
+    family_findings,
+    find_findings,
+    find_headlines,
+)
 from birthmark.analysis.findings_of_comparisons import find_differences
-from birthmark.analysis.headlines import find_headlines
+from birthmark.analysis.grouping import Group, group_runs
+from birthmark.analysis.layers import Layers, find_layers
 from birthmark.analysis.maps import RegimeMap, map_regimes
 from birthmark.analysis.outcomes import Entrant, Outcome, read_outcomes, steps_to_reach
 from birthmark.analysis.phases import PhaseDiagram, phase_diagram
@@ -59,6 +65,16 @@ from birthmark.analysis.studies import (
     read_study,
     split_by_protocol,
 )
+from birthmark.analysis.surveys import (
+    Family,
+    Line,
+    NothingFoundError,
+    Pool,
+    Replica,
+    Survey,
+    as_survey,
+    read_survey,
+)
 from birthmark.analysis.thresholds import Thresholds
 from birthmark.analysis.transitions import (
     Transitions,
@@ -66,6 +82,7 @@ from birthmark.analysis.transitions import (
     divergence_level,
     find_transitions,
 )
+from birthmark.analysis.trends import OUTCOMES, Quantity, Trend, find_trend
 from birthmark.analysis.words import say_interval, say_list, say_number, say_sentence
 from birthmark.statistics import (
     PARTS,
@@ -90,18 +107,16 @@ from birthmark.statistics import (
 )
 
 __all__ = [
-    "QUANTITIES",
-    "fact",
-    "curves",
-    "say_sentence",
-    "say_interval",
     "FIGURE_1B",
     "FIGURE_2",
     "LEARNERS",
     "METHOD",
     "NOT_KNOWN",
+    "OUTCOMES",
     "PARTS",
+    "QUANTITIES",
     "REGIMES",
+    "Axis",
     "Column",
     "Comparison",
     "Conditionals",
@@ -111,26 +126,38 @@ __all__ = [
     "Entrant",
     "Estimate",
     "Failures",
+    "Family",
+    "Group",
     "Jump",
+    "Layers",
+    "Line",
     "Measure",
     "Moments",
+    "NothingFoundError",
     "Outcome",
     "PairedDifference",
     "Peak",
     "PhaseDiagram",
+    "Pool",
     "PowerLaw",
     "Published",
+    "Quantity",
     "RankCorrelation",
     "Ranking",
     "RegimeMap",
     "Regimes",
+    "Replica",
     "Run",
     "Share",
     "Standing",
     "Study",
+    "Survey",
     "Thresholds",
     "Transitions",
+    "Trend",
+    "Value",
     "chance_loss",
+    "as_survey",
     "choose_loss",
     "choose_losses",
     "classify_learners",
@@ -138,17 +165,24 @@ __all__ = [
     "compare_pairs",
     "contest_table",
     "correlate_ranks",
+    "curves",
     "detectable_effect",
     "deviation_at_loss",
     "divergence_level",
+    "fact",
+    "family_findings",
     "find_differences",
+    "find_field",
     "find_findings",
     "find_headlines",
     "find_jumps",
+    "find_layers",
     "find_peak",
     "find_transitions",
+    "find_trend",
     "fit_power_law",
     "follows_paper",
+    "group_runs",
     "holm",
     "join_curves",
     "label_regimes",
@@ -158,18 +192,22 @@ __all__ = [
     "phase_diagram",
     "pool_conditionals",
     "pool_moments",
-    "protocol_names",
     "rank",
     "read_columns",
     "read_outcomes",
     "read_study",
+    "read_survey",
     "running_median",
+    "say_interval",
     "say_list",
     "say_number",
+    "say_sentence",
     "share_variance",
     "split_by_protocol",
     "steps_to_reach",
     "summarize",
     "summarize_contest",
     "summarize_curves",
+    "transitions_of",
+    "unify_fields",
 ]

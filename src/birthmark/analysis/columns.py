@@ -1,11 +1,13 @@
-"""All replicas of one width: what the phase diagram and the findings stand on."""
+"""All replicas at one value of an axis: what phase diagram and findings stand on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from birthmark.analysis.axes import Value
 from birthmark.analysis.regimes import classify_learners
 from birthmark.analysis.studies import Run, Study
 from birthmark.analysis.thresholds import Thresholds
@@ -13,14 +15,33 @@ from birthmark.analysis.transitions import Transitions, find_transitions
 from birthmark.shapes import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
-    """The replicas of all runs of one width, one after the other."""
+    """The replicas of all runs at one value of an axis, one after the other."""
 
-    width: int
+    value: Value
     runs: tuple[Run, ...]
-    transitions: tuple[Transitions, ...]  # of each run
-    learners: Array  # [R] names
+    thresholds: Thresholds
+
+    @cached_property
+    def transitions(self) -> tuple[Transitions, ...]:
+        """Of each run, found once whoever asks.
+
+        Raises:
+            StoreError: A fact about the data is missing in the records.
+        """
+        return tuple(transitions_of(run, self.thresholds) for run in self.runs)
+
+    @cached_property
+    def learners(self) -> Array:
+        """What each replica is, [R] of the names in LEARNERS."""
+        found = (classify_learners(one, self.thresholds) for one in self.transitions)
+        return np.concatenate(list(found))
+
+    @property
+    def width(self) -> int:
+        """Units of the last hidden layer."""
+        return self.runs[0].width
 
     @property
     def layer(self) -> str:
@@ -30,7 +51,7 @@ class Column:
     @property
     def num_replicas(self) -> int:
         """Replicas of all runs, R."""
-        return len(self.learners)
+        return sum(run.num_replicas for run in self.runs)
 
     @property
     def majority(self) -> str:
@@ -51,21 +72,22 @@ class Column:
         return np.concatenate([_last(run.values(name, layer)) for run in self.runs])
 
 
-def read_columns(study: Study, thresholds: Thresholds) -> list[Column]:
-    """The columns of a study by rising width.
+def read_columns(study: Study, thresholds: Thresholds | None = None) -> list[Column]:
+    """The columns of a study along its axis."""
+    lines = thresholds or Thresholds()
+    return [Column(value, tuple(study.at(value)), lines) for value in study.axis.values]
+
+
+def transitions_of(run: Run, thresholds: Thresholds) -> Transitions:
+    """The transitions of a run, found when they are first asked for.
 
     Raises:
         StoreError: A fact about the data is missing in the records.
     """
-    columns = []
-    for width in study.widths:
-        runs = study.at_width(width)
-        found = [find_transitions(run.records, run.spec, thresholds) for run in runs]
-        learners = [classify_learners(one, thresholds) for one in found]
-        columns.append(
-            Column(width, tuple(runs), tuple(found), np.concatenate(learners))
-        )
-    return columns
+    return run.remember(
+        ("transitions", thresholds),
+        lambda: find_transitions(run.records, run.spec, thresholds),
+    )
 
 
 def _last(values_TR: Array) -> Array:

@@ -2,85 +2,93 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
+from dataclasses import replace
 
-from birthmark.analysis.columns import read_columns
-from birthmark.analysis.findings_of_training import TRAINING_FINDINGS
-from birthmark.analysis.findings_of_weights import WEIGHTS_FINDINGS
-from birthmark.analysis.studies import Study, split_by_protocol
+from birthmark.analysis.findings_of_training import (
+    find_coincidence,
+    find_collapse,
+    find_examples,
+    find_learners,
+    find_minima,
+    find_unfinished,
+)
+from birthmark.analysis.findings_of_weights import (
+    find_kept_marks,
+    find_nearness,
+    find_retention,
+    find_scaling,
+)
+from birthmark.analysis.studies import Study
+from birthmark.analysis.surveys import Family, Survey, survey_study
 from birthmark.analysis.thresholds import Thresholds
 from birthmark.shapes import Finding
-from birthmark.spec import RunSpec
+
+HEADLINES = 5
+FINDINGS: tuple[Callable[[Family], Finding | None], ...] = (
+    find_unfinished,
+    find_learners,
+    find_nearness,
+    find_retention,
+    find_kept_marks,
+    find_scaling,
+    find_coincidence,
+    find_collapse,
+    find_minima,
+    find_examples,
+)
 
 
-def find_findings(study: Study, thresholds: Thresholds | None = None) -> list[Finding]:
+def find_findings(
+    source: Study | Survey, thresholds: Thresholds | None = None
+) -> list[Finding]:
     """State what the runs show, and where they show no difference.
 
-    Runs are compared across width within one protocol only. With several protocols each
-    finding begins with what sets its protocol apart.
+    Runs are compared within one family only. With several families each finding begins
+    with what sets its family apart.
+
+    Args:
+        source: A survey of a store, or runs that were read without one.
+        thresholds: Of a study; a survey has its own.
 
     Raises:
         StoreError: A fact about the data is missing in the records.
     """
-    lines = thresholds or Thresholds()
-    studies = split_by_protocol(study)
-    findings = []
-    for one, name in zip(studies, protocol_names(studies), strict=True):
-        columns = read_columns(one, lines)
-        for state in (*TRAINING_FINDINGS, *WEIGHTS_FINDINGS):
-            finding = state(columns, lines)
-            if finding is not None:
-                findings.append(_within(name, finding))
-    return findings
-
-
-def protocol_names(studies: list[Study]) -> list[str]:
-    """What sets each protocol apart: `training.lr=0.3, no mark`; '' for one alone."""
-    flat = [_fields(study.runs[0].spec) for study in studies]
-    keys = sorted({key for one in flat for key in one})
-    free = ("network.widths", "run.seed", "run.replicas", "run.device", "record.")
-    apart = [
-        key
-        for key in keys
-        if not key.startswith(free) and len({one.get(key) for one in flat}) > 1
-    ]
+    survey = source if isinstance(source, Survey) else survey_study(source, thresholds)
     return [
-        ", ".join(
-            one[key] if key == "mark" else f"{key}={one[key]}"
-            for key in apart
-            if key in one
-        )
-        for one in flat
+        replace(one, what=f"[{family.said}] {one.what}") if family.said else one
+        for family in survey.families
+        for one in family_findings(family)
     ]
 
 
-def _fields(spec: RunSpec) -> dict[str, str]:
-    mark = spec.mark
-    said = "no mark"
-    if mark is not None:
-        how = mark.mode if mark.value is None else f"{mark.mode} {mark.value:g}"
-        said = f'mark "{mark.text or mark.image}" in {mark.layer} ({how})'
-    return _flatten(spec.model_dump(mode="json", exclude={"mark"})) | {"mark": said}
+def family_findings(family: Family) -> list[Finding]:
+    """What the runs of one family show, the most telling first; found once.
+
+    Raises:
+        StoreError: A fact about the data is missing in the records.
+    """
+
+    def find() -> list[Finding]:
+        if not family.is_judged:
+            return []
+        found = (state(family) for state in FINDINGS)
+        return [finding for finding in found if finding is not None]
+
+    return family.remember("findings", find)
 
 
-def _flatten(table: dict[str, object], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in table.items():
-        if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = json.dumps(value)
-    return flat
+def find_headlines(
+    source: Study | Survey, thresholds: Thresholds | None = None
+) -> list[str]:
+    """At most five lines, each the sentence of a finding about the most runs.
 
+    What their family does not allow to be said is said of the next that does.
 
-def _within(name: str, finding: Finding) -> Finding:
-    if not name:
-        return finding
-    return Finding(
-        what=f"[{name}] {finding.what}",
-        why=finding.why,
-        how=finding.how,
-        source=finding.source,
-        level=finding.level,
-        values=finding.values,
-    )
+    Raises:
+        StoreError: A fact about the data is missing in the records.
+    """
+    lines: dict[str, str] = {}
+    for finding in find_findings(source, thresholds):
+        lines.setdefault(finding.name, finding.what)
+    return list(lines.values())[:HEADLINES]

@@ -2,174 +2,201 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy import stats
 
 from birthmark.analysis.columns import Column
 from birthmark.analysis.scaling import (
+    DeviationAtLoss,
     Measure,
     PowerLaw,
     choose_loss,
     deviation_at_loss,
 )
-from birthmark.analysis.studies import Study
-from birthmark.analysis.thresholds import Thresholds
-from birthmark.analysis.words import (
-    say_estimate,
-    say_interval,
-    say_list,
-    say_number,
-)
+from birthmark.analysis.surveys import Family
+from birthmark.analysis.trends import read_retention
+from birthmark.analysis.words import say_estimate, say_interval, say_number
 from birthmark.shapes import Array, Finding
-from birthmark.statistics import Comparison, compare_means, summarize
+from birthmark.statistics import summarize
 
 PAPER = "Jesus et al., arXiv 2012.02550"
 READABLE = 0.75  # retention above which a mark counts as readable
 FEWEST_FOR_RANKS = 6  # collapsed replicas for a rank correlation
 
 
-def find_retention(columns: list[Column], lines: Thresholds) -> Finding | None:
-    """How readable the mark is at the end, by width."""
+def find_retention(family: Family) -> Finding | None:
+    """How readable the mark is at the end, along the axis."""
     parts, values = [], {}
-    for column in columns:
-        estimate = summarize(_retention(column))
+    for column in family.all_columns:
+        estimate = summarize(read_retention(column))
         if estimate.n:
-            parts.append(f"{say_estimate(estimate)} at width {column.width}")
-            values[f"retention_{column.width}"] = estimate.mean
+            at = family.say(column.runs[0])
+            parts.append(f"{at}: {say_estimate(estimate)}")
+            values[at] = estimate.mean
     if not parts:
         return None
+    kept_R = np.concatenate([read_retention(one) for one in family.all_columns])
+    kept_R = kept_R[np.isfinite(kept_R)]
+    readable = int((kept_R >= READABLE).sum())
     return Finding(
-        what=f"Retention of the mark at the end: {say_list(parts)}.",
-        why="The mark is a piece of the random start that the eye can follow: 1 is "
-        "perfect, 0.5 is gone.",
-        how="ROC-AUC of the weights as detector of the mark; mean over replicas",
+        what=f"The mark can still be read at the end in {readable} of {len(kept_R)} "
+        "networks.",
+        why="The mark is a piece of the random start that the eye can follow: a "
+        "retention of 1 is perfect, 0.5 is gone.",
+        how="retention: ROC-AUC of the weights as detector of the mark, weight by "
+        f"weight; readable from {READABLE} on (an eye that sees whole strokes may "
+        "still find a mark below that); means over replicas",
         source=f"{PAPER}, Figure 1",
-        values=values,
+        values=values | {"readable": readable, "n": len(kept_R)},
+        name="retention",
+        details=f"Mean retention: {'; '.join(parts)}.",
+        figure="figure1-mark",
     )
 
 
-def find_retention_gap(columns: list[Column], lines: Thresholds) -> Finding | None:
-    """The widest strong width against the middle one of the unstable widths."""
-    marked = [one for one in columns if np.isfinite(_retention(one)).any()]
-    strong = [one for one in marked if one.majority == "strong"]
-    unstable = [one for one in marked if one.majority == "unstable"]
-    if not strong or not unstable:
-        return None
-    wide, middle = strong[-1], unstable[len(unstable) // 2]
-    result = compare_means(_retention(wide), _retention(middle))
-    verb = {1: "exceeds", -1: "lies below", 0: "does not clearly differ from"}
-    return Finding(
-        what=f"The mean retention of the mark at the strong width {wide.width} "
-        f"{verb[result.sign]} that at the unstable width {middle.width}: difference "
-        f"{_say_difference(result)}.",
-        why="Does the start survive better where training succeeds?",
-        how="difference of means with Welch's interval, checked by the bootstrap; the "
-        "widest of the strong and the middle one of the unstable widths",
-        source=f"{PAPER}, Figure 1",
-        level="good" if result.sign > 0 else "info",
-        values={
-            "difference": result.difference,
-            "low": result.low,
-            "high": result.high,
-            "welch_p": result.p,
-            "strong_width": wide.width,
-            "strong_mean": summarize(_retention(wide)).mean,
-            "strong_n": result.n_a,
-            "unstable_width": middle.width,
-            "unstable_mean": summarize(_retention(middle)).mean,
-            "unstable_n": result.n_b,
-        },
-    )
-
-
-def find_kept_marks(columns: list[Column], lines: Thresholds) -> Finding | None:
-    """Whether collapsed replicas keep their mark, against the time of collapse."""
-    kept_R = np.concatenate([_retention(column) for column in columns])
-    collapse = np.concatenate(
-        [
-            np.fmin(column.joined("divergence_epoch"), column.joined("nonfinite_epoch"))
-            for column in columns
-        ]
-    )
+def find_kept_marks(family: Family) -> Finding | None:
+    """What a collapse does to the mark: within each network, and by its time."""
+    columns = family.all_columns
+    kept_R = np.concatenate([read_retention(column) for column in columns])
+    collapse = np.concatenate([_collapse(column) for column in columns])
+    before_R = np.concatenate([_retention_before(column) for column in columns])
     use = np.isfinite(kept_R) & np.isfinite(collapse)
     if not use.any():
         return None
     kept = int((kept_R[use] >= READABLE).sum())
-    what = (
-        f"{kept} of {int(use.sum())} collapsed replicas keep a readable mark "
-        f"(retention {_say_range(kept_R[use])}, collapse at epochs "
-        f"{_say_range(collapse[use])})"
-    )
+    change = summarize((kept_R - before_R)[use])
     values = {"kept": float(kept), "collapsed": float(use.sum())}
+    details = (
+        f"Retention {_say_range(kept_R[use])}, collapse at epochs "
+        f"{_say_range(collapse[use])}. "
+    )
+    if change.n:
+        details += (
+            "From the last record before its collapse to its end the retention of a "
+            f"network changes by {say_estimate(change)}. "
+        )
+        values |= {"change": change.mean, "change_n": change.n}
     if use.sum() >= FEWEST_FOR_RANKS and min(map(np.ptp, (kept_R[use], collapse[use]))):
         rank = stats.spearmanr(collapse[use], kept_R[use])
         rho, p = float(rank.statistic), float(rank.pvalue)
         values |= {"rho": rho, "p": p}
         trend = "falls" if rho < 0 else "rises"
         said = f"(rank correlation {rho:.2f}, p = {p:.2g})"
-        what += (
-            f"; retention {trend} with the time of collapse {said}"
+        details += (
+            f"Retention {trend} with the time of collapse {said}."
             if p < 0.05
-            else f"; no dependence on the time of collapse is established {said}"
+            else f"No dependence on the time of collapse is established {said}."
         )
     return Finding(
-        what=what + ".",
+        what=f"{kept} of {int(use.sum())} collapsed networks keep a readable mark.",
         why="An abandoned network has no gradient and moves no more: it may keep the "
-        "mark that it had at its collapse. That the mark survives where training "
-        "succeeds is a statement about the time before.",
-        how=f"readable: retention of at least {READABLE}; replicas of all widths",
+        "mark that it had at its collapse. Whether a mark survives is a statement "
+        "about the time before.",
+        how=f"readable: retention of at least {READABLE}; collapse: divergence, NaN or "
+        "Inf; replicas of all runs together",
         values=values,
+        name="kept_marks",
+        details=details.strip(),
+        figure="figure1-mark",
     )
 
 
-def find_scaling(columns: list[Column], lines: Thresholds) -> Finding | None:
-    """How the deviation depends on width at equal train loss."""
-    study = Study(tuple(run for column in columns for run in column.runs))
-    loss = choose_loss(study, columns[0].transitions[0].chance_loss)
+def find_scaling(family: Family) -> Finding | None:
+    """How the deviation depends on the axis at equal train loss."""
+    if not family.is_along:
+        return None
+    study, noun = family.study, family.axis.noun
+    loss = choose_loss(study, family.columns[0].transitions[0].chance_loss)
     if loss is None:
         return None
     known = deviation_at_loss(study, [loss])
+    reached = ", ".join(
+        f"{family.axis.text(value)}: {k} of {r}"
+        for value, k, r in zip(
+            known.along, known.reached[0], known.replicas, strict=True
+        )
+    )
+    said = _say_laws(family, loss) or _say_levels(family, known)
+    if said is None:
+        return None
+    what, details, values = said
+    return Finding(
+        what=f"At an equal train loss of {say_number(loss)} {what}.",
+        why="Less deviation a weight may still be the same change of the layer as a "
+        "whole: the spectral norm tells that apart.",
+        how="deviation at the first crossing of the running median of the train loss; "
+        "the lowest of the levels that the most values reach with two replicas; "
+        f"power laws by least squares of ln D on ln {noun}, bootstrap over replicas at "
+        f"each value; replicas that reached the loss, along {noun}: {reached}",
+        source=f"{PAPER}, Figure 6",
+        values={"loss": loss} | values,
+        name="scaling",
+        details=f"{details}.",
+        figure="figure6-scaling",
+    )
+
+
+Said = tuple[str, str, dict[str, float]]  # what, details, values
+
+
+def _say_laws(family: Family, loss: float) -> Said | None:
+    """Powers of the axis, of three measures; None where none can be fitted."""
+    noun = family.axis.noun
     measures: tuple[tuple[Measure, str], ...] = (
         ("deviation_std", "its standard deviation"),
         ("relative_distance", "the relative distance"),
         ("spectral_distance", "the spectral norm"),
     )
-    said, values = [], {"loss": loss}
+    said, values, first = [], {}, None
     for measure, words in measures:
-        fit = deviation_at_loss(study, [loss], measure=measure).fits[0]
+        fit = deviation_at_loss(family.study, [loss], measure=measure).fits[0]
         if fit is not None:
-            said.append(f"{words} {_say_power(fit)}")
+            said.append(f"{words} {_say_power(fit, noun)}")
+            first = first or fit
             values |= {
                 f"{measure}_exponent": fit.exponent,
                 f"{measure}_low": fit.low,
                 f"{measure}_high": fit.high,
                 f"{measure}_n": fit.n,
             }
-    if not said:
+    if first is None:
         return None
-    reached = ", ".join(
-        f"{n}: {k} of {r}"
-        for n, k, r in zip(known.widths, known.reached[0], known.replicas, strict=True)
-    )
-    return Finding(
-        what=f"At an equal train loss of {say_number(loss)}, of the deviation of "
-        f"{columns[0].layer} {'; '.join(said)}.",
-        why="Less deviation a weight may still be the same change of the layer as a "
-        "whole: the spectral norm tells that apart.",
-        how="deviation at the first crossing of the running median of the train loss; "
-        "the lowest of the levels that the most widths reach with two replicas; "
-        "least squares of ln D on ln width, bootstrap over replicas within widths; "
-        f"replicas that reached the loss, by width: {reached}",
-        source=f"{PAPER}, Figure 6",
-        values=values,
-    )
+    layer = family.columns[0].layer
+    what = f"the deviation of {layer} depends on {noun} in no way that is established"
+    if first.low > 0 or first.high < 0:
+        power = say_number(-first.exponent, 2)
+        what = f"the deviation of {layer} goes as {noun} to the power {power}"
+    return what, f"Of the deviation of {layer} {'; '.join(said)}", values
 
 
-def find_nearness(columns: list[Column], lines: Thresholds) -> Finding | None:
-    """How near strong learners stay to their start, at the widest that has any."""
-    with_strong = [column for column in columns if "strong" in column.learners]
+def _say_levels(family: Family, known: DeviationAtLoss) -> Said | None:
+    """The least and the largest deviation, along words."""
+    logs = [np.log(row[np.isfinite(row) & (row > 0)]) for row in known.values[0]]
+    means = {
+        value: float(np.exp(one.mean()))
+        for value, one in zip(known.along, logs, strict=True)
+        if len(one) > 1
+    }
+    if len(means) < 2:
+        return None
+    least, most = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    factor = means[most] / means[least]
+    axis = family.axis
+    what = (
+        f"{axis.say(most)} has deviated {say_number(factor, 2)} times as much as "
+        f"{axis.text(least)}"
+    )
+    listed = "; ".join(f"{axis.text(v)}: {say_number(d)}" for v, d in means.items())
+    details = (
+        f"Geometric mean over replicas of the standard deviation of {known.layer}: "
+        f"{listed}; not tested for differences, which `birthmark compare` does in pairs"
+    )
+    return what, details, {"factor": factor}
+
+
+def find_nearness(family: Family) -> Finding | None:
+    """How near strong learners stay to their start, at the last value with any."""
+    with_strong = [one for one in family.all_columns if "strong" in one.learners]
     if not with_strong:
         return None
     column = with_strong[-1]
@@ -178,17 +205,16 @@ def find_nearness(columns: list[Column], lines: Thresholds) -> Finding | None:
     correlation = summarize(column.final("correlation", column.layer)[strong])
     if not distance.n or not correlation.n:
         return None
+    at = family.say(column.runs[0])
     return Finding(
-        what=f"The strong learners of width {column.width} end at a relative distance "
-        f"of {say_estimate(distance)} from their start in {column.layer}, correlation "
-        f"with it {say_estimate(correlation)}.",
+        what=f"Strong learners of {at} end at a relative distance of "
+        f"{say_number(distance.mean)} from their start.",
         why="How much of the start is left in a solution: an independent draw would "
         "stand at a relative distance of 1.41 with correlation 0.",
         how="norm of the deviation over the norm of the initial weights; Pearson",
         source=PAPER,
         level="good" if correlation.low > 0 else "info",
         values={
-            "width": column.width,
             "relative_distance": distance.mean,
             "relative_distance_low": distance.low,
             "relative_distance_high": distance.high,
@@ -197,44 +223,45 @@ def find_nearness(columns: list[Column], lines: Thresholds) -> Finding | None:
             "correlation_high": correlation.high,
             "n": distance.n,
         },
+        name="nearness",
+        details=f"In {column.layer}: relative distance {say_estimate(distance)}, "
+        f"correlation with the start {say_estimate(correlation)}.",
+        figure="layers",
     )
 
 
-WEIGHTS_FINDINGS: tuple[Callable[[list[Column], Thresholds], Finding | None], ...] = (
-    find_retention_gap,
-    find_retention,
-    find_kept_marks,
-    find_scaling,
-    find_nearness,
-)
+def _collapse(column: Column) -> Array:
+    return np.fmin(column.joined("divergence_epoch"), column.joined("nonfinite_epoch"))
 
 
-def _retention(column: Column) -> Array:
-    mark = column.runs[0].spec.mark
-    if mark is None:
-        return np.full(column.num_replicas, np.nan)
-    return column.final("mark_auc", mark.layer)
+def _retention_before(column: Column) -> Array:
+    """The retention at the last record before the collapse, [R]; NaN without one."""
+    found = []
+    for run, transitions in zip(column.runs, column.transitions, strict=True):
+        when_R = np.fmin(transitions.divergence_epoch, transitions.nonfinite_epoch)
+        mark = run.spec.mark
+        if mark is None:
+            found.append(np.full(len(when_R), np.nan))
+            continue
+        kept_TR = run.values("mark_auc", mark.layer)
+        known_TR = np.isfinite(kept_TR) & (run.epochs[:, None] < when_R)
+        last_R = len(kept_TR) - 1 - known_TR[::-1].argmax(axis=0)
+        values_R = kept_TR[last_R, np.arange(len(when_R))]
+        found.append(np.where(known_TR.any(axis=0), values_R, np.nan))
+    return np.concatenate(found)
 
 
 def _say_range(values: Array) -> str:
     return f"{say_number(values.min())} to {say_number(values.max())}"
 
 
-def _say_power(fit: PowerLaw) -> str:
+def _say_power(fit: PowerLaw, noun: str) -> str:
     span = say_interval(min(-fit.low, -fit.high), max(-fit.low, -fit.high))
     power = f"exponent {say_number(-fit.exponent)}, {span}"
     if np.isnan(fit.low):
-        return f"goes with width to a power that is not established ({power})"
+        return f"goes with {noun} to a power that is not established ({power})"
     if fit.low > 0:
-        return f"falls with width ({power})"
+        return f"falls with {noun} ({power})"
     if fit.high < 0:
-        return f"rises with width ({power})"
-    return f"shows no clear dependence on width ({power})"
-
-
-def _say_difference(result: Comparison) -> str:
-    return (
-        f"{say_number(result.difference)} ({say_interval(result.low, result.high)}; "
-        f"bootstrap {say_interval(result.bootstrap_low, result.bootstrap_high)}; "
-        f"n = {result.n_a} and {result.n_b})"
-    )
+        return f"rises with {noun} ({power})"
+    return f"shows no clear dependence on {noun} ({power})"

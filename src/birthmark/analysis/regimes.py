@@ -57,17 +57,22 @@ def classify_learners(
 
 
 def label_regimes(
-    records: xr.Dataset, spec: RunSpec, thresholds: Thresholds | None = None
+    records: xr.Dataset,
+    spec: RunSpec,
+    thresholds: Thresholds | None = None,
+    *,
+    found: Transitions | None = None,
 ) -> Regimes:
     """The regime of each replica at each epoch, after 2012.02550 Figure 2c.
 
     untrainability: after the minimum of the train loss, where training went on to make
     it worse: the run ends at a multiple of the minimum (and not strong), diverged, or
     frozen by NaN or Inf. Else high trainability below the level that counts as learned
-    (median over a window around the epoch), and low trainability above.
+    (median over a window around the epoch), and low trainability above. The transitions
+    are found unless they are given.
     """
     lines = thresholds or Thresholds()
-    found = find_transitions(records, spec, lines)
+    found = found or find_transitions(records, spec, lines)
     epochs = records["epoch"].to_numpy().astype(float)
     loss_TR = curves(records, "train_loss")
     smooth_TR = running_median(loss_TR, found.window)

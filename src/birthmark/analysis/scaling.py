@@ -1,4 +1,4 @@
-"""Deviation at equal loss against width, and the exponent of its fall."""
+"""Deviation at equal loss along an axis, and the exponent of its fall."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from birthmark.analysis.axes import Value
 from birthmark.analysis.regimes import running_median
 from birthmark.analysis.studies import Run, Study
 from birthmark.errors import SpecError, unknown_name
@@ -18,24 +19,24 @@ Measure = Literal["deviation_std", "distance", "spectral_distance", "relative_di
 MEASURES = ("deviation_std", "distance", "spectral_distance", "relative_distance")
 SMOOTHING = 5  # epochs over which the median of the train loss is taken
 
-_FEWEST_FOR_INTERVAL = 3  # replicas at a width
+_FEWEST_FOR_INTERVAL = 3  # replicas at each n
 
 
 @dataclass(frozen=True)
 class PowerLaw:
     """ln D = intercept - exponent ln n, fitted by least squares over replicas."""
 
-    exponent: float  # gamma: positive where D falls with width
-    low: float  # 95 %, bootstrap over replicas within widths
+    exponent: float  # gamma: positive where D falls with n
+    low: float  # 95 %, bootstrap over replicas at each n
     high: float
     intercept: float
     r_squared: float
-    widths: tuple[int, ...]  # that are in the fit
+    along: tuple[float, ...]  # the n that are in the fit
     n: int  # values
 
-    def __call__(self, width: Array) -> Array:
-        """The fitted D at these widths."""
-        fitted: Array = np.exp(self.intercept - self.exponent * np.log(width))
+    def __call__(self, n: Array) -> Array:
+        """The fitted D at these n."""
+        fitted: Array = np.exp(self.intercept - self.exponent * np.log(n))
         return fitted
 
 
@@ -46,12 +47,12 @@ class DeviationAtLoss:
     layer: str
     measure: Measure
     losses: Array  # [J]
-    widths: tuple[int, ...]  # [W]
-    epochs: Array  # [J, W, R] of the crossing; NaN: not reached, or padding
-    values: Array  # [J, W, R]; NaN as above
-    replicas: Array  # [W] replicas of each width, padding left out
-    reached: Array  # [J, W] how many of them have a value
-    fits: tuple[PowerLaw | None, ...]  # [J]; None with fewer than two widths
+    along: tuple[Value, ...]  # [A] of the axis
+    epochs: Array  # [J, A, R] of the crossing; NaN: not reached, or padding
+    values: Array  # [J, A, R]; NaN as above
+    replicas: Array  # [A] replicas at each value, padding left out
+    reached: Array  # [J, A] how many of them have a value
+    fits: tuple[PowerLaw | None, ...]  # [J]; None unless two numbers above 0 have some
 
 
 def deviation_at_loss(
@@ -66,7 +67,7 @@ def deviation_at_loss(
     between epochs, linearly in ln L, and the deviation there between the epochs at
     which it was recorded, linearly in ln D. A replica that never reaches the loss, or
     was below it at the first epoch already, is censored: NaN, and not in the fit, so
-    that a fit over widths of which few replicas reach the loss speaks of those alone.
+    that a fit over values of which few replicas reach the loss speaks of those alone.
 
     Args:
         study: Runs of one protocol.
@@ -81,24 +82,26 @@ def deviation_at_loss(
         raise unknown_name("measure", measure, MEASURES)
     if not all(loss > 0 for loss in losses):
         raise SpecError(f"losses: must be above 0, got {list(losses)}")
-    columns = [
-        _at_width(study.at_width(n), losses, layer, measure) for n in study.widths
-    ]
+    along = study.axis.values
+    columns = [_at_value(study.at(one), losses, layer, measure) for one in along]
     counts = [column.shape[-1] for column in columns]
     epochs, values = np.full(
         (2, len(losses), len(columns), max(counts, default=0)), NAN
     )
     for place, column in enumerate(columns):
         epochs[:, place, : counts[place]], values[:, place, : counts[place]] = column
+    laws = study.axis.is_number and all(float(one) > 0 for one in along)
     fits = [
-        fit_power_law(dict(zip(study.widths, values_WR, strict=True)))
-        for values_WR in values
+        fit_power_law(dict(zip(map(float, along), values_AR, strict=True)))
+        if laws
+        else None
+        for values_AR in values
     ]
     return DeviationAtLoss(
         layer=layer or (study.runs[0].layer if study.runs else ""),
         measure=measure,
         losses=np.asarray(losses, dtype=float),
-        widths=study.widths,
+        along=along,
         epochs=epochs,
         values=values,
         replicas=np.array(counts, dtype=int),
@@ -108,7 +111,7 @@ def deviation_at_loss(
 
 
 def choose_losses(study: Study, chance: float) -> list[float]:
-    """Levels of the train loss that at least two replicas of two widths reach.
+    """Levels of the train loss that at least two replicas at two values reach.
 
     Out of 1/2, 1/5, 1/10, ... 1/100 of the loss of chance, falling.
     """
@@ -119,29 +122,29 @@ def choose_losses(study: Study, chance: float) -> list[float]:
 
 
 def choose_loss(study: Study, chance: float) -> float | None:
-    """The level for one comparison across width: reached by the most widths, lowest.
+    """The level for one comparison along the axis: reached at the most values, lowest.
 
-    None where no level is reached by two replicas of two widths.
+    None where no level is reached by two replicas at two values.
     """
     losses = choose_losses(study, chance)
     if not losses:
         return None
-    widths = (deviation_at_loss(study, losses).reached >= 2).sum(axis=1)
-    return losses[int(np.flatnonzero(widths == widths.max())[-1])]
+    reached = (deviation_at_loss(study, losses).reached >= 2).sum(axis=1)
+    return losses[int(np.flatnonzero(reached == reached.max())[-1])]
 
 
-def fit_power_law(values: Mapping[int, Array]) -> PowerLaw | None:
-    """Fit ln D = c - gamma ln n to the positive values of each width.
+def fit_power_law(values: Mapping[float, Array]) -> PowerLaw | None:
+    """Fit ln D = c - gamma ln n to the positive values at each n, a number above 0.
 
-    The interval resamples replicas within each width, with the mean's deviation widened
+    The interval resamples replicas at each n, with the mean's deviation widened
     by sqrt(r / (r - 1)) since resampling r values scatters by that too little. It says
     how far the replicas let the exponent vary, not whether a power law holds (see
-    `r_squared`). Widths with a single value are left out where at least two others
-    have more. With fewer than three values at a width there is no interval (NaN): two
+    `r_squared`). An n with a single value is left out where at least two others
+    have more. With fewer than three values at an n there is no interval (NaN): two
     resampled values know next to nothing of their scatter.
 
     Returns:
-        None with fewer than two widths.
+        None with fewer than two n.
     """
     logs = {n: np.log(d[np.isfinite(d) & (d > 0)]) for n, d in values.items()}
     several = sum(len(y) > 1 for y in logs.values()) > 1
@@ -169,7 +172,7 @@ def fit_power_law(values: Mapping[int, Array]) -> PowerLaw | None:
         high=-low,
         intercept=intercept,
         r_squared=float(1 - left / total) if total > 0 else NAN,
-        widths=tuple(logs),
+        along=tuple(logs),
         n=len(every),
     )
 
@@ -190,19 +193,24 @@ def _slope_interval(
     return float(low), float(high)
 
 
-def _at_width(
+def _at_value(
     runs: list[Run], losses: Sequence[float], layer: str | None, measure: Measure
 ) -> Array:
-    """Epoch and value at each loss, over all replicas of one width: [2, J, R]."""
+    """Epoch and value at each loss, over all replicas at one value: [2, J, R]."""
     columns = []
     for run in runs:
-        epochs = run.records["epoch"].to_numpy().astype(float)
-        smooth_TR = running_median(run.values("train_loss"), SMOOTHING)
+        epochs, smooth_TR = run.epochs, _smooth_loss(run)
         at, value_TR = _recorded(run, measure, layer or run.layer)
         for smooth, value in zip(smooth_TR.T, value_TR.T, strict=True):
             crossings = [_crossing(epochs, smooth, loss) for loss in losses]
             columns.append([crossings, [_value_at(at, value, e) for e in crossings]])
     return np.moveaxis(np.array(columns, dtype=float), 0, -1)
+
+
+def _smooth_loss(run: Run) -> Array:
+    return run.remember(
+        "smooth loss", lambda: running_median(run.values("train_loss"), SMOOTHING)
+    )
 
 
 def _recorded(run: Run, measure: Measure, layer: str) -> tuple[Array, Array]:
@@ -211,7 +219,7 @@ def _recorded(run: Run, measure: Measure, layer: str) -> tuple[Array, Array]:
         chosen = run.records[measure].sel(layer=layer)
         values = chosen.transpose("distribution_step", "replica").to_numpy()
         return run.records["distribution_epoch"].to_numpy().astype(float), values
-    return run.records["epoch"].to_numpy().astype(float), run.values(measure, layer)
+    return run.epochs, run.values(measure, layer)
 
 
 def _crossing(epochs: Array, smooth: Array, loss: float) -> float:

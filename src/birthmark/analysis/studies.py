@@ -1,15 +1,17 @@
-"""Several runs side by side: what is compared, and which runs may be compared."""
+"""Runs side by side, along the field in which they differ; each is looked at once."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import xarray as xr
 
+from birthmark.analysis.axes import Axis, Value, order_values, say_mark, unify_fields
+from birthmark.analysis.grouping import Group, Member, group_runs
 from birthmark.errors import StoreError
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
@@ -17,14 +19,35 @@ from birthmark.spec import RunSpec
 if TYPE_CHECKING:
     from birthmark.store import Store
 
+Found = TypeVar("Found")
+UNKNOWN = Axis("", ())  # of a study, to be found from its runs
 
-@dataclass(frozen=True)
+
+class _HasFound(Protocol):
+    _found: dict[Any, Any]
+
+
+def remember(self: _HasFound, key: Any, find: Callable[[], Found]) -> Found:
+    """What was found in this under a key; found now if it was not yet."""
+    if key not in self._found:
+        self._found[key] = find()
+    found: Found = self._found[key]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
 class Run:
     """One run with its records, as docs/internals.md describes them."""
 
     run_key: str
     spec: RunSpec
     records: xr.Dataset
+    _found: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def fields(self) -> Mapping[str, Any]:
+        """Every field in which runs may differ, under its dotted name."""
+        return flatten(self.spec.model_dump())
 
     @property
     def width(self) -> int:
@@ -36,85 +59,123 @@ class Run:
         """The layer looked at unless said: the matrix into the last hidden layer."""
         return last_hidden(self.spec)
 
+    @property
+    def num_replicas(self) -> int:
+        """Networks of the run, R."""
+        return int(self.records.sizes["replica"])
+
+    @property
+    def clock(self) -> str:
+        """In what its records are numbered: `epoch`, or `step` where there are none."""
+        return str(self.records.attrs.get("clock", "epoch"))
+
+    @cached_property
+    def epochs(self) -> Array:
+        """Epochs with a record, [T] float."""
+        return self.records["epoch"].to_numpy().astype(float)
+
     def values(self, name: str, layer: str | None = None) -> Array:
         """A variable by epoch and replica, [T, R] float; all NaN if not recorded."""
-        return curves(self.records, name, layer)
+        key = ("values", name, layer)
+        return self.remember(key, lambda: curves(self.records, name, layer))
+
+    remember = remember
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
-    """Runs that are looked at together, by width and then by run key."""
+    """Runs that are looked at together, along an axis and then by run key."""
 
     runs: tuple[Run, ...]
+    axis: Axis = UNKNOWN  # that of the largest group of the runs, unless given
+    values: tuple[Value, ...] = ()  # of each run on the axis
 
     def __post_init__(self) -> None:
-        ordered = sorted(self.runs, key=lambda run: (run.width, run.run_key))
-        object.__setattr__(self, "runs", tuple(ordered))
+        axis, runs, values = self.axis, self.runs, self.values
+        if axis is UNKNOWN and runs:
+            fields = unify_fields([run.fields for run in runs])
+            axis = group_runs(fields, series="")[0].axis
+            values = tuple(one.get(axis.field, "none") for one in fields)
+            axis = replace(axis, values=order_values(values))
+        place = {value: i for i, value in enumerate(axis.values)}
+        ordered = sorted(
+            zip(values, runs, strict=True),
+            key=lambda pair: (place[pair[0]], pair[1].run_key),
+        )
+        object.__setattr__(self, "axis", axis)
+        object.__setattr__(self, "runs", tuple(run for _, run in ordered))
+        object.__setattr__(self, "values", tuple(value for value, _ in ordered))
 
     def __iter__(self) -> Iterator[Run]:
         return iter(self.runs)
 
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """The different widths, rising."""
-        return tuple(sorted({run.width for run in self.runs}))
-
-    def at_width(self, width: int) -> list[Run]:
-        """The runs of one width: several if they differ by seed."""
-        return [run for run in self.runs if run.width == width]
+    def at(self, value: Value) -> list[Run]:
+        """The runs at one value of the axis: several if they differ by seed."""
+        pairs = zip(self.values, self.runs, strict=True)
+        return [run for one, run in pairs if one == value]
 
 
 def read_study(store: Store, run_keys: Sequence[str] | None = None) -> Study:
     """The runs of a store, or those named; runs without any records are left out.
 
-    Variables with a bin axis are dropped, nearly all of the memory: one run at a time
-    is enough for `pool_conditionals`, which takes `store.records(run_key)`.
-
     Raises:
         StoreError: A run is unknown or cannot be read.
     """
     keys = list(store.runs()["run_key"]) if run_keys is None else list(run_keys)
-    runs = []
-    for key in keys:
-        records = store.records(key).drop_dims("bin", errors="ignore")
-        if records.sizes.get("step", 0):
-            runs.append(Run(str(records.attrs["run_key"]), store.spec(key), records))
-    return Study(tuple(runs))
+    runs = (read_run(store, key) for key in keys)
+    return Study(tuple(run for run in runs if run.records.sizes.get("step", 0)))
+
+
+def read_run(store: Store, run_key: str) -> Run:
+    """A run without what has a bin axis, nearly all of its memory.
+
+    Raises:
+        StoreError: The run is unknown or cannot be read.
+    """
+    records = store.records(run_key)
+    binned = [dim for dim in ("bin", "current_bin") if dim in records.dims]
+    key = str(records.attrs["run_key"])
+    return Run(key, store.spec(key), records.drop_dims(binned))
 
 
 def split_by_protocol(study: Study) -> list[Study]:
-    """Studies within which only width, seed, replicas and records differ.
+    """Studies within which only what lies along one axis differs, and seed and records.
 
-    Only such runs may be averaged, or compared across width. Between widths the
-    precision of the products may differ as well (wide networks are trained in bf16,
-    which leaves losses and deviations where they were), at one width it may not: such
-    runs share starts and batches, and are no replicas of each other. The largest come
-    first.
+    Only such runs may be averaged, or compared. The largest come first.
     """
-    groups: dict[str, dict[str, list[Run]]] = {}
-    for run in study:
-        alike = groups.setdefault(_protocol(run.spec), {})
-        alike.setdefault(run.spec.run.precision, []).append(run)
+    runs = study.runs
     studies = []
-    for alike in groups.values():
-        parts = list(alike.values())
-        if _have_no_width_in_common(parts):
-            parts = [[run for part in parts for run in part]]
-        studies += [Study(tuple(part)) for part in parts]
+    for group in group_runs(unify_fields([run.fields for run in runs]), series=""):
+        studies += [one for _, one in split_group(group, runs)]
     return sorted(studies, key=lambda one: -len(one.runs))
 
 
-def _have_no_width_in_common(parts: list[list[Run]]) -> bool:
-    widths = [{run.spec.network.widths for run in part} for part in parts]
-    return len(set().union(*widths)) == sum(map(len, widths))
+def split_group(group: Group, runs: Sequence[Run]) -> list[tuple[Value, Study]]:
+    """A study for each line of a group with its value, and there for each mark."""
+    lines: dict[tuple[Value, str], list[Member]] = {}
+    for member in group.members:
+        mark = say_mark(runs[member.place].fields)
+        lines.setdefault((member.line, mark), []).append(member)
+    return [
+        (line, _study(group, members, runs)) for (line, _), members in lines.items()
+    ]
 
 
-def _protocol(spec: RunSpec) -> str:
-    fields = spec.model_dump(mode="json", exclude={"record"})
-    fields["network"]["widths"] = len(spec.network.widths)
-    for free in ("seed", "replicas", "device", "precision"):
-        del fields["run"][free]
-    return json.dumps(fields, sort_keys=True)
+def _study(group: Group, members: Sequence[Member], runs: Sequence[Run]) -> Study:
+    values = tuple(one.value for one in members)
+    chosen = tuple(runs[one.place] for one in members)
+    return Study(chosen, group.axis.among(values), values)
+
+
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with dotted names; an empty table is left out."""
+    flat: dict[str, Any] = {}
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def last_hidden(spec: RunSpec) -> str:

@@ -12,7 +12,7 @@ from birthmark.analysis.studies import curves, fact, last_hidden
 from birthmark.analysis.thresholds import Thresholds
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
-from birthmark.statistics import Estimate, Jump, find_jumps, summarize
+from birthmark.statistics import Jump, find_jumps
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class Transitions:
     min_train_epoch: Array  # [R]
     min_test_epoch: Array  # [R]
     train_still_falling: Array  # [R] bool
-    test_still_falling: Array  # [R] bool
     min_train_loss: Array  # [R]
     min_test_loss: Array  # [R]
     final_train_loss: Array  # [R] median over the last window; NaN after NaN or Inf
@@ -61,11 +60,6 @@ class Transitions:
         """
         pairs = zip(self.deviation_jumps, self.loss_jumps, strict=True)
         return np.array([_nearest(deviation, loss) for deviation, loss in pairs])
-
-    @property
-    def mean_lag(self) -> Estimate:
-        """The mean lag over the replicas that have both jumps, with its interval."""
-        return summarize(self.lag)
 
 
 def find_transitions(
@@ -116,7 +110,6 @@ def find_transitions(
         min_train_epoch=np.where(train_falls, np.nan, min_train_epoch),
         min_test_epoch=np.where(test_falls, np.nan, min_test_epoch),
         train_still_falling=train_falls,
-        test_still_falling=test_falls,
         min_train_loss=min_train,
         min_test_loss=min_test,
         final_train_loss=_final(epochs, train_TR, frozen, window),

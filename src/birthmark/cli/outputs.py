@@ -1,11 +1,23 @@
 """Commands that draw and write: figures, report."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from birthmark.analysis import Survey
+
 StoreArgument = Annotated[Path, typer.Argument(help="Folder of the store.")]
+AxisOption = Annotated[
+    str | None,
+    typer.Option(help="Field to look along, as lr; what differs unless said."),
+]
+SeriesOption = Annotated[
+    str | None, typer.Option(help="A second field, in colours; none for none.")
+]
 
 
 def figures(
@@ -14,15 +26,16 @@ def figures(
         Path | None,
         typer.Option(help="Folder of the figures; STORE/figures unless said."),
     ] = None,
+    axis: AxisOption = None,
+    series: SeriesOption = None,
 ) -> None:
-    """Draw figures 1 to 6 of the paper from a store: PDF, PNG and the data behind.
+    """Draw the runs of a store along what differs between them: PDF, PNG and data.
 
-    Example: `birthmark figures runs --out figures`
+    Example: `birthmark figures runs --axis lr --series depth`
     """
     from birthmark.figures import draw_figures
-    from birthmark.store import open_store
 
-    for path in draw_figures(open_store(store), out or store / "figures"):
+    for path in draw_figures(_survey(store, axis, series), out or store / "figures"):
         print(path)
 
 
@@ -31,15 +44,16 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The file; STORE/report.html unless said.")
     ] = None,
+    axis: AxisOption = None,
+    series: SeriesOption = None,
 ) -> None:
     """Write one self-contained HTML file: findings, figures, protocol, runs.
 
     Example: `birthmark report runs --out report.html`
     """
     from birthmark.report import write_report
-    from birthmark.store import open_store
 
-    print(write_report(open_store(store), out or store / "report.html"))
+    print(write_report(_survey(store, axis, series), out or store / "report.html"))
 
 
 def ship(
@@ -63,3 +77,11 @@ def ship(
     for key in run or opened.runs(state="done")["run_key"]:
         size = ship_run(opened, key, target, pictures=picture)
         print(f"{out / key}: {size / 1e6:.2f} MB")
+
+
+def _survey(store: Path, axis: str | None, series: str | None) -> Survey:
+    from birthmark.analysis import read_survey
+    from birthmark.store import open_store
+
+    second = "" if series == "none" else series
+    return read_survey(open_store(store), axis=axis, series=second)

@@ -73,7 +73,7 @@ def reproduce(
 
     Example: `birthmark reproduce --scale demo --store demo`
     """
-    from birthmark.analysis import find_headlines, read_study
+    from birthmark.analysis import find_headlines, read_survey
     from birthmark.figures import draw_figures
     from birthmark.report import write_report
     from birthmark.store import open_shipped, open_store
@@ -86,10 +86,11 @@ def reproduce(
 
         _carry_out(reproduction(scale), folder, as_json=False)
         opened = open_store(folder)
-    draw_figures(opened, folder / "figures")
-    path = write_report(opened, folder / "report.html")
+    survey = read_survey(opened)
+    draw_figures(survey, folder / "figures")
+    path = write_report(survey, folder / "report.html")
     print(f"\nReport: {path}\n")
-    for headline in find_headlines(read_study(opened)):
+    for headline in find_headlines(survey):
         print(f"  - {headline}")
 
 

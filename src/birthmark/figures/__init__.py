@@ -4,6 +4,7 @@ Nothing is computed here; matplotlib is used nowhere else, and without pyplot.
 """
 
 from birthmark.figures.canvas import label_log, name_panel, new_figure
+from birthmark.figures.catalogue import Drawn, draw_survey, find_drawings
 from birthmark.figures.comparison import draw_comparison, write_comparison
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.files import draw_figures, write_drawings
@@ -14,18 +15,18 @@ from birthmark.figures.palettes import (
     Palette,
     choose_style,
 )
-from birthmark.figures.paper import explain_missing, find_drawings
 
 __all__ = [
     "DASHES",
     "DENSITY",
     "SHORT_DASHES",
     "Drawing",
+    "Drawn",
     "Palette",
     "choose_style",
     "draw_comparison",
     "draw_figures",
-    "explain_missing",
+    "draw_survey",
     "find_drawings",
     "label_log",
     "name_panel",

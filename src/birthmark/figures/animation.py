@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from birthmark.analysis import Family, Replica
 from birthmark.errors import MissingDependencyError
 from birthmark.figures.canvas import label_log, new_figure
-from birthmark.figures.families import Family, Replica
 from birthmark.figures.mark import (
     choose_marked,
+    initial_bound,
     kept_epochs,
-    recolour,
     retention,
     show_matrix,
 )
@@ -79,11 +79,11 @@ def animate_marks(family: Family) -> list[Animation]:
     """One animation for each network of Figure 1, in the light theme.
 
     Raises:
-        NothingToDrawError: As for Figure 1.
+        NothingFoundError: As for Figure 1.
     """
     return [
         Animation(
-            f"animation-mark-{family.name}-{replica.run.width}",
+            f"animation-mark-{family.name}-{family.stem(replica.run)}",
             np.stack(list(_draw_frames(family, replica, PALETTES["light"]))),
         )
         for replica in choose_marked(family)
@@ -111,7 +111,8 @@ def _draw_frames(family: Family, replica: Replica, palette: Palette) -> Iterator
         figure.set(dpi=_DPI, facecolor=palette.paper)
         canvas: Any = FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
-        picture = show_matrix(left, _matrix(family, replica, 0), palette)
+        bound = initial_bound(run, mark.layer)
+        picture = show_matrix(left, _matrix(family, replica, 0), bound, palette)
         title = left.set_title(" ")
         points = _paint_losses(right, replica, palette)
         moving = [picture, title, *points.values()]
@@ -121,9 +122,9 @@ def _draw_frames(family: Family, replica: Replica, palette: Palette) -> Iterator
         still = canvas.copy_from_bbox(figure.bbox)
         for epoch, place in zip(shown, np.searchsorted(epochs, shown), strict=True):
             canvas.restore_region(still)
-            recolour(picture, _matrix(family, replica, int(epoch)))
+            picture.set_data(_matrix(family, replica, int(epoch)))
             auc = retention(replica)[place]
-            title.set_text(f"width {run.width}, epoch {epoch}, AUC {auc:.2f}")
+            title.set_text(f"{family.say(run)}, epoch {epoch}, AUC {auc:.2f}")
             for name, point in points.items():
                 point.set_data([epoch], [replica.curve(name)[place]])
             for artist in moving:

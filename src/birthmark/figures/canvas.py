@@ -1,11 +1,13 @@
-"""What the painters share: figures, letters of panels, axes of widths."""
+"""What the painters share: figures, letters of panels, axes of any field."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from birthmark.analysis import Axis
 from birthmark.figures.palettes import Palette
 from birthmark.shapes import Array
 
@@ -13,11 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Scale = Literal["linear", "log"]
-
 WIDTH = 7.0  # inches: two columns of a journal
 _MOST = 1e12  # between the ends of a log axis
-_LABEL_ROOM = 0.055  # of a figure's width, that the label of a width takes
+_INSIDE = 0.85  # of a figure's width that its panels have
+_LETTER = 0.062  # inches, of a label at a tick
 _SHIFT = 0.012  # of the axis
 
 
@@ -36,27 +37,55 @@ def name_panel(axes: Axes, letter: str, text: str = "") -> None:
     axes.set_title(f"({letter}) {text}".strip(), loc="left")
 
 
-def choose_scale(widths: Array) -> Scale:
-    """Log where neighbouring widths differ by factors rather than by steps."""
-    if len(widths) < 2:
-        return "linear"
-    return "log" if np.median(widths[1:] / widths[:-1]) >= 1.4 else "linear"
+def axis_data(axis: Axis) -> dict[str, Array]:
+    """An axis as arrays: values, their places and texts, and its label."""
+    is_number = axis.is_number
+    texts = np.array([axis.text(value) for value in axis.values])
+    return {
+        "axis": np.array(axis.values, dtype=float) if is_number else texts,
+        "axis_places": axis.places,
+        "axis_texts": texts,
+        "axis_label": np.array(axis.label),
+        "axis_is_number": np.array(is_number),
+    }
 
 
-def scale_widths(axes: Axes, widths: Array, scale: Scale) -> None:
-    """A horizontal axis of widths; its ticks name as many as there is room for."""
-    axes.set_xscale(scale)
-    places = np.log(widths) if scale == "log" else widths.astype(float)
+def tick_axis(axes: Axes, data: Mapping[str, Array]) -> None:
+    """A horizontal axis of values at their places; as many named as there is room for.
+
+    Words are turned where they would not fit side by side.
+    """
+    places, texts = data["axis_places"], [str(text) for text in data["axis_texts"]]
     grid = axes.get_gridspec()
-    columns = grid.ncols if grid else 1
-    room = _LABEL_ROOM * columns * max(float(np.ptp(places)), 1e-12)
+    inches = _INSIDE * WIDTH / (grid.ncols if grid else 1)
+    longest = max(map(len, texts)) + 1
+    is_number = bool(data["axis_is_number"])
+    turned = not is_number and longest * _LETTER * len(texts) > inches
+    span = max(float(np.ptp(places)), 1e-12)
+    room = span * _LETTER * (1.5 if turned else longest) / inches
     shown: list[int] = []
     for i in np.argsort(-places):
         if all(abs(places[i] - places[j]) >= room for j in shown):
             shown.append(int(i))
-    axes.set_xticks(widths[shown], labels=[str(n) for n in widths[shown]])
-    axes.set_xticks(widths, labels=[""] * len(widths), minor=True)
-    axes.set_xlabel("width (units)")
+    axes.set_xticks(places[shown], labels=[texts[i] for i in shown])
+    axes.set_xticks(places, minor=True)
+    axes.tick_params(which="minor", labelbottom=False)
+    if turned:
+        axes.tick_params("x", rotation=30)
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    edges = find_edges(places)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_xlabel(str(data["axis_label"]))
+
+
+def find_edges(places: Array) -> Array:
+    """Borders half-way between places, and as far beyond the first and the last."""
+    if len(places) == 1:
+        return np.array([places[0] - 0.5, places[0] + 0.5])
+    middle = (places[1:] + places[:-1]) / 2
+    ends = 2 * places[0] - middle[0], 2 * places[-1] - middle[-1]
+    return np.concatenate([ends[:1], middle, ends[1:]])
 
 
 def label_log(axes: Axes) -> None:
@@ -76,31 +105,49 @@ def label_log(axes: Axes) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=subs))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.tick_params(axis="y", which="minor", labelleft=False)
 
 
-def shift_widths(widths: Array, place: float, scale: Scale) -> Array:
-    """Widths moved a little to the side, so that error bars do not hide each other."""
-    if scale == "log":
-        return np.asarray(widths * (widths[-1] / widths[0]) ** (_SHIFT * place))
-    return np.asarray(widths + _SHIFT * place * np.ptp(widths))
+def shift_places(places: Array, by: float) -> Array:
+    """Places moved a little to the side, so that error bars do not hide each other."""
+    edges = find_edges(places)
+    return np.asarray(places + _SHIFT * by * (edges[-1] - edges[0]))
 
 
 def draw_error_bars(
-    axes: Axes, x: Array, estimates: Array, *, colour: str, palette: Palette, label: str
+    axes: Axes,
+    x: Array,
+    estimates: Array,
+    *,
+    colour: str,
+    palette: Palette,
+    label: str,
+    joined: bool = True,
 ) -> None:
     """Means with intervals; hollow where fewer than half of the replicas have a value.
 
     Args:
         axes: Where.
-        x: [W].
-        estimates: [W, 4] mean, low, high and the share of replicas with a value.
+        x: [A].
+        estimates: [A, 4] mean, low, high and the share of replicas with a value.
         colour: Of line and markers.
         palette: For the inside of hollow markers.
         label: Of the line in the legend.
+        joined: With a line through the means; without, between words there is none.
     """
     mean, low, high, share = estimates.T
     known = np.isfinite(mean)
-    axes.plot(x[known], mean[known], color=colour, label=label)
+    style = "-" if joined else "none"
+    marker = "" if joined else "o"
+    axes.plot(
+        x[known],
+        mean[known],
+        linestyle=style,
+        marker=marker,
+        markersize=4,
+        color=colour,
+        label=label,
+    )
     spread = np.nan_to_num(np.stack([mean - low, high - mean]))
     axes.errorbar(
         x[known],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from birthmark.analysis import Contest, Entrant, Run
+from birthmark.analysis import Contest, Entrant, Family, Run
 from birthmark.spec import MarkSpec, RunSpec
 
+_MOST_SAID = 8  # values of a field that are said
+_MOST_LISTED = 24  # runs that are listed with their keys
 _PREPROCESSING = {
     "unit": "pixels over the full scale",
     "inverted": "inverted pixels over the full scale",
@@ -17,18 +19,29 @@ _PREPROCESSING = {
 def describe_protocol(runs: Sequence[Run]) -> str:
     """What was trained and how, with the replicas and the key of each run.
 
-    Args:
-        runs: Of one family: they differ in width, seed, replicas, records and mark.
+    Where runs differ, all that they have stands side by side.
     """
-    spec = runs[0].spec
+    specs = [run.spec for run in runs]
     sentences = [
-        _data(runs[0]),
-        _network(spec),
-        _training(spec),
-        f"Weights in {spec.run.dtype}, products in {_precision(runs)} precision.",
-        f"Runs: {'; '.join(_run(run) for run in runs)}.",
+        _merge([[_data(run)] for run in runs]),
+        _sentence([_network_parts(spec) for spec in specs], [_drawn(s) for s in specs]),
+        _sentence([_training_parts(spec) for spec in specs]),
+        f"Weights in {_merge([[spec.run.dtype] for spec in specs])}, products in "
+        f"{_precision(runs)} precision.",
+        _list_runs(runs),
     ]
     return "Protocol: " + " ".join(sentences)
+
+
+def describe_family(family: Family) -> str:
+    """The protocol of all runs of a family that are shown along its axis."""
+    return describe_protocol([run for line in family.lines for run in line.study])
+
+
+def say_along(family: Family) -> str:
+    """`width 8, 16 and 32`; `width 8, 16 and 32, learning rate 0.1 and 1`."""
+    axes = [family.axis] + ([family.series] if family.series else [])
+    return ", ".join(axis.say(*axis.values) for axis in axes)
 
 
 def describe_contest(contest: Contest) -> str:
@@ -75,7 +88,7 @@ def _data(run: Run | Entrant) -> str:
     return f"{data.name} ({', '.join(parts)})."
 
 
-def _network(spec: RunSpec) -> str:
+def _drawn(spec: RunSpec) -> list[str]:
     rule = spec.initialization
     others = f" with other rules for {', '.join(rule.layers)}" if rule.layers else ""
     parameters = ", ".join(
@@ -83,13 +96,14 @@ def _network(spec: RunSpec) -> str:
         for name, value in rule.parameters.items()
         if not name.endswith("_sha256")
     )
-    return (
-        f"{_layers(spec)}; weights {rule.name}{parameters}{others}, "
-        f"biases {rule.bias.name}."
-    )
+    return [f"weights {rule.name}{parameters}{others}", f"biases {rule.bias.name}"]
 
 
 def _layers(spec: RunSpec) -> str:
+    return ", ".join(_network_parts(spec))
+
+
+def _network_parts(spec: RunSpec) -> list[str]:
     network = spec.network
     layers = len(network.widths)
     parts = [
@@ -108,7 +122,7 @@ def _layers(spec: RunSpec) -> str:
         scale = f"scale {network.branch_scale:g}{', trained' * network.train_scales}"
         parts.append(f"skips around blocks of {network.block} ({scale})")
     parts += [f"dropout {network.dropout:g}"] if network.dropout else []
-    return ", ".join(parts)
+    return parts
 
 
 def _precision(runs: Sequence[Run]) -> str:
@@ -125,6 +139,10 @@ def _precision(runs: Sequence[Run]) -> str:
 
 
 def _training(spec: RunSpec) -> str:
+    return _sentence([_training_parts(spec)])
+
+
+def _training_parts(spec: RunSpec) -> list[str]:
     training = spec.training
     loss = training.loss.replace("_", " ")
     if training.loss == "clipped_cross_entropy":
@@ -143,8 +161,38 @@ def _training(spec: RunSpec) -> str:
     ]
     if training.shuffle_buffer is not None:
         parts.append(f"shuffled in a buffer of {training.shuffle_buffer:,}")
-    text = ", ".join(parts)
+    return parts
+
+
+def _sentence(*clauses: Sequence[Sequence[str]]) -> str:
+    """Parts of each run as one sentence: `Sgd, lr 0.1 or 0.3, batch 32.`."""
+    text = "; ".join(_merge(parts) for parts in clauses)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _merge(parts: Sequence[Sequence[str]]) -> str:
+    """What all runs say, part by part; where they differ, what each says."""
+    if len({len(one) for one in parts}) > 1:  # what one has, another lacks
+        return " or ".join(dict.fromkeys(", ".join(one) for one in parts))
+    return ", ".join(
+        _either(list(dict.fromkeys(each))) for each in zip(*parts, strict=True)
+    )
+
+
+def _either(said: list[str]) -> str:
+    """`lr 0.1, 0.3 or 1`; of many the first and the last."""
+    head, _, _ = said[0].rpartition(" ")
+    if head and all(one.rpartition(" ")[0] == head for one in said):
+        said = said[:1] + [one.rpartition(" ")[2] for one in said[1:]]
+    if len(said) > _MOST_SAID:
+        said = [said[0], f"... ({len(said)} values)", said[-1]]
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} or {said[-1]}"
+
+
+def _list_runs(runs: Sequence[Run]) -> str:
+    if len(runs) > _MOST_LISTED:
+        return f"{len(runs)} runs, {runs[0].run_key} to {runs[-1].run_key}."
+    return f"Runs: {'; '.join(_run(run) for run in runs)}."
 
 
 def _run(run: Run) -> str:

@@ -33,9 +33,16 @@ class Drawing:
     name: str  # file stem, such as `figure1-mark-hasyv2-512`
     number: int  # of the figure in the paper, 1 ... 6; 0: it is not in the paper
     title: str  # one line
-    caption: str  # plain text: what is shown, protocol, intervals, run keys
+    caption: str  # plain text: what is shown, intervals, null model
     data: dict[str, Array] = field(repr=False)  # everything that is drawn
     paint: Painter = field(repr=False)  # from `data` alone
+    protocol: str = ""  # what was trained and how, with the run keys
+    family: str = ""  # name of the family whose runs are shown
+
+    @property
+    def text(self) -> str:
+        """Caption and protocol together, for where the figure stands alone."""
+        return f"{self.caption} {self.protocol}".strip()
 
     def draw(self, theme: Theme = "light") -> Figure:
         """The figure, ready to be saved; its background is left to the saver."""

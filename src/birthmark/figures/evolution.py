@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from birthmark.analysis import Family, NothingFoundError, Replica
 from birthmark.figures.canvas import label_log, name_panel, new_figure
 from birthmark.figures.captions import describe_protocol
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.families import Family, NothingToDrawError, Replica
 from birthmark.figures.palettes import Palette
 from birthmark.shapes import Array
 
@@ -37,22 +37,23 @@ def draw_evolution(family: Family) -> list[Drawing]:
     """One drawing: a stable network beside an unstable one, or what there is.
 
     Raises:
-        NothingToDrawError: No run has measurements of the deviation.
+        NothingFoundError: No run has measurements of the deviation.
     """
     known = [one for one in family.replicas if "deviation_quantile" in one.run.records]
     if not known:
-        raise NothingToDrawError(
+        raise NothingFoundError(
             "no run has measurements of the deviation yet: they come with its first "
             "flush"
         )
     chosen = _choose(known)
     data: dict[str, Array] = {"columns": np.array(list(chosen))}
     for word, replica in chosen.items():
-        data |= {f"{word}_{name}": x for name, x in _numbers(replica).items()}
+        data |= {f"{word}_{name}": x for name, x in _numbers(family, replica).items()}
     runs = {one.run.run_key: one.run for one in chosen.values()}
     title = "Evolution of the deviation beside the loss"
+    who = " and ".join(_say(family, word, one) for word, one in chosen.items())
     caption = (
-        f"{title}: {' and '.join(_say(w, one) for w, one in chosen.items())}. Above: "
+        f"{title}: {who}. Above: "
         "train loss (mean over each epoch) and test loss. Middle and below: "
         "distribution of the deviation (current minus initial value) of the weights "
         f"of one network in {next(iter(chosen.values())).run.layer}: median, band "
@@ -60,9 +61,11 @@ def draw_evolution(family: Family) -> list[Drawing]:
         "null model of weights that did not move; and its standard deviation. "
         "Vertical lines: transitions of this network (jumps are change points of the "
         "logarithm of loss and standard deviation, the largest of each). One network "
-        f"a column, so no interval. {describe_protocol(list(runs.values()))}"
+        "a column, so no interval."
     )
-    return [Drawing(f"figure5-evolution-{family.name}", 5, title, caption, data, paint)]
+    name = f"figure5-evolution-{family.name}"
+    protocol = describe_protocol(list(runs.values()))
+    return [Drawing(name, 5, title, caption, data, paint, protocol, family.name)]
 
 
 def _choose(replicas: list[Replica]) -> dict[str, Replica]:
@@ -88,15 +91,14 @@ def _worth_unstable(replica: Replica) -> tuple[float, ...]:
     return (both, jumps[0].size if jumps else 0.0)
 
 
-def _numbers(replica: Replica) -> dict[str, Array]:
+def _numbers(family: Family, replica: Replica) -> dict[str, Array]:
     run = replica.run
     chosen = run.records["deviation_quantile"].sel(layer=run.layer)
     values = chosen.isel(replica=replica.place).transpose("quantile", "step")
     recorded = np.isfinite(values.to_numpy()).all(axis=0)
     epochs = run.records["epoch"].to_numpy()
     return {
-        "width": np.array(run.width),
-        "learner": np.array(replica.learner),
+        "said": np.array(f"{replica.learner} learner, {family.say(run)}"),
         "epochs": epochs,
         "train_loss": replica.curve("train_loss"),
         "test_loss": replica.curve("test_loss"),
@@ -108,7 +110,7 @@ def _numbers(replica: Replica) -> dict[str, Array]:
     }
 
 
-def _say(word: str, replica: Replica) -> str:
+def _say(family: Family, word: str, replica: Replica) -> str:
     run = replica.run
     rule = (
         "the widest that trains, of the lowest final train loss"
@@ -116,8 +118,8 @@ def _say(word: str, replica: Replica) -> str:
         else "the largest jump of the loss, of those with a jump of the deviation too"
     )
     return (
-        f"{replica.learner} learner of width {run.width} (replica {replica.place} of "
-        f"{run.records.sizes['replica']}; chosen as {rule})"
+        f"{replica.learner} learner of {family.say(run)} (replica {replica.place} of "
+        f"{run.num_replicas}; chosen as {rule})"
     )
 
 
@@ -146,9 +148,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         bottom.plot(column["quantile_epochs"], column["std"], color=palette.lines[2])
         bottom.set_xlabel("epoch")
         _mark_transitions(axes[:, place], column["transitions"], palette)
-        name_panel(
-            top, "ab"[place], f"{column['learner']} learner, width {column['width']}"
-        )
+        name_panel(top, "ab"[place], str(column["said"]))
         for panel in (top, middle):
             lines, labels = panel.get_legend_handles_labels()
             handles |= dict(zip(labels, lines, strict=True))

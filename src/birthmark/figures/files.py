@@ -10,39 +10,42 @@ from pathlib import Path
 
 import numpy as np
 
-from birthmark.analysis import Thresholds
+from birthmark.analysis import NothingFoundError, Survey, Thresholds, as_survey
 from birthmark.errors import StoreError
 from birthmark.figures.animation import Animation, animate_marks, find_ffmpeg
+from birthmark.figures.catalogue import draw_survey
 from birthmark.figures.drawings import Drawing, encode
-from birthmark.figures.families import NothingToDrawError, read_families
-from birthmark.figures.paper import draw_family
 from birthmark.store import Store
 
 
 def draw_figures(
-    store: Store, folder: str | Path, thresholds: Thresholds | None = None
+    source: Store | Survey, folder: str | Path, thresholds: Thresholds | None = None
 ) -> list[Path]:
     """Write every figure that the runs of a store allow, and the animations.
 
     Each as PDF, as PNG of 300 dots an inch, as data (CSV where it is one table, else
     npz) and its caption as text; animations as GIF, and MP4 where there is an ffmpeg.
 
+    Args:
+        source: A store, or a survey of one that something else is made from too.
+        folder: Made where it is missing.
+        thresholds: Of a store; a survey has its own.
+
     Returns:
-        The files, in the order of `find_drawings`, animations behind their family.
+        The files, in the order of `draw_survey`, animations last.
 
     Raises:
-        StoreError: A run is damaged, or the folder cannot be written.
+        StoreError: A fact about the data of a run is missing, or the folder cannot be
+            written.
     """
     folder = Path(folder)
-    paths = []
+    survey = as_survey(source, thresholds)
     with _writing_into(folder):
-        for family in read_families(store, thresholds or Thresholds()):
-            for _, found in draw_family(family):
-                for drawing in found if isinstance(found, list) else []:
-                    paths += list(_write_drawing(drawing, folder))
+        paths = write_drawings(draw_survey(survey).drawings, folder)
+        for family in survey.families:
             try:
                 animations = animate_marks(family)
-            except NothingToDrawError:  # as Figure 1, whose absence is explained
+            except NothingFoundError:  # as Figure 1, whose absence is explained
                 continue
             for animation in animations:
                 paths += list(_write_animation(animation, folder))
@@ -76,7 +79,7 @@ def _write_drawing(drawing: Drawing, folder: Path) -> Iterator[Path]:
     files = {
         "pdf": encode(figure, "pdf", "light", opaque=False),
         "png": encode(figure, "png", "light", opaque=True),
-        "txt": f"{drawing.caption}\n".encode(),
+        "txt": f"{drawing.text}\n".encode(),
     }
     shapes = {array.shape for array in drawing.data.values()}
     if len(shapes) == 1 and len(next(iter(shapes))) == 1:

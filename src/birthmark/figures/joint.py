@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from birthmark.analysis import Family, Pool
 from birthmark.figures.canvas import name_panel, new_figure
 from birthmark.figures.captions import describe_protocol
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.families import Family, Pool
 from birthmark.figures.palettes import DENSITY, Palette
 from birthmark.shapes import Array
 
@@ -28,7 +28,7 @@ def draw_joint(family: Family) -> list[Drawing]:
     """One drawing, of the widest network that trains.
 
     Raises:
-        NothingToDrawError: No run has distributions.
+        NothingFoundError: No run has distributions.
     """
     pool = family.pool
     found, run = pool.conditionals, pool.run
@@ -48,7 +48,7 @@ def draw_joint(family: Family) -> list[Drawing]:
         "slice_density": counts[slices] / per_slice / np.diff(current_edges),
         "limits": _limits(found.counts.sum(axis=0), bound * found.current_edges, edges),
     }
-    title = f"Final against initial weights at width {run.width}"
+    title = f"Final against initial weights at {family.say(run)}"
     caption = (
         f"{title}, {found.layer}, epoch {found.epoch}. (a) Joint density of initial "
         "and final value (log colour), with median, quartiles, 2 and 98 % quantiles "
@@ -57,10 +57,11 @@ def draw_joint(family: Family) -> list[Drawing]:
         f"bins of the initial one, each {edges[1] - edges[0]:.2g} wide; dotted: their "
         f"initial values. The vertical axis shows {100 * _SHOWN:g} % of the "
         f"{found.counts.sum():,} weights; counts, so no interval. "
-        f"{describe_pool(pool)} {describe_protocol([run])}"
+        f"{describe_pool(pool)}"
     )
-    name = f"figure3-joint-{family.name}-{run.width}"
-    return [Drawing(name, 3, title, caption, data, paint)]
+    name = f"figure3-joint-{family.name}-{family.stem(run)}"
+    protocol = describe_protocol([run])
+    return [Drawing(name, 3, title, caption, data, paint, protocol, family.name)]
 
 
 def describe_pool(pool: Pool) -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from birthmark.analysis import Family, NothingFoundError, Replica, Run
 from birthmark.figures.canvas import label_log, new_figure
 from birthmark.figures.captions import describe_mark, describe_protocol
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.families import Family, NothingToDrawError, Replica
 from birthmark.figures.palettes import Palette
 from birthmark.shapes import Array
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 PICTURES = 5
-_CLIP = 98  # percentile of |w| at which the colours end
 _COLOURS = 23  # odd: one is for zero; few, so that pictures of noise stay small
 
 
@@ -38,14 +37,14 @@ def choose_marked(family: Family) -> list[Replica]:
     least readable at the end.
 
     Raises:
-        NothingToDrawError: No run has a mark and kept the weights under it.
+        NothingFoundError: No run has a mark and kept the weights under it.
     """
     marked = [one for one in family.replicas if one.run.spec.mark is not None]
     if not marked:
-        raise NothingToDrawError("no run has a mark: give one a table [mark]")
+        raise NothingFoundError("no run has a mark: give one a table [mark]")
     kept = [one for one in marked if len(kept_epochs(family, one)) > 1]
     if not kept:
-        raise NothingToDrawError(
+        raise NothingFoundError(
             'no marked run kept its weights: set weights = "log" in [record]'
         )
     stable = [one for one in kept if one.learner != "unstable"]
@@ -63,9 +62,12 @@ def kept_epochs(family: Family, replica: Replica) -> list[int]:
     layers = spec.record.weights_layers
     if spec.mark is None or (layers and spec.mark.layer not in layers):
         return []
-    # a run that was killed may have kept weights of epochs it has no records of
-    kept = family.store.weights_epochs(replica.run.run_key)
-    return [epoch for epoch in kept if epoch <= replica.transitions.last_epoch]
+    return family.kept_epochs(replica.run)
+
+
+def initial_bound(run: Run, layer: str) -> float:
+    """Where the colours of a matrix end: the half-width of its initial distribution."""
+    return float(run.records["bound"].sel(layer=layer))
 
 
 def _worth_stable(replica: Replica) -> tuple[float, ...]:
@@ -104,26 +106,29 @@ def _draw(family: Family, replica: Replica) -> Drawing:
         "picture_epochs": np.array(shown),
         "pictures": np.stack([weights[epoch][replica.place] for epoch in shown]),
         "retention": retention(replica)[places],
+        "bound": np.array(initial_bound(run, mark.layer)),
     }
-    width, learner = run.width, replica.learner
-    title = f"The mark in {_article(learner)} {learner} learner of width {width}"
+    title = f"The mark in {say_replica(family, replica)}"
     caption = (
         f"{title}. Above: the matrix {mark.layer} of one network at {len(shown)} "
-        "epochs (rows are inputs, columns units; each picture on its own scale, "
-        f"ending at the {_CLIP}th percentile of |w|, which is printed below it); "
+        "epochs (rows are inputs, columns units), all on the scale of the start: white "
+        f"at 0, full colour from the initial bound on, |w| = {data['bound']:.2g}; "
         f"before training, {describe_mark(mark)}. AUC: retention of the mark, the area "
         "under the ROC curve of the weights as detector of the mark (1 perfect, 0.5 "
         "gone, which is the null model of weights that know nothing of it). Below: "
         "train loss (log axis; mean over each epoch) and test loss (linear axis) of "
-        f"the same network, replica {replica.place} of {run.records.sizes['replica']}; "
-        f"one network, so no interval. {describe_protocol([run])}"
+        f"the same network, replica {replica.place} of {run.num_replicas}; "
+        "one network, so no interval."
     )
-    name = f"figure1-mark-{family.name}-{width}"
-    return Drawing(name, 1, title, caption, data, paint)
+    name = f"figure1-mark-{family.name}-{family.stem(run)}"
+    protocol = describe_protocol([run])
+    return Drawing(name, 1, title, caption, data, paint, protocol, family.name)
 
 
-def _article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
+def say_replica(family: Family, replica: Replica) -> str:
+    """`a strong learner of width 32`, with the learning rate where that is varied."""
+    article = "an" if replica.learner[0] in "aeiou" else "a"
+    return f"{article} {replica.learner} learner of {family.say(replica.run)}"
 
 
 def _choose_epochs(kept: list[int], replica: Replica) -> list[int]:
@@ -160,9 +165,9 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         data["retention"],
         strict=True,
     ):
-        end = recolour(show_matrix(axes, picture, palette), picture)
+        show_matrix(axes, picture, float(data["bound"]), palette)
         axes.set_title(f"epoch {epoch}")
-        axes.set_xlabel(f"AUC {auc:.2f},  |w| ≤ {end:.2g}", fontsize=7, labelpad=2)
+        axes.set_xlabel(f"AUC {auc:.2f}", fontsize=7, labelpad=2)
     for axes, name, colour in (
         (train, "train", palette.train),
         (test, "test", palette.test),
@@ -180,23 +185,15 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     return figure
 
 
-def show_matrix(axes: Axes, w_IO: Array, palette: Palette) -> AxesImage:
-    """The matrix in colours, inputs down the page."""
+def show_matrix(axes: Axes, w_IO: Array, bound: float, palette: Palette) -> AxesImage:
+    """The matrix in colours, inputs down the page: white at 0, full from the bound."""
     import matplotlib
 
     colours = matplotlib.colormaps[palette.signed].resampled(_COLOURS)
-    picture = axes.imshow(w_IO, cmap=colours, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
-    recolour(picture, w_IO)
-    return picture
-
-
-def recolour(picture: AxesImage, w_IO: Array) -> float:
-    """Another matrix on a scale of its own; returns where the colours end."""
-    end = float(np.nanpercentile(np.abs(w_IO), _CLIP)) or 1.0
-    picture.set_data(w_IO)
-    picture.set_clim(-end, end)
-    return end
+    return axes.imshow(
+        w_IO, cmap=colours, interpolation="nearest", vmin=-bound, vmax=bound
+    )
 
 
 def _connect(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from birthmark.analysis import Family
 from birthmark.figures.canvas import name_panel, new_figure
 from birthmark.figures.captions import describe_protocol
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.families import Family
 from birthmark.figures.joint import describe_pool
 from birthmark.figures.palettes import Palette
 from birthmark.shapes import Array
@@ -26,7 +26,7 @@ def draw_moments(family: Family) -> list[Drawing]:
     """One drawing, of the same weights as Figure 3.
 
     Raises:
-        NothingToDrawError: No run has distributions.
+        NothingFoundError: No run has distributions.
     """
     pool = family.pool
     found, run = pool.conditionals, pool.run
@@ -49,18 +49,18 @@ def draw_moments(family: Family) -> list[Drawing]:
         if n > 1
         else "A single replica: no intervals."
     )
-    title = f"Deviation given the initial weight at width {run.width}"
+    title = f"Deviation given the initial weight at {family.say(run)}"
     caption = (
         f"{title}, {found.layer}, epoch {found.epoch}: (a) mean, median and peak (mode "
         f"of a kernel density, bins of {np.nanmedian(found.peak_resolution):.2g}), (b) "
         "standard deviation, (c) skewness, (d) excess kurtosis of the deviation in "
         "each bin of the initial weight. Dashed: the null model of a Gaussian "
         "deviation that knows nothing of the initial weight (mean, skewness and "
-        f"excess kurtosis 0). {intervals} {describe_pool(pool)} "
-        f"{describe_protocol([run])}"
+        f"excess kurtosis 0). {intervals} {describe_pool(pool)}"
     )
-    name = f"figure4-moments-{family.name}-{run.width}"
-    return [Drawing(name, 4, title, caption, data, paint)]
+    name = f"figure4-moments-{family.name}-{family.stem(run)}"
+    protocol = describe_protocol([run])
+    return [Drawing(name, 4, title, caption, data, paint, protocol, family.name)]
 
 
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:

@@ -42,6 +42,7 @@ class Palette:
     lines: tuple[str, ...]
     regions: tuple[str, str, str]  # low trainability, high trainability, untrainability
     signed: str  # colour map of signed values
+    learners: tuple[str, str, str, str]  # strong, weak, unstable, undecided
 
 
 PALETTES = {
@@ -55,6 +56,7 @@ PALETTES = {
         lines=("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
         regions=("#e3e3e3", "#cfe8f5", "#f9dccb"),
         signed="RdBu_r",
+        learners=("#0072B3", "#b5b5b5", "#D55E01", "#dcdcdc"),
     ),
     "dark": Palette(
         ink="#e8e8e8",
@@ -66,6 +68,7 @@ PALETTES = {
         lines=("#56B4E9", "#E69F00", "#2fc79b", "#CC79A7", "#F0E442"),
         regions=("#33363b", "#17415a", "#5a3019"),
         signed="RdBu_r",
+        learners=("#56B4E8", "#6b6f76", "#E69F01", "#44484e"),
     ),
 }
 

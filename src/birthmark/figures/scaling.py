@@ -1,29 +1,34 @@
-"""Figure 6: the deviation at equal loss against width, in three norms."""
+"""Figure 6: the deviation at equal loss along an axis, in three norms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from birthmark.analysis import (
     DeviationAtLoss,
+    Family,
+    Line,
     Measure,
+    NothingFoundError,
     PowerLaw,
+    choose_loss,
     choose_losses,
     deviation_at_loss,
 )
 from birthmark.figures.canvas import (
+    axis_data,
     label_log,
     name_panel,
     new_figure,
-    scale_widths,
-    shift_widths,
+    shift_places,
+    tick_axis,
 )
-from birthmark.figures.captions import describe_protocol
+from birthmark.figures.captions import describe_family
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.families import WIDTHS_NEEDED, Family, NothingToDrawError
 from birthmark.figures.palettes import Palette
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
@@ -33,7 +38,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEVELS = 3  # of the loss
+LINES = 5  # values of a series, a colour each
 LEAST = 3  # replicas of an interval: that of two spans decades
+TWO_NEEDED = "it needs two values of a field, in runs that are the same in all else"
 _NORMS: dict[Measure, str] = {
     "deviation_std": "standard deviation (weight)",
     "distance": "Frobenius norm (weight)",
@@ -41,47 +48,83 @@ _NORMS: dict[Measure, str] = {
 }
 
 
+@dataclass(frozen=True)
+class _Curve:
+    """One colour: a level of the loss, or a value of the series at one level."""
+
+    label: str
+    line: Line
+    loss: float
+
+
 def draw_scaling(family: Family) -> list[Drawing]:
-    """One drawing over all widths.
+    """One drawing along the axis: levels of the loss in colours, or else the series.
 
     Raises:
-        NothingToDrawError: There is one width, or no loss that two widths reach.
+        NothingFoundError: There is one value, or no loss that is reached at two.
     """
-    study = family.widest
-    if len(study.widths) < 2:
-        raise NothingToDrawError(WIDTHS_NEEDED)
-    chance = family.columns[0][0].transitions[0].chance_loss
-    losses = _spread(choose_losses(study, chance))
-    if not losses:
-        raise NothingToDrawError(
-            "no train loss is reached by two replicas each of two widths: train "
-            "longer, or with more replicas"
+    if not family.is_along:
+        raise NothingFoundError(TWO_NEEDED)
+    curves = _choose_curves(family)
+    if not curves:
+        raise NothingFoundError(
+            "no train loss is reached by two replicas each at two values of "
+            f"{family.axis.noun}: train longer, or with more replicas"
         )
-    data = {"widths": np.array(study.widths), "losses": np.array(losses)}
+    axis = family.axis
+    data = axis_data(axis) | {
+        "losses": np.array([one.loss for one in curves]),
+        "labels": np.array([one.label for one in curves]),
+    }
+    counts = ""
     for measure in _NORMS:
-        found = deviation_at_loss(study, losses, measure=measure)
-        data |= {f"{measure}_{name}": x for name, x in _numbers(found).items()}
-    reached = data["deviation_std_reached"]
-    counts = "; ".join(
-        f"loss {loss:.3g}: {', '.join(map(str, row))}"
-        for loss, row in zip(losses, reached, strict=True)
+        found = [
+            deviation_at_loss(c.line.study, [c.loss], measure=measure) for c in curves
+        ]
+        data |= {f"{measure}_{n}": x for n, x in _numbers(family, found).items()}
+        counts = counts or "; ".join(map(_say_reached, curves, found))
+    noun = axis.noun
+    title = f"Deviation at equal train loss along {noun}"
+    law = (
+        f"lines are power laws, deviation ~ {noun}^-γ, fitted over the replicas, with "
+        "γ and its 95 % bootstrap interval; γ = 0 is the null model of no dependence "
+        f"on {noun}. "
+        if np.isfinite(data["deviation_std_fits"]).any()
+        else f"the null model is no dependence on {noun}, one height. "
     )
-    title = "Deviation at equal train loss against width"
     caption = (
-        f"{title}, of the weights in {found.layer}, when the train loss (running "
-        "median over five epochs) first reaches each level: (a) standard deviation "
-        "over the weights, (b) Frobenius norm, (c) spectral norm of the deviation "
-        "(recorded at fewer epochs, interpolated). Small points are replicas, large "
-        f"ones their geometric mean with Student's 95 % interval (from {LEAST} "
-        "replicas on); lines are power laws, deviation ~ width^-γ, fitted over the "
-        "replicas, with γ and its 95 % bootstrap interval; γ = 0 is the null model of "
-        "no dependence on width. Replicas that reach the level, of "
-        f"{', '.join(map(str, found.replicas))} at widths "
-        f"{', '.join(map(str, study.widths))}: {counts}. "
-        f"{describe_protocol(study.runs)}"
+        f"{title}, of the weights in {family.study.runs[0].layer}, when the train loss "
+        "(running median over five epochs) first reaches each level: (a) standard "
+        "deviation over the weights, (b) Frobenius norm, (c) spectral norm of the "
+        "deviation (recorded at fewer epochs, interpolated). Small points are "
+        "replicas, "
+        f"large ones their geometric mean with Student's 95 % interval (from {LEAST} "
+        f"replicas on); {law}Replicas that reach the level, along {noun}: {counts}."
     )
     name = f"figure6-scaling-{family.name}"
-    return [Drawing(name, 6, title, caption, data, paint)]
+    protocol = describe_family(family)
+    return [Drawing(name, 6, title, caption, data, paint, protocol, family.name)]
+
+
+def _choose_curves(family: Family) -> list[_Curve]:
+    chance = family.columns[0].transitions[0].chance_loss
+    if family.series is None:
+        (line,) = family.lines
+        losses = _spread(choose_losses(line.study, chance))
+        return [_Curve(f"train loss {loss:.3g}", line, loss) for loss in losses]
+    loss = choose_loss(family.study, chance)
+    if loss is None:
+        return []
+    say = family.series.say
+    return [
+        _Curve(f"{say(line.value)}, train loss {loss:.3g}", line, loss)
+        for line in family.lines[:LINES]
+    ]
+
+
+def _say_reached(curve: _Curve, found: DeviationAtLoss) -> str:
+    pairs = zip(found.reached[0], found.replicas, strict=True)
+    return f"{curve.label}: {', '.join(f'{n} of {r}' for n, r in pairs)}"
 
 
 def _spread(losses: list[float]) -> list[float]:
@@ -89,21 +132,21 @@ def _spread(losses: list[float]) -> list[float]:
     return [losses[i] for i in np.unique(places.round().astype(int))]
 
 
-def _numbers(found: DeviationAtLoss) -> dict[str, Array]:
-    """Values [J, W, R], their mean with interval [3, J, W], the fits [J, 4]."""
-    mean = summarize_curves(found.values, "log")
+def _numbers(family: Family, found: list[DeviationAtLoss]) -> dict[str, Array]:
+    """Values [J, A, R], their mean with interval [3, J, A], the fits [J, 4]."""
+    most = max(one.values.shape[-1] for one in found)
+    values = np.full((len(found), len(family.axis.values), most), np.nan)
+    for place, one in enumerate(found):
+        at = [family.axis.values.index(value) for value in one.along]
+        values[place, at, : one.values.shape[-1]] = one.values[0]
+    mean = summarize_curves(values, "log")
     known = mean.n >= LEAST
+    low, high = (np.where(known, end, np.nan) for end in (mean.low, mean.high))
     return {
-        "values": found.values,
-        "mean": np.stack(
-            [
-                mean.mean,
-                np.where(known, mean.low, np.nan),
-                np.where(known, mean.high, np.nan),
-            ]
-        ),
-        "reached": found.reached,
-        "fits": np.array([_fit(one) for one in found.fits]),
+        "values": values,
+        "mean": np.stack([mean.mean, low, high]),
+        "reached": np.isfinite(values).sum(axis=-1),
+        "fits": np.array([_fit(one.fits[0]) for one in found]),
     }
 
 
@@ -115,7 +158,7 @@ def _fit(law: PowerLaw | None) -> list[float]:
 
 
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
-    """Three panels, log-log, a colour for each level of the loss."""
+    """Three panels, a colour for each level of the loss or value of the series."""
     figure = new_figure(3.3)
     axes = figure.subplots(1, 3)
     ends = {measure: _ends(data, measure) for measure in _NORMS}
@@ -131,8 +174,9 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         label_log(panel)
         name_panel(panel, letter)
     handles, _ = axes[0].get_legend_handles_labels()
-    labels = [f"train loss {loss:.3g}" for loss in data["losses"]]
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    labels = [str(label) for label in data["labels"]]
+    ncols = max(1, min(len(labels), 110 // (max(map(len, labels)) + 6)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=ncols)
     return figure
 
 
@@ -146,11 +190,11 @@ def _ends(data: Mapping[str, Array], measure: str) -> tuple[float, float]:
 def _paint_norm(
     axes: Axes, data: Mapping[str, Array], measure: str, palette: Palette
 ) -> None:
-    widths = data["widths"]
+    places = data["axis_places"]
     mean, low, high = data[f"{measure}_mean"]
     lines = []
     for place, colour in zip(range(len(data["losses"])), palette.lines, strict=False):
-        x = shift_widths(widths, place - (len(data["losses"]) - 1) / 2, "log")
+        x = shift_places(places, place - (len(data["losses"]) - 1) / 2)
         values = data[f"{measure}_values"][place]
         axes.plot(x, values, ".", color=colour, markersize=2.5, alpha=0.6)
         spread = np.stack([mean[place] - low[place], high[place] - mean[place]])
@@ -167,11 +211,11 @@ def _paint_norm(
         )
         exponent, *interval, intercept = data[f"{measure}_fits"][place]
         if np.isfinite(exponent):
-            fitted = np.exp(intercept - exponent * np.log(widths))
+            fitted = np.exp(intercept - exponent * np.log(data["axis"]))
             use = np.isfinite(mean[place])
             axes.plot(x[use], fitted[use], color=colour, linewidth=0.9)
             lines.append((colour, _say_exponent(exponent, *interval)))
-    scale_widths(axes, widths, "log")
+    tick_axis(axes, data)
     for row, (colour, text) in enumerate(reversed(lines)):
         axes.annotate(
             text,

@@ -16,16 +16,14 @@ from markupsafe import Markup
 
 from birthmark import __version__
 from birthmark.analysis import (
-    Study,
+    Survey,
     Thresholds,
-    find_findings,
+    as_survey,
+    family_findings,
     find_headlines,
-    protocol_names,
-    read_study,
-    split_by_protocol,
 )
 from birthmark.errors import StoreError
-from birthmark.figures import explain_missing, find_drawings
+from birthmark.figures import draw_survey
 from birthmark.report.facts import split_facts
 from birthmark.report.glossary import GLOSSARY
 from birthmark.report.pictures import embed
@@ -43,7 +41,7 @@ class Chapter:
 
 
 def write_report(
-    store: Store, path: str | Path, thresholds: Thresholds | None = None
+    source: Store | Survey, path: str | Path, thresholds: Thresholds | None = None
 ) -> Path:
     """Write what a store holds as one HTML file that needs nothing else to be read.
 
@@ -52,9 +50,9 @@ def write_report(
     already is replaced when the new one is complete.
 
     Args:
-        store: With at least one run that has records.
+        source: A store with at least one run that has records, or a survey of one.
         path: The file; its folder must be there.
-        thresholds: Where the lines between regimes, learners and jumps are drawn.
+        thresholds: Of a store; a survey has its own.
 
     Returns:
         The path of the file.
@@ -65,13 +63,15 @@ def write_report(
     """
     target = Path(path)
     _check_target(target)
-    study = read_study(store)
-    if not study.runs:
+    survey = as_survey(source, thresholds)
+    store = survey.store
+    if store is None or not survey.runs:
+        where = "this study" if store is None else store.path
         raise StoreError(
-            f"{store.path} holds no records to report: start a run with "
-            f"birthmark run SPEC.toml --store {store.path}"
+            f"{where} holds no records to report: start a run with "
+            f"birthmark run SPEC.toml --store {where}"
         )
-    page = _render(store, study, thresholds or Thresholds())
+    page = _render(store, survey)
     with replacing(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return target
@@ -85,8 +85,8 @@ def _check_target(target: Path) -> None:
         raise StoreError(f"cannot write {target}: there is no folder {target.parent}")
 
 
-def _render(store: Store, study: Study, thresholds: Thresholds) -> str:
-    keys = [run.run_key for run in study]
+def _render(store: Store, survey: Survey) -> str:
+    keys = [run.run_key for run in survey.runs]
     table = store.runs().set_index("run_key", drop=False)
     # in the order of the study; runs without records come last
     runs = table.loc[[*keys, *table.index.difference(keys)]]
@@ -98,46 +98,45 @@ def _render(store: Store, study: Study, thresholds: Thresholds) -> str:
     )
     style = files("birthmark.report").joinpath("templates", "report.css")
     css = style.read_text(encoding="utf-8")
-    studies = split_by_protocol(study)
+    drawn = draw_survey(survey)
     return _template().render(
-        title=f"birthmark: {_names(study)}",
+        title=f"birthmark: {_names(survey)}",
         store=store.path.resolve().name,
         css=Markup(css),  # ours, and no place for what others wrote
         css_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
         version=__version__,
         written=datetime.now(UTC),
-        summary=summarize_study(study),
-        headlines=find_headlines(study, thresholds),
+        summary=summarize_survey(survey),
+        headlines=find_headlines(survey),
         chapters=[
-            Chapter(name, find_findings(one, thresholds))
-            for one, name in zip(studies, protocol_names(studies), strict=True)
+            Chapter(family.said, family_findings(family)) for family in survey.families
         ],
-        pictures=[embed(drawing) for drawing in find_drawings(store, thresholds)],
-        missing=list(explain_missing(store, thresholds).values()),
+        pictures=[embed(drawing) for drawing in drawn.drawings],
+        missing=list(drawn.missing.values()),
         spec=spec,
-        thresholds=thresholds.rows(),
+        thresholds=survey.thresholds.rows(),
         glossary=GLOSSARY,
-        tables=[list_runs(runs, spec.names_apart), list_outcomes(study, thresholds)],
+        tables=[list_runs(runs, spec.names_apart), list_outcomes(survey)],
         origin=split_facts({key: _origin(store.manifest(key)) for key in keys}),
     )
 
 
-def summarize_study(study: Study) -> str:
+def summarize_survey(survey: Survey) -> str:
     """What was done, in one sentence."""
-    networks = sum(run.records.sizes["replica"] for run in study)
-    epochs = max(int(run.records["epoch"][-1]) for run in study)
-    widths = study.widths
+    networks = sum(run.num_replicas for run in survey.runs)
+    epochs = int(max(run.epochs[-1] for run in survey.runs))
+    widths = sorted({run.width for run in survey.runs})
     span = f"{widths[0]} to {widths[-1]}" if len(widths) > 1 else str(widths[0])
     return (
         f"{_count(networks, 'network')} of width {span} in "
-        f"{_count(len(study.runs), 'run')}, trained on {_names(study)} for up to "
+        f"{_count(len(survey.runs), 'run')}, trained on {_names(survey)} for up to "
         f"{_count(epochs, 'epoch')}: how far their weights have moved from their "
         "random start, where it still shows, and when it is lost."
     )
 
 
-def _names(study: Study) -> str:
-    return ", ".join(sorted({run.spec.data.name for run in study}))
+def _names(survey: Survey) -> str:
+    return ", ".join(sorted({run.spec.data.name for run in survey.runs}))
 
 
 def _origin(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,7 @@ import pandas as pd
 from birthmark.analysis import (
     LEARNERS,
     Column,
-    Study,
-    Thresholds,
-    read_columns,
+    Survey,
     say_number,
 )
 from birthmark.report.facts import NONE, say_value
@@ -81,11 +79,11 @@ def list_runs(runs: pd.DataFrame, apart: Sequence[str]) -> Table:
     return Table("What was run", note, header, tuple(rows))
 
 
-def list_outcomes(study: Study, thresholds: Thresholds) -> Table:
+def list_outcomes(survey: Survey) -> Table:
     """What came of each run, as means over its replicas with 95 % intervals."""
     rows = []
-    for run in study:
-        (column,) = read_columns(Study((run,)), thresholds)
+    for run in survey.runs:
+        column = Column("", (run,), survey.thresholds)
         widths = _say_widths(run.spec.network.widths)
         cells = [describe(column) for describe in _OUTCOMES.values()]
         rows.append((Cell(run.run_key), Cell(widths), *cells))
@@ -119,8 +117,8 @@ def _minimum(which: str, column: Column) -> Cell:
 
 def _epoch(which: str, column: Column) -> Cell:
     estimate = summarize(column.joined(f"min_{which}_epoch"))
-    falling = int(column.joined(f"{which}_still_falling").sum())
-    return _seen(estimate, {"still falling": falling})
+    never = column.num_replicas - estimate.n
+    return _seen(estimate, {"not seen yet": never})
 
 
 def _divergence(column: Column) -> Cell:

@@ -141,7 +141,7 @@ def test_only_the_papers_protocol_is_compared_with_it():
 def test_precisions_are_compared_across_widths_but_never_pooled_at_one():
     loss = np.stack([collapsing(150)] * 2, axis=1)
     full, bf16 = as_paper(150, loss), as_paper(250, loss, precision="bf16")
-    assert [one.widths for one in split_by_protocol(Study((full, bf16)))] == [
+    assert [one.axis.values for one in split_by_protocol(Study((full, bf16)))] == [
         (150, 250)
     ]
     same = as_paper(150, loss, precision="bf16")

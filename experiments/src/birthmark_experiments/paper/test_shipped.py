@@ -100,7 +100,7 @@ def test_width_150_moves_as_in_an_independent_trial(store):
 def test_figure_2_draws_the_published_numbers_beside_ours(store):
     [drawing] = [
         one
-        for one in find_drawings(store)
+        for one in find_drawings(store, axis="width", series="")
         if one.number == 2 and "paper_widths" in one.data
     ]
     assert drawing.data["paper_widths"].tolist() == [one.width for one in FIGURE_2]

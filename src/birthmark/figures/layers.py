@@ -1,0 +1,117 @@
+"""How far each layer has moved from its start, while it was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from birthmark.analysis import Family, NothingFoundError, Run, find_layers
+from birthmark.figures.canvas import label_log, new_figure
+from birthmark.figures.captions import describe_protocol
+from birthmark.figures.drawings import Drawing
+from birthmark.figures.palettes import DENSITY, Palette
+from birthmark.shapes import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANELS = 3  # runs, along the axis
+_MOST_LINES = 6  # layers; more are drawn as a map
+
+
+def draw_layers(family: Family) -> list[Drawing]:
+    """One drawing: the first, the middle and the last value of the axis.
+
+    Raises:
+        NothingFoundError: No run has measurements of its layers.
+    """
+    runs = _choose(family)
+    if not runs:
+        raise NothingFoundError("no run has measured how far its layers have moved yet")
+    data: dict[str, Array] = {
+        "runs": np.array([family.say(run) for run in runs]),
+        "clock": np.array(runs[0].clock),
+    }
+    for place, run in enumerate(runs):
+        found = find_layers(run)
+        data |= {
+            f"layers_{place}": np.array(found.layers),
+            f"epochs_{place}": found.epochs,
+            f"mean_{place}": found.mean,
+            f"low_{place}": found.low,
+            f"high_{place}": found.high,
+        }
+    replicas = ", ".join(str(run.num_replicas) for run in runs)
+    title = "Relative distance from the start by layer"
+    caption = (
+        f"{title}: norm of the deviation of the weights over the norm of the initial "
+        f"weights, mean over the replicas ({replicas}) of {_say(family, runs)}; bands: "
+        "Student's 95 % interval (none for a single replica). Dashed: an independent "
+        "second draw, 1.41, the null model of a start that is forgotten."
+    )
+    name = f"layers-{family.name}"
+    protocol = describe_protocol(runs)
+    return [Drawing(name, 0, title, caption, data, paint, protocol, family.name)]
+
+
+def _choose(family: Family) -> list[Run]:
+    known = [run for run in family.study if "relative_distance" in run.records]
+    places = np.linspace(0, len(known) - 1, min(PANELS, len(known)))
+    return [known[int(i)] for i in np.unique(places.round())]
+
+
+def _say(family: Family, runs: list[Run]) -> str:
+    return "; ".join(family.say(run) for run in runs)
+
+
+def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+    """A panel a run, lines for a few layers, a map for many."""
+    number = len(data["runs"])
+    most = max(len(data[f"layers_{place}"]) for place in range(number))
+    figure = new_figure(2.7 if most <= _MOST_LINES else 1.4 + 0.11 * most)
+    axes = figure.subplots(1, number, sharey=most <= _MOST_LINES, squeeze=False)[0]
+    for place, panel in enumerate(axes):
+        if most <= _MOST_LINES:
+            _paint_lines(panel, data, place, palette)
+        else:
+            _paint_map(panel, data, place)
+        panel.set_title(str(data["runs"][place]), loc="left")
+        panel.set_xlabel(str(data["clock"]))
+    if most <= _MOST_LINES:
+        axes[0].set_ylabel("relative distance")
+        label_log(axes[0])
+        handles, labels = axes[-1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=_MOST_LINES)
+    return figure
+
+
+def _paint_lines(
+    axes: Axes, data: Mapping[str, Array], place: int, palette: Palette
+) -> None:
+    epochs = data[f"epochs_{place}"]
+    for i, layer in enumerate(data[f"layers_{place}"]):
+        colour = (*palette.lines, palette.ink)[i]
+        axes.plot(epochs, data[f"mean_{place}"][:, i], color=colour, label=str(layer))
+        ends = (data[f"{end}_{place}"][:, i] for end in ("low", "high"))
+        axes.fill_between(epochs, *ends, color=colour, alpha=0.2, linewidth=0)
+    axes.axhline(np.sqrt(2), color=palette.faint, linewidth=0.8, linestyle="--")
+
+
+def _paint_map(axes: Axes, data: Mapping[str, Array], place: int) -> None:
+    mean_TL, epochs = data[f"mean_{place}"], data[f"epochs_{place}"]
+    layers = data[f"layers_{place}"]
+    mesh = axes.pcolormesh(
+        epochs,
+        np.arange(len(layers)),
+        np.ma.masked_less_equal(mean_TL.T, 0),
+        norm="log",
+        cmap=DENSITY,
+        shading="nearest",
+        rasterized=True,
+    )
+    axes.set_yticks(np.arange(len(layers)), labels=list(layers), fontsize=5)
+    axes.invert_yaxis()
+    axes.figure.colorbar(mesh, ax=axes, label="relative distance", pad=0.02)
