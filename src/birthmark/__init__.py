@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from birthmark.training import initial_configuration as initial_configuration
     from birthmark.training import train as train
     from birthmark.weight_files import diff as diff
+    from birthmark.weight_files import follow as follow
+    from birthmark.weight_files import part as part
 
 __version__ = "0.1.0"
 
@@ -61,11 +63,13 @@ _ROOMS = {
     "fingerprint": "measurements",
     "find_findings": "analysis",
     "find_transitions": "analysis",
+    "follow": "weight_files",
     "initial_configuration": "training",
     "initialize_": "network",
     "load_dataset": "data",
     "measure": "measurements",
     "open_store": "store",
+    "part": "weight_files",
     "preset": "sweeps",
     "register_initialization": "network",
     "register_measurement": "measurements",
