@@ -32,9 +32,11 @@ MAY_IMPORT = {
     | {"checkup", "statistics", "store", "analysis", "figures", "weight_files"},
     "weight_files": WORDS | {"checkup", "measurements", "store"},
     "explorer": WORDS | {"data"},
+    "serve": WORDS | {"statistics", "store", "analysis"},
     "cli": WORDS
     | {"checkup", "data", "store", "sweeps", "analysis", "comparison"}
-    | {"experiments", "figures", "report", "explorer", "weight_files"},
+    | {"experiments", "figures", "report", "explorer", "serve"}
+    | {"weight_files"},
 }
 ONLY_IN = {
     "torch": {
@@ -56,6 +58,8 @@ ONLY_IN = {
     "h5py": {"weight_files"},
     "ruptures": {"statistics"},
     "jinja2": {"report"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
 }
 
 

@@ -13,7 +13,7 @@ from birthmark.cli.datasets import data_app
 from birthmark.cli.diff import diff
 from birthmark.cli.experiments import experiment
 from birthmark.cli.outputs import figures, report, ship
-from birthmark.cli.pages import explore
+from birthmark.cli.pages import explore, serve
 from birthmark.cli.runs import reproduce, run, status, sweep
 from birthmark.cli.terminal import any_terminal
 
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 _COMMANDS = (
     *(reproduce, run, sweep, status, figures, report),
-    *(check, diff, compare, experiment, ship, explore),
+    *(check, diff, compare, experiment, ship, explore, serve),
 )
 for command in _COMMANDS:
     app.command()(command)

@@ -1,4 +1,4 @@
-"""Commands that open pages: explore."""
+"""Commands that open pages: explore, serve."""
 
 from __future__ import annotations
 
@@ -32,3 +32,25 @@ def explore(
     print(path)
     if not webbrowser.open(path.as_uri()):
         print("No browser opened: open this file in one.")
+
+
+def serve(
+    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; this machine alone unless said.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0 takes one that is free.")
+    ] = 8765,
+) -> None:
+    """Show a store in the browser, live while runs are being written.
+
+    Example: `birthmark serve runs --port 0`
+    """
+    from birthmark.serve import serve_store
+    from birthmark.store import open_store
+
+    def announce(address: str) -> None:
+        print(f"Open {address}\nStop with Ctrl-C.", flush=True)
+
+    serve_store(open_store(store), host=host, port=port, announce=announce)

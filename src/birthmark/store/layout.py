@@ -84,6 +84,11 @@ class RunPaths:
         return sorted(int(match[1]) for match in matches if match)
 
 
+def is_run_key(name: str) -> bool:
+    """Whether a folder of this name may be a run."""
+    return _RUN_KEY.fullmatch(name) is not None
+
+
 def run_keys(store: Path) -> list[str]:
     """The keys of the runs in a store.
 
@@ -93,7 +98,7 @@ def run_keys(store: Path) -> list[str]:
     return sorted(
         path.name
         for path in store.iterdir()
-        if _RUN_KEY.fullmatch(path.name)
+        if is_run_key(path.name)
         and any(
             file.name != "claim" and not file.name.startswith(".")
             for file in path.iterdir()

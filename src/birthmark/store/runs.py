@@ -29,7 +29,7 @@ from birthmark.store.formats import (
     migrate,
     read_version,
 )
-from birthmark.store.layout import STORE_FILE, RunPaths, run_keys
+from birthmark.store.layout import STORE_FILE, RunPaths, is_run_key, run_keys
 from birthmark.store.query import select
 from birthmark.store.records import read_records
 from birthmark.store.segments import last_epoch
@@ -98,6 +98,14 @@ class Store:
     def is_done(self, run_key: str) -> bool:
         """Whether the run with this whole key is there and finished."""
         return RunPaths(self.path / run_key).done.exists()
+
+    def stamps(self) -> dict[str, int]:
+        """By run key, when its folder last changed, in ns: cheap, for who watches."""
+        return {key: (self.path / key).stat().st_mtime_ns for key in self._keys()}
+
+    def state(self, run_key: str) -> str:
+        """How far the run with this key is, as `runs` says it."""
+        return _state(self._find(run_key))
 
     def runs(self, **filters: Any) -> pd.DataFrame:
         """A table of the runs, one row a run.
@@ -244,6 +252,10 @@ class Store:
         return run_keys(self.path)
 
     def _find(self, run_key: str) -> RunPaths:
+        if is_run_key(run_key):
+            whole = RunPaths(self.path / run_key)
+            if whole.is_described:  # without looking at all the others
+                return whole
         keys = self._keys()
         found = [key for key in keys if key.startswith(run_key)]
         if len(found) == 1:

@@ -1,0 +1,228 @@
+"""The page's server: who may ask, what may be asked, and what is sent unasked.
+
+Nothing of a request becomes a path: pages are looked up in a table of names, runs by
+their keys in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
+from starlette.routing import Route
+
+from birthmark.errors import BirthmarkError
+from birthmark.serve.watch import Watch
+from birthmark.serve.weights import describe_weights, read_weights
+from birthmark.store import Store
+
+INTERVAL_S = 0.5  # between two looks at the store
+_SHARE = 4  # looking takes at most one part in so many of the time, and one
+_HEARTBEAT_S = 10.0
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_POLICY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
+    "style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_REFUSED = (
+    "This page belongs to whoever started birthmark serve: open the whole address that "
+    "the command printed, with its token.\n"
+)
+
+
+class Listeners:
+    """Open pages, each with the keys of runs that it has not been told about."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Event, set[str]] = {}
+
+    def tell(self, keys: list[str]) -> None:
+        """Wake all pages."""
+        for event, pending in self._waiting.items():
+            pending.update(keys)
+            event.set()
+
+    @contextlib.contextmanager
+    def listening(self) -> Any:
+        """An event and the set that is filled before it is set."""
+        event, pending = asyncio.Event(), set[str]()
+        self._waiting[event] = pending
+        try:
+            yield event, pending
+        finally:
+            del self._waiting[event]
+
+
+def make_app(store: Store, token: str) -> Starlette:
+    """The application that shows a store to whoever has the token."""
+    watch, listeners = Watch(store), Listeners()
+    pages = _read_pages()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(_keep_watching(watch, listeners))
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def page(request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        if name not in pages:
+            return PlainTextResponse("There is no such page.\n", 404)
+        kind = _TYPES[name.rpartition(".")[2]]
+        return Response(pages[name], media_type=f"{kind}; charset=utf-8")
+
+    async def named(request: Request) -> Response:
+        return JSONResponse({"name": store.path.resolve().name})
+
+    async def curves(request: Request) -> Response:
+        key, names = request.path_params["key"], _listed(request, "names")
+        return await _answer(partial(watch.curves, key, names))
+
+    async def kept(request: Request) -> Response:
+        return await _answer(
+            partial(describe_weights, store, request.path_params["key"])
+        )
+
+    async def weights(request: Request) -> Response:
+        asked = request.path_params
+        layer = request.query_params.get("layer", "")
+        return await _answer(
+            partial(read_weights, store, asked["key"], asked["epoch"], layer)
+        )
+
+    async def findings(request: Request) -> Response:
+        return await _answer(watch.findings)
+
+    async def events(request: Request) -> Response:
+        keys, names = _listed(request, "runs"), _listed(request, "names")
+        stream = _tell(watch, listeners, keys or [], names)
+        return StreamingResponse(stream, media_type="text/event-stream")
+
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/", page),
+            Route("/page/{name}", page),
+            Route("/api/store", named),
+            Route("/api/runs/{key}/curves", curves),
+            Route("/api/runs/{key}/weights", kept),
+            Route("/api/runs/{key}/weights/{epoch:int}", weights),
+            Route("/api/findings", findings),
+            Route("/api/events", events),
+        ],
+        middleware=[Middleware(_Guard, token=token)],
+    )
+
+
+class _Guard(BaseHTTPMiddleware):
+    """Lets in who has the token, which the first address leaves in a cookie."""
+
+    def __init__(self, app: Any, token: str) -> None:
+        super().__init__(app)
+        self._token = token
+        # cookies do not know ports: another server on this machine has another name
+        self._cookie = f"birthmark-{hashlib.sha256(token.encode()).hexdigest()[:8]}"
+
+    async def dispatch(
+        self, request: Request, call_next: RequestResponseEndpoint
+    ) -> Response:
+        given = request.query_params.get("token")
+        if given is not None and self._is_right(given) and request.url.path == "/":
+            response: Response = RedirectResponse("/", 303)
+            response.set_cookie(
+                self._cookie, self._token, httponly=True, samesite="strict"
+            )
+        elif self._is_right(request.cookies.get(self._cookie, "")):
+            response = await call_next(request)
+        else:
+            response = PlainTextResponse(_REFUSED, 403)
+        response.headers.update(_POLICY)
+        return response
+
+    def _is_right(self, given: str) -> bool:
+        return secrets.compare_digest(given.encode(), self._token.encode())
+
+
+async def _keep_watching(watch: Watch, listeners: Listeners) -> None:
+    while True:
+        begun = time.monotonic()
+        with contextlib.suppress(BirthmarkError, OSError):  # the next look may see it
+            listeners.tell(await to_thread.run_sync(watch.refresh))
+        spent = time.monotonic() - begun
+        # a store that was just opened is read without a rest
+        await asyncio.sleep(0.02 if watch.is_new else max(INTERVAL_S, _SHARE * spent))
+
+
+async def _tell(
+    watch: Watch, listeners: Listeners, keys: list[str], names: list[str] | None
+) -> AsyncIterator[str]:
+    """Server-sent events: rows of runs that changed, and curves of those asked for."""
+    with listeners.listening() as (event, pending):
+        pending.update(keys)
+        yield _event("runs", watch.rows())
+        while True:
+            for key in [key for key in keys if key in pending]:
+                with contextlib.suppress(BirthmarkError):
+                    curves = await to_thread.run_sync(watch.curves, key, names)
+                    yield _event("curves", curves)
+            if pending:
+                yield _event("runs", watch.rows(sorted(pending)))
+                pending.clear()
+            event.clear()
+            try:
+                await asyncio.wait_for(event.wait(), _HEARTBEAT_S)
+            except TimeoutError:
+                yield ": still here\n\n"
+
+
+def _event(name: str, content: Any) -> str:
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return f"event: {name}\ndata: {text}\n\n"
+
+
+async def _answer(read: Any) -> Response:
+    try:
+        return JSONResponse(await to_thread.run_sync(read))
+    except BirthmarkError as error:
+        return JSONResponse({"error": str(error)}, 404)
+
+
+def _listed(request: Request, name: str) -> list[str] | None:
+    given = request.query_params.get(name)
+    return given.split(",") if given else None
+
+
+def _read_pages() -> dict[str, bytes]:
+    folder = files("birthmark.serve") / "page"
+    found = [*folder.iterdir(), *(folder / "vendor").iterdir()]
+    return {
+        file.name: file.read_bytes()
+        for file in found
+        if file.is_file() and file.name.rpartition(".")[2] in _TYPES
+    }

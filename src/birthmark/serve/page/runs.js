@@ -1,0 +1,154 @@
+// The list of runs: filtered, sorted, chosen for comparison; rows change in place.
+
+import { badge, h, label, say } from "./elements.js";
+import { runs, sayField, short, title, varied } from "./live.js";
+
+const OUTCOMES = ["train_loss", "loss", "test_loss", "test_accuracy", "accuracy",
+  "relative_distance", "mark_auc", "learner"];
+const MOST_FIELDS = 5;
+const chosen = new Set();
+let order = { by: "changed", down: true };
+let wanted = "";
+
+export function show(view) {
+  let rows = new Map();
+  let columns = [];
+  const body = h("tbody");
+  const head = h("thead");
+  const note = h("p", { className: "note", role: "status" });
+  const compare = h("a", { className: "button" }, "Compare");
+  const filter = h("input", {
+    type: "search", placeholder: "state, name, field or value", value: wanted,
+    oninput: () => { wanted = filter.value; arrange(); },
+  });
+  view.append(
+    h("div", { className: "bar" }, h("label", {}, "Filter ", filter), compare, note),
+    h("div", { className: "wide" }, h("table", { className: "runs" }, head, body)),
+  );
+  offerComparison();
+
+  function rebuild() {
+    columns = findColumns();
+    head.replaceChildren(h("tr", {}, h("th", {}, h("span", { className: "hidden" }, "choose")),
+      columns.map((column) => {
+        const isBy = order.by === column.id;
+        return h("th", { "aria-sort": isBy ? (order.down ? "descending" : "ascending") : "none" },
+          h("button", { onclick: () => sortBy(column.id) },
+            column.label + (isBy ? (order.down ? " ↓" : " ↑") : "")));
+      })));
+    rows = new Map();
+    arrange();
+  }
+
+  function arrange() {
+    const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
+    const shown = [...runs.values()].filter((run) => {
+      const text = describe(run);
+      return words.every((word) => text.includes(word));
+    });
+    const column = columns.find(({ id }) => id === order.by) ?? columns[0];
+    const sign = order.down ? -1 : 1;
+    shown.sort((a, b) => sign * compareValues(column.value(a), column.value(b)));
+    for (const run of shown) if (!rows.has(run.key)) rows.set(run.key, makeRow(run));
+    body.replaceChildren(...shown.map((run) => rows.get(run.key)));
+    note.textContent = runs.size
+      ? `${shown.length} of ${runs.size} runs, ${count("running")} running`
+      : "No runs yet: they appear here as soon as one starts.";
+  }
+
+  function makeRow(run) {
+    const row = h("tr", { "data-key": run.key });
+    const box = h("input", {
+      type: "checkbox", checked: chosen.has(run.key), ariaLabel: `compare ${title(run)}`,
+      onchange: () => { chosen[box.checked ? "add" : "delete"](run.key); offerComparison(); },
+    });
+    row.append(h("td", {}, box));
+    fill(row, run);
+    return row;
+  }
+
+  function fill(row, run) {
+    while (row.children.length > 1) row.lastChild.remove();
+    row.append(...columns.map((column) =>
+      h("td", { "data-label": column.label }, column.cell(run))));
+  }
+
+  function sortBy(id) {
+    order = { by: id, down: order.by === id ? !order.down : false };
+    rebuild();
+  }
+
+  function offerComparison() {
+    compare.hidden = chosen.size < 2;
+    compare.textContent = `Compare ${chosen.size}`;
+    compare.href = `#/runs/${[...chosen].join(",")}`;
+  }
+
+  rebuild();
+  return (kind, keys) => {
+    if (kind !== "runs") return;
+    const now = findColumns();
+    if (JSON.stringify(now) !== JSON.stringify(columns)) return rebuild();
+    for (const key of keys) if (rows.has(key)) fill(rows.get(key), runs.get(key));
+    arrange();
+  };
+}
+
+function findColumns() {
+  const names = varied();
+  const all = [...runs.values()];
+  const known = OUTCOMES.filter((name) => all.some((run) => name in run.outcomes));
+  return [
+    { id: "state", label: "state", value: (run) => run.state, cell: badge },
+    {
+      id: "run", label: "run", value: (run) => run.name || run.key,
+      cell: (run) => h("a", { href: `#/runs/${run.key}` }, run.name || run.key.slice(0, 8)),
+    },
+    ...names.slice(0, MOST_FIELDS).map((name) => ({
+      id: name, label: short(name), value: (run) => run.fields[name],
+      cell: (run) => sayField(run.fields[name]),
+    })),
+    { id: "at", label: "at", value: (run) => run.at, cell: progress },
+    ...known.map((name) => ({
+      id: name, label: label(name), value: (run) => run.outcomes[name],
+      cell: (run) => say(run.outcomes[name]),
+    })),
+    {
+      id: "alarms", label: "alarms", value: (run) => run.alarms.length,
+      cell: (run) => (run.alarms.length ? String(run.alarms.length) : "–"),
+    },
+    { id: "changed", label: "changed", value: (run) => run.changed, cell: (run) => ago(run.changed) },
+  ];
+}
+
+export function progress(run) {
+  if (run.at === null) return "–";
+  const text = run.until ? `${say(run.at)} of ${say(run.until)}` : `${run.clock} ${say(run.at)}`;
+  if (!run.until || run.state === "done") return text;
+  return h("span", {}, h("progress", { max: run.until, value: run.at, ariaLabel: text }), ` ${text}`);
+}
+
+export function ago(seconds) {
+  const passed = Date.now() / 1000 - seconds;
+  const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const [size, unit] = units.find(([size]) => passed >= size) ?? [1, "s"];
+  return `${Math.max(0, Math.floor(passed / size))} ${unit} ago`;
+}
+
+const count = (state) => [...runs.values()].filter((run) => run.state === state).length;
+
+function describe(run) {
+  const fields = Object.entries(run.fields).map(([name, value]) => `${short(name)}=${sayField(value)}`);
+  return [run.key, run.name, run.state, run.kind, ...fields].join(" ").toLowerCase();
+}
+
+export function compareValues(a, b) {
+  const [x, y] = [a ?? null, b ?? null];
+  if (x === null || y === null) return (x === null) - (y === null);
+  if (Array.isArray(x) && Array.isArray(y)) {
+    const at = x.findIndex((one, i) => one !== y[i]);
+    return at < 0 ? x.length - y.length : compareValues(x[at], y[at]);
+  }
+  if (typeof x === "number" && typeof y === "number") return x - y;
+  return String(x).localeCompare(String(y), "en", { numeric: true });
+}

@@ -1,0 +1,192 @@
+"""One run as the page lists it: what it is, how far it is, what came out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from birthmark.analysis import (
+    REGIMES,
+    Thresholds,
+    classify_learners,
+    find_transitions,
+    label_regimes,
+)
+from birthmark.errors import BirthmarkError
+from birthmark.shapes import Array
+from birthmark.statistics import find_jumps
+from birthmark.store import RunDescription, Store
+
+_MARK = "mark_auc"
+_OF_LAYERS = ("relative_distance", "deviation_std", "correlation", "distinct_units")
+
+
+@dataclass
+class Row:
+    """A run in the list; `outcomes` and `alarms` come when its records are read."""
+
+    run_key: str
+    state: str
+    stamp: int = 0  # of the folder whose content this is
+    description: RunDescription | None = None
+    problem: str = ""
+    at: float | None = None  # the epoch or step up to which there are records
+    outcomes: dict[str, Any] = field(default_factory=dict)
+    alarms: list[dict[str, Any]] = field(default_factory=list)
+    is_read: bool = False
+    read_at: float = 0.0  # when its records were read last
+
+    def to_json(self) -> dict[str, Any]:
+        """For the page; numbers that are not finite are null there."""
+        what = self.description
+        return {
+            "key": self.run_key,
+            "state": self.state,
+            "problem": self.problem,
+            "kind": what.kind if what else "",
+            "name": what.name if what else "",
+            "clock": what.clock if what else "",
+            "fields": {k: plain(v) for k, v in what.columns.items()} if what else {},
+            "at": self.at,
+            "until": what.columns.get("training.epochs") if what else None,
+            "changed": self.stamp / 1e9,
+            "outcomes": {k: plain(v) for k, v in self.outcomes.items()},
+            "alarms": self.alarms,
+        }
+
+
+def say_state(store: Store, run_key: str) -> str:
+    """`done`, `running`, `stopped` (on purpose) or `interrupted` (killed)."""
+    state = store.state(run_key)
+    return "interrupted" if state == "unfinished" else state
+
+
+def begin_row(store: Store, run_key: str, stamp: int) -> Row:
+    """What is known of a run without its records."""
+    try:
+        what = store.description(run_key)
+        return Row(run_key, say_state(store, run_key), stamp, what)
+    except BirthmarkError as error:
+        return Row(run_key, "damaged", stamp, problem=str(error), is_read=True)
+
+
+def read_outcomes(store: Store, row: Row, read: Callable[[str], xr.Dataset]) -> None:
+    """Fill in what the records say, which `read` gives for a key."""
+    row.is_read, row.read_at = True, time.monotonic()
+    if row.description is None:
+        return
+    try:
+        records = read(row.run_key)
+        if not records.sizes.get("step", 0):
+            return
+        row.at = float(records[row.description.clock][-1])
+        row.outcomes = _outcomes(records)
+        row.alarms = _judge(store, row, records)
+    except BirthmarkError as error:
+        row.state, row.problem = "damaged", str(error)
+
+
+def _outcomes(records: xr.Dataset) -> dict[str, Any]:
+    """Means over replicas of what was recorded last, by name."""
+    found = {}
+    for name in records.data_vars:
+        variable = records[name]
+        if variable.dims == ("step", "replica") and variable.dtype.kind == "f":
+            found[str(name)] = _last_mean(variable.to_numpy())
+    for name in (*_OF_LAYERS, _MARK):
+        if name in records and records[name].dims == ("step", "replica", "layer"):
+            values = records[name].to_numpy()
+            layer = looked_at(values) if name == _MARK else max(values.shape[2] - 2, 0)
+            if layer is not None:
+                found[name] = _last_mean(values[:, :, layer])
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def looked_at(values_TRL: Array) -> int | None:
+    """The layer in which something was measured that most layers do not have."""
+    known = np.flatnonzero(np.isfinite(values_TRL).any(axis=(0, 1)))
+    return int(known[0]) if len(known) else None
+
+
+def _last_mean(values_TR: Array) -> float | None:
+    recorded = np.flatnonzero(np.isfinite(values_TR).any(axis=1))
+    if not len(recorded):
+        return None
+    return float(np.nanmean(values_TR[recorded[-1]]))
+
+
+def _judge(store: Store, row: Row, records: xr.Dataset) -> list[dict[str, Any]]:
+    """Alarms: what went wrong when; learner and regime go into the outcomes."""
+    if row.description is None or row.description.kind != "spec":
+        return _alarms_of_any(records)
+    spec, lines = store.spec(row.run_key), Thresholds()
+    found = find_transitions(records, spec, lines)
+    row.outcomes["learner"] = _majority(classify_learners(found, lines))
+    last_R = label_regimes(records, spec, lines).regime[-1]
+    row.outcomes["regime"] = _majority([REGIMES[n] for n in last_R if n >= 0])
+    alarms = []
+    for replica in range(records.sizes["replica"]):
+        jumps = [
+            *(("jump of the loss", jump.epoch) for jump in found.loss_jumps[replica]),
+            *(
+                ("jump of the deviation", j.epoch)
+                for j in found.deviation_jumps[replica]
+            ),
+            ("diverged", found.divergence_epoch[replica]),
+            ("NaN or Inf", found.nonfinite_epoch[replica]),
+        ]
+        alarms += [_alarm(what, at, replica) for what, at in jumps if at == at]
+    return sorted(alarms, key=lambda alarm: alarm["at"])
+
+
+def _alarms_of_any(records: xr.Dataset) -> list[dict[str, Any]]:
+    """Of a run that follows no spec: losses that jump, or are no number any more."""
+    lines, alarms = Thresholds(), []
+    steps = records["step"].to_numpy().astype(float)
+    window = lines.window_epochs(len(steps))
+    for name in records.data_vars:
+        variable = records[name]
+        if variable.dims != ("step", "replica") or "loss" not in str(name):
+            continue
+        for replica, curve in enumerate(variable.to_numpy().astype(float).T):
+            known = np.flatnonzero(np.isfinite(curve))
+            if len(known) and known[-1] + 1 < len(curve):
+                at = steps[known[-1] + 1]
+                alarms.append(_alarm(f"{name}: NaN or Inf", at, replica))
+            # in records, not steps: they may lie far apart
+            jumps = find_jumps(
+                np.arange(len(curve)), curve, window=window, least=lines.loss_jump
+            )
+            alarms += [
+                _alarm(f"jump of {name}", steps[int(jump.epoch)], replica)
+                for jump in jumps
+            ]
+    return sorted(alarms, key=lambda alarm: alarm["at"])
+
+
+def _alarm(what: str, at: float, replica: int) -> dict[str, Any]:
+    return {"what": what, "at": float(at), "replica": replica}
+
+
+def _majority(names: Any) -> str | None:
+    if not len(names):
+        return None
+    found, counts = np.unique(np.asarray(names), return_counts=True)
+    return str(found[counts.argmax()])
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: None for what is not finite."""
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
