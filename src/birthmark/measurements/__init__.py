@@ -29,7 +29,7 @@ from birthmark.measurements.table import (
     Measurement,
     register_measurement,
 )
-from birthmark.measurements.tensors import align
+from birthmark.measurements.tensors import align, fan_in_of, weight_beside
 
 __all__ = [
     "CURRENT_EDGES",
@@ -43,10 +43,12 @@ __all__ = [
     "align",
     "clean_name",
     "extend_path",
+    "fan_in_of",
     "find_held",
     "fingerprint",
     "measure",
     "register_measurement",
     "to_parameters",
     "unwrap",
+    "weight_beside",
 ]

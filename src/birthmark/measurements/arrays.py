@@ -1,6 +1,6 @@
 """From two configurations of weights to named arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ from birthmark.measurements.facts import (
 )
 from birthmark.measurements.pair import Pair, largest
 from birthmark.measurements.parameters import Source, to_parameters
+from birthmark.measurements.table import MEASUREMENTS
 from birthmark.measurements.tensors import align, find_pairs, parameter_coords
 from birthmark.shapes import Array, Layer, Mark, Parameters, Tensor, Weights
 
@@ -38,6 +39,7 @@ def measure(
     path: Mapping[str, Tensor] | None = None,
     bounds: Mapping[str, tuple[float, float]] | Mapping[str, float] | None = None,
     kind: Literal["all", "scalars", "distributions"] = "all",
+    only: Collection[str] | None = None,
 ) -> xr.Dataset:
     """How far each tensor of each replica has moved from where it started.
 
@@ -64,6 +66,7 @@ def measure(
             initial value in the stack, or 1 / sqrt(fan-in) where all are zero.
         kind: `scalars` are cheap enough for every epoch; `distributions` have a bin
             axis or need a decomposition; `all` is both.
+        only: Names of `MEASUREMENTS` to which it is kept.
 
     Returns:
         Dims (replica, parameter[, quantile | bin[, current_bin | quantile]]), float64,
@@ -72,21 +75,30 @@ def measure(
         the second dim is `layer`, and there is `bias_bound` too.
 
     Raises:
-        SpecError: Unknown kind, or layer of the mark.
+        SpecError: Unknown kind, measurement, or layer of the mark.
         WeightsError: Something does not fit; nothing has been measured then.
     """
     if kind not in KINDS:
         raise unknown_name("kind of measurements", kind, KINDS)
+    for name in only or ():
+        if name not in MEASUREMENTS:
+            raise unknown_name("measurement", name, MEASUREMENTS)
     if isinstance(initial, Weights) and isinstance(current, Weights):
         facts = Facts(mark, still_inputs, path, bounds)
-        return _measure_layers(_as_tensors(initial), _as_tensors(current), facts, kind)
+        return _measure_layers(
+            _as_tensors(initial), _as_tensors(current), facts, kind, only
+        )
     before, after = align(to_parameters(initial), to_parameters(current))
     facts = Facts(mark, still_inputs, path, bounds)
-    return _measure_parameters(before, after, facts, kind)
+    return _measure_parameters(before, after, facts, kind, only)
 
 
 def _measure_layers(
-    initial: Weights, current: Weights, facts: Facts, kind: str
+    initial: Weights,
+    current: Weights,
+    facts: Facts,
+    kind: str,
+    only: Collection[str] | None,
 ) -> xr.Dataset:
     check_comparable(initial, current)
     facts.check(initial)
@@ -94,7 +106,7 @@ def _measure_layers(
     columns: dict[str, Column] = {}
     for bias in (False, True):
         pairs = [_pair(name, initial, current, facts, bias=bias) for name in initial]
-        chosen = choose(kind, only_all=bias, marked=marked)
+        chosen = choose(kind, only_all=bias, marked=marked, only=only)
         prefix, suffix = ("bias_", ", of the biases") if bias else ("", "")
         found = [measure_pair(pair, chosen) for pair in pairs]
         columns |= stack_columns(found, chosen, "layer", prefix=prefix, suffix=suffix)
@@ -108,11 +120,16 @@ def _measure_layers(
 
 
 def _measure_parameters(
-    initial: Parameters, current: Parameters, facts: Facts, kind: str
+    initial: Parameters,
+    current: Parameters,
+    facts: Facts,
+    kind: str,
+    only: Collection[str] | None,
 ) -> xr.Dataset:
     pairs = find_pairs(initial, current, facts)
-    every = choose(kind, only_all=False, marked=facts.mark is not None)
-    of_vectors = choose(kind, only_all=True, marked=False)
+    marked = facts.mark is not None
+    every = choose(kind, only_all=False, marked=marked, only=only)
+    of_vectors = choose(kind, only_all=True, marked=False, only=only)
     found = []
     for pair in pairs:
         chosen = every if pair.initial.ndim == 3 else of_vectors

@@ -1,6 +1,6 @@
 """From measurements of single tensors to one dataset, in one transfer to the host."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +32,14 @@ class Column:
         return {**said, "tensors": "weights"} if self.weights_alone else said
 
 
-def choose(kind: str, *, only_all: bool, marked: bool) -> dict[str, Measurement]:
+def choose(
+    kind: str, *, only_all: bool, marked: bool, only: Collection[str] | None = None
+) -> dict[str, Measurement]:
     """The measurements of a kind.
 
     Args:
         kind: `scalars`, `distributions` or `all`.
+        only: Their names; all of the kind unless given.
         only_all: Leave out those that are made for weights alone.
         marked: Whether there is a mark, without which what needs one is left out.
     """
@@ -44,6 +47,7 @@ def choose(kind: str, *, only_all: bool, marked: bool) -> dict[str, Measurement]
         name: measurement
         for name, measurement in MEASUREMENTS.items()
         if kind in ("all", f"{measurement.kind}s")
+        and (only is None or name in only)
         and not (only_all and measurement.tensors != "all")
         and not (measurement.tensors == "marked" and not marked)
     }

@@ -20,15 +20,16 @@ class Held:
     num_foreign: int  # tensors in the optimizer that the model does not have
 
 
-def find_held(model: nn.Module, optimizer: torch.optim.Optimizer) -> Held:
-    """What an optimizer holds of a model, told by the tensors themselves, not by names.
+def find_held(model: nn.Module, *optimizers: torch.optim.Optimizer) -> Held:
+    """What optimizers hold of a model, told by the tensors themselves, not by names.
 
-    A tensor with several names (tied) stands under the first. A parameter that was
+    Groups are counted through all of them. A tensor with several names (tied) stands under the first. A parameter that was
     replaced after the optimizer was made is missing, and the old one foreign.
     """
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     group_of = {
         id(parameter): index
-        for index, group in enumerate(optimizer.param_groups)
+        for index, group in enumerate(groups)
         for parameter in group["params"]
     }
     own = {clean_name(name): value for name, value in unwrap(model).named_parameters()}

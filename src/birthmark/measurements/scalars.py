@@ -47,8 +47,7 @@ def deviation_mean_abs(pair: Pair) -> Tensor:
 
 def deviation_max(pair: Pair) -> Tensor:
     """Largest absolute deviation."""
-    values_RN = pair.sorted_deviation_RN
-    return torch.maximum(values_RN[:, 0].abs(), values_RN[:, -1].abs())
+    return norm(pair.deviation_RN, torch.inf)
 
 
 def distance(pair: Pair) -> Tensor:

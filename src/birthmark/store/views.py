@@ -49,8 +49,11 @@ def by_layer(records: xr.Dataset) -> xr.Dataset:
             of_biases = _pick(variable.variable, biases)
             of_biases.attrs = {**variable.attrs, "long_name": _of_biases(variable)}
             variables[f"bias_{name}"] = _renamed(of_biases)
-    coords = {n: c.variable for n, c in records.coords.items() if n not in _ALONG}
-    coords.pop("parameter")
+    coords = {
+        name: coord.variable
+        for name, coord in records.coords.items()
+        if "parameter" not in coord.dims
+    }
     coords["layer"] = xr.Variable("layer", labels)
     coords["kind"] = xr.Variable("layer", records["kind"].values[own])
     return xr.Dataset(variables, coords, records.attrs)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from birthmark.measurements import extend_path
 from birthmark.network import name_parameters
-from birthmark.shapes import Array, Parameters, Weights
+from birthmark.shapes import Parameters, Weights
+from birthmark.tracking.samples import Sample
 
 Configuration = Weights | Parameters
 
@@ -28,13 +30,26 @@ class PathLengths:
         lengths: By name of tensor, [R], as `extend_path` has them.
     """
 
-    def __init__(self, initial: Configuration) -> None:
+    def __init__(self, initial: Configuration, sample: Sample | None = None) -> None:
+        """Begin at the initial configuration, all of it or a sample.
+
+        Args:
+            initial: It must stay as it is; what the sample takes of it, with one.
+            sample: Places of large tensors to follow, from which their way is
+                estimated. All unless given.
+        """
+        self._sample = sample
         self._initial = self._previous = initial
         self.lengths: dict[str, Tensor] = {}
 
     def extend(self, current: Configuration, *, is_start: bool) -> None:
         """Go on to these weights, which are the initial ones at the start."""
-        self.lengths = extend_path(self.lengths, self._previous, current)
+        current = self._see(current)
+        moves = extend_path({}, self._previous, current)
+        if self._sample is not None:
+            moves = {n: m * self._sample.growth(n) ** 0.5 for n, m in moves.items()}
+        before = self.lengths
+        self.lengths = {n: before[n] + m if before else m for n, m in moves.items()}
         if is_start:
             return
         if self._previous is self._initial:
@@ -44,14 +59,14 @@ class PathLengths:
         for name, value in name_tensors(current).items():
             kept[name].copy_(value)
 
-    def state_dict(self) -> dict[str, Array]:
-        """Arrays from which `load_state_dict` goes on."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Tensors from which `load_state_dict` goes on; they are those in use."""
         tensors = {f"path.{name}": value for name, value in self.lengths.items()}
         for name, value in name_tensors(self._previous).items():
             tensors[f"previous.{name}"] = value
-        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        return tensors
 
-    def load_state_dict(self, arrays: Mapping[str, Array]) -> None:
+    def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
         """Stand where `state_dict` was taken."""
         self._previous = self._initial.clone()
         kept = name_tensors(self._previous)
@@ -60,6 +75,11 @@ class PathLengths:
         for name, array in arrays.items():
             which, _, rest = name.partition(".")
             if which == "path":
-                self.lengths[rest] = torch.tensor(array, device=device)
+                self.lengths[rest] = torch.as_tensor(array).clone().to(device)
             elif which == "previous":
-                kept[rest].copy_(torch.tensor(array))
+                kept[rest].copy_(torch.as_tensor(array))
+
+    def _see(self, configuration: Configuration) -> Configuration:
+        if self._sample is None or isinstance(configuration, Weights):
+            return configuration
+        return self._sample.take(configuration)

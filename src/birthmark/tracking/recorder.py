@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import xarray as xr
 
@@ -11,7 +11,17 @@ from birthmark.measurements import MEASUREMENTS, measure
 from birthmark.shapes import Array, EpochMetrics, StepMetrics
 from birthmark.store import RunFolder
 from birthmark.tracking.paths import Configuration, PathLengths
-from birthmark.tracking.schedules import Schedule
+from birthmark.tracking.schedules import Schedule, What
+
+
+class View(Protocol):
+    """How weights are seen beside those at the start, where not all of them are."""
+
+    def see(self, current: Configuration) -> Configuration:
+        """What of the weights is measured."""
+
+    def complete(self, found: xr.Dataset) -> xr.Dataset:
+        """What was measured of them, as if it had been measured of all."""
 
 
 class Recorder:
@@ -27,6 +37,9 @@ class Recorder:
         initial: Configuration,
         schedule: Schedule,
         facts: Mapping[str, Any] | None = None,
+        *,
+        path: PathLengths | None = None,
+        view: View | None = None,
     ) -> None:
         """Begin with the initial configuration, which is only read.
 
@@ -35,10 +48,13 @@ class Recorder:
             initial: It must stay as it is.
             schedule: When to measure, in the clock of the run.
             facts: Keyword arguments of `measure` that stay the same: mark, bounds, ...
+            path: The length of the way, if it is not of all weights.
+            view: How to see the weights, if they are not measured as they are.
         """
         self._run, self._initial, self._schedule = run, initial, schedule
         self._facts = dict(facts or {})
-        self._path = PathLengths(initial)
+        self._path = PathLengths(initial) if path is None else path
+        self._view = view
 
     def record(
         self, metrics: EpochMetrics | StepMetrics, current: Configuration
@@ -52,32 +68,56 @@ class Recorder:
         Returns:
             What was measured, None where nothing was due.
         """
-        number = metrics.epoch if isinstance(metrics, EpochMetrics) else metrics.step
-        self._run.append_metrics(metrics)
+        found = self.measure(_number(metrics), current, is_start=metrics.step == 0)
+        self.store(metrics, found)
+        return found
+
+    def measure(
+        self, number: int, current: Configuration, *, is_start: bool
+    ) -> xr.Dataset | None:
+        """Go on to these weights and measure them, if that is due; `store` it later."""
         kind = self._schedule.due(number)
         if kind is None:
             return None
         if kind != "distributions":
-            is_start = metrics.step == 0
             self._path.extend(current, is_start=is_start)
-        path = self._path.lengths
-        found = measure(self._initial, current, path=path, kind=kind, **self._facts)
+        return self.look(current, kind)
+
+    def look(self, current: Configuration, kind: What) -> xr.Dataset:
+        """Measure these weights as those of a record, which they are not."""
+        path = self._path.lengths or None
+        seen = current if self._view is None else self._view.see(current)
+        found = measure(self._initial, seen, path=path, kind=kind, **self._facts)
+        return found if self._view is None else self._view.complete(found)
+
+    def store(
+        self, metrics: EpochMetrics | StepMetrics, found: xr.Dataset | None
+    ) -> None:
+        """Hand on the metrics of a number of the clock, and what was measured there."""
+        number = _number(metrics)
+        self._run.append_metrics(metrics)
+        if found is None:
+            return
         scalars, distributions = split_kinds(found)
         self._run.append_measurements(
             number,
             metrics.step,
-            None if kind == "distributions" else scalars,
-            None if kind == "scalars" else distributions,
+            scalars if scalars.data_vars else None,
+            distributions if distributions.data_vars else None,
         )
-        return found
 
     def state_dict(self) -> dict[str, Array]:
         """Arrays from which `load_state_dict` goes on; those of now, until `record`."""
-        return self._path.state_dict()
+        tensors = self._path.state_dict()
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
-    def load_state_dict(self, arrays: Mapping[str, Array]) -> None:
+    def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
         """Stand where `state_dict` was taken; other arrays are left alone."""
         self._path.load_state_dict(arrays)
+
+
+def _number(metrics: EpochMetrics | StepMetrics) -> int:
+    return metrics.epoch if isinstance(metrics, EpochMetrics) else metrics.step
 
 
 def split_kinds(found: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:

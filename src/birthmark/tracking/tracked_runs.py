@@ -1,0 +1,188 @@
+"""A tracked run in its store: begun with its start, or gone on with, never mixed up."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from birthmark.errors import SpecError, StoreError, WeightsError
+from birthmark.shapes import Parameters
+from birthmark.store import RunDescription, RunFolder, Store, open_store
+from birthmark.tracking.starts import Keep, Start, expect_start, take_start
+
+KIND = "tracked"
+_VERSION = 1  # of the state
+_log = logging.getLogger("birthmark")
+
+
+class TrackedRun:
+    """Name, fields, replica and start of a run, and the folder of its records.
+
+    Attributes:
+        folder: Where records go, once the run has begun or gone on.
+        start: The weights that it began with.
+    """
+
+    def __init__(
+        self,
+        store: str | Path | Store | None,
+        *,
+        name: str,
+        fields: Mapping[str, Any],
+        replica: int,
+        keep: Keep,
+        places: int,
+        measured: Mapping[str, Any],
+    ) -> None:
+        """Open the store; without one, a folder that goes with this object.
+
+        Raises:
+            SpecError, StoreError: Something cannot be; nothing was written.
+        """
+        if keep == "file" and store is None:
+            raise SpecError("keep='file' needs a store: say store='runs'")
+        self._said = (name, dict(fields), replica)
+        self._keep, self._places, self._measured = keep, places, dict(measured)
+        self._describe("")  # refuses fields that cannot be columns
+        self.is_lasting = store is not None
+        if store is None:
+            folder = tempfile.TemporaryDirectory(prefix="birthmark-")
+            weakref.finalize(self, folder.cleanup)
+            store = folder.name
+        self.store = (
+            store if isinstance(store, Store) else open_store(store, create=True)
+        )
+        self.start: Start | None = None
+        self.folder: RunFolder | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return self._said[0]
+
+    def take(self, parameters: Parameters) -> None:
+        """Keep these weights as the start, unless there is one."""
+        if self.start is None:
+            self.start = take_start(parameters, self._keep, self._places)
+
+    def begin(self) -> None:
+        """Open the folder of a run with the start that was taken.
+
+        Raises:
+            StoreError: The store has this name with another start, or the run is done.
+        """
+        assert self.start is not None
+        what = self._describe(self.start.fingerprint)
+        self._refuse_another_start(what)
+        folder = self.store.start_run(what)
+        if folder.is_done:
+            raise StoreError(
+                f"{self.name!r} is done in {self.store.path} ({what.run_key}): give "
+                "another name, other fields or another replica="
+            )
+        folder.rewind(-1)
+        self.folder = folder
+        if self.is_lasting:
+            arrays = {n: t.cpu().numpy() for n, t in self.start.tensors().items()}
+            folder.save_start(arrays, {"fingerprint": self.start.fingerprint})
+        if self._keep == "file":
+            self.start = self.start.holding(self._load(folder))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which run this is, and its start where no store keeps it."""
+        assert self.start is not None
+        name, _, replica = self._said
+        return {
+            "version": _VERSION,
+            "name": name,
+            "fields": self._describe("").content["fields"],
+            "replica": replica,
+            "fingerprint": self.start.fingerprint,
+            "kept": self.start.kept_fingerprint,
+            "units": dict(self.start.units),
+            "start": None if self.is_lasting else self.start.tensors(),
+        }
+
+    def resume(
+        self, state: Mapping[str, Any], parameters: Parameters, step: int
+    ) -> None:
+        """Open the folder of the run of a state, with its own start.
+
+        Args:
+            state: From `state_dict`.
+            parameters: Of the model now: names, shapes and devices count.
+            step: Records of later steps are dropped.
+
+        Raises:
+            SpecError, StoreError, WeightsError: They do not belong together.
+        """
+        if state.get("version") != _VERSION:
+            raise SpecError(
+                f"the tracker's state is of version {state.get('version')}, not "
+                f"{_VERSION}: go on with the birthmark that wrote it"
+            )
+        self._said = (state["name"], dict(state["fields"]), int(state["replica"]))
+        expected = expect_start(parameters, self._keep, self._places)
+        what = self._describe(state["fingerprint"])
+        if state["start"] is None and what.run_key not in set(self._keys()):
+            raise StoreError(
+                f"{self.store.path} does not have {self.name!r} ({what.run_key}), with "
+                "its start: say the store in which it was begun"
+            )
+        folder = self.store.start_run(what)
+        tensors = state["start"] or self._load(folder)
+        start = expected.restored(tensors, state["fingerprint"], state["units"])
+        if start.kept_fingerprint != state["kept"]:
+            raise WeightsError(
+                f"the start kept for {self.name!r} is not the one that its training "
+                f"began with: restore {folder.paths.start}"
+            )
+        folder.rewind(step)
+        self.folder, self.start = folder, start
+
+    def _describe(self, fingerprint: str) -> RunDescription:
+        name, fields, replica = self._said
+        return RunDescription(
+            KIND, name, fields, (replica,), fingerprint, self._measured
+        )
+
+    def _keys(self) -> list[str]:
+        return [str(key) for key in self.store.runs(kind=KIND, name=self.name)["run_key"]]
+
+    def _refuse_another_start(self, what: RunDescription) -> None:
+        """A run goes on from its own start alone."""
+        for key in self._keys():
+            other = self.store.description(key)
+            same_fields = other.content["fields"] == what.content["fields"]
+            if other.replicas != what.replicas or not same_fields:
+                continue
+            if key != what.run_key:
+                raise StoreError(
+                    f"{self.store.path} has {self.name!r} with another start ({key}): "
+                    "to go on with it, give its state to tracker.load_state_dict() "
+                    "before the first step; for another run give another name, other "
+                    "fields or another replica="
+                )
+            _log.warning(
+                "%r (%s) is in %s already and begins again from step 0",
+                *(self.name, key, self.store.path),
+            )
+
+    def _load(self, folder: RunFolder) -> dict[str, Tensor]:
+        if self._keep == "file":
+            arrays = folder.map_start()
+        else:
+            arrays, _ = folder.load_start() or ({}, {})
+        if not arrays:
+            raise StoreError(
+                f"{folder.paths.start} is missing: without the start nothing can be "
+                "measured; restore it"
+            )
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
