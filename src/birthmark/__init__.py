@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from birthmark.sweeps import preset as preset
     from birthmark.sweeps import run as run
     from birthmark.sweeps import run_grid as run_grid
+    from birthmark.tracking import Tracker as Tracker
     from birthmark.training import estimate_memory as estimate_memory
     from birthmark.training import initial_configuration as initial_configuration
     from birthmark.training import train as train
@@ -53,6 +54,7 @@ _ROOMS = {
     "RunSpec": "spec",
     "Snapshot": "shapes",
     "Study": "analysis",
+    "Tracker": "tracking",
     "Weights": "shapes",
     "check": "checkup",
     "compare": "comparison",

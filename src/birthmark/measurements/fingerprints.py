@@ -31,7 +31,7 @@ def fingerprint(source: Source | Tensor) -> str:
 def _hash_tensor(tensor: Tensor) -> str:
     found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)} ".encode())
     flat = tensor.detach().contiguous().flatten()
-    for piece in flat.split(_PIECE):
+    for piece in torch.split(flat, _PIECE):
         # 8 bits wide: NumPy knows neither bfloat16 nor the small floats
         found.update(piece.cpu().view(torch.uint8).numpy())
     return found.hexdigest()

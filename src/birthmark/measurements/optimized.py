@@ -23,8 +23,9 @@ class Held:
 def find_held(model: nn.Module, *optimizers: torch.optim.Optimizer) -> Held:
     """What optimizers hold of a model, told by the tensors themselves, not by names.
 
-    Groups are counted through all of them. A tensor with several names (tied) stands under the first. A parameter that was
-    replaced after the optimizer was made is missing, and the old one foreign.
+    Groups are counted through all of them. A tensor with several names (tied) stands
+    under the first. A parameter that was replaced after the optimizer was made is
+    missing, and the old one foreign.
     """
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     group_of = {

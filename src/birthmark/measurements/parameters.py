@@ -31,7 +31,7 @@ from birthmark.measurements.kinds import (
     layout_of,
     role_of,
 )
-from birthmark.shapes import OUTPUT, Kind, Layer, Parameter, Parameters, Role, Weights
+from birthmark.shapes import OUTPUT, Kind, Parameter, Parameters, Role, Weights
 
 # what can be measured; of a sequence each member is a replica
 Source = Weights | Parameters | nn.Module | Mapping[str, Any] | Sequence[Any]
@@ -142,9 +142,10 @@ def _walk(source: Any, *, buffers: bool) -> Iterator[tuple[str, Any, nn.Module |
     if isinstance(source, nn.Module):
         module = unwrap(source)
         owners = dict(module.named_modules(remove_duplicate=False))
-        named = list(module.named_parameters(remove_duplicate=False))
+        named: list[tuple[str, Tensor]] = []
+        named += module.named_parameters(remove_duplicate=False)
         if buffers:
-            named += list(module.named_buffers(remove_duplicate=False))
+            named += module.named_buffers(remove_duplicate=False)
         for name, value in named:
             yield clean_name(name), value, owners[name.rpartition(".")[0]]
     elif isinstance(source, Mapping):
@@ -240,16 +241,10 @@ def _from_weights(weights: Weights) -> Parameters:
     tensors = {}
     for layer, values in weights.items():
         kind: Kind = "head" if layer == OUTPUT else "mlp"
-        w, b, scale = _tensors_of(values)
+        w, b = torch.as_tensor(values.w), torch.as_tensor(values.b)
         tensors[f"{layer}.weight"] = Parameter(w, layer, "weight", kind, "IO")
         tensors[f"{layer}.bias"] = Parameter(b, layer, "bias", "bias")
-        if scale is not None:
+        if values.scale is not None:
+            scale = torch.as_tensor(values.scale)
             tensors[f"{layer}.scale"] = Parameter(scale, layer, "scalar", "other")
     return Parameters(tensors)
-
-
-def _tensors_of(layer: Layer) -> list[Tensor | None]:
-    return [
-        value if value is None or isinstance(value, Tensor) else torch.tensor(value)
-        for value in (layer.w, layer.b, layer.scale)
-    ]

@@ -227,6 +227,26 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return arrays, facts
 
 
+def map_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of a safetensors file, read from the disk where they are used.
+
+    What is written into them stays in memory. No checksum is compared: that would read
+    the whole file.
+    """
+    kinds = {name: kind for kind, name in _DTYPES.items()}
+    with reading(path), path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header.pop("__metadata__", None)
+        whole = np.memmap(path, np.uint8, "c", offset=8 + size)
+        arrays = {}
+        for name, entry in header.items():
+            begin, end = entry["data_offsets"]
+            flat = whole[begin:end].view(kinds[entry["dtype"]])
+            arrays[name] = flat.reshape(entry["shape"])
+        return arrays
+
+
 # as safetensors names them
 _DTYPES = {
     **{np.dtype(f"float{bits}"): f"F{bits}" for bits in (16, 32, 64)},

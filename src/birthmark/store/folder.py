@@ -124,6 +124,10 @@ class RunFolder:
         exists = self.paths.start.exists()
         return files.read_arrays(self.paths.start) if exists else None
 
+    def map_start(self) -> dict[str, Array]:
+        """The arrays of the start, read from the disk where they are used."""
+        return files.map_arrays(self.paths.start)
+
     def save_weights(self, epoch: int, weights: Weights) -> None:
         """Keep the weights of an epoch; arrays of NumPy, of all layers or of some."""
         self._check_may_write()

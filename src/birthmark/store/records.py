@@ -175,7 +175,7 @@ def _clock(prefix: str, epochs_T: Array | None, steps_T: Array) -> dict[str, Var
 def _empty(what: RunDescription) -> xr.Dataset:
     """Of a run that has not come to its first checkpoint."""
     none = np.empty(0, dtype=np.int64)
-    replicas = (("replica",), np.asarray(what.replicas), {})
+    replicas: Variable = (("replica",), np.asarray(what.replicas), {})
     if what.clock == "step":
         return xr.Dataset(coords={**_clock("", None, none), "replica": replicas})
     num_replicas = len(what.replicas)

@@ -167,9 +167,9 @@ def open_metrics_rows(
     epochs = pa.array([metrics.epoch] * num_replicas, pa.int64())
     table = pa.table({**columns, EPOCHS: epochs})
     for name in names:
-        known = name in metrics.values
-        values = np.asarray(metrics.values[name], float).ravel() if known else []
-        column = pa.array(values) if known else pa.nulls(num_replicas, pa.float64())
+        column = pa.nulls(num_replicas, pa.float64())
+        if name in metrics.values:
+            column = pa.array(np.asarray(metrics.values[name], float).ravel())
         table = table.append_column(f"{OPEN}{name}", column)
     return table
 

@@ -109,8 +109,8 @@ def _biases_beside(
         last = name.rpartition(".")[2]
         prefix = f"{owners[number]}." if owners[number] else ""
         weight = places.get(prefix + last.replace("bias", "weight"))
-        if role == "bias" and weight not in (None, number):
-            found[int(weight)] = number  # type: ignore[arg-type]
+        if role == "bias" and weight is not None and weight != number:
+            found[weight] = number
     return found
 
 
@@ -119,7 +119,7 @@ def _pick(variable: xr.Variable, places: Sequence[int]) -> xr.Variable:
     picked = variable.isel(parameter=[max(place, 0) for place in places])
     if min(places) < 0:
         there = xr.Variable("parameter", [place >= 0 for place in places])
-        picked = picked.where(there)
+        picked = picked.where(there)  # type: ignore[no-untyped-call]
     return picked
 
 

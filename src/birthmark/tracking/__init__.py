@@ -6,9 +6,25 @@
     recorder = Recorder(run, initial, Listed(scalars={0, 1, 2}))
     recorder.record(StepMetrics(step, {"loss": losses_R}), current)
     run.save_checkpoint(recorder.state_dict(), {"step": step})
+
+`Tracker` is the whole of it for a model and an optimizer. Whoever wants to be told what
+it records is a `Sink`.
 """
 
 from birthmark.tracking.recorder import Recorder
 from birthmark.tracking.schedules import Listed, LogSpaced, Schedule, make_schedule
+from birthmark.tracking.sinks import Sink
+from birthmark.tracking.summary import Summary
+from birthmark.tracking.tracker import LIGHT, Tracker
 
-__all__ = ["Listed", "LogSpaced", "Recorder", "Schedule", "make_schedule"]
+__all__ = [
+    "LIGHT",
+    "Listed",
+    "LogSpaced",
+    "Recorder",
+    "Schedule",
+    "Sink",
+    "Summary",
+    "Tracker",
+    "make_schedule",
+]

@@ -192,7 +192,7 @@ def _missing(names: Sequence[str]) -> Finding:
 def _nonfinite(first: Mapping[str, int]) -> Finding:
     names = sorted(first, key=lambda name: (first[name], name))
     return Finding(
-        what=f"NaN or Inf in {_listed(names)}, first seen at step {min(first.values())}",
+        what=f"NaN or Inf in {_listed(names)}, seen at step {min(first.values())}",
         why="from there on nothing is learned",
         how="entries that are not finite, at recorded steps",
         level="error",

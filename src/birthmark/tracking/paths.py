@@ -43,15 +43,16 @@ class PathLengths:
         self.lengths: dict[str, Tensor] = {}
 
     def extend(self, current: Configuration, *, is_start: bool) -> None:
-        """Go on to these weights, which are the initial ones at the start."""
+        """Go on to these weights; at the start there is no way yet."""
+        if is_start:
+            self.lengths = extend_path({}, self._initial, self._initial)
+            return
         current = self._see(current)
         moves = extend_path({}, self._previous, current)
         if self._sample is not None:
             moves = {n: m * self._sample.growth(n) ** 0.5 for n, m in moves.items()}
         before = self.lengths
         self.lengths = {n: before[n] + m if before else m for n, m in moves.items()}
-        if is_start:
-            return
         if self._previous is self._initial:
             self._previous = current.clone()
             return

@@ -48,9 +48,21 @@ class Pending:
         for step, values in _on_host(rows).items():
             yield step, values, self._found.pop(step, None)
 
-    def resume(self, step: int) -> None:
-        """Nothing waits, and rows up to this step are handed on."""
-        self._noted, self._found, self._taken = {}, {}, step
+    def state_dict(self) -> dict[str, Any]:
+        """Rows that wait, as plain values."""
+        return {
+            "noted": _on_host(self._noted),
+            "found": {step: found.to_dict() for step, found in self._found.items()},
+            "taken": self._taken,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Hold the rows that waited where `state_dict` was taken."""
+        self._noted = {step: dict(row) for step, row in state["noted"].items()}
+        found = {
+            step: xr.Dataset.from_dict(one) for step, one in state["found"].items()
+        }
+        self._found, self._taken = found, int(state["taken"])
 
 
 def _number(name: str, value: Any) -> float | Tensor:

@@ -17,7 +17,7 @@ from birthmark.tracking.schedules import Schedule, What
 class View(Protocol):
     """How weights are seen beside those at the start, where not all of them are."""
 
-    def see(self, current: Configuration) -> Configuration:
+    def see(self, current: Any) -> Configuration:
         """What of the weights is measured."""
 
     def complete(self, found: xr.Dataset) -> xr.Dataset:
@@ -73,21 +73,35 @@ class Recorder:
         return found
 
     def measure(
-        self, number: int, current: Configuration, *, is_start: bool
+        self,
+        number: int,
+        current: Configuration,
+        *,
+        is_start: bool,
+        instead: What | None = None,
     ) -> xr.Dataset | None:
-        """Go on to these weights and measure them, if that is due; `store` it later."""
-        kind = self._schedule.due(number)
+        """Go on to these weights and measure them, if that is due; `store` it later.
+
+        Args:
+            number: Of the clock.
+            current: The weights now.
+            is_start: Whether they are the initial ones.
+            instead: What to measure where nothing is due.
+        """
+        kind = self._schedule.due(number) or instead
         if kind is None:
             return None
         if kind != "distributions":
             self._path.extend(current, is_start=is_start)
         return self.look(current, kind)
 
-    def look(self, current: Configuration, kind: What) -> xr.Dataset:
-        """Measure these weights as those of a record, which they are not."""
+    def look(self, current: Configuration, kind: What, **facts: Any) -> xr.Dataset:
+        """Measure these weights as those of a record, with other facts if need be."""
         path = self._path.lengths or None
         seen = current if self._view is None else self._view.see(current)
-        found = measure(self._initial, seen, path=path, kind=kind, **self._facts)
+        found = measure(
+            self._initial, seen, path=path, kind=kind, **{**self._facts, **facts}
+        )
         return found if self._view is None else self._view.complete(found)
 
     def store(
@@ -122,11 +136,14 @@ def _number(metrics: EpochMetrics | StepMetrics) -> int:
 
 def split_kinds(found: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
     """The scalars of what was measured, and the rest."""
-    names = [str(name) for name in found.data_vars]
     scalars = [
-        name
-        for name in names
-        if (known := MEASUREMENTS.get(name.removeprefix("bias_"))) is not None
-        and known.kind == "scalar"
+        str(name)
+        for name, variable in found.data_vars.items()
+        if "replica" in variable.dims and _is_scalar(str(name))
     ]
     return found[scalars], found.drop_vars(scalars)
+
+
+def _is_scalar(name: str) -> bool:
+    known = MEASUREMENTS.get(name.removeprefix("bias_"))
+    return known is None or known.kind == "scalar"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from birthmark.errors import SpecError
 
@@ -12,6 +12,7 @@ What = Literal["all", "scalars", "distributions"]
 _ALWAYS = 8  # the powers of two up to here, and zero, are recorded by every schedule
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """Says what is measured at an epoch or a step, before anything is."""
 
@@ -89,7 +90,7 @@ def make_schedule(given: str | int | Collection[int] | Schedule) -> Schedule:
         return LogSpaced()
     if isinstance(given, int) and not isinstance(given, bool) and given > 0:
         return LogSpaced(every=given)
-    if hasattr(given, "due"):
+    if isinstance(given, Schedule):
         return given
     if isinstance(given, Collection) and all(isinstance(one, int) for one in given):
         return Listed(frozenset(int(one) for one in given) | {0})

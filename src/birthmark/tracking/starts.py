@@ -1,4 +1,4 @@
-"""The start, kept once: on the device, on the host, in a mapped file, or a sample of it.
+"""The start, kept once: on the device, on the host, in a mapped file, or a sample.
 
 It is kept in float32 (float64 where the weights are), so that small moves of weights in
 bfloat16 or float16 are measured from the start itself and not from its rounding.
@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from birthmark.errors import SpecError, WeightsError
 from birthmark.measurements import fan_in_of, fingerprint, weight_beside
-from birthmark.shapes import Parameters
+from birthmark.shapes import Array, Parameters
 from birthmark.tracking.samples import Sample
 
 Keep = Literal["device", "cpu", "file", "sample"]
@@ -35,10 +35,13 @@ class Start:
     whole: Parameters  # of which names, shapes, roles and kinds count, not the values
     fingerprint: str  # of all that was there, in its own types
     units: Mapping[str, float]  # by name: the size of a weight under its law
+    norms: Mapping[str, float]  # by name: the L2 norm of the tensor
     sample: Sample | None = None
 
     def see(self, current: Parameters) -> Parameters:
-        """What of the weights is measured, where the start is."""
+        """What of the weights is measured, where the start is; itself as it is."""
+        if current is self.parameters:
+            return current
         if self.sample is not None:
             current = self.sample.take(current)
         device = next(iter(self.parameters.values())).values.device
@@ -56,16 +59,31 @@ class Start:
             shape=("parameter", ["x".join(map(str, one.shape)) for one in ones]),
             size=("parameter", [one.size for one in ones]),
             unit=("parameter", [self.units[name] for name in self.whole], _UNIT),
+            norm=("parameter", [self.norms[name] for name in self.whole], _NORM),
         )
         if self.sample is None:
             return found
-        growth = np.array([self.sample.growth(name) for name in self.whole])
         if "distance" in found:
-            along = xr.Variable("parameter", growth**0.5)
+            along = xr.Variable("parameter", self._growths() ** 0.5)
             distance = found["distance"]
             found["distance"] = (distance * along).assign_attrs(distance.attrs)
+        if set(_FOR_ERROR) <= set(found.data_vars):
+            found["distance_error"] = self._error(found)
         return found.assign_coords(
             sampled=("parameter", [int(size) for size in self._counts()], _SAMPLED)
+        )
+
+    def sampled(self, sample: Sample, device: torch.device) -> Parameters:
+        """What the sample takes of it, copied to a device.
+
+        A start that is a sample itself has been taken at the same places.
+        """
+        taken = self.parameters if self.sample else sample.take(self.parameters)
+        return Parameters(
+            {
+                name: replace(one, values=one.values.to(device, copy=True))
+                for name, one in taken.items()
+            }
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -90,6 +108,7 @@ class Start:
         tensors: Mapping[str, Tensor],
         fingerprint: str,
         units: Mapping[str, float],
+        norms: Mapping[str, float],
     ) -> Start:
         """The start of a run that goes on, from what was kept of it.
 
@@ -105,15 +124,46 @@ class Start:
                 "with the model, tensors=, keep= and places= that the run began with"
             )
         return replace(
-            self.holding(tensors), fingerprint=fingerprint, units=dict(units)
+            self.holding(tensors),
+            fingerprint=fingerprint,
+            units=dict(units),
+            norms=dict(norms),
         )
 
-    def _counts(self) -> list[float]:
+    def _error(self, found: xr.Dataset) -> xr.DataArray:
+        """Relative standard error of the distance, by the spread of its squares."""
+        mean, std = found["deviation_mean"], found["deviation_std"]
+        m2 = std**2
+        m3, m4 = found["deviation_skewness"] * std**3, found["deviation_kurtosis"] + 3
+        square = m2 + mean**2
+        fourth = m4 * m2**2 + 4 * mean * m3 + 6 * mean**2 * m2 + mean**4
+        growths = self._growths()
+        count = xr.Variable("parameter", self._counts())
+        error = 0.5 * ((fourth - square**2) / count) ** 0.5 / square
+        is_whole = xr.Variable("parameter", growths == 1)
+        return error.where(~is_whole, 0.0).assign_attrs(
+            long_name="relative standard error of the distance", units="1"
+        )
+
+    def _growths(self) -> Array:
+        """How many coordinates each one looked at stands for, by tensor."""
         assert self.sample is not None
-        return [one.size / self.sample.growth(n) for n, one in self.whole.items()]
+        return np.array([self.sample.growth(name) for name in self.whole])
+
+    def _counts(self) -> Array:
+        """Coordinates that are looked at, by tensor."""
+        return np.array([one.size for one in self.whole.values()]) / self._growths()
 
 
+# what the error of a sampled distance follows from
+_FOR_ERROR = (
+    "deviation_mean",
+    "deviation_std",
+    "deviation_skewness",
+    "deviation_kurtosis",
+)
 _UNIT = {"long_name": "standard deviation of the law of the tensor", "units": "weight"}
+_NORM = {"long_name": "L2 norm of the tensor at the start", "units": "weight"}
 _SAMPLED = {"long_name": "coordinates that were looked at", "units": "count"}
 
 
@@ -141,7 +191,13 @@ def take_start(parameters: Parameters, keep: Keep, num_places: int) -> Start:
     )
     # the sample stands for all: to hash the whole would cost what sampling saves
     of_all = fingerprint(parameters if sample is None else seen)
-    return Start(kept, _without_values(parameters), of_all, find_units(kept, parameters), sample)
+    norms = {
+        name: float(torch.linalg.vector_norm(one.values, dtype=torch.float64))
+        * (sample.growth(name) ** 0.5 if sample else 1.0)
+        for name, one in kept.items()
+    }
+    units = find_units(kept, parameters)
+    return Start(kept, _without_values(parameters), of_all, units, norms, sample)
 
 
 def expect_start(parameters: Parameters, keep: Keep, num_places: int) -> Start:
@@ -150,7 +206,7 @@ def expect_start(parameters: Parameters, keep: Keep, num_places: int) -> Start:
     seen = parameters if sample is None else sample.take(parameters)
     if keep in ("cpu", "file"):
         seen = _without_values(seen)
-    return Start(seen, _without_values(parameters), "", {}, sample)
+    return Start(seen, _without_values(parameters), "", {}, {}, sample)
 
 
 def find_units(kept: Parameters, parameters: Parameters) -> dict[str, float]:
@@ -167,7 +223,9 @@ def find_units(kept: Parameters, parameters: Parameters) -> dict[str, float]:
         others = [
             other
             for other, found in parameters.items()
-            if found.layer == one.layer and found.role == "weight" and spreads[other] > 0
+            if found.layer == one.layer
+            and found.role == "weight"
+            and spreads[other] > 0
         ]
         chosen = [beside] if beside is not None else others
         spread = spreads[name] or next((spreads[o] for o in chosen if o), 0.0)
@@ -188,16 +246,19 @@ def _copy(values: Tensor, *, on_host: bool) -> Tensor:
     device = "cpu" if on_host else values.device
     # in rows: a file holds tensors as they lie
     copied = torch.empty(values.shape, dtype=dtype, device=device)
-    return cast(Tensor, copied.copy_(values.detach()))
+    return copied.copy_(values.detach())
 
 
 def _without_values(parameters: Parameters) -> Parameters:
     """Names, shapes and what the tensors are, which a view keeps without memory."""
     return Parameters(
         {
-            name: replace(one, values=torch.empty((), device="cpu").expand(
-                len(one.values), *one.shape
-            ))
+            name: replace(
+                one,
+                values=torch.empty((), device="cpu").expand(
+                    len(one.values), *one.shape
+                ),
+            )
             for name, one in parameters.items()
         }
     )

@@ -107,6 +107,7 @@ class TrackedRun:
             "fingerprint": self.start.fingerprint,
             "kept": self.start.kept_fingerprint,
             "units": dict(self.start.units),
+            "norms": dict(self.start.norms),
             "start": None if self.is_lasting else self.start.tensors(),
         }
 
@@ -118,7 +119,7 @@ class TrackedRun:
         Args:
             state: From `state_dict`.
             parameters: Of the model now: names, shapes and devices count.
-            step: Records of later steps are dropped.
+            step: Records of this one and of later ones are dropped.
 
         Raises:
             SpecError, StoreError, WeightsError: They do not belong together.
@@ -138,13 +139,15 @@ class TrackedRun:
             )
         folder = self.store.start_run(what)
         tensors = state["start"] or self._load(folder)
-        start = expected.restored(tensors, state["fingerprint"], state["units"])
+        start = expected.restored(
+            tensors, state["fingerprint"], state["units"], state["norms"]
+        )
         if start.kept_fingerprint != state["kept"]:
             raise WeightsError(
                 f"the start kept for {self.name!r} is not the one that its training "
                 f"began with: restore {folder.paths.start}"
             )
-        folder.rewind(step)
+        folder.rewind(step - 1)
         self.folder, self.start = folder, start
 
     def _describe(self, fingerprint: str) -> RunDescription:
@@ -154,7 +157,9 @@ class TrackedRun:
         )
 
     def _keys(self) -> list[str]:
-        return [str(key) for key in self.store.runs(kind=KIND, name=self.name)["run_key"]]
+        return [
+            str(key) for key in self.store.runs(kind=KIND, name=self.name)["run_key"]
+        ]
 
     def _refuse_another_start(self, what: RunDescription) -> None:
         """A run goes on from its own start alone."""

@@ -1,0 +1,217 @@
+"""Where the weights stand, in one line and the rows that matter.
+
+No verdict comes from a bare threshold: beside each distance stands what an independent
+draw of the start would give, and the start counts as readable where its correlation
+with the weights is above what chance leaves one tensor in a thousand.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+
+from birthmark.shapes import Array, Finding
+
+REDRAW = math.sqrt(2)  # relative distance of an independent draw of the same law
+_ONE_IN_A_THOUSAND = 3.09  # standard errors, one-sided
+_FEWEST = 10  # entries of a tensor whose correlation says anything
+_EXTREMES = 3  # tensors that have moved the most, and the least
+_HEADER = ("tensor", "kind", "entries", "moved", "start left", "signs lost")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tensor, or all of one kind together."""
+
+    name: str
+    kind: str
+    size: int
+    moved: float  # distance over the initial norm; in units of its law from zero
+    from_zero: bool  # whether the tensor began at zero
+    correlation: float  # of initial and current values; NaN where the start was equal
+    sign_flips: float  # share, in 0 ... 1
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As a table says it; what began at zero has moved so many sigma of its law."""
+        moved = _say(self.moved) + (" σ" if self.from_zero else "")
+        share = (
+            "" if math.isnan(self.sign_flips) else f"{_say(100 * self.sign_flips)} %"
+        )
+        left = "" if math.isnan(self.correlation) else _say(self.correlation)
+        return (self.name, self.kind, f"{self.size:,}", moved, left, share)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A verdict, rows by kind, the tensors that moved most and least, and findings."""
+
+    verdict: str
+    kinds: tuple[Row, ...]
+    extremes: tuple[Row, ...]
+    findings: tuple[Finding, ...]
+    step: int
+
+    def __str__(self) -> str:
+        """The verdict, a table, and what asks for attention."""
+        lines = [self.verdict, ""]
+        cells = [_HEADER, *(row.cells for row in (*self.kinds, *self.extremes))]
+        widths = [
+            max(len(row[place]) for row in cells) for place in range(len(_HEADER))
+        ]
+        for number, row in enumerate(cells):
+            if number == 1 + len(self.kinds):
+                lines.append("")
+            parts = [
+                cell.ljust(width) if place < 2 else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            lines.append("  ".join(parts).rstrip())
+        lines += ["", _LEGEND]
+        for finding in self.findings:
+            advice = f" Do: {finding.advice}." if finding.advice else ""
+            lines.append(f"{finding.level}: {finding.what}.{advice}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        """As a console shows it."""
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        rows = "".join(
+            f"<tr>{_cells('td', row.cells)}</tr>"
+            for row in (*self.kinds, *self.extremes)
+        )
+        found = "".join(
+            f"<li><b>{html.escape(one.level)}</b>: {html.escape(one.what)}. "
+            f"{html.escape(one.advice)}</li>"
+            for one in self.findings
+        )
+        return (
+            f"<div><p><b>{html.escape(self.verdict)}</b></p>"
+            f"<table><thead><tr>{_cells('th', _HEADER)}</tr></thead>"
+            f"<tbody>{rows}</tbody></table><p><small>{html.escape(_LEGEND)}</small></p>"
+            f"<ul>{found}</ul></div>"
+        )
+
+
+_LEGEND = (
+    "moved: distance from the start over its norm (an independent draw: 1.41), or in σ "
+    "of the layer's law where it is zero; start left: correlation with the start."
+)
+
+
+def summarize(
+    found: xr.Dataset, step: int, name: str, findings: Sequence[Finding]
+) -> Summary:
+    """Say what was measured at a step.
+
+    Args:
+        found: Of `measure`, with the coordinates `unit`, `kind` and `size`; its first
+            replica counts.
+        step: Steps made.
+        name: Of the run.
+        findings: What asks for attention.
+    """
+    one = found.isel(replica=0)
+    rows = [_row(one, place) for place in range(one.sizes["parameter"])]
+    of_kind = one["kind"].values
+    kinds = [
+        row
+        for kind in dict.fromkeys(of_kind.tolist())
+        if (row := _pool(one, np.flatnonzero(of_kind == kind), str(kind))) is not None
+    ]
+    finite = [row for row in rows if row.moved > 0 and not row.from_zero]
+    ranked = sorted(finite, key=lambda row: -row.moved)
+    if len(ranked) > 2 * _EXTREMES:
+        ranked = ranked[:_EXTREMES] + ranked[-_EXTREMES:]
+    verdict = _verdict(one, rows, step, name, findings)
+    return Summary(verdict, tuple(kinds), tuple(ranked), tuple(findings), step)
+
+
+def _verdict(
+    one: xr.Dataset,
+    rows: Sequence[Row],
+    step: int,
+    name: str,
+    findings: Sequence[Finding],
+) -> str:
+    if step == 0:
+        return f"{name}: no step was made yet, nothing has moved."
+    steps = "1 step" if step == 1 else f"{step:,} steps"
+    broken = next((finding for finding in findings if finding.level == "error"), None)
+    if broken is not None:
+        return f"{name}, after {steps}: {broken.what}."
+    whole = _pool(one, np.arange(len(rows)), "all")
+    if whole is None or whole.moved == 0:
+        return f"{name}, after {steps}: nothing has moved."
+    readable = [
+        row.correlation > _ONE_IN_A_THOUSAND / math.sqrt(row.size)
+        for row in rows
+        if row.size >= _FEWEST and math.isfinite(row.correlation)
+    ]
+    left = (
+        f"; the start is still readable in {sum(readable)} of {len(readable)} tensors"
+        if readable
+        else ""
+    )
+    away = (
+        f"{_say(whole.moved)} σ of their law away from the zero they began at"
+        if whole.from_zero
+        else f"{_say(whole.moved)} of their initial norm away from the start, where an "
+        f"independent draw would be {REDRAW:.2f} away"
+    )
+    return f"{name}, after {steps}: the weights are {away}{left}."
+
+
+def _row(one: xr.Dataset, place: int) -> Row:
+    at = one.isel(parameter=place)
+    name, kind = str(at["parameter"].values), str(at["kind"].values)
+    found = _pool(one, np.array([place]), kind)
+    assert found is not None
+    return replace(found, name=name)
+
+
+def _pool(one: xr.Dataset, places: Array, kind: str) -> Row | None:
+    """All tensors of a kind as one vector; those from zero only where all are."""
+    some = one.isel(parameter=places)
+    sizes, norms = some["size"].values.astype(float), some["norm"].values
+    distance = some["distance"].values
+    from_zero = not (norms > 0).any()
+    lengths = some["unit"].values * np.sqrt(sizes) if from_zero else norms
+    told = lengths > 0
+    if not told.any():
+        return None
+    moved = math.sqrt((distance[told] ** 2).sum() / (lengths[told] ** 2).sum())
+    count = len(places)
+    return Row(
+        f"all {count}" if count > 1 else str(some["parameter"].values[0]),
+        kind,
+        int(sizes.sum()),
+        moved,
+        from_zero,
+        _weighted(some["correlation"].values, sizes),
+        _weighted(some["sign_flips"].values, sizes),
+    )
+
+
+def _weighted(values: Array, sizes: Array) -> float:
+    known = np.isfinite(values)
+    if not known.any():
+        return math.nan
+    return float((values[known] * sizes[known]).sum() / sizes[known].sum())
+
+
+def _say(value: float) -> str:
+    """Three digits that count, so that a small move is never said to be none."""
+    return f"{value:.3g}"
+
+
+def _cells(tag: str, cells: Sequence[str]) -> str:
+    return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
