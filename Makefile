@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: paper-check bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean
+.PHONY: alarms paper-check bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean
 
 setup: .venv/ready
 
@@ -40,6 +40,10 @@ bench-peers: setup .venv-peers/ready
 
 bench-measuring: setup
 	$(BIN)/python benchmarks/bench_measuring.py $(BENCH)
+
+# how often the alarm for jumps is false, and how early it is where training collapses
+alarms: setup
+	$(BIN)/python benchmarks/measure_alarms.py
 
 # without a GPU it says so
 bench-gpu: setup

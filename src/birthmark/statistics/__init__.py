@@ -3,7 +3,9 @@
 Nothing here knows of records or of training.
 """
 
+from birthmark.statistics.alarms import JumpAlarm
 from birthmark.statistics.correlations import RankCorrelation, correlate_ranks
+from birthmark.statistics.growth import Growth, compare_growth
 from birthmark.statistics.intervals import (
     CONFIDENCE,
     NAN,
@@ -43,11 +45,14 @@ __all__ = [
     "Comparison",
     "Curve",
     "Estimate",
+    "Growth",
     "Jump",
+    "JumpAlarm",
     "PairedDifference",
     "Peak",
     "RankCorrelation",
     "Share",
+    "compare_growth",
     "compare_means",
     "compare_pairs",
     "correlate_ranks",
