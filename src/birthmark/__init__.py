@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from birthmark.data import load_dataset as load_dataset
     from birthmark.errors import BirthmarkError as BirthmarkError
     from birthmark.figures import draw_figures as draw_figures
+    from birthmark.interventions import interpolate as interpolate
+    from birthmark.interventions import rewind as rewind
+    from birthmark.interventions import transplant as transplant
     from birthmark.measurements import Pair as Pair
     from birthmark.measurements import fingerprint as fingerprint
     from birthmark.measurements import measure as measure
@@ -70,15 +73,18 @@ _ROOMS = {
     "initialize_": "network",
     "load_dataset": "data",
     "measure": "measurements",
+    "interpolate": "interventions",
     "open_store": "store",
     "part": "weight_files",
     "preset": "sweeps",
     "register_initialization": "network",
     "register_measurement": "measurements",
+    "rewind": "interventions",
     "run": "sweeps",
     "run_grid": "sweeps",
     "to_parameters": "measurements",
     "train": "training",
+    "transplant": "interventions",
     "write_report": "report",
 }
 

@@ -8,6 +8,7 @@ from birthmark.figures.catalogue import Drawn, draw_survey, find_drawings
 from birthmark.figures.comparison import draw_comparison, write_comparison
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.files import draw_figures, write_drawings
+from birthmark.figures.interventions import draw_line, draw_rewind
 from birthmark.figures.palettes import (
     DASHES,
     DENSITY,
@@ -26,6 +27,8 @@ __all__ = [
     "choose_style",
     "draw_comparison",
     "draw_figures",
+    "draw_line",
+    "draw_rewind",
     "draw_survey",
     "find_drawings",
     "label_log",
