@@ -1,11 +1,5 @@
 """The check-up: a model's initialization on the user's data, before the first step."""
 
-from birthmark.checkup.activations import (
-    Activation,
-    forward_moment,
-    joint_moment,
-    slope_moment,
-)
 from birthmark.checkup.examination import check
 from birthmark.checkup.images import take_batch
 from birthmark.checkup.origins import Origin, find_origin
@@ -17,6 +11,7 @@ from birthmark.checkup.readings import (
     Outcome,
     TensorReading,
 )
+from birthmark.theory import Activation, forward_moment, joint_moment, slope_moment
 
 __all__ = [
     "LEVELS",

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from birthmark.checkup.activations import Activation
 from birthmark.checkup.batches import Batch, LossFunction, read_batch
 from birthmark.checkup.curvature import read_curvature
 from birthmark.checkup.findings_of_laws import LAW_FINDINGS
@@ -41,6 +40,7 @@ from birthmark.checkup.visits import Visit
 from birthmark.errors import SpecError
 from birthmark.measurements import clean_name, unwrap
 from birthmark.network import INITIALIZATIONS
+from birthmark.theory import Activation
 
 _UNREAD = {
     "recurrent": "no mean-field law for gated steps in time",

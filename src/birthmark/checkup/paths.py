@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from birthmark.checkup.activations import Activation, read_activation
+from birthmark.checkup.activations import read_activation
+from birthmark.theory import Activation
 
 Kind = Literal["layer", "activation", "add", "same", "pool", "scale", "leaf", "other"]
 

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from birthmark.checkup.activations import forward_moment, joint_moment, slope_moment
 from birthmark.checkup.paths import Step
+from birthmark.theory import forward_moment, joint_moment, slope_moment
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,11 @@ Nothing here knows of records or of training.
 
 from birthmark.statistics.alarms import JumpAlarm
 from birthmark.statistics.correlations import RankCorrelation, correlate_ranks
+from birthmark.statistics.descriptions import (
+    describe_pair,
+    interval,
+    interval_and_count,
+)
 from birthmark.statistics.growth import Growth, compare_growth
 from birthmark.statistics.intervals import (
     CONFIDENCE,
@@ -56,10 +61,13 @@ __all__ = [
     "compare_means",
     "compare_pairs",
     "correlate_ranks",
+    "describe_pair",
     "detectable_effect",
     "find_jumps",
     "find_peak",
     "holm",
+    "interval",
+    "interval_and_count",
     "quantiles",
     "resample",
     "share_variance",

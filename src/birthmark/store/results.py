@@ -44,6 +44,8 @@ def save_results(
         raise StoreError(f"cannot write {folder}: {error.strerror}") from error
     except (ValueError, TypeError) as error:
         raise StoreError(f"results cannot be written as netCDF 3: {error}") from error
+    # killed in between, new numbers must not stand beside an old manifest
+    (folder / _MANIFEST).unlink(missing_ok=True)
     with replacing(folder / _RESULTS) as path:
         path.write_bytes(content)
     text = json.dumps(dict(manifest), indent=2, sort_keys=True)

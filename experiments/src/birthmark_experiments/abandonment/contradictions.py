@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from birthmark.shapes import Array, Dataset
 
@@ -59,6 +58,8 @@ def find_neighbours(dataset: Dataset, count: int) -> Array:
 
     By Euclid's distance in the first principal components of the pixels.
     """
+    import torch  # facts about labels alone do without it
+
     x_NI = dataset.x_train.astype(np.float32) / dataset.full_scale
     x_NI -= x_NI.mean(axis=0)
     _, directions_II = np.linalg.eigh(x_NI.T @ x_NI)

@@ -15,7 +15,7 @@ from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark_experiments.abandonment.contradictions import count_labels
 from birthmark_experiments.abandonment.facts import HARD_EPOCH
-from birthmark_experiments.frame.experiment import labelled
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.probes import as_inputs, as_tensors
 
 _BLOCK = 8192  # examples at a time

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array
-from birthmark.statistics import compare_pairs
-from birthmark_experiments.abandonment.line import describe_line
-from birthmark_experiments.frame.contests import (
+from birthmark.statistics import (
+    compare_pairs,
     describe_pair,
     interval,
     interval_and_count,
 )
+from birthmark_experiments.abandonment.line import describe_line
+from birthmark_experiments.frame import Facts
 
 HARD_EPOCH = 10  # whose losses say how hard an example is
 FIRST_SHARE = 0.1  # of the examples, at most: those abandoned first
@@ -22,40 +25,67 @@ HARD_SHARE = 0.1  # of the examples, those with the largest early loss
 _EVENTS = ("onset", "collapse", "death")
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class AbandonmentFacts(Facts):
+    """Times of the ends by clip, their dependence on ln eps, and who goes first."""
+
+    protocol: str
+    num_replicas: int
+    num_examples: int
+    num_classes: int
+    plateau: float
+    budget: int
+    budget_beyond: int
+    steps: int
+    onset_share: float
+    fallen: float
+    paper: str
+    unclipped: str
+    clips: Mapping[str, Mapping[str, Any]]
+    line: Mapping[str, Any]
+    by_share: Sequence[Mapping[str, Any]]
+    by_accuracy: Mapping[str, Any]
+    against_unclipped: Mapping[str, Mapping[str, float]]
+    below_at_most: Mapping[str, float]
+    first: Mapping[str, Any]
+    stay: Mapping[str, Any]
+    num_ambiguous: int
+
+
+def summarize(results: xr.Dataset) -> AbandonmentFacts:
     """Times of the ends by clip, their dependence on ln eps, and who goes first."""
     clips = [str(name) for name in results["clip"].to_numpy()]
     unclipped = clips[-1]
     paper = f"{float(results.attrs['paper_eps']):g}"
     budget = int(results["budget"].sel(clip=paper))
-    return {
-        "protocol": results.attrs["protocol"],
-        "num_replicas": int(results.sizes["replica"]),
-        "num_examples": int(results.sizes["example"]),
-        "num_classes": int(results["label"].max()) + 1,
-        "plateau": -float(np.log(results.attrs["paper_eps"])),
-        "budget": budget,
-        "budget_beyond": int(results["budget"].max()),
-        "steps": int(budget * results.attrs["steps_per_epoch"]),
-        "onset_share": float(results.attrs["onset"]),
-        "fallen": float(results.attrs["fallen"]),
-        "paper": paper,
-        "unclipped": unclipped,
-        "clips": {name: _describe(results.sel(clip=name)) for name in clips},
-        "line": describe_line(results.sel(clip=clips[:-1])),
-        "by_share": [
+    return AbandonmentFacts(
+        protocol=results.attrs["protocol"],
+        num_replicas=int(results.sizes["replica"]),
+        num_examples=int(results.sizes["example"]),
+        num_classes=int(results["label"].max()) + 1,
+        plateau=-float(np.log(results.attrs["paper_eps"])),
+        budget=budget,
+        budget_beyond=int(results["budget"].max()),
+        steps=int(budget * results.attrs["steps_per_epoch"]),
+        onset_share=float(results.attrs["onset"]),
+        fallen=float(results.attrs["fallen"]),
+        paper=paper,
+        unclipped=unclipped,
+        clips={name: _describe(results.sel(clip=name)) for name in clips},
+        line=describe_line(results.sel(clip=clips[:-1])),
+        by_share=[
             {"share": float(level), **_line_at(results, "onset_at", level=level)}
             for level in results["level"].to_numpy()
         ],
-        "by_accuracy": _line_at(results, "collapse"),
-        "against_unclipped": _compare_ends(results, paper, unclipped),
-        "below_at_most": {
+        by_accuracy=_line_at(results, "collapse"),
+        against_unclipped=_compare_ends(results, paper, unclipped),
+        below_at_most={
             name: float(results["below_eps"].sel(clip=name).max()) for name in clips
         },
-        "first": _describe_first(results, paper),
-        "stay": _describe_stay(results.sel(clip=paper)),
-        "num_ambiguous": int(results.attrs["num_ambiguous"]),
-    }
+        first=_describe_first(results, paper),
+        stay=_describe_stay(results.sel(clip=paper)),
+        num_ambiguous=int(results.attrs["num_ambiguous"]),
+    )
 
 
 def _describe(arm: xr.Dataset) -> dict[str, Any]:

@@ -9,8 +9,7 @@ import xarray as xr
 from scipy import stats
 
 from birthmark.shapes import Array
-from birthmark.statistics import compare_pairs, holm
-from birthmark_experiments.frame.contests import describe_pair, interval_and_count
+from birthmark.statistics import compare_pairs, describe_pair, holm, interval_and_count
 
 
 def describe_line(clipped: xr.Dataset) -> dict[str, Any]:

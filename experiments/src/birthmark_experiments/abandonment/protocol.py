@@ -101,3 +101,19 @@ def train_arms(protocol: Protocol, folder: Path) -> tuple[dict[str, RunSpec], St
     store = open_store(folder / "store", create=True)
     run_grid(Grid(tuple(specs.values())), store)
     return specs, store
+
+
+def describe(protocol: Protocol, num_examples: int) -> str:
+    """One or two sentences for captions and pages."""
+    data = protocol.data
+    classes = f"the first {data['classes']} classes of " if "classes" in data else ""
+    pixels = "inverted" if "preprocessing" in data else "as stored (white background)"
+    width = protocol.width
+    return (
+        f"{classes}{data['name']}, at most {data['examples_per_class']} examples a "
+        f"class ({num_examples} in all), pixels {pixels} in [0, 1]; dense relu network "
+        f"{width}-{width}, Glorot uniform; plain SGD, lr {protocol.lr:g}, batch "
+        f"{protocol.batch_size}, {protocol.epochs} epochs; {protocol.replicas} "
+        "replicas, paired over the clips by start and order of batches; float32, "
+        "seed 0."
+    )

@@ -10,7 +10,9 @@ from birthmark.data import load_dataset
 from birthmark.shapes import Dataset
 from birthmark.store import open_store
 from birthmark_experiments import shipped_results
+from birthmark_experiments.abandonment import EXPERIMENT
 from birthmark_experiments.abandonment.contradictions import count_labels
+from birthmark_experiments.abandonment.ends import find_collapse, find_death, find_onset
 from birthmark_experiments.abandonment.examples import (
     find_losses,
     find_odd_neighbours,
@@ -18,12 +20,6 @@ from birthmark_experiments.abandonment.examples import (
 )
 from birthmark_experiments.abandonment.facts import _enrichment, _find_first
 from birthmark_experiments.abandonment.line import describe_line, find_departure
-from birthmark_experiments.abandonment.measure import (
-    EXPERIMENT,
-    find_collapse,
-    find_death,
-    find_onset,
-)
 from birthmark_experiments.abandonment.protocol import PROTOCOLS, spec_of
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.probes import as_inputs

@@ -1,1 +1,15 @@
-"""Can the goals of a good start be combined, and does that make learning faster?"""
+"""Can the goals of a good start be combined, and does that make learning faster?
+
+What each start achieves is read by the check-up before the first step; then all are
+trained in pairs under one budget.
+"""
+
+from birthmark_experiments.frame import Experiment
+
+EXPERIMENT = Experiment(
+    package=__name__,
+    question="Can the goals of a good start be combined, and does that learn faster?",
+    data=("mnist",),
+)
+
+__all__ = ["EXPERIMENT"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import xarray as xr
 from birthmark.shapes import Array
 from birthmark.statistics import compare_pairs, correlate_ranks, holm, summarize_curves
 from birthmark_experiments.combined_goals.goals import GOALS
+from birthmark_experiments.frame import Facts
 
 # pairs with the same draw in all hidden layers: the second has a small output layer
 REPAIRED = (
@@ -21,7 +24,32 @@ REPAIRED = (
 )
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CombinedGoalsFacts(Facts):
+    """Goals met, learning by start, correlations with intervals, planned pairs."""
+
+    protocol: str
+    num_starts: int
+    num_named: int
+    num_goals: int
+    chance: float
+    levels: Sequence[float]
+    lrs: Sequence[float]
+    budget: int
+    goals: Sequence[Mapping[str, Any]]
+    rows: Sequence[Mapping[str, Any]]
+    meets_all: Sequence[str]
+    library_meets_all: Sequence[Any]
+    never_learn: Sequence[str]
+    num_learn: int
+    all: Mapping[str, float]
+    learners: Mapping[str, float]
+    all_low_lr: Mapping[str, float]
+    repaired: Sequence[Mapping[str, Any]]
+    by_count: Sequence[Mapping[str, float]]
+
+
+def summarize(results: xr.Dataset) -> CombinedGoalsFacts:
     """Goals met, learning by start, correlations with intervals, planned pairs."""
     met_AG = results["is_met"].transpose("initialization", "goal").to_numpy() > 0
     loss_A = mean_loss(results, 0).to_numpy()
@@ -29,31 +57,31 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
     learns_A = ~results["is_censored"].isel(lr=0, level=0).to_numpy().any(axis=1)
     count_A = met_AG.sum(axis=1)
     low_A = mean_loss(results, 1).to_numpy()
-    return {
-        "protocol": results.attrs["protocol"],
-        "num_starts": len(rows),
-        "num_named": len(rows) + sum(len(row["also"]) for row in rows),
-        "num_goals": len(GOALS),
-        "chance": math.log(10),
-        "levels": [float(level) for level in results["level"].to_numpy()],
-        "lrs": [float(lr) for lr in results["lr"].to_numpy()],
-        "budget": int(results["step"].to_numpy()[-1]),
-        "goals": _describe_goals(results, met_AG, loss_A),
-        "rows": rows,
-        "meets_all": [row["name"] for row in rows if row["num_met"] == len(GOALS)],
-        "library_meets_all": [
+    return CombinedGoalsFacts(
+        protocol=results.attrs["protocol"],
+        num_starts=len(rows),
+        num_named=len(rows) + sum(len(row["also"]) for row in rows),
+        num_goals=len(GOALS),
+        chance=math.log(10),
+        levels=[float(level) for level in results["level"].to_numpy()],
+        lrs=[float(lr) for lr in results["lr"].to_numpy()],
+        budget=int(results["step"].to_numpy()[-1]),
+        goals=_describe_goals(results, met_AG, loss_A),
+        rows=rows,
+        meets_all=[row["name"] for row in rows if row["num_met"] == len(GOALS)],
+        library_meets_all=[
             row["name"]
             for row in rows
             if row["num_met"] == len(GOALS) and row["kind"] in ("table", "batch")
         ],
-        "never_learn": [row["name"] for row in rows if row["num_censored"][0]],
-        "num_learn": int(learns_A.sum()),
-        "all": _correlate(count_A, loss_A),
-        "learners": _correlate(count_A[learns_A], loss_A[learns_A]),
-        "all_low_lr": _correlate(count_A, low_A),
-        "repaired": compare_repaired(results),
-        "by_count": _by_count(count_A, loss_A),
-    }
+        never_learn=[row["name"] for row in rows if row["num_censored"][0]],
+        num_learn=int(learns_A.sum()),
+        all=_correlate(count_A, loss_A),
+        learners=_correlate(count_A[learns_A], loss_A[learns_A]),
+        all_low_lr=_correlate(count_A, low_A),
+        repaired=compare_repaired(results),
+        by_count=_by_count(count_A, loss_A),
+    )
 
 
 def mean_loss(results: xr.Dataset, place: int) -> xr.DataArray:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from birthmark.checkup import CheckUp
 from birthmark.shapes import OUTPUT, Array
+
+if TYPE_CHECKING:
+    from birthmark.checkup import CheckUp
 
 _HALF = math.sqrt(2)  # half, on a log scale, of the 2 that a rectifier costs
 

@@ -7,7 +7,6 @@ trained in pairs under one budget.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,59 +23,18 @@ from birthmark.shapes import Array, Dataset, Weights
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.combined_goals.facts import summarize
 from birthmark_experiments.combined_goals.goals import GOALS
-from birthmark_experiments.frame.experiment import Experiment
-from birthmark_experiments.frame.starts import Start, list_starts
-
-_SEED = 0
-_LOOKED_AT = 512  # examples of the check-up
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What one scale measures."""
-
-    data: str
-    examples_per_class: int
-    width: int
-    depth: int  # hidden layers
-    batch_size: int
-    epochs: int
-    lrs: tuple[float, float]  # of the comparison, and of the check on it
-    replicas: tuple[int, int]  # at these two
-    starts: tuple[str, ...] = ()  # names; () takes all
+from birthmark_experiments.combined_goals.protocol import (
+    LOOKED_AT,
+    Protocol,
+    chosen_starts,
+    describe,
+    spec_of,
+)
 
 
-PROTOCOLS = {
-    "full": Protocol("mnist", 200, 100, 6, 32, 10, (0.05, 0.01), (5, 3)),
-    "quick": Protocol(
-        "digits",
-        40,
-        20,
-        3,
-        16,
-        4,
-        (0.05, 0.01),
-        (2, 2),
-        (
-            "zeros",
-            "constant",
-            "he_normal",
-            "glorot_uniform",
-            "keras_default",
-            "orthogonal",
-            "lsuv",
-            "he_normal x 10",
-            "he_normal, small output",
-        ),
-    ),
-}
-
-
-def measure(scale: str, folder: Path) -> xr.Dataset:
+def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Readings of each goal, and outcomes of the training, by start and replica."""
-    protocol = PROTOCOLS[scale]
     store = open_store(folder / "store", create=True)
     first = {one.name: spec_of(protocol, one.rule) for one in chosen_starts(protocol)}
     dataset = load_dataset(next(iter(first.values())).data)
@@ -111,7 +69,7 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
         ),
         goal=[goal.name for goal in GOALS],
     )
-    results.attrs = {"protocol": _describe(protocol), "depth": protocol.depth}
+    results.attrs = {"protocol": describe(protocol), "depth": protocol.depth}
     return add_verdicts(results)
 
 
@@ -134,36 +92,6 @@ def add_verdicts(results: xr.Dataset) -> xr.Dataset:
             [goal.title for goal in GOALS],
             {"long_name": "the goal in words", "units": "name"},
         ),
-    )
-
-
-def chosen_starts(protocol: Protocol) -> list[Start]:
-    """The starts of this scale."""
-    return [
-        one
-        for one in list_starts()
-        if not protocol.starts or one.name in protocol.starts
-    ]
-
-
-def spec_of(protocol: Protocol, rule: Any, place: int = 0) -> RunSpec:
-    """A run from one start, at the learning rate of this place."""
-    return RunSpec(
-        data={
-            "name": protocol.data,
-            "preprocessing": "standardized",
-            "examples_per_class": protocol.examples_per_class,
-        },
-        network={"widths": [protocol.width] * protocol.depth},
-        initialization=rule,
-        training={
-            "loss": "cross_entropy",
-            "lr": protocol.lrs[place],
-            "batch_size": protocol.batch_size,
-            "epochs": protocol.epochs,
-        },
-        run={"replicas": protocol.replicas[place], "seed": _SEED, "device": "cpu"},
-        record={"distributions": (0,), "weights": () if place else (0,)},
     )
 
 
@@ -190,10 +118,10 @@ def find_same(specs: dict[str, RunSpec], dataset: Dataset) -> dict[str, str]:
 
 def read_goals(store: Store, run_key: str, dataset: Dataset) -> Array:
     """What each goal asks about, [R, G], from the initial weights of a run."""
-    x = (dataset.x_train[:_LOOKED_AT] / dataset.full_scale - dataset.mean) / dataset.std
+    x = (dataset.x_train[:LOOKED_AT] / dataset.full_scale - dataset.mean) / dataset.std
     batch = (
         torch.from_numpy(x.astype(np.float32)),
-        torch.from_numpy(dataset.y_train[:_LOOKED_AT].copy()),
+        torch.from_numpy(dataset.y_train[:LOOKED_AT].copy()),
     )
     weights = store.weights(run_key, 0)
     readings = np.full((weights.num_replicas, len(GOALS)), np.nan)
@@ -261,26 +189,3 @@ def _tabulate(
 def _variable(outcome: Outcome, units: str) -> tuple[Any, Array, dict[str, str]]:
     names = {"long_name": outcome.title, "units": units}
     return ("initialization", "replica"), outcome.values_AR, names
-
-
-def _describe(p: Protocol) -> str:
-    return (
-        f"{p.data}, the first {p.examples_per_class} training examples of each class "
-        "and all test examples, pixels standardized; "
-        f"dense network, {p.depth} hidden layers of {p.width} units, relu; biases "
-        "zero unless the rule has its own; cross-entropy; plain SGD, lr "
-        f"{p.lrs[0]:g} ({p.replicas[0]} replicas) and {p.lrs[1]:g} ({p.replicas[1]} "
-        f"replicas), batch {p.batch_size}, {p.epochs} epochs; float32; replica r of "
-        "all starts meets the same batches; seed "
-        f"{_SEED}. Goals are read on {_LOOKED_AT} training examples and are met where "
-        "the median over replicas lies within the limits."
-    )
-
-
-EXPERIMENT = Experiment(
-    name="combined-goals",
-    question="Can the goals of a good start be combined, and does that learn faster?",
-    data=("mnist",),
-    measure=measure,
-    summarize=summarize,
-)

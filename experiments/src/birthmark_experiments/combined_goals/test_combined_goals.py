@@ -10,14 +10,13 @@ from scipy.special import log_softmax
 from birthmark.data import load_dataset
 from birthmark.network import DATA_DEPENDENT, INITIALIZATIONS, draw_weights
 from birthmark_experiments import shipped_results
+from birthmark_experiments.combined_goals import EXPERIMENT
 from birthmark_experiments.combined_goals.goals import GOALS
 from birthmark_experiments.combined_goals.measure import (
-    EXPERIMENT,
-    PROTOCOLS,
     add_verdicts,
     find_same,
-    spec_of,
 )
+from birthmark_experiments.combined_goals.protocol import PROTOCOLS, spec_of
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.starts import list_starts
 

@@ -14,7 +14,9 @@ from birthmark.store import open_store
 from birthmark.sweeps import run
 from birthmark.training import train
 from birthmark_experiments import shipped_results
+from birthmark_experiments.constant_start import EXPERIMENT
 from birthmark_experiments.constant_start.ends import compare_ends
+from birthmark_experiments.constant_start.facts import apart_steps
 from birthmark_experiments.constant_start.loops import (
     constant_parameters,
     dropout_forward,
@@ -24,8 +26,6 @@ from birthmark_experiments.constant_start.loops import (
     width_one_factors,
     width_one_parameters,
 )
-from birthmark_experiments.constant_start.measure import EXPERIMENT
-from birthmark_experiments.constant_start.ties import apart_steps
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.descent import descend
 

@@ -21,12 +21,14 @@ from birthmark_experiments.constant_start.loops import (
     width_one_factors,
     width_one_parameters,
 )
+from birthmark_experiments.constant_start.protocol import (
+    CONSTANT,
+    DROPOUT,
+    SCATTERED,
+    THEORY,
+)
 from birthmark_experiments.frame.descent import Forward, descend
 from birthmark_experiments.frame.probes import stack_curves
-
-CONSTANT = 0.01  # of the start whose tie is broken
-APART = 0.1  # units are apart where their spread passes this
-DROPOUT, SCATTERED, THEORY = "dropout", "scattered sums", "width 1"
 
 
 def compare_ties(
@@ -132,25 +134,3 @@ def _loop(
             )
     spread_ER, loss_ER = np.moveaxis(np.array(columns), (2, 1), (0, 1))
     return spread_ER, loss_ER
-
-
-def apart_steps(results: xr.Dataset) -> xr.DataArray:
-    """Steps until the units are apart, by tie and replica; NaN: not within the budget.
-
-    Between two epochs the spread is taken to grow exponentially.
-    """
-    spread_TER = results["spread"].transpose("tie", "epoch", "replica").to_numpy()
-    epochs = results["epoch"].to_numpy()
-    level = np.log(results.attrs["apart"])
-    steps = np.full(spread_TER[:, 0].shape, np.nan)
-    for (i, r), _ in np.ndenumerate(steps):
-        logs = np.log(np.maximum(spread_TER[i, :, r], 1e-12))
-        above = np.flatnonzero(logs >= level)
-        if len(above) and above[0] == 0:
-            steps[i, r] = 0.0
-        elif len(above):
-            k = above[0]
-            share = (level - logs[k - 1]) / (logs[k] - logs[k - 1])
-            steps[i, r] = epochs[k - 1] + share * (epochs[k] - epochs[k - 1])
-    steps *= results.attrs["steps_per_epoch"]
-    return xr.DataArray(steps, dims=("tie", "replica"), coords={"tie": results["tie"]})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ import xarray as xr
 from scipy import stats
 
 from birthmark.shapes import Array
-from birthmark_experiments.frame.contests import interval
-from birthmark_experiments.frame.mean_field import log_variance
+from birthmark.statistics import interval
+from birthmark_experiments.critical_variance.scatter import log_variance
+from birthmark_experiments.frame import Facts
 
 REACH = 6  # depth scales: Schoenholz et al. 1611.01232, section 5
 _CHANCE = math.log(10)
@@ -19,7 +22,25 @@ _CRITICAL_OF_RELU = 2.0
 _SAME = 1e-4  # what differs by less agrees: the correlations are kept as float32
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CriticalVarianceFacts(Facts):
+    """Readings of q, chi_1, c and xi_c with intervals; trained depths against 6 xi."""
+
+    protocol: str
+    critical: float
+    infinity: float
+    trained_below: float
+    readings: Mapping[str, Sequence[Mapping[str, Any]]]
+    agreement: Mapping[str, Mapping[str, float]]
+    spread: Mapping[str, float]
+    trained: Mapping[str, Mapping[str, Any]]
+    num_replicas: int
+    num_layers: int
+    num_trained: int
+    width: int
+
+
+def summarize(results: xr.Dataset) -> CriticalVarianceFacts:
     """Readings of q, chi_1, c and xi_c with intervals; trained depths against 6 xi."""
     width = int(results.attrs["width"])
     names = [str(a) for a in results["activation"].to_numpy()]
@@ -28,25 +49,23 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
     rows = readings["tanh"] + [
         row for row in readings["relu"] if row["variance"] == _CRITICAL_OF_RELU
     ]
-    return {
-        "protocol": results.attrs["protocol"],
-        "critical": _find_critical(results.sel(activation="tanh")),
-        "infinity": math.inf,
-        "trained_below": _CHANCE / 2,
-        "readings": readings,
-        "agreement": {
+    return CriticalVarianceFacts(
+        protocol=results.attrs["protocol"],
+        critical=_find_critical(results.sel(activation="tanh")),
+        infinity=math.inf,
+        trained_below=_CHANCE / 2,
+        readings=readings,
+        agreement={
             name: _count_agreement([row[name] for row in rows if row[name]])
             for name in ("moment", "chi", "last", "scale")
         },
-        "spread": _read_spread(results, width),
-        "trained": {
-            name: _count_trained(results.sel(activation=name)) for name in names
-        },
-        "num_replicas": results.sizes["replica"],
-        "num_layers": results.sizes["layer"],
-        "num_trained": results.sizes["trained_replica"],
-        "width": width,
-    }
+        spread=_read_spread(results, width),
+        trained={name: _count_trained(results.sel(activation=name)) for name in names},
+        num_replicas=results.sizes["replica"],
+        num_layers=results.sizes["layer"],
+        num_trained=results.sizes["trained_replica"],
+        width=width,
+    )
 
 
 def _find_critical(one: xr.Dataset) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,25 @@ import xarray as xr
 
 from birthmark.data import load_dataset
 from birthmark.shapes import Array
-from birthmark.spec import DataSpec, RunSpec
+from birthmark.spec import DataSpec
 from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.critical_variance.facts import summarize
+from birthmark.theory import RandomLayers
+from birthmark_experiments.critical_variance.protocol import (
+    BIASES,
+    FINE,
+    STARTS,
+    Protocol,
+    describe,
+    spec_of,
+)
 from birthmark_experiments.critical_variance.readings import read_signals
 from birthmark_experiments.critical_variance.signals import (
     correlate_pairs,
     pair_up,
     propagate,
 )
-from birthmark_experiments.frame.experiment import Experiment, labelled
-from birthmark_experiments.frame.mean_field import RandomLayers
+from birthmark_experiments.frame import labelled
 
-BIASES = {"tanh": 0.05, "relu": 0.0}  # variance of the biases, fixed
-STARTS = (0.0, 0.9)  # correlations of the two inputs of a pair
-_SEED = 0
-_FINE = tuple(round(0.5 + 0.05 * i, 2) for i in range(71))  # where theory is drawn
 _NAMES = {
     "moment_theory": "second moment of pre-activations, theory",
     "gradient_theory": "second moment of gradients over the last layer's, theory",
@@ -45,100 +47,14 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """What one scale measures."""
-
-    data: str
-    variances: tuple[float, ...]
-    width: int
-    depth: int  # hidden layers that signals go through
-    replicas: int
-    pairs: int
-    trained_width: int
-    trained_depths: tuple[int, ...]
-    trained_replicas: int
-    examples_per_class: int
-    batch_size: int
-    lr: float
-
-
-PROTOCOLS = {
-    "full": Protocol(
-        data="mnist",
-        variances=(0.5, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0),
-        width=256,
-        depth=64,
-        replicas=16,
-        pairs=32,
-        trained_width=100,
-        trained_depths=(4, 8, 16, 28, 40),
-        trained_replicas=3,
-        examples_per_class=1920,
-        batch_size=64,
-        lr=0.01,
-    ),
-    "quick": Protocol(
-        data="digits",
-        variances=(1.0, 2.0, 3.0),
-        width=64,
-        depth=16,
-        replicas=3,
-        pairs=8,
-        trained_width=16,
-        trained_depths=(2, 8),
-        trained_replicas=2,
-        examples_per_class=32,
-        batch_size=32,
-        lr=0.05,
-    ),
-}
-
-
-def measure(scale: str, folder: Path) -> xr.Dataset:
+def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Signals of random networks, theory beside them, and losses after training."""
-    protocol = PROTOCOLS[scale]
     signals, theory = _measure_signals(protocol), _predict(protocol)
     readings = read_signals(signals, theory)
     trained = _train(protocol, folder)
     results = xr.merge([signals, theory, readings, trained], join="exact")
-    results.attrs = {"protocol": _describe(protocol), "width": protocol.width}
+    results.attrs = {"protocol": describe(protocol), "width": protocol.width}
     return results
-
-
-def spec_of(
-    protocol: Protocol, activation: str, variance: float, depth: int, *, trained: bool
-) -> RunSpec:
-    """A network of this law: one that is trained, or one that signals go through."""
-    bias = BIASES[activation]
-    width = protocol.trained_width if trained else protocol.width
-    return RunSpec(
-        data={
-            "name": protocol.data,
-            "preprocessing": "standardized",
-            "examples_per_class": protocol.examples_per_class,
-        },
-        network={"widths": [width] * depth, "activation": activation},
-        initialization={
-            "name": "variance_scaling",
-            "scale": variance,
-            "distribution": "normal",
-            "bias": {"name": "normal", "std": bias**0.5} if bias else {"name": "zeros"},
-        },
-        training={
-            "loss": "cross_entropy",
-            "lr": protocol.lr,
-            "batch_size": protocol.batch_size,
-            "epochs": 1,
-        },
-        run={
-            "replicas": protocol.trained_replicas if trained else protocol.replicas,
-            "seed": _SEED,
-            "dtype": "float32" if trained else "float64",
-            "device": "cpu",
-        },
-        record={"epochs": (0,), "distributions": (0,)},
-    )
 
 
 def _measure_signals(protocol: Protocol) -> xr.Dataset:
@@ -212,7 +128,7 @@ def _predict(protocol: Protocol) -> xr.Dataset:
         "gradient_theory": ((*dims, "layer"), gradient, "log2"),
         "correlation_theory": ((*dims, "start", "layer"), correlation, "1"),
     }
-    fine = _find_limits(_FINE)
+    fine = _find_limits(FINE)
     return xr.Dataset(
         {
             name: (where, np.float32(values), labelled(_NAMES[name], units))
@@ -230,7 +146,7 @@ def _predict(protocol: Protocol) -> xr.Dataset:
             )
             for name, (values, units) in fine.items()
         },
-        _coordinates(protocol) | {"fine_variance": list(_FINE)},
+        _coordinates(protocol) | {"fine_variance": list(FINE)},
     )
 
 
@@ -289,27 +205,3 @@ def _coordinates(protocol: Protocol) -> dict[str, Any]:
         "layer": np.arange(1, protocol.depth + 1, dtype=np.int32),
         "start": list(STARTS),
     }
-
-
-def _describe(p: Protocol) -> str:
-    steps = p.examples_per_class * 10 // p.batch_size
-    return (
-        f"Signals: dense networks of {p.depth} hidden layers of {p.width} units, "
-        "weights N(0, sigma_w^2 / fan-in), biases N(0, 0.05) with tanh and 0 with "
-        f"ReLU, float64, {p.replicas} replicas, seed {_SEED}; {p.pairs} pairs of "
-        f"standardized {p.data} test images, scaled to second moment 1 and mixed to "
-        f"correlations {STARTS[0]:g} and {STARTS[1]:g}. Training: the same laws, "
-        f"{p.trained_width} units, depths {', '.join(map(str, p.trained_depths))}, "
-        f"{p.data} ({p.examples_per_class} examples a class, standardized), cross-"
-        f"entropy, SGD, lr {p.lr:g}, batch {p.batch_size}, one epoch of at most "
-        f"{steps} steps, float32, {p.trained_replicas} replicas, seed {_SEED}."
-    )
-
-
-EXPERIMENT = Experiment(
-    name="critical-variance",
-    question="Why does the variance of the weights decide how deep a network can be?",
-    data=("mnist",),
-    measure=measure,
-    summarize=summarize,
-)

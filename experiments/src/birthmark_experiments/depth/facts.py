@@ -3,50 +3,72 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array
-from birthmark_experiments.frame.contests import (
-    difference,
-    interval,
-    read_rankings,
-    tabulate,
-)
-from birthmark_experiments.frame.mean_field import log_variance
+from birthmark.statistics import interval
+from birthmark_experiments.critical_variance.scatter import log_variance
+from birthmark_experiments.frame import Facts
+from birthmark_experiments.frame.rankings import difference, read_rankings, tabulate
 
 GAP_FLOOR = 1e-12  # of 1 - correlation: rounding hides what is smaller
 PLATEAU = 0.95  # of the loss of a guess: who is below has begun to learn
 _BIT = math.log(2)
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class DepthFacts(Facts):
+    """Signals behind the last layer beside theory, and the contest, by network."""
+
+    protocol: str
+    depth: int
+    width: int
+    num_draws: int
+    num_replicas: int
+    chance: float
+    shift: float
+    spread: Mapping[str, float]
+    signals: Mapping[str, Mapping[str, Any]]
+    gap_floor: float
+    plateau: float
+    side: int
+    channels: int
+    seen_share: float
+    even_loss: float
+    settled_loss: float
+    contests: Mapping[str, Mapping[str, Any]]
+
+
+def summarize(results: xr.Dataset) -> DepthFacts:
     """Signals behind the last layer beside theory, and the contest, by network."""
     width = int(results.attrs["width"])
     depth = results.sizes["layer"]
     names = [str(name) for name in results["network"].to_numpy()]
     variance = log_variance(depth, width)
     he = results.sel(network="dense", initialization="He")
-    return {
-        "protocol": results.attrs["protocol"],
-        "depth": depth,
-        "width": width,
-        "num_draws": results.sizes["draw"],
-        "num_replicas": results.sizes["replica"],
-        "chance": math.log(10),
-        "shift": -variance / 2 / _BIT,
-        "spread": {
+    return DepthFacts(
+        protocol=results.attrs["protocol"],
+        depth=depth,
+        width=width,
+        num_draws=results.sizes["draw"],
+        num_replicas=results.sizes["replica"],
+        chance=math.log(10),
+        shift=-variance / 2 / _BIT,
+        spread={
             "theory": math.sqrt(variance) / _BIT,
             "measured": float(he["forward"][:, -1].std(ddof=1)),
         },
-        "signals": {name: _read_signals(results.sel(network=name)) for name in names},
-        "gap_floor": GAP_FLOOR,
-        "plateau": PLATEAU * math.log(10),
+        signals={name: _read_signals(results.sel(network=name)) for name in names},
+        gap_floor=GAP_FLOOR,
+        plateau=PLATEAU * math.log(10),
         **_describe_padding(results),
-        "contests": {name: _read_contest(results.sel(network=name)) for name in names},
-    }
+        contests={name: _read_contest(results.sel(network=name)) for name in names},
+    )
 
 
 def _describe_padding(results: xr.Dataset) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,20 +16,16 @@ from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.depth.facts import GAP_FLOOR, PLATEAU, summarize
+from birthmark_experiments.depth.facts import GAP_FLOOR, PLATEAU
+from birthmark_experiments.depth.protocol import (
+    INITIALIZATIONS,
+    Protocol,
+    describe,
+    spec_of,
+)
 from birthmark_experiments.frame.contests import hold_contest
-from birthmark_experiments.frame.experiment import Experiment
 
-_ZEROS = {"name": "zeros"}
-INITIALIZATIONS: dict[str, dict[str, Any]] = {
-    "Xavier": {"name": "glorot_uniform", "bias": _ZEROS},
-    "He": {"name": "he_normal", "bias": _ZEROS},
-    "orthogonal": {"name": "orthogonal", "gain": math.sqrt(2), "bias": _ZEROS},
-    "PyTorch": {"name": "torch_default", "bias": {"name": "torch_default"}},
-    "PyTorch, zero biases": {"name": "torch_default", "bias": _ZEROS},
-}
 _LEVELS = tuple(share * math.log(10) for share in (PLATEAU, 0.75, 0.5))
-_SEED, _SCAN_SEED = 0, 1
 _READINGS = {
     "forward": ("second moment of pre-activations over that of the inputs", "log2"),
     "backward": ("second moment of the gradient by the pre-activations", "log2"),
@@ -39,68 +33,8 @@ _READINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """What one scale measures."""
-
-    networks: dict[str, dict[str, Any]]  # tables of a spec: data, network, training
-    examples: int  # of the check-up
-    draws: int  # initial configurations that are checked
-    replicas: int  # that are trained
-    lrs: dict[str, tuple[float, ...]]  # by network; where there are more, a scan
-
-
-PROTOCOLS = {
-    "full": Protocol(
-        networks={
-            "dense": {
-                "data": {"name": "mnist", "examples_per_class": 640},
-                "network": {"widths": [128] * 30},
-                "training": {"batch_size": 64, "epochs": 6},
-            },
-            "convolutional": {
-                "data": {"name": "cifar10_12k", "examples_per_class": 320},
-                "network": {
-                    "kind": "convolutional",
-                    "widths": [16] * 30,
-                    "downsample": [1, 2, 3],
-                },
-                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 6},
-            },
-        },
-        examples=64,
-        draws=8,
-        replicas=5,
-        lrs={"dense": (0.003, 0.01, 0.03), "convolutional": (0.0003, 0.001, 0.003)},
-    ),
-    "quick": Protocol(
-        networks={
-            "dense": {
-                "data": {"name": "digits", "examples_per_class": 32},
-                "network": {"widths": [32] * 6},
-                "training": {"batch_size": 32, "epochs": 2},
-            },
-            "convolutional": {
-                "data": {"name": "digits", "examples_per_class": 32},
-                "network": {
-                    "kind": "convolutional",
-                    "widths": [4] * 6,
-                    "downsample": [1],
-                },
-                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 2},
-            },
-        },
-        examples=16,
-        draws=2,
-        replicas=2,
-        lrs={"dense": (0.01, 0.1), "convolutional": (0.01,)},
-    ),
-}
-
-
-def measure(scale: str, folder: Path) -> xr.Dataset:
+def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Signals at the start, then a scan of learning rates, then the contest."""
-    protocol = PROTOCOLS[scale]
     store = open_store(folder / "store", create=True)
     by_network = []
     for name in protocol.networks:
@@ -119,7 +53,7 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
     results = xr.concat(by_network, "network", data_vars="all", join="outer")
     results = results.assign_coords(network=list(protocol.networks))
     results.attrs = {
-        "protocol": _describe(protocol),
+        "protocol": describe(protocol),
         "width": protocol.networks["dense"]["network"]["widths"][0],
         "channels": protocol.networks["convolutional"]["network"]["widths"][0],
         "side": _smallest_side(protocol),
@@ -132,29 +66,6 @@ def _smallest_side(protocol: Protocol) -> int:
     spec = spec_of(protocol, "convolutional", "He", lr=1.0)
     shape = load_dataset(spec.data).example_shape
     return int(Chain(spec.network, shape).hidden_shapes[-1][-1])
-
-
-def spec_of(
-    protocol: Protocol, network: str, start: str, *, lr: float, scan: bool = False
-) -> RunSpec:
-    """A network from one start: in the contest, or alone in the scan of rates."""
-    tables = protocol.networks[network]
-    return RunSpec(
-        data={**tables["data"], "preprocessing": "standardized"},
-        network=tables["network"],
-        initialization=INITIALIZATIONS[start],
-        training={
-            "loss": "cross_entropy",
-            "lr": lr,
-            **tables["training"],
-        },
-        run={
-            "replicas": 1 if scan else protocol.replicas,
-            "seed": _SCAN_SEED if scan else _SEED,
-            "device": "cpu",
-        },
-        record={"epochs": (0,) if scan else "every", "distributions": (0,)},
-    )
 
 
 def read_signals(spec: RunSpec, dataset: Dataset, examples: int, draw: int) -> Array:
@@ -262,37 +173,3 @@ def _choose_lrs(scan: xr.Dataset) -> dict[str, float]:
     losses = scan["scan_loss"].fillna(np.inf)
     best = scan["scan_lr"].isel(trial=losses.argmin("trial"))
     return dict(zip(INITIALIZATIONS, map(float, best), strict=True))
-
-
-def _describe(p: Protocol) -> str:
-    parts = []
-    for name, tables in p.networks.items():
-        widths = tables["network"]["widths"]
-        data, training = tables["data"], tables["training"]
-        halved = tables["network"].get("downsample", [])
-        where = f", stride 2 in the layers {halved}, mean over places" if halved else ""
-        adam = "optimizer" in training
-        parts.append(
-            f"{name}: {len(widths)} hidden layers of {widths[0]} "
-            f"{'channels (3x3)' if halved else 'units'}{where}, ReLU; {data['name']}, "
-            f"standardized, {data['examples_per_class']} training examples a class; "
-            f"{training['epochs']} epochs of {'Adam' if adam else 'SGD'}, "
-            f"batch {training['batch_size']}, lr of "
-            f"{', '.join(f'{lr:g}' for lr in p.lrs[name])}"
-        )
-    return (
-        f"{'. '.join(part[0].upper() + part[1:] for part in parts)}. Cross-entropy, "
-        f"float32. Signals: {p.draws} initial configurations "
-        f"on {p.examples} test images. Training: {p.replicas} replicas in pairs (the "
-        f"same batches), seed {_SEED}; each initialization at the lr at which its one "
-        f"replica of a scan, with seed {_SCAN_SEED}, ended lowest."
-    )
-
-
-EXPERIMENT = Experiment(
-    name="depth",
-    question="Which initialization lets a 30-layer ReLU network learn, and why?",
-    data=("mnist", "cifar10_12k"),
-    measure=measure,
-    summarize=summarize,
-)

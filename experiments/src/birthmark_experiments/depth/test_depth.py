@@ -11,13 +11,9 @@ from birthmark.data import load_dataset
 from birthmark.network import draw_weights
 from birthmark.spec import RunSpec
 from birthmark_experiments import run_experiment, shipped_results
-from birthmark_experiments.depth.measure import (
-    EXPERIMENT,
-    INITIALIZATIONS,
-    PROTOCOLS,
-    read_signals,
-    spec_of,
-)
+from birthmark_experiments.depth import EXPERIMENT
+from birthmark_experiments.depth.measure import read_signals
+from birthmark_experiments.depth.protocol import INITIALIZATIONS, PROTOCOLS, spec_of
 
 DEPTH, WIDTH = 30, 256
 

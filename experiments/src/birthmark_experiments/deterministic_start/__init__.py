@@ -1,1 +1,16 @@
-"""Could a start without chance do? And what training keeps of a start."""
+"""Could a start without chance do? And what training keeps of a start.
+
+Deterministic rules against random ones, in pairs of equal batch orders. Then what
+becomes of the null space of the first layer, of the distances between inputs, and of
+the gates.
+"""
+
+from birthmark_experiments.frame import Experiment
+
+EXPERIMENT = Experiment(
+    package=__name__,
+    question="Could a start without chance do, and what does training keep of a start?",
+    data=("mnist",),
+)
+
+__all__ = ["EXPERIMENT"]

@@ -20,12 +20,9 @@ from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.sweeps import Grid, run_grid
 from birthmark.training import initial_configuration
+from birthmark_experiments.deterministic_start.protocol import NTK_LRS, STANDARD
 from birthmark_experiments.frame.descent import Parameters, descend
 from birthmark_experiments.frame.probes import as_inputs, as_tensors
-
-STANDARD = "standard"
-# learning rates in the parametrization's own terms, the same at every width
-NTK_LRS = {"ntk": 20.0, "ntk, a tenth of the rate": 2.0}
 
 _NUM_INPUTS = 1000  # test inputs at which gates are read
 

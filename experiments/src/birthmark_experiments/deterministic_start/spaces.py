@@ -21,10 +21,8 @@ from birthmark.seeds import stream
 from birthmark.shapes import Dataset, Weights
 from birthmark.spec import RunSpec
 from birthmark.store import Store
+from birthmark_experiments.deterministic_start.protocol import MOMENTS, MOVES
 from birthmark_experiments.frame.probes import as_inputs, as_tensors, take_replicas
-
-MOMENTS = ("start", "end")
-MOVES = ("initial null space", "final null space", "any direction")
 
 _RANK_TOLERANCE = 1e-9  # of the largest eigenvalue of X'X: below it, no direction
 

@@ -13,8 +13,9 @@ from birthmark.seeds import batch_order
 from birthmark.spec import RunSpec
 from birthmark.training import initial_configuration
 from birthmark_experiments import shipped_results
+from birthmark_experiments.deterministic_start import EXPERIMENT
+from birthmark_experiments.deterministic_start.facts import fit_flips
 from birthmark_experiments.deterministic_start.gates import flipped_share, train_ntk
-from birthmark_experiments.deterministic_start.measure import EXPERIMENT, fit_flips
 from birthmark_experiments.deterministic_start.spaces import (
     compare_spaces,
     read_distances,

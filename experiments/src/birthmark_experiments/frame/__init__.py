@@ -4,9 +4,14 @@ Each experiment has a protocol, a figure, a page in the docs, and records that s
 the package. One may be carried out again, at the scale of the docs or a quick one.
 """
 
-from birthmark_experiments.frame.experiment import Experiment
-from birthmark_experiments.frame.running import (
+from birthmark_experiments.frame.cache import hash_protocol, recall
+from birthmark_experiments.frame.experiment import (
     SCALES,
+    Experiment,
+    Facts,
+    labelled,
+)
+from birthmark_experiments.frame.running import (
     draw_experiment,
     experiment_names,
     find_experiment,
@@ -17,9 +22,13 @@ from birthmark_experiments.frame.running import (
 __all__ = [
     "SCALES",
     "Experiment",
+    "Facts",
     "draw_experiment",
     "experiment_names",
     "find_experiment",
+    "hash_protocol",
+    "labelled",
+    "recall",
     "run_experiment",
     "shipped_results",
 ]

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from birthmark.analysis import (
     Contest,
     Entrant,
     Outcome,
-    Ranking,
     join_curves,
     make_contest,
-    rank,
 )
 from birthmark.spec import RunSpec
-from birthmark.statistics import PairedDifference
-from birthmark.statistics import summarize as estimate
 from birthmark.store import Store
 from birthmark.sweeps import Grid, run_grid
 
@@ -29,8 +23,6 @@ _CURVES = {
     "test_accuracy": ("test accuracy", "1"),
     "distance": ("distance travelled by all weights and biases", "weight"),
 }
-# of netCDF no text is empty
-_BETTER: dict[str, Literal["low", "high", ""]] = {"low": "low", "high": "high", "-": ""}
 
 
 def hold_contest(
@@ -99,72 +91,3 @@ def _name(outcomes: Sequence[Outcome]) -> list[str]:
         f"steps_{steps.index(one.name) + 1}" if one.name in steps else one.name
         for one in outcomes
     ]
-
-
-def read_rankings(results: xr.Dataset) -> dict[str, Ranking]:
-    """The rankings of a recorded contest, by the name of their outcome."""
-    names = [str(name) for name in results["initialization"].to_numpy()]
-    rankings = {}
-    for name in results["outcome"].to_numpy():
-        one = results.sel(outcome=name)
-        outcome = Outcome(
-            name=str(name),
-            title=str(one["title"].item()),
-            unit=str(one["unit"].item()),
-            better=_BETTER[str(one["better"].item())],
-            values_AR=one["result"].to_numpy(),
-            censored_AR=one["is_censored"].to_numpy().astype(bool),
-            how="",
-            is_tested=bool(one["is_tested"].item()),
-        )
-        rankings[outcome.name] = rank(names, outcome)
-    return rankings
-
-
-def tabulate(ranking: Ranking) -> dict[str, dict[str, Any]]:
-    """Mean, interval, letters and number of censored replicas, by start, best first."""
-    return {
-        one.name: {
-            "mean": one.mean,
-            "low": one.low,
-            "high": one.high,
-            "letters": one.letters,
-            "num_censored": one.num_censored,
-        }
-        for one in ranking.standings
-    }
-
-
-def difference(ranking: Ranking, a: str, b: str) -> dict[str, Any]:
-    """The paired difference a - b, its interval for all pairs at once, and p (Holm)."""
-    pair = ranking.pair(a, b)
-    sign = 1 if pair.a == a else -1
-    ends = sorted((sign * pair.wide_low, sign * pair.wide_high))
-    return {
-        "mean": sign * pair.difference,
-        "low": ends[0],
-        "high": ends[1],
-        "p": pair.p_holm,
-        "is_distinguished": pair.is_distinguished,
-    }
-
-
-def interval(values: npt.ArrayLike) -> dict[str, float]:
-    """Mean over replicas with Student's 95 % interval; NaN is left out."""
-    found = estimate(np.ravel(np.asarray(values)))
-    return {"mean": found.mean, "low": found.low, "high": found.high}
-
-
-def interval_and_count(values: npt.ArrayLike) -> dict[str, float]:
-    """The `interval`, and n: over how many replicas that have a value."""
-    return {**interval(values), "n": int(np.isfinite(values).sum())}
-
-
-def describe_pair(pair: PairedDifference, p: float | None = None) -> dict[str, float]:
-    """The difference a - b of a pair, its own interval, and p: adjusted where given."""
-    return {
-        "mean": float(pair.difference),
-        "low": float(pair.low),
-        "high": float(pair.high),
-        "p": float(pair.p if p is None else p),
-    }

@@ -1,30 +1,88 @@
-"""What an experiment is: a question, a way to measure, and a summary."""
+"""What an experiment is: a folder with a question, a protocol, and what comes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-import xarray as xr
+from birthmark.errors import unknown_name
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from birthmark.figures import Drawing
+
+SCALES = ("full", "quick")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question about initialization or training, and how it gets its answer."""
+    """A question about initialization or training, and the folder that answers it.
 
-    name: str  # such as `constant-start`; of its page, figure and records as well
+    The files of the folder are loaded when they are needed, so that facts and figures
+    of shipped results work where torch is not installed:
+
+    `protocol.py`  `PROTOCOLS`: by scale a frozen dataclass with all that is chosen
+    `measure.py`   `measure(protocol, folder)`: the results, an `xarray.Dataset`
+    `facts.py`     `summarize(results)`: a frozen `Facts`, what the page may state
+    `figure.py`    `draw(results)`: the drawing
+    """
+
+    package: str  # such as `birthmark_experiments.constant_start`
     question: str  # one line, as a user would ask it
-    data: tuple[str, ...]  # data sets that the full scale needs
+    data: tuple[str, ...] = ()  # data sets that the full scale needs
 
-    # (scale, folder) -> results; what is trained is stored in the folder, and goes on
-    # where it was stopped. `full` is the protocol of the shipped records; `quick`
-    # shows in seconds that everything works, on smaller data, and proves nothing.
-    measure: Callable[[str, Path], xr.Dataset]
+    @property
+    def name(self) -> str:
+        """Such as `constant-start`; of its page, figure and records as well."""
+        return self.package.rpartition(".")[2].replace("_", "-")
 
-    # results -> facts that the page states: numbers, texts, lists and tables of them
-    summarize: Callable[[xr.Dataset], dict[str, Any]]
+    def protocol(self, scale: str) -> Any:
+        """What is measured at a scale.
+
+        `full` is the protocol of the shipped records; `quick` shows in seconds that
+        everything works, on smaller data, and proves nothing.
+        """
+        if scale not in SCALES:
+            raise unknown_name("scale", scale, SCALES)
+        return self._file("protocol").PROTOCOLS[scale]
+
+    def measure(self, scale: str, folder: Path) -> xr.Dataset:
+        """Train and measure; what is stored in the folder goes on where it stopped."""
+        results: xr.Dataset = self._file("measure").measure(
+            self.protocol(scale), folder
+        )
+        return results
+
+    def summarize(self, results: xr.Dataset) -> Facts:
+        """The facts that the page states."""
+        facts: Facts = self._file("facts").summarize(results)
+        return facts
+
+    def draw(self, results: xr.Dataset) -> Drawing:
+        """The figure."""
+        drawing: Drawing = self._file("figure").draw(results)
+        return drawing
+
+    def _file(self, name: str) -> ModuleType:
+        return import_module(f"{self.package}.{name}")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a page may state of an experiment; each one declares its own fields.
+
+    A template or a test may read a fact by attribute or by name; a name that is not
+    declared is an error in both.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.__dataclass_fields__:
+            raise KeyError(name)
+        return getattr(self, name)
 
 
 def labelled(long_name: str, units: str) -> dict[str, str]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from importlib import import_module, resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
 from birthmark.errors import SpecError, unknown_name
-from birthmark.figures import Drawing
 from birthmark.spec import DataSpec
 from birthmark.store import has_results, load_results, save_results
+from birthmark_experiments.frame.cache import hash_protocol
 from birthmark_experiments.frame.experiment import Experiment
 
-SCALES = ("full", "quick")
+if TYPE_CHECKING:
+    from birthmark.figures import Drawing
 
-# an experiment's module is loaded when it is asked for: most need torch
-_MODULES: tuple[str, ...] = (
+# a folder each, in the order of the docs
+_FOLDERS: tuple[str, ...] = (
     "constant_start",
     "deterministic_start",
     "pretrained_start",
@@ -42,22 +44,27 @@ def find_experiment(name: str) -> Experiment:
     Raises:
         SpecError: There is none; the message has the nearest.
     """
-    _check_name(name)
-    module = import_module(f"{_folder(name)}.measure")
-    experiment: Experiment = module.EXPERIMENT
+    if name not in experiment_names():
+        raise unknown_name("experiment", name, experiment_names())
+    package = f"{__package__.partition('.')[0]}.{name.replace('-', '_')}"
+    experiment: Experiment = import_module(package).EXPERIMENT
     return experiment
 
 
 def experiment_names() -> list[str]:
     """All names, in the order of the docs."""
-    return [module.replace("_", "-") for module in _MODULES]
+    return [folder.replace("_", "-") for folder in _FOLDERS]
 
 
-def run_experiment(name: str, folder: str | Path, scale: str = "full") -> xr.Dataset:
+def run_experiment(
+    name: str | Experiment, folder: str | Path, scale: str = "full"
+) -> xr.Dataset:
     """Measure, and save the results; what is there already is not measured again.
 
+    What was measured under a protocol that has changed since is measured anew.
+
     Args:
-        name: Of the experiment.
+        name: Of the experiment; or one of your own.
         folder: Of this experiment alone: its runs and results.
         scale: `full`: the protocol of the docs, minutes. `quick`: seconds, to see that
             it works; its numbers prove nothing.
@@ -70,23 +77,24 @@ def run_experiment(name: str, folder: str | Path, scale: str = "full") -> xr.Dat
     from birthmark.data import load_dataset
     from birthmark.sweeps import describe_software
 
-    experiment = find_experiment(name)
-    if scale not in SCALES:
-        raise unknown_name("scale", scale, SCALES)
-    folder = Path(folder)
-    asked = {"experiment": name, "scale": scale}
+    experiment = name if isinstance(name, Experiment) else find_experiment(name)
+    folder, protocol = Path(folder), experiment.protocol(scale)
+    asked = {"experiment": experiment.name, "scale": scale}
+    key = {"protocol": hash_protocol([experiment.package, protocol])}
     if has_results(folder):
         results, manifest = load_results(folder)
-        found = {key: manifest.get(key) for key in asked}
+        found = {each: manifest.get(each) for each in asked}
         if found != asked:
             raise SpecError(f"{folder} holds results of {found}: name another folder")
-        return results
+        if manifest.get("protocol") == key["protocol"]:
+            return results
     started = time.monotonic()
     data = experiment.data if scale == "full" else ()
     checksums = {each: load_dataset(DataSpec(name=each)).checksum for each in data}
     results = experiment.measure(scale, folder)
     manifest = {
         **asked,
+        **key,
         **describe_software(),
         "data": checksums,
         "wall_time_s": round(time.monotonic() - started, 1),
@@ -102,8 +110,8 @@ def shipped_results(name: str) -> xr.Dataset:
         SpecError: No such experiment.
         StoreError: It ships no results.
     """
-    _check_name(name)
-    with resources.as_file(resources.files(_folder(name))) as path:
+    package = find_experiment(name).package
+    with resources.as_file(resources.files(package)) as path:
         return load_results(path)[0]
 
 
@@ -114,14 +122,4 @@ def draw_experiment(name: str, results: xr.Dataset) -> Drawing:
         name: Such as `constant-start`.
         results: As `run_experiment` gives them.
     """
-    drawing: Drawing = import_module(f"{_folder(name)}.figure").draw(results)
-    return drawing
-
-
-def _check_name(name: str) -> None:
-    if name not in experiment_names():
-        raise unknown_name("experiment", name, experiment_names())
-
-
-def _folder(name: str) -> str:
-    return f"birthmark_experiments.{name.replace('-', '_')}"
+    return find_experiment(name).draw(results)

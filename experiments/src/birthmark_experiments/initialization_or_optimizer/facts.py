@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -16,9 +18,31 @@ from birthmark.statistics import (
     share_variance,
     summarize_curves,
 )
+from birthmark_experiments.frame import Facts
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class InitializationOrOptimizerFacts(Facts):
+    """Shares for each outcome, how firm they are, and the steps of each cell."""
+
+    protocol: str
+    budget: int
+    levels: Sequence[float]
+    num_replicas: int
+    names: Sequence[str]
+    optimizers: Sequence[str]
+    lrs: Mapping[str, float]
+    search: Mapping[str, Sequence[Mapping[str, float]]]
+    shares: Mapping[str, Mapping[str, Any]]
+    num_censored: int
+    num_runs: int
+    doubled: Mapping[str, Mapping[str, float]]
+    without_one: Mapping[str, Mapping[str, Any]]
+    cells: Mapping[str, Mapping[str, Any]]
+    factors: Mapping[str, Any]
+
+
+def summarize(results: xr.Dataset) -> InitializationOrOptimizerFacts:
     """Shares for each outcome, how firm they are, and the steps of each cell."""
     level = results.sizes["level"] - 1  # the lower loss
     logs_ABR = _logs(results, level)
@@ -28,24 +52,23 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
         "steps": _shares(logs_ABR),
         "test_accuracy": _shares(_ordered(results["test_accuracy"])),
     }
-    return {
-        "protocol": results.attrs["protocol"],
-        "budget": int(results.attrs["budget"]),
-        "levels": [float(one) for one in results["level"].to_numpy()],
-        "num_replicas": int(results.sizes["replica"]),
-        "names": [str(one) for one in results["initialization"].to_numpy()],
-        "optimizers": [str(one) for one in results["optimizer"].to_numpy()],
-        "lrs": {str(one.optimizer.item()): float(one) for one in results["lr"]},
-        "search": _tabulate_search(results),
-        "shares": shares,
-        "num_censored": int(censored_ABR.sum()),
-        "num_runs": int(censored_ABR.size),
-        # what is not reached would take longer: twice the budget instead of all of it
-        "doubled": _shares(logs_ABR + np.log(2) * censored_ABR),
-        "without_one": _leave_out(results, logs_ABR),
-        "cells": _tabulate(results, level),
-        "factors": _ranges(results, logs_ABR),
-    }
+    return InitializationOrOptimizerFacts(
+        protocol=results.attrs["protocol"],
+        budget=int(results.attrs["budget"]),
+        levels=[float(one) for one in results["level"].to_numpy()],
+        num_replicas=int(results.sizes["replica"]),
+        names=[str(one) for one in results["initialization"].to_numpy()],
+        optimizers=[str(one) for one in results["optimizer"].to_numpy()],
+        lrs={str(one.optimizer.item()): float(one) for one in results["lr"]},
+        search=_tabulate_search(results),
+        shares=shares,
+        num_censored=int(censored_ABR.sum()),
+        num_runs=int(censored_ABR.size),
+        doubled=_shares(logs_ABR + np.log(2) * censored_ABR),
+        without_one=_leave_out(results, logs_ABR),
+        cells=_tabulate(results, level),
+        factors=_ranges(results, logs_ABR),
+    )
 
 
 def _shares(values_ABR: Array) -> dict[str, dict[str, float]]:

@@ -16,13 +16,15 @@ from birthmark.seeds import batch_order
 from birthmark.store import open_store
 from birthmark_experiments import shipped_results
 from birthmark_experiments.frame import draw_experiment
+from birthmark_experiments.initialization_or_optimizer import EXPERIMENT
 from birthmark_experiments.initialization_or_optimizer.measure import (
-    EXPERIMENT,
+    count_steps,
+    search_lrs,
+)
+from birthmark_experiments.initialization_or_optimizer.protocol import (
     LEVELS,
     OPTIMIZERS,
     PROTOCOLS,
-    count_steps,
-    search_lrs,
     spec_of,
 )
 

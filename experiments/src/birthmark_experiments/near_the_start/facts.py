@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array
-from birthmark.statistics import compare_pairs, holm
-from birthmark_experiments.frame.contests import describe_pair, interval
+from birthmark.statistics import compare_pairs, describe_pair, holm, interval
+from birthmark_experiments.frame import Facts
 from birthmark_experiments.near_the_start.claims import Kept, Trials, find_claims
 
 GOOD = 2.0  # times the train loss of free training: as good, in the ball
 LEARNED = 0.5  # of the examples right, at least: what can be lost
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class NearTheStartFacts(Facts):
     """Means with intervals along each test, and paired differences."""
-    return {
-        "protocol": results.attrs["protocol"],
-        "num_replicas": int(results.sizes["replica"]),
-        "line": _describe_line(results),
-        "reset": _table(results, "reset", "reset"),
-        "ball": _describe_ball(results),
-        "moved": _describe_moves(results),
-        "good": GOOD,
-        "claims": [asdict(claim) for claim in find_claims([_read_trials(results)])],
-    }
+
+    protocol: str
+    num_replicas: int
+    line: Mapping[str, Any]
+    reset: Mapping[str, Mapping[str, Any]]
+    ball: Mapping[str, Any]
+    moved: Mapping[str, Any]
+    good: float
+    claims: Sequence[Mapping[str, Any]]
+
+
+def summarize(results: xr.Dataset) -> NearTheStartFacts:
+    """Means with intervals along each test, and paired differences."""
+    return NearTheStartFacts(
+        protocol=results.attrs["protocol"],
+        num_replicas=int(results.sizes["replica"]),
+        line=_describe_line(results),
+        reset=_table(results, "reset", "reset"),
+        ball=_describe_ball(results),
+        moved=_describe_moves(results),
+        good=GOOD,
+        claims=[asdict(claim) for claim in find_claims([_read_trials(results)])],
+    )
 
 
 def _describe_line(results: xr.Dataset) -> dict[str, Any]:

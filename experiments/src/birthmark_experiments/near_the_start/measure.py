@@ -7,7 +7,6 @@ by a random step as long as the way that training goes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,7 @@ from torch.nn.functional import cross_entropy
 from birthmark.data import load_dataset
 from birthmark.network import forward_stack, gather_layers
 from birthmark.shapes import Array, Dataset
-from birthmark.spec import RunSpec
-from birthmark_experiments.frame.experiment import Experiment
 from birthmark_experiments.frame.probes import as_inputs
-from birthmark_experiments.near_the_start.facts import summarize
 from birthmark_experiments.near_the_start.points import (
     Ball,
     Parameters,
@@ -32,6 +28,7 @@ from birthmark_experiments.near_the_start.points import (
     move,
     put_back,
 )
+from birthmark_experiments.near_the_start.protocol import Protocol, describe, spec_of
 
 _RESULTS = {
     "train_loss": ("train loss, whole training set", "nat"),
@@ -40,60 +37,8 @@ _RESULTS = {
 }
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """What one scale measures."""
-
-    data: dict[str, Any]
-    width: int
-    epochs: int
-    replicas: int
-    alphas: tuple[float, ...]  # on the line: 0 the start, 1 the end
-    radii: tuple[float, ...]  # of the ball, over the distance of free training
-    moves: tuple[float, ...]  # lengths of the random step, likewise
-
-
-PROTOCOLS = {
-    "full": Protocol(
-        data={"name": "mnist", "examples_per_class": 300},
-        width=100,
-        epochs=40,
-        replicas=5,
-        alphas=tuple(round(-0.5 + 0.05 * i, 2) for i in range(51)),
-        radii=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0),
-        moves=(0.5, 1.0, 2.0, 4.0),
-    ),
-    "quick": Protocol(
-        data={"name": "digits", "examples_per_class": 30},
-        width=16,
-        epochs=4,
-        replicas=3,
-        alphas=(-0.5, 0.0, 0.5, 1.0, 2.0),
-        radii=(0.3, 1.0),
-        moves=(1.0,),
-    ),
-}
-
-
-def spec_of(protocol: Protocol) -> RunSpec:
-    """The free training, from which all else is measured."""
-    return RunSpec(
-        data=protocol.data,
-        network={"widths": [protocol.width] * 2},
-        training={
-            "loss": "cross_entropy",
-            "lr": 0.1,
-            "batch_size": 64,
-            "epochs": protocol.epochs,
-        },
-        run={"replicas": protocol.replicas, "seed": 0, "device": "cpu"},
-        record={"epochs": (0,), "distributions": ()},
-    )
-
-
-def measure(scale: str, folder: Path) -> xr.Dataset:
+def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """All four tests; nothing is stored on the way, since they take a minute."""
-    protocol = PROTOCOLS[scale]
     spec = spec_of(protocol)
     dataset = load_dataset(spec.data)
     start = draw_start(spec, dataset)
@@ -132,7 +77,7 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
         ]
         words = {"long_name": long_name, "units": "weight"}
         results[name] = (("move", "replica"), np.array(values, dtype=np.float32), words)
-    results.attrs = {"protocol": _describe(protocol, spec, len(dataset.y_train))}
+    results.attrs = {"protocol": describe(protocol, spec, len(dataset.y_train))}
     return results
 
 
@@ -160,24 +105,3 @@ def _evaluate(
         },
         {dim: list(points)},
     )
-
-
-def _describe(protocol: Protocol, spec: RunSpec, num_examples: int) -> str:
-    training, width = spec.training, protocol.width
-    return (
-        f"{protocol.data['name']}, {protocol.data['examples_per_class']} examples a "
-        f"class ({num_examples} in all), pixels in [0, 1]; dense relu network "
-        f"{width}-{width}, Glorot uniform; cross-entropy from logits, plain SGD, lr "
-        f"{training.lr:g}, batch {training.batch_size}, {training.epochs} epochs; "
-        f"{protocol.replicas} replicas, paired by start and order of batches; float32, "
-        "seed 0."
-    )
-
-
-EXPERIMENT = Experiment(
-    name="near-the-start",
-    question="Are minima found only near the start?",
-    data=("mnist",),
-    measure=measure,
-    summarize=summarize,
-)

@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 from birthmark.data import load_dataset
 from birthmark.seeds import batch_order
 from birthmark_experiments.frame import draw_experiment
-from birthmark_experiments.near_the_start.measure import EXPERIMENT, PROTOCOLS, spec_of
+from birthmark_experiments.near_the_start import EXPERIMENT
 from birthmark_experiments.near_the_start.points import (
     Ball,
     distances,
@@ -22,6 +22,7 @@ from birthmark_experiments.near_the_start.points import (
     shrink,
     train_from,
 )
+from birthmark_experiments.near_the_start.protocol import PROTOCOLS, spec_of
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,11 @@ import xarray as xr
 from birthmark.network import name_parameters
 from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
-from birthmark.store import Store, has_results, load_results, save_results
+from birthmark.store import Store
 from birthmark.sweeps import run
 from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
 from birthmark_experiments.abandonment.protocol import spec_of
+from birthmark_experiments.frame import recall
 from birthmark_experiments.frame.probes import as_tensors
 from birthmark_experiments.near_the_start.points import (
     Ball,
@@ -30,81 +31,17 @@ from birthmark_experiments.near_the_start.points import (
     shrink,
     train_from,
 )
+from birthmark_experiments.near_the_start_unstable.protocol import (
+    LOSSES,
+    Arm,
+    Protocol,
+)
 
-LOSSES = {"clipped": {}, "logits": {"training.loss": "cross_entropy"}}
 _METRICS = {
     "train_loss": ("train loss, mean over an epoch, each arm by its own loss", "nat"),
     "train_accuracy": ("train accuracy, likewise", "1"),
     "test_accuracy": ("test accuracy", "1"),
     "below_eps": ("share of visits with a true class below the clip", "1"),
-}
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to train: where from, where to stay.
-
-    Kinds: `free`; in a `ball` around the start; of limited `norm`, in a ball around
-    zero; from a `moved` start; from a `shrunk` one: moved, and as long as before.
-    """
-
-    loss: str  # of `LOSSES`
-    kind: str
-    size: float = 0.0  # over the way to the best point; of `norm`, over the norm there
-
-    @property
-    def name(self) -> str:
-        """Such as `clipped ball 0.5`."""
-        return f"{self.loss} {self.kind}" + (f" {self.size:g}" if self.size else "")
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What one scale measures."""
-
-    before: str  # scale of the abandonment experiment that network and data come from
-    eps: float
-    epochs: int
-    kept: int  # epochs between two at which weights are looked at
-    every: int  # steps after which a network is put back into its ball
-    alphas: tuple[float, ...]  # on the line: 0 the start, 1 the end
-    arms: tuple[Arm, ...]
-
-
-PROTOCOLS = {
-    "full": Protocol(
-        before="full",
-        eps=1e-3,
-        epochs=130,
-        kept=5,
-        every=10,
-        alphas=tuple(round(-0.5 + 0.1 * i, 1) for i in range(26)),
-        arms=(
-            Arm("clipped", "free"),
-            *(Arm("clipped", "ball", size) for size in (0.5, 0.75, 1.0, 1.25)),
-            Arm("clipped", "norm", 1.0),
-            *(Arm("clipped", "moved", size) for size in (0.5, 1.0)),
-            Arm("clipped", "shrunk", 1.0),
-            Arm("logits", "free"),
-            *(Arm("logits", k, 1.0) for k in ("ball", "norm", "moved", "shrunk")),
-        ),
-    ),
-    "quick": Protocol(
-        before="quick",
-        eps=0.01,
-        epochs=20,
-        kept=2,
-        every=3,
-        alphas=(-0.5, 0.0, 1.0, 2.0),
-        arms=(
-            Arm("clipped", "free"),
-            *(Arm("clipped", "ball", size) for size in (1.0, 1000.0)),
-            Arm("clipped", "norm", 0.5),
-            *(Arm("clipped", k, 1.0) for k in ("moved", "shrunk")),
-            Arm("logits", "free"),
-            *(Arm("logits", k, 1.0) for k in ("ball", "moved")),
-        ),
-    ),
 }
 
 
@@ -175,9 +112,15 @@ def carry_out(
     arm: Arm, protocol: Protocol, free: Free, dataset: Dataset, folder: Path
 ) -> xr.Dataset:
     """Train an arm, or read what it gave before."""
-    place = folder / "arms" / f"{free.spec.run_key} {arm.name}".replace(" ", "-")
-    if has_results(place):
-        return load_results(place)[0]
+    return recall(
+        folder,
+        arm.name,
+        [arm, protocol.every, protocol.kept, free.spec, free.path],
+        lambda: _train(arm, protocol, free, dataset),
+    )
+
+
+def _train(arm: Arm, protocol: Protocol, free: Free, dataset: Dataset) -> xr.Dataset:
     start, ball = free.start, None
     if arm.kind in ("ball", "norm"):
         center = start if arm.kind == "ball" else zeros(start)
@@ -195,15 +138,13 @@ def carry_out(
         if metrics.epoch % protocol.kept == 0:
             ways.append(distances(parameters, start))
             froms.append(distances(parameters, free.start))
-    results = _name_curves(
+    return _name_curves(
         {name: np.array(values) for name, values in found.items()},
         np.array(ways),
         np.array(froms),
         free,
         dataset,
     )
-    save_results(place, results, {"arm": arm.name})
-    return results
 
 
 def read_free(free: Free, dataset: Dataset) -> xr.Dataset:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array
-from birthmark_experiments.abandonment.measure import find_collapse
-from birthmark_experiments.frame.contests import interval
+from birthmark.statistics import interval
+from birthmark_experiments.abandonment.ends import find_collapse
+from birthmark_experiments.frame import Facts
 from birthmark_experiments.near_the_start.claims import (
     Kept,
     Trials,
@@ -23,46 +25,65 @@ LAST = 10  # epochs whose median is the end of an arm
 _WORDS = {"clipped": "clipped loss", "logits": "loss from logits"}
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class NearTheStartUnstableFacts(Facts):
+    """Ends of all arms beside free training, lines, layers put back, and claim (g)."""
+
+    protocol: str
+    num_replicas: int
+    eps: float
+    epochs: int
+    every: int
+    last: int
+    start_norm: Mapping[str, float]
+    longer: float
+    free: Mapping[str, Mapping[str, Any]]
+    arms: Mapping[str, Mapping[str, Any]]
+    against_free: Mapping[str, Mapping[str, Any]]
+    line: Mapping[str, Mapping[str, Any]]
+    reset: Mapping[str, Mapping[str, Any]]
+    claims: Sequence[Mapping[str, Any]]
+
+
+def summarize(results: xr.Dataset) -> NearTheStartUnstableFacts:
     """Ends of all arms beside free training, lines, layers put back, and claim (g)."""
     arms = {str(name): results.sel(arm=name) for name in results["arm"].to_numpy()}
     best_way = results["best_way"].sel(free="clipped")
     losses = [str(loss) for loss in results["free"].to_numpy()]
-    return {
-        "protocol": results.attrs["protocol"],
-        "num_replicas": int(results.sizes["replica"]),
-        "eps": float(results.attrs["eps"]),
-        "epochs": int(results.attrs["epochs"]),
-        "every": int(results.attrs["every"]),
-        "last": LAST,
-        "start_norm": interval(results["start_norm"]),
-        # a random step is orthogonal to the start, all but exactly
-        "longer": math.hypot(1, float((best_way / results["start_norm"]).mean())),
-        "free": {
+    return NearTheStartUnstableFacts(
+        protocol=results.attrs["protocol"],
+        num_replicas=int(results.sizes["replica"]),
+        eps=float(results.attrs["eps"]),
+        epochs=int(results.attrs["epochs"]),
+        every=int(results.attrs["every"]),
+        last=LAST,
+        start_norm=interval(results["start_norm"]),
+        longer=math.hypot(1, float((best_way / results["start_norm"]).mean())),
+        free={
             loss: {
                 name: interval(results[name].sel(free=loss))
                 for name in ("best_epoch", "best_way")
             }
             for loss in losses
         },
-        "arms": {name: _describe(arm) for name, arm in arms.items()},
-        "against_free": {loss: _compare(arms, loss) for loss in losses},
-        "line": {
+        arms={name: _describe(arm) for name, arm in arms.items()},
+        against_free={loss: _compare(arms, loss) for loss in losses},
+        line={
             str(tip): _describe_line(results.sel(tip=tip))
             for tip in results["tip"].to_numpy()
         },
-        "reset": {
+        reset={
             str(tip): {
                 str(what): _describe_point(results.sel(tip=tip, reset=what), "reset")
                 for what in results["reset"].to_numpy()
             }
             for tip in results["tip"].to_numpy()
         },
-        "claims": [
+        claims=[
             asdict(claim)
             for claim in find_claims([_read_trials(arms, loss) for loss in losses])
         ],
-    }
+    )
 
 
 def find_lost(arm: xr.Dataset) -> Array:

@@ -7,7 +7,6 @@ back, training kept in balls, and training from moved starts.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,6 @@ import xarray as xr
 from birthmark.data import load_dataset
 from birthmark.network import forward_stack, gather_layers
 from birthmark.shapes import Array, Dataset
-from birthmark_experiments.abandonment.measure import describe
-from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
-from birthmark_experiments.frame.experiment import Experiment
 from birthmark_experiments.frame.probes import as_inputs
 from birthmark_experiments.near_the_start.points import (
     Parameters,
@@ -29,16 +25,17 @@ from birthmark_experiments.near_the_start.points import (
     put_back,
 )
 from birthmark_experiments.near_the_start_unstable.arms import (
-    LOSSES,
-    PROTOCOLS,
     Free,
-    Protocol,
     carry_out,
     read_free,
     train_freely,
     zeros,
 )
-from birthmark_experiments.near_the_start_unstable.facts import summarize
+from birthmark_experiments.near_the_start_unstable.protocol import (
+    LOSSES,
+    Protocol,
+    describe_arms,
+)
 
 _POINTS = {
     "train_loss": ("clipped loss, whole training set", "nat"),
@@ -47,12 +44,11 @@ _POINTS = {
 }
 
 
-def measure(scale: str, folder: Path) -> xr.Dataset:
+def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Curves of all arms, and losses on lines and with layers put back.
 
     Each arm is saved in the folder when it is done, so that what was stopped goes on.
     """
-    protocol = PROTOCOLS[scale]
     frees = {loss: train_freely(protocol, loss, folder) for loss in LOSSES}
     spec = frees["clipped"].spec
     dataset = load_dataset(spec.data)
@@ -93,7 +89,7 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
     words = {"long_name": "norm of the start", "units": "weight"}
     results["start_norm"] = ("replica", norms.astype(np.float32), words)
     results.attrs = {
-        "protocol": _describe(protocol, len(dataset.y_train)),
+        "protocol": describe_arms(protocol, len(dataset.y_train)),
         "eps": protocol.eps,
         "epochs": protocol.epochs,
         "every": protocol.every,
@@ -155,22 +151,3 @@ def _evaluate(
         },
         {dim: values},
     )
-
-
-def _describe(protocol: Protocol, num_examples: int) -> str:
-    before = replace(ABANDONMENT[protocol.before], epochs=protocol.epochs)
-    return (
-        f"{describe(before, num_examples)} Clip {protocol.eps:g}, or the loss from "
-        f"logits. Weights were kept every {protocol.kept} epochs; the best point of a "
-        "replica is the kept one with the lowest train loss. A network is put back "
-        f"into its ball after every {protocol.every} steps."
-    )
-
-
-EXPERIMENT = Experiment(
-    name="near-the-start-unstable",
-    question="Does a network that collapses collapse because it leaves its start?",
-    data=("hasyv2",),
-    measure=measure,
-    summarize=summarize,
-)

@@ -1,6 +1,7 @@
 """Near the start where training collapses: arms against plain torch and NumPy."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,14 +14,10 @@ from birthmark.seeds import batch_order
 from birthmark_experiments import shipped_results
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.near_the_start.points import distances, move, shrink
-from birthmark_experiments.near_the_start_unstable.arms import (
-    PROTOCOLS,
-    Arm,
-    carry_out,
-    train_freely,
-)
+from birthmark_experiments.near_the_start_unstable import EXPERIMENT, arms
+from birthmark_experiments.near_the_start_unstable.arms import carry_out, train_freely
 from birthmark_experiments.near_the_start_unstable.facts import find_lost
-from birthmark_experiments.near_the_start_unstable.measure import EXPERIMENT
+from birthmark_experiments.near_the_start_unstable.protocol import PROTOCOLS, Arm
 
 QUICK = PROTOCOLS["quick"]
 REPLICA, EPOCHS = 1, 3
@@ -244,12 +241,20 @@ def test_losses_on_lines_and_with_layers_put_back_are_those_of_numpy(
         compare({"tip": tip, "reset": "none"}, look(end))
 
 
-def test_what_is_done_is_not_trained_again(folder, results):
+def test_what_is_done_is_not_trained_again(folder, results, monkeypatch):
+    monkeypatch.setattr(arms, "train_from", None)  # no arm could begin
     again = EXPERIMENT.measure("quick", folder)
     xr.testing.assert_identical(again, results)
-    saved = {path.name.partition("-")[2] for path in (folder / "arms").iterdir()}
-    assert "clipped-ball-1" in saved
-    assert "clipped-free" not in saved
+
+
+def test_an_arm_that_is_put_back_more_often_is_trained_anew(folder):
+    free, arm = train_freely(QUICK, "clipped", folder), Arm("clipped", "ball", 1.0)
+    dataset = load_dataset(free.spec.data)
+    often = replace(QUICK, every=1)
+    assert often.every != QUICK.every
+    before = carry_out(arm, QUICK, free, dataset, folder)
+    after = carry_out(arm, often, free, dataset, folder)
+    assert float(after["way"].max()) < float(before["way"].max())
 
 
 def test_lost_is_what_falls_from_more_than_half():

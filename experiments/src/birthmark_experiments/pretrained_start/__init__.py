@@ -1,1 +1,17 @@
-"""Is a pre-trained network an initialization?"""
+"""Is a pre-trained network an initialization? Against random ones, with controls.
+
+Raghu et al. (arXiv 1902.07208) found that a part of what a pre-trained start gives is
+the scale of its weights. So three starts have its statistics without its knowledge:
+weights drawn anew with its mean and variance, its weights in random places, and a
+random start.
+"""
+
+from birthmark_experiments.frame import Experiment
+
+EXPERIMENT = Experiment(
+    package=__name__,
+    question="Is a pre-trained network an initialization?",
+    data=("mnist", "fashion_mnist", "hasyv2"),
+)
+
+__all__ = ["EXPERIMENT"]

@@ -9,7 +9,7 @@ random start.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,71 +21,24 @@ from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store, replacing
 from birthmark.training import train
-from birthmark_experiments.frame.contests import (
-    difference,
-    hold_contest,
-    read_rankings,
-    tabulate,
+from birthmark_experiments.frame.contests import hold_contest
+from birthmark_experiments.pretrained_start.protocol import (
+    FRESH_HEAD,
+    LEVELS,
+    PRETRAINED,
+    RANDOM,
+    SHUFFLED,
+    STATISTICS,
+    Protocol,
+    Task,
+    describe,
 )
-from birthmark_experiments.frame.experiment import Experiment
-
-RANDOM, PRETRAINED, FRESH_HEAD = "random", "pre-trained", "pre-trained, fresh head"
-STATISTICS, SHUFFLED = "statistics only", "shuffled"
-LEVELS = (0.5, 0.4, 0.3)  # of the loss of a guess, to be reached
 
 
-@dataclass(frozen=True)
-class Task:
-    """Something to learn, and something to have learned before."""
-
-    name: str
-    before: RunSpec
-    after: RunSpec
-    num_skipped: int = 0  # classes that belong to `after` and are kept from `before`
-
-
-def list_tasks(scale: str) -> list[Task]:
-    """The pairs of tasks of a scale, `full` or `quick`."""
-    run = {"replicas": 10 if scale == "full" else 3, "device": "cpu"}
-    training = {
-        "loss": "cross_entropy",
-        "lr": 0.05,
-        "batch_size": 32,
-        "epochs": 12 if scale == "full" else 2,
-        "schedule": {"name": "cosine"},
-    }
-    tables: dict[str, Any] = {
-        "network": {"widths": [128, 128] if scale == "full" else [8, 8]},
-        "training": training,
-        "run": run,
-        "record": {"distributions": []},
-    }
-    if scale == "quick":
-        half = RunSpec(data={"name": "digits", "classes": 5}, **tables)
-        return [Task("digits halves", half, half, num_skipped=5)]
-    mnist = RunSpec(data={"name": "mnist", "examples_per_class": 1000}, **tables)
-    fashion = mnist.with_settings(
-        {"data.name": "fashion_mnist", "data.examples_per_class": 200}
-    )
-    hasyv2 = RunSpec(
-        data={
-            "name": "hasyv2",
-            "preprocessing": "inverted",
-            "classes": 50,
-            "examples_per_class": 60,
-        },
-        **tables,
-    )
-    return [
-        Task("MNIST to Fashion-MNIST", mnist, fashion),
-        Task("HASYv2, other classes", hasyv2, hasyv2, num_skipped=50),
-    ]
-
-
-def measure(scale: str, folder: Path) -> xr.Dataset:
+def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Learn the first of two tasks, then the second one from five starts."""
     store = open_store(folder, create=True)
-    tasks, results = list_tasks(scale), []
+    tasks, results = protocol.tasks, []
     for task in tasks:
         file = folder / f"before-{task.name.replace(' ', '-')}.npz"
         if not file.exists():
@@ -107,7 +60,7 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
         results.append(_by_epoch(contest))
     joined = xr.concat(results, "task", data_vars="all", combine_attrs="drop_conflicts")
     joined = joined.assign_coords(task=[task.name for task in tasks])
-    joined.attrs = {"protocol": _describe(tasks)}
+    joined.attrs = {"protocol": describe(tasks)}
     return joined
 
 
@@ -189,84 +142,3 @@ def _by_epoch(contest: xr.Dataset) -> xr.Dataset:
     )
     epochs = np.arange(len(steps), dtype=np.int32)
     return contest.assign_coords(step=epochs).rename(step="epoch")
-
-
-def _describe(tasks: list[Task]) -> str:
-    spec = tasks[0].after
-    training = spec.training
-    sizes = []
-    for task in tasks:
-        data = task.after.data
-        dataset = load_dataset(data)
-        sizes.append(
-            f"{task.name}: {len(dataset.y_train)} training and {len(dataset.y_test)} "
-            f"test examples of {dataset.num_classes} classes"
-            + (
-                f", the first {task.num_skipped}, after as many others"
-                if task.num_skipped
-                else f", after {describe_dataset(task.before.data).num_train} of the "
-                "first set"
-            )
-        )
-    widths = "-".join(map(str, spec.network.widths))
-    return (
-        f"{'; '.join(sizes)}. Pixels over the full scale (HASYv2 inverted); dense ReLU "
-        f"network of widths {widths}; cross-entropy, plain SGD, lr {training.lr:g} "
-        "falling to 0 along a cosine, "
-        f"batch {training.batch_size}, {training.epochs} epochs in each task; "
-        f"{spec.run.replicas} replicas, each pre-trained by itself, paired by the "
-        "order of their batches; float32, seed 0."
-    )
-
-
-def summarize(results: xr.Dataset) -> dict[str, Any]:
-    """Tables of outcomes by task, and the paired differences that matter."""
-    tasks = []
-    for name in results["task"].to_numpy():
-        one = results.sel(task=name)
-        rankings = read_rankings(one)
-        against = {
-            "pre-trained against random": (FRESH_HEAD, RANDOM),
-            "head kept against fresh": (PRETRAINED, FRESH_HEAD),
-            "statistics against random": (STATISTICS, RANDOM),
-            "shuffled against random": (SHUFFLED, RANDOM),
-            "pre-trained against statistics": (FRESH_HEAD, STATISTICS),
-            "pre-trained against shuffled": (FRESH_HEAD, SHUFFLED),
-        }
-        tasks.append(
-            {
-                "name": str(name),
-                "budget": int(one["steps_per_epoch"]) * int(one["epoch"][-1]),
-                "accuracy_before": float(one["accuracy_before"].mean()),
-                "titles": {k: r.outcome.title for k, r in rankings.items()},
-                "outcomes": {k: tabulate(r) for k, r in rankings.items()},
-                "start_norm": {
-                    str(start): float(
-                        one["start_norm"].sel(initialization=start).mean()
-                    )
-                    for start in one["initialization"].to_numpy()
-                },
-                "differences": {
-                    outcome: {
-                        words: difference(rankings[outcome], *pair)
-                        for words, pair in against.items()
-                    }
-                    for outcome in ("steps_1", "steps_2", "test_accuracy", "distance")
-                },
-            }
-        )
-    return {
-        "protocol": results.attrs["protocol"],
-        "num_replicas": int(results.sizes["replica"]),
-        "starts": [str(name) for name in results["initialization"].to_numpy()],
-        "tasks": tasks,
-    }
-
-
-EXPERIMENT = Experiment(
-    name="pretrained-start",
-    question="Is a pre-trained network an initialization?",
-    data=("mnist", "fashion_mnist", "hasyv2"),
-    measure=measure,
-    summarize=summarize,
-)

@@ -12,23 +12,18 @@ from birthmark.store import load_results, open_store, save_results
 from birthmark.training import initial_configuration
 from birthmark_experiments import shipped_results
 from birthmark_experiments.frame import draw_experiment
-from birthmark_experiments.frame.contests import (
-    difference,
-    hold_contest,
-    read_rankings,
-    record_contest,
-    tabulate,
-)
+from birthmark_experiments.frame.contests import hold_contest, record_contest
+from birthmark_experiments.frame.rankings import difference, read_rankings, tabulate
+from birthmark_experiments.pretrained_start import EXPERIMENT
 from birthmark_experiments.pretrained_start.measure import (
-    EXPERIMENT,
     FRESH_HEAD,
     PRETRAINED,
     RANDOM,
     SHUFFLED,
     STATISTICS,
-    list_tasks,
     other_classes,
 )
+from birthmark_experiments.pretrained_start.protocol import list_tasks
 
 
 @pytest.fixture(scope="module")

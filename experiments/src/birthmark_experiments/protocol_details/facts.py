@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import xarray as xr
 
 from birthmark.analysis import FIGURE_1B, FIGURE_2, Published, running_median
 from birthmark.shapes import Array
+from birthmark_experiments.frame import Facts
 from birthmark_experiments.paper.divergences import stays_above
 
 REFERENCE = "as reproduced"
@@ -18,7 +21,25 @@ _WINDOW = 20  # epochs of the running median by which a rise is dated
 _PLATEAU = 0.9  # share of -ln eps from which the plateau is reached
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ProtocolDetailsFacts(Facts):
+    """By arm: minima, and when it got past the least train loss that was published."""
+
+    protocol: str
+    window: int
+    plateau_share: float
+    arms: Sequence[Mapping[str, Any]]
+    widths: Sequence[int]
+    buffers: Sequence[int]
+    from_logits: str
+    fitting: Sequence[int]
+    figure_1b: Mapping[str, float]
+    fork: int
+    level: float
+    published: Mapping[int, Mapping[str, float]]
+
+
+def summarize(results: xr.Dataset) -> ProtocolDetailsFacts:
     """By arm: minima, and when it got past the least train loss that was published."""
     published = {one.width: one for one in FIGURE_2}
     fork = int(results.attrs["fork"])
@@ -29,20 +50,20 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
     ]
     widths = sorted({one["width"] for one in arms})
     buffers = sorted({one["buffer"] for one in arms} - {0})
-    return {
-        "protocol": results.attrs["protocol"],
-        "window": _WINDOW,
-        "plateau_share": _PLATEAU,
-        "arms": sorted(arms, key=lambda one: not one["is_reference"]),
-        "widths": widths,
-        "buffers": buffers,
-        "from_logits": FROM_LOGITS,
-        "fitting": _find_fitting(arms, fork, widths[-1]),
-        "figure_1b": FIGURE_1B,
-        "fork": fork,
-        "level": level,
-        "published": {w: vars(published[w]) for w in widths if w in published},
-    }
+    return ProtocolDetailsFacts(
+        protocol=results.attrs["protocol"],
+        window=_WINDOW,
+        plateau_share=_PLATEAU,
+        arms=sorted(arms, key=lambda one: not one["is_reference"]),
+        widths=widths,
+        buffers=buffers,
+        from_logits=FROM_LOGITS,
+        fitting=_find_fitting(arms, fork, widths[-1]),
+        figure_1b=FIGURE_1B,
+        fork=fork,
+        level=level,
+        published={w: vars(published[w]) for w in widths if w in published},
+    )
 
 
 def _describe(

@@ -10,7 +10,6 @@ widths.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,85 +19,33 @@ from birthmark.data import load_dataset
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_shipped
-from birthmark.sweeps import reproduction, run
-from birthmark_experiments.frame.experiment import Experiment, labelled
+from birthmark.sweeps import run
+from birthmark_experiments.frame import labelled, recall
 from birthmark_experiments.protocol_details.arms import (
     Detail,
-    LastBatchDropped,
-    NewOrderOfBatches,
-    NoBiases,
-    SameBatches,
-    ThreeChannels,
-    WithReplacement,
 )
 from birthmark_experiments.protocol_details.facts import (
-    FROM_LOGITS,
     REFERENCE,
-    summarize,
+)
+from birthmark_experiments.protocol_details.protocol import (
+    Arm,
+    Protocol,
+    describe,
+    find_spec,
+    spec_of,
 )
 
 
-@dataclass(frozen=True)
-class Arm:
-    """A detail, and how many networks with it are looked at for how long."""
-
-    kind: type[Detail]
-    width: int
-    epochs: int
-    buffer: int | None = None
-    replicas: int = 1
-    loss: str = "clipped_cross_entropy"
-
-
-def _list_arms(
-    widths: tuple[int, int, int, int], epochs: tuple[int, int, int, int, int]
-) -> dict[str, Arm]:
-    narrow, fork, between, wide = widths
-    few, some, more, many, most = epochs
-    buffered = [
-        Arm(Detail, fork, many, 2_000, replicas=3),
-        Arm(Detail, narrow, most, 2_000, replicas=3),
-        Arm(Detail, between, more, 2_000, replicas=3),
-        Arm(Detail, wide, more, 2_000, replicas=3),
-        Arm(Detail, fork, most, 1_000),
-        Arm(Detail, narrow, most, 1_000),
-        Arm(Detail, wide, more, 1_000),
-        Arm(Detail, fork, more, 4_000, replicas=3),
-        Arm(Detail, wide, more, 4_000),
-        Arm(Detail, fork, some, 10_000),
-    ]
-    return {
-        **{f"buffer of {arm.buffer:,}, width {arm.width}": arm for arm in buffered},
-        FROM_LOGITS: Arm(Detail, fork, most, 1_000, loss="cross_entropy"),
-        "three channels": Arm(ThreeChannels, narrow, few),
-        "no biases": Arm(NoBiases, fork, some),
-        "same batches every epoch": Arm(SameBatches, fork, some),
-        "same batches in a new order": Arm(NewOrderOfBatches, fork, some),
-        "last batch dropped": Arm(LastBatchDropped, fork, some),
-        "drawn with replacement": Arm(WithReplacement, fork, some),
-    }
-
-
-_FORK = {"full": 250, "quick": 16}  # the width at which all details are tried
-_REPRODUCED = {"full": (150, 250, 300), "quick": (12, 16, 20)}
-ARMS = {
-    "full": _list_arms((150, _FORK["full"], 275, 300), (30, 170, 220, 450, 600)),
-    "quick": _list_arms((12, _FORK["quick"], 18, 20), (2, 3, 3, 3, 3)),
-}
-
-
-def measure(scale: str, folder: Path) -> xr.Dataset:
+def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Losses of each arm, epoch by epoch, beside those of the reproduction."""
-    arms = ARMS[scale]
-    folder.mkdir(parents=True, exist_ok=True)
+    arms = protocol.arms
     widths = {name: arm.width for name, arm in arms.items()}
-    curves = {name: _train(arm, scale, folder, name) for name, arm in arms.items()}
-    for width in _REPRODUCED[scale]:
+    curves = {name: _train(arm, protocol, folder, name) for name, arm in arms.items()}
+    for width in protocol.reproduced:
         longest = max(arm.epochs for arm in arms.values() if arm.width == width)
         name = f"{REFERENCE}, width {width}"
         widths[name] = width
-        curves[name] = _read_reference(find_spec(scale, width), longest, folder)
-    fork = _FORK[scale]
+        curves[name] = _read_reference(find_spec(protocol, width), longest, folder)
     results = _gather(curves)
     results["width"] = (
         "arm",
@@ -111,76 +58,39 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
         np.array([buffers.get(name) or 0 for name in curves], dtype=np.int32),
         labelled("buffer in which the stream is shuffled; 0: no stream", "examples"),
     )
-    eps = find_spec(scale, fork).training.eps
+    eps = find_spec(protocol, protocol.fork).training.eps
     results.attrs = {
-        "protocol": _describe(scale, fork),
+        "protocol": describe(protocol),
         "plateau": -math.log(eps),
-        "fork": np.int32(fork),
+        "fork": np.int32(protocol.fork),
     }
     return results
 
 
-def find_spec(scale: str, width: int) -> RunSpec:
-    """The run of the reproduction, or one like that of the fork; for `quick` small."""
-    if scale == "full":
-        runs = {
-            one.network.widths[0]: one
-            for one in reproduction("laptop")
-            if one.data.name == "hasyv2"
-            and one.training.loss == "clipped_cross_entropy"
-        }
-        like_fork = runs[_FORK[scale]].with_settings({"network.widths": [width, width]})
-        return runs.get(width, like_fork)
-    return RunSpec(
-        data={"name": "digits", "examples_per_class": 30},
-        network={"widths": [width, width]},
-        mark={"text": "a"},
-        training={"epochs": 3},
-        run={"replicas": 2, "device": "cpu"},
-        record={"distributions": ()},
-    )
-
-
-def spec_of(arm: Arm, scale: str) -> RunSpec:
-    """The run of an arm, as far as a spec can say it."""
-    return find_spec(scale, arm.width).with_settings(
-        {
-            "training.epochs": arm.epochs,
-            "training.loss": arm.loss,
-            "training.shuffle_buffer": arm.buffer,
-            "run.replicas": arm.replicas,
-            "record.epochs": "log",
-            "record.distributions": [],
-        }
-    )
-
-
-def prepare(arm: Arm, scale: str) -> Detail:
+def prepare(arm: Arm, protocol: Protocol) -> Detail:
     """An arm, ready to train."""
-    spec = spec_of(arm, scale)
+    spec = spec_of(arm, protocol)
     training = arm.kind(spec, arm.kind.prepare(load_dataset(spec.data)))
     training.begin()
     return training
 
 
-def _train(arm: Arm, scale: str, folder: Path, name: str) -> Array:
-    """Train and test loss [2, T, R]; from the folder where they are there already."""
-    path = folder / f"{name.replace(' ', '-')}.npy"
-    if path.exists():
-        curve: Array = np.load(path)
-        return curve
+def _train(arm: Arm, protocol: Protocol, folder: Path, name: str) -> Array:
+    """Train and test loss [2, T, R]; of what no spec can say from the cache."""
+    spec = spec_of(arm, protocol)
     if arm.kind is Detail:  # a run like any other, which can be stopped and resumed
-        spec = spec_of(arm, scale)
-        curve = _read_losses(run(spec, folder / "store").store, spec)
-    else:
-        training = prepare(arm, scale)
+        return _read_losses(run(spec, folder / "store").store, spec)
+
+    def train() -> xr.Dataset:
+        training = prepare(arm, protocol)
         metrics = [training.run_epoch() for _ in range(arm.epochs)]
         curve = np.array(
             [[one.train_loss for one in metrics], [one.test_loss for one in metrics]],
             dtype=np.float32,
         )
-    np.save(path, curve)
-    return curve
+        return xr.Dataset({"loss": (("half", "epoch", "replica"), curve)})
+
+    return recall(folder, name, [arm, spec], train)["loss"].to_numpy()
 
 
 def _read_reference(spec: RunSpec, epochs: int, folder: Path) -> Array:
@@ -220,26 +130,3 @@ def _gather(curves: dict[str, Array]) -> xr.Dataset:
             "replica": np.arange(most, dtype=np.int32),
         },
     )
-
-
-def _describe(scale: str, width: int) -> str:
-    spec = find_spec(scale, width)
-    training = spec.training
-    return (
-        f"{spec.data.name}, pixels as stored in [0, 1]; dense relu networks of two "
-        "equal hidden layers, Glorot uniform, marked; softmax and cross-entropy "
-        f"clipped at {training.eps:g}; plain SGD, lr {training.lr:g}, batch "
-        f"{training.batch_size}; products from width {spec.network.widths[0]} on in "
-        f"{spec.run.precision}; seed {spec.run.seed}. Replica 0 of each arm has the "
-        "start of replica 0 of the reproduction, and its batches where these are not "
-        "the detail that is changed."
-    )
-
-
-EXPERIMENT = Experiment(
-    name="protocol-details",
-    question="Which unstated detail of the paper's protocol decides over width 250?",
-    data=("hasyv2",),
-    measure=measure,
-    summarize=summarize,
-)

@@ -1,6 +1,7 @@
 """Details of the protocol: each arm is what plain torch makes of the same detail."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,18 +13,15 @@ from birthmark.data import load_dataset
 from birthmark.seeds import batch_order
 from birthmark.store import open_store
 from birthmark_experiments import shipped_results
+from birthmark_experiments.protocol_details import EXPERIMENT, measure
 from birthmark_experiments.protocol_details.facts import (
     FROM_LOGITS,
     REFERENCE,
     summarize,
 )
-from birthmark_experiments.protocol_details.measure import (
-    ARMS,
-    EXPERIMENT,
-    find_spec,
-    prepare,
-)
+from birthmark_experiments.protocol_details.protocol import PROTOCOLS, find_spec
 
+QUICK = PROTOCOLS["quick"]
 LR, BATCH, EPS = 0.1, 128, 1e-7
 
 
@@ -38,7 +36,7 @@ def results(folder):
 
 
 def begin(name):
-    training = prepare(ARMS["quick"][name], "quick")
+    training = measure.prepare(QUICK.arms[name], QUICK)
     return training, load_dataset(training.spec.data)
 
 
@@ -132,7 +130,7 @@ def test_the_same_batches_come_in_a_new_order():
 )
 def test_an_arm_trains_as_plain_torch_does(results, name):
     training, dataset = begin(name)
-    epochs = ARMS["quick"][name].epochs
+    epochs = QUICK.arms[name].epochs
     losses = train_plainly(
         make_model(training), *read_data(dataset), orders_of(training, epochs)
     )
@@ -161,7 +159,7 @@ def test_without_biases_it_is_a_network_that_has_none(results):
 def test_three_channels_are_three_equal_inputs_with_weights_of_their_own(results):
     training, dataset = begin("three channels")
     x, y = read_data(dataset)
-    inputs, width = x.shape[1], ARMS["quick"]["three channels"].width
+    inputs, width = x.shape[1], QUICK.arms["three channels"].width
     bound = math.sqrt(6 / (3 * inputs + width))
     # any three matrices whose sum is sqrt(3) times that of the arm
     total = math.sqrt(3) * training.weights["hidden1"].w[0].clone()
@@ -177,22 +175,30 @@ def test_three_channels_are_three_equal_inputs_with_weights_of_their_own(results
 
 
 def test_the_reference_is_the_run_of_the_reproduction(folder, results):
-    spec = find_spec("quick", 16)
+    spec = find_spec(QUICK, 16)
     records = open_store(folder / "store").records(spec.run_key, distributions=False)
     found = results["test_loss"].sel(arm=f"{REFERENCE}, width 16", replica=[0, 1])[:3]
     np.testing.assert_allclose(found, records["test_loss"][1:4], rtol=1e-6)
 
 
-def test_what_is_measured_already_is_not_measured_again(folder, results):
-    path = folder / "no-biases.npy"
-    curve = np.load(path)
-    np.save(path, curve + 1)
+def test_what_is_measured_already_is_not_measured_again(folder, results, monkeypatch):
+    monkeypatch.setattr(measure, "prepare", None)  # no training could begin
     again = EXPERIMENT.measure("quick", folder)
-    np.save(path, curve)
-    np.testing.assert_allclose(
-        again["train_loss"].sel(arm="no biases", replica=0),
-        results["train_loss"].sel(arm="no biases", replica=0) + 1,
+    xr.testing.assert_identical(again, results)
+
+
+def test_a_detail_that_is_trained_for_longer_is_trained_anew(folder, results):
+    arms = {"no biases": replace(QUICK.arms["no biases"], epochs=2)}
+    longer = replace(QUICK, arms=arms, reproduced=())
+    found = measure.measure(longer, folder)
+    assert found.sizes["epoch"] == 2
+    np.testing.assert_array_equal(
+        found["train_loss"].sel(arm="no biases", replica=0),
+        results["train_loss"].sel(arm="no biases", replica=0)[:2],
     )
+    hotter = replace(longer, like=QUICK.like.with_settings({"training.lr": 0.5}))
+    other = measure.measure(hotter, folder)["train_loss"]
+    assert (other != found["train_loss"]).all()
 
 
 def test_past_the_fork_is_the_first_epoch_at_half_the_published_minimum():

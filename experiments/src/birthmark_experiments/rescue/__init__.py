@@ -1,1 +1,16 @@
-"""Interventions at the onset of abandoning: which of them saves the network?"""
+"""Interventions at the onset of abandoning: which of them saves the network?
+
+Replicas are trained with a wide clip until abandoning runs away. From there each goes
+on in several ways and in the same order of batches: as before, without the clip, more
+slowly, or with one of its layers put back to where it started.
+"""
+
+from birthmark_experiments.frame import Experiment
+
+EXPERIMENT = Experiment(
+    package=__name__,
+    question="What saves a network that has begun to abandon its examples?",
+    data=("hasyv2",),
+)
+
+__all__ = ["EXPERIMENT"]

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
 from scipy import stats
 
-from birthmark.statistics import compare_pairs, holm
-from birthmark_experiments.frame.contests import describe_pair, interval
+from birthmark.statistics import compare_pairs, describe_pair, holm, interval
+from birthmark_experiments.frame import Facts
 
 GO_ON = "nothing"
 LAST = 10  # epochs whose median is the end of an arm
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RescueFacts(Facts):
+    """By arm: ends, rescued replicas, and the paired difference to doing nothing."""
+
+    protocol: str
+    num_replicas: int
+    num_trained: int
+    eps: float
+    onset_share: float
+    more: int
+    last: int
+    nothing: str
+    onset: Mapping[str, float]
+    onset_accuracy: Mapping[str, float]
+    onset_loss: Mapping[str, float]
+    onset_below: Mapping[str, float]
+    plateau: float
+    arms: Mapping[str, Mapping[str, Any]]
+
+
+def summarize(results: xr.Dataset) -> RescueFacts:
     """By arm: ends, rescued replicas, and the paired difference to doing nothing."""
     late = results.isel(epoch_after=slice(-LAST, None)).median("epoch_after")
     names = [str(name) for name in results["intervention"].to_numpy()]
@@ -53,19 +75,19 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
         }
     for name, pair in zip(names[1:], pairs, strict=True):
         arms[name]["difference"] = describe_pair(pair, adjusted[name])
-    return {
-        "protocol": results.attrs["protocol"],
-        "num_replicas": int(results.sizes["replica"]),
-        "num_trained": int(results.attrs["num_replicas"]),
-        "eps": float(results.attrs["eps"]),
-        "onset_share": float(results.attrs["onset_share"]),
-        "more": int(results.attrs["more"]),
-        "last": LAST,
-        "nothing": GO_ON,
-        "onset": interval(results["onset"]),
-        "onset_accuracy": interval(results["onset_train_accuracy"]),
-        "onset_loss": interval(results["onset_train_loss"]),
-        "onset_below": interval(results["onset_below_eps"]),
-        "plateau": -math.log(results.attrs["eps"]),
-        "arms": arms,
-    }
+    return RescueFacts(
+        protocol=results.attrs["protocol"],
+        num_replicas=int(results.sizes["replica"]),
+        num_trained=int(results.attrs["num_replicas"]),
+        eps=float(results.attrs["eps"]),
+        onset_share=float(results.attrs["onset_share"]),
+        more=int(results.attrs["more"]),
+        last=LAST,
+        nothing=GO_ON,
+        onset=interval(results["onset"]),
+        onset_accuracy=interval(results["onset_train_accuracy"]),
+        onset_loss=interval(results["onset_train_loss"]),
+        onset_below=interval(results["onset_below_eps"]),
+        plateau=-math.log(results.attrs["eps"]),
+        arms=arms,
+    )

@@ -7,9 +7,7 @@ slowly, or with one of its layers put back to where it started.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -20,11 +18,13 @@ from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.sweeps import run
 from birthmark.training import Training
-from birthmark_experiments.abandonment.measure import describe
-from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
-from birthmark_experiments.abandonment.protocol import spec_of
-from birthmark_experiments.frame.experiment import Experiment
-from birthmark_experiments.rescue.facts import GO_ON, summarize
+from birthmark_experiments.rescue.protocol import (
+    Intervention,
+    Protocol,
+    describe_rescue,
+    find_spec,
+    list_interventions,
+)
 
 _METRICS = {
     "train_accuracy": ("train accuracy, mean over an epoch", "1"),
@@ -33,52 +33,8 @@ _METRICS = {
 }
 
 
-@dataclass(frozen=True)
-class Intervention:
-    """What is changed at the onset."""
-
-    settings: dict[str, Any] = field(default_factory=dict)
-    put_back: tuple[str, ...] = ()  # layers
-
-
-_LOGITS = {"training.loss": "cross_entropy"}
-
-
-def list_interventions(lr: float) -> dict[str, Intervention]:
-    """All arms by name; what nothing is done to comes first."""
-    slow = {"training.lr": 0.1 * lr}
-    layers = ("hidden1", "hidden2", "output")
-    return {
-        GO_ON: Intervention(),
-        "loss from logits": Intervention(_LOGITS),
-        "lr x 0.1": Intervention(slow),
-        "logits and lr x 0.1": Intervention({**_LOGITS, **slow}),
-        **{f"{name} put back": Intervention({}, (name,)) for name in layers},
-        "all put back": Intervention({}, layers),
-    }
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What one scale does."""
-
-    before: str  # scale of the abandonment experiment that network and data come from
-    eps: float
-    onset: float  # share of abandoned examples in an epoch
-    epochs: int  # in which the onset must lie
-    every: int  # epochs between two at which an intervention is possible
-    more: int  # epochs after it
-
-
-PROTOCOLS = {
-    "full": Protocol("full", 1e-3, onset=0.1, epochs=150, every=5, more=50),
-    "quick": Protocol("quick", 0.1, onset=0.02, epochs=10, every=2, more=4),
-}
-
-
-def measure(scale: str, folder: Path) -> xr.Dataset:
+def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Curves after the onset, of each arm and replica."""
-    protocol = PROTOCOLS[scale]
     spec = find_spec(protocol)
     dataset = load_dataset(spec.data)
     store, key = (found := run(spec, folder / "store")).store, found.run_key
@@ -117,7 +73,7 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
         found_R = np.array([values_TR[onsets[r], r] / share for r in replicas])
         results[f"onset_{name}"] = ("replica", found_R, results[name].attrs)
     results.attrs = {
-        "protocol": _describe(protocol, spec, len(dataset.y_train)),
+        "protocol": describe_rescue(protocol, spec, len(dataset.y_train)),
         "onset_share": protocol.onset,
         "more": protocol.more,
         "eps": protocol.eps,
@@ -128,15 +84,6 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
 
 
 _EPOCHS = {"long_name": "epoch of the intervention", "units": "epochs"}
-
-
-def find_spec(protocol: Protocol) -> RunSpec:
-    """The run up to the onset; its weights are kept."""
-    before = replace(
-        ABANDONMENT[protocol.before], epochs=protocol.epochs, every=protocol.every
-    )
-    spec = spec_of(before, protocol.eps)
-    return spec.with_settings({"record.weights": spec.record.epochs})
 
 
 def find_onsets(
@@ -180,23 +127,3 @@ def _read(metrics: EpochMetrics, num_examples: int) -> dict[str, float]:
         "train_loss": float(metrics.train_loss[0]),
         "below_eps": float(metrics.below_eps[0]) / num_examples,
     }
-
-
-def _describe(protocol: Protocol, spec: RunSpec, num_examples: int) -> str:
-    before = replace(ABANDONMENT[protocol.before], epochs=protocol.epochs)
-    share = f"{100 * protocol.onset:g} %"
-    return (
-        f"{describe(before, num_examples)} Clip {protocol.eps:g}. The onset is the "
-        f"first of every {protocol.every} epochs in which {share} of the examples "
-        f"were abandoned; from there {protocol.more} epochs in each arm, with the "
-        "same order of batches."
-    )
-
-
-EXPERIMENT = Experiment(
-    name="rescue",
-    question="What saves a network that has begun to abandon its examples?",
-    data=("hasyv2",),
-    measure=measure,
-    summarize=summarize,
-)

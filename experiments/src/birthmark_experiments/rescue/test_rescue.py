@@ -10,14 +10,13 @@ from birthmark.data import load_dataset
 from birthmark.store import open_store
 from birthmark.training import Training
 from birthmark_experiments.frame import draw_experiment
+from birthmark_experiments.rescue import EXPERIMENT
 from birthmark_experiments.rescue.facts import summarize
-from birthmark_experiments.rescue.measure import (
-    EXPERIMENT,
+from birthmark_experiments.rescue.measure import find_onsets, intervene
+from birthmark_experiments.rescue.protocol import (
     PROTOCOLS,
     Intervention,
-    find_onsets,
     find_spec,
-    intervene,
     list_interventions,
 )
 

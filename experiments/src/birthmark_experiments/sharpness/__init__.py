@@ -1,1 +1,16 @@
-"""Is the untrainability regime the edge of stability of a white background?"""
+"""Is the untrainability regime the edge of stability of a white background?
+
+White pixels give every input the same large part, the mean image, along which the loss
+is steep. The same networks see their pixels in three ways, at several learning rates;
+the sharpness is held against 2 / lr on the way.
+"""
+
+from birthmark_experiments.frame import Experiment
+
+EXPERIMENT = Experiment(
+    package=__name__,
+    question="Is the untrainability regime the edge of stability of white pixels?",
+    data=("hasyv2",),
+)
+
+__all__ = ["EXPERIMENT"]

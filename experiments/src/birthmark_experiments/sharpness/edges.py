@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array
-from birthmark_experiments.frame.contests import interval
+from birthmark.statistics import interval
 
 FATES = ("learned", "abandoned", "guesses", "between")
 LEARNED = 0.9  # accuracy at the end

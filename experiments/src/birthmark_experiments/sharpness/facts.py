@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array
-from birthmark.statistics import compare_pairs, holm
-from birthmark_experiments.abandonment.measure import find_collapse, find_onset
-from birthmark_experiments.frame.contests import describe_pair, interval
+from birthmark.statistics import compare_pairs, describe_pair, holm, interval
+from birthmark_experiments.abandonment.ends import find_collapse, find_onset
+from birthmark_experiments.frame import Facts
 from birthmark_experiments.sharpness.edges import (
     EARLY,
     EDGE,
@@ -30,29 +32,48 @@ BEFORE = 20  # epochs before the onset
 OFFSETS = (-15, -10, -5, 0, 5, 10, 15, 20, 25, 30, 35)  # epochs from the onset
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SharpnessFacts(Facts):
+    """Fates by arm, edges by input, what the sharpness does around the onset."""
+
+    protocol: str
+    num_replicas: int
+    eps: float
+    edge: float
+    early: int
+    last: int
+    learned: float
+    sample: int
+    batches: int
+    fates: Sequence[str]
+    arms: Mapping[str, Mapping[str, Any]]
+    inputs: Mapping[str, Mapping[str, Any]]
+    laws: Sequence[Mapping[str, Any]]
+    separation: Mapping[str, Any]
+    focus: Mapping[str, Any]
+
+
+def summarize(results: xr.Dataset) -> SharpnessFacts:
     """Fates by arm, edges by input, what the sharpness does around the onset."""
     attrs = results.attrs
     arms = {str(name): _describe(results, str(name)) for name in results["arm"].values}
-    return {
-        "protocol": attrs["protocol"],
-        "num_replicas": int(results.sizes["replica"]),
-        "eps": float(attrs["eps"]),
-        "edge": EDGE,
-        "early": max(EARLY),
-        "last": LAST,
-        "learned": LEARNED,
-        "sample": int(attrs["sample"]),
-        "batches": int(attrs["batches"]),
-        "fates": list(FATES),
-        "arms": arms,
-        "inputs": {
-            str(n): find_edges(results, str(n)) for n in results["input"].values
-        },
-        "laws": weigh_laws(results),
-        "separation": separate(results),
-        "focus": _follow(results),
-    }
+    return SharpnessFacts(
+        protocol=attrs["protocol"],
+        num_replicas=int(results.sizes["replica"]),
+        eps=float(attrs["eps"]),
+        edge=EDGE,
+        early=max(EARLY),
+        last=LAST,
+        learned=LEARNED,
+        sample=int(attrs["sample"]),
+        batches=int(attrs["batches"]),
+        fates=list(FATES),
+        arms=arms,
+        inputs={str(n): find_edges(results, str(n)) for n in results["input"].values},
+        laws=weigh_laws(results),
+        separation=separate(results),
+        focus=_follow(results),
+    )
 
 
 def _describe(results: xr.Dataset, name: str) -> dict[str, Any]:

@@ -16,17 +16,16 @@ from torch import Tensor
 from birthmark.data import load_dataset
 from birthmark.store import open_store
 from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.frame.experiment import Experiment, labelled
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.probes import as_inputs
-from birthmark_experiments.sharpness.facts import summarize
 from birthmark_experiments.sharpness.protocol import (
-    PROTOCOLS,
     Protocol,
+    describe,
     find_looks,
     list_arms,
     spec_of,
 )
-from birthmark_experiments.sharpness.readings import describe_readings, read_run
+from birthmark_experiments.sharpness.readings import read_run
 
 _MOMENTS = {
     "square_norm": ("mean squared norm of an input", "1"),
@@ -35,9 +34,8 @@ _MOMENTS = {
 }
 
 
-def measure(scale: str, folder: Path) -> xr.Dataset:
+def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Train all arms; curvature at their looks, curves, and moments of the inputs."""
-    protocol = PROTOCOLS[scale]
     store = open_store(folder / "store", create=True)
     arms = list_arms(protocol)
     specs = [spec_of(protocol, arm) for arm in arms]
@@ -69,7 +67,7 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
     results = results.assign_coords(input=list(moments))
     dataset = load_dataset(specs[0].data)
     results.attrs = {
-        "protocol": _describe(protocol, len(dataset.y_train)),
+        "protocol": describe(protocol, len(dataset.y_train)),
         "num_classes": dataset.num_classes,
         "eps": protocol.eps,
         "focus": f"{protocol.focus[0]} {protocol.focus[1]:g}",
@@ -88,29 +86,3 @@ def read_moments(x_NI: Tensor) -> dict[str, float]:
         "mean_square_norm": float(x.mean(dim=0).square().sum()),
         "top_moment": float(torch.linalg.eigvalsh(moments_II)[-1]),
     }
-
-
-def _describe(protocol: Protocol, num_examples: int) -> str:
-    data, width = protocol.data, protocol.width
-    classes = f"the first {data['classes']} classes of " if "classes" in data else ""
-    return (
-        f"{classes}{data['name']}, at most {data['examples_per_class']} examples a "
-        f"class ({num_examples} in all); pixels in [0, 1] with a white or a black "
-        "background, or centred (minus the mean over all pixels and images, over their "
-        f"standard deviation); dense relu network {width}-{width}, Glorot uniform; "
-        f"plain SGD, batch {protocol.batch_size}; cross-entropy clipped at "
-        f"{protocol.eps:g}, or from logits; lr up to {protocol.slow:g}: "
-        f"{protocol.long.epochs} epochs, above: {protocol.short.epochs}; "
-        f"{protocol.replicas} replicas, paired over all settings by start and order of "
-        f"batches; float32, seed 0. Sharpness: of the loss of {protocol.sample} "
-        f"training examples, {describe_readings(protocol.batches)}"
-    )
-
-
-EXPERIMENT = Experiment(
-    name="sharpness",
-    question="Is the untrainability regime the edge of stability of white pixels?",
-    data=("hasyv2",),
-    measure=measure,
-    summarize=summarize,
-)

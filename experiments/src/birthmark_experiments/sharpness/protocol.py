@@ -140,3 +140,29 @@ def spec_of(protocol: Protocol, arm: Arm) -> RunSpec:
 
 def _find_budget(protocol: Protocol, arm: Arm) -> Budget:
     return protocol.long if arm.lr <= protocol.slow else protocol.short
+
+
+def describe(protocol: Protocol, num_examples: int) -> str:
+    """The protocol in words, for captions and the page."""
+    data, width = protocol.data, protocol.width
+    classes = f"the first {data['classes']} classes of " if "classes" in data else ""
+    return (
+        f"{classes}{data['name']}, at most {data['examples_per_class']} examples a "
+        f"class ({num_examples} in all); pixels in [0, 1] with a white or a black "
+        "background, or centred (minus the mean over all pixels and images, over their "
+        f"standard deviation); dense relu network {width}-{width}, Glorot uniform; "
+        f"plain SGD, batch {protocol.batch_size}; cross-entropy clipped at "
+        f"{protocol.eps:g}, or from logits; lr up to {protocol.slow:g}: "
+        f"{protocol.long.epochs} epochs, above: {protocol.short.epochs}; "
+        f"{protocol.replicas} replicas, paired over all settings by start and order of "
+        f"batches; float32, seed 0. Sharpness: of the loss of {protocol.sample} "
+        f"training examples, {describe_readings(protocol.batches)}"
+    )
+
+
+def describe_readings(batches: int) -> str:
+    """How curvature is read, to end a sentence on the examples of the sharpness."""
+    return (
+        "the same each time, by ARPACK to 1 %; batch sharpness: of "
+        f"{batches} batches, the next ones of the training."
+    )

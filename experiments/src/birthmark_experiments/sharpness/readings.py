@@ -13,16 +13,11 @@ from birthmark.data import load_dataset
 from birthmark.seeds import batch_order, stream
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
-from birthmark.store import Store, has_results, load_results, open_store, save_results
-from birthmark_experiments.frame.experiment import labelled
+from birthmark.store import Store, open_store
+from birthmark.theory import Parameters, find_top, read_batch_sharpness
+from birthmark_experiments.frame import labelled, recall
 from birthmark_experiments.frame.probes import as_inputs
-from birthmark_experiments.sharpness.curvatures import (
-    Parameters,
-    find_top,
-    make_loss,
-    read_batch_sharpness,
-    take_parameters,
-)
+from birthmark_experiments.sharpness.losses import make_loss, take_parameters
 from birthmark_experiments.sharpness.protocol import LOSSES
 
 _LAYER = "hidden2"
@@ -65,19 +60,13 @@ def read_run(
         batches: How many of the next batches the batch sharpness is of.
         is_focus: Whether to look without the clip as well, and once at all examples.
     """
-    place = folder / "curvatures" / spec.run_key
-    if not has_results(place):
-        store = open_store(folder / "store")
-        found = _look(spec, store, looks, sample, batches, is_focus)
-        save_results(place, found, {"run": spec.run_key})
-    return load_results(place)[0]
-
-
-def describe_readings(batches: int) -> str:
-    """How curvature is read, to end a sentence on the examples of the sharpness."""
-    return (
-        "the same each time, by ARPACK to 1 %; batch sharpness: of "
-        f"{batches} batches, the next ones of the training."
+    return recall(
+        folder,
+        "curvature",
+        [spec, looks, sample, batches, is_focus],
+        lambda: _look(
+            spec, open_store(folder / "store"), looks, sample, batches, is_focus
+        ),
     )
 
 

@@ -9,17 +9,14 @@ from scipy.stats import mannwhitneyu
 
 from birthmark.data import load_dataset
 from birthmark.store import open_store
+from birthmark.theory import find_top, read_batch_sharpness
 from birthmark_experiments import shipped_results
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.probes import as_inputs
-from birthmark_experiments.sharpness.curvatures import (
-    find_top,
-    make_loss,
-    read_batch_sharpness,
-    take_parameters,
-)
+from birthmark_experiments.sharpness import EXPERIMENT
 from birthmark_experiments.sharpness.edges import find_area, find_fates, weigh_law
-from birthmark_experiments.sharpness.measure import EXPERIMENT, read_moments
+from birthmark_experiments.sharpness.losses import make_loss, take_parameters
+from birthmark_experiments.sharpness.measure import read_moments
 from birthmark_experiments.sharpness.protocol import (
     PROTOCOLS,
     Arm,

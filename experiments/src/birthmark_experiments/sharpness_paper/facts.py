@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array
-from birthmark.statistics import holm
-from birthmark_experiments.abandonment.measure import ONSET, find_collapse, find_onset
-from birthmark_experiments.frame.contests import interval
+from birthmark.statistics import holm, interval
+from birthmark_experiments.abandonment.ends import ONSET, find_collapse, find_onset
+from birthmark_experiments.frame import Facts
 from birthmark_experiments.sharpness.edges import EDGE, find_known, scale_by_lr
 from birthmark_experiments.sharpness.facts import find_difference
 
@@ -20,7 +22,25 @@ _QUANTITIES = {
 }
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SharpnessPaperFacts(Facts):
+    """What each network shows at each look, and paired differences before the onset."""
+
+    protocol: str
+    num_replicas: int
+    epochs: int
+    edge: float
+    onset_share: float
+    onset: Sequence[int]
+    collapse: Mapping[str, Any]
+    looks: Mapping[str, Mapping[str, Any]]
+    before: Mapping[str, Mapping[str, Any]]
+    differences: Sequence[Mapping[str, Any]]
+    peak: Mapping[str, float]
+    end: Mapping[str, Any]
+
+
+def summarize(results: xr.Dataset) -> SharpnessPaperFacts:
     """What each network shows at each look, and paired differences before the onset."""
     runs = {str(n): results.sel(loss=n) for n in results["loss"].values}
     # from logits no example is abandoned: nothing sets in
@@ -28,30 +48,28 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
         "clipped": find_onset(_by_epoch(runs["clipped"], "below_eps")),
         "logits": np.full(results.sizes["replica"], np.nan),
     }
-    return {
-        "protocol": results.attrs["protocol"],
-        "num_replicas": int(results.sizes["replica"]),
-        "epochs": int(results["epoch"][-1]),
-        "edge": EDGE,
-        "onset_share": ONSET,
-        "onset": _list_epochs(onsets["clipped"]),
-        "collapse": {
+    return SharpnessPaperFacts(
+        protocol=results.attrs["protocol"],
+        num_replicas=int(results.sizes["replica"]),
+        epochs=int(results["epoch"][-1]),
+        edge=EDGE,
+        onset_share=ONSET,
+        onset=_list_epochs(onsets["clipped"]),
+        collapse={
             loss: _list_epochs(find_collapse(_by_epoch(run, "train_accuracy")))
             for loss, run in runs.items()
         },
-        "looks": {
-            loss: _describe_looks(run, onsets[loss]) for loss, run in runs.items()
-        },
-        "before": {
+        looks={loss: _describe_looks(run, onsets[loss]) for loss, run in runs.items()},
+        before={
             loss: {
                 name: _describe_before(run, name, onsets[loss]) for name in _QUANTITIES
             }
             for loss, run in runs.items()
         },
-        "differences": _compare(runs, onsets["clipped"]),
-        "peak": _find_peak(runs["clipped"], onsets["clipped"]),
-        "end": _describe_end(runs["clipped"]),
-    }
+        differences=_compare(runs, onsets["clipped"]),
+        peak=_find_peak(runs["clipped"], onsets["clipped"]),
+        end=_describe_end(runs["clipped"]),
+    )
 
 
 def _by_epoch(run: xr.Dataset, name: str) -> Array:

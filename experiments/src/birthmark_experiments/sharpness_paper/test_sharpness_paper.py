@@ -1,5 +1,7 @@
 """Sharpness in the paper's network: what is read is what was kept; the protocol."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,16 +11,14 @@ from scipy import stats
 
 from birthmark.data import load_dataset
 from birthmark.seeds import batch_order
-from birthmark.store import load_results, open_shipped, open_store, save_results
+from birthmark.store import open_shipped, open_store
+from birthmark.sweeps import run
 from birthmark_experiments import shipped_results
 from birthmark_experiments.frame import draw_experiment
+from birthmark_experiments.sharpness import readings
 from birthmark_experiments.sharpness.readings import choose_sample
-from birthmark_experiments.sharpness_paper.measure import (
-    EXPERIMENT,
-    PROTOCOLS,
-    describe,
-    spec_of,
-)
+from birthmark_experiments.sharpness_paper import EXPERIMENT
+from birthmark_experiments.sharpness_paper.protocol import PROTOCOLS, describe, spec_of
 
 QUICK, FULL = PROTOCOLS["quick"], PROTOCOLS["full"]
 
@@ -107,15 +107,31 @@ def test_both_losses_start_with_the_same_weights(folder, results):
     assert (later.sel(loss="clipped") != later.sel(loss="logits")).all()
 
 
-def test_what_is_measured_already_is_not_measured_again(folder, results):
-    place = folder / "curvatures" / spec_of(QUICK, "logits").run_key
-    kept, manifest = load_results(place)
-    save_results(place, kept.assign(sharpness=kept["sharpness"] + 1), manifest)
+def test_what_is_measured_already_is_not_measured_again(folder, results, monkeypatch):
+    monkeypatch.setattr(readings, "find_top", None)  # nothing could be read
     again = EXPERIMENT.measure("quick", folder)
-    save_results(place, kept, manifest)
-    more = again["sharpness"] - results["sharpness"]
-    assert_allclose(more.sel(loss="logits").dropna("look"), 1, atol=1e-5)
-    assert_allclose(more.sel(loss="clipped").dropna("look"), 0)
+    xr.testing.assert_identical(again, results)
+
+
+@pytest.mark.parametrize(
+    "change", [{"looks": (0, 2)}, {"sample": 50}, {"batches": 1}, {"is_focus": True}]
+)
+def test_another_protocol_is_never_answered_with_old_readings(folder, results, change):
+    spec, asked = spec_of(QUICK, "clipped"), {"sample": 300, "batches": 4}
+    old = readings.read_run(spec, folder, (0, 1, 3), **asked)
+    if "looks" in change:
+        spec = spec_of(replace(QUICK, looks={"clipped": (0, 1, 2, 3)}), "clipped")
+        run(spec, folder / "store")
+        new = readings.read_run(spec, folder, change["looks"], **asked)
+        assert new["look"].values.tolist() == [0, 2]
+        return
+    new = readings.read_run(spec, folder, (0, 1, 3), **(asked | change))
+    name = {
+        "sample": "sharpness",
+        "batches": "batch_sharpness",
+        "is_focus": "unclipped_sharpness",
+    }[next(iter(change))]
+    assert not np.array_equal(new[name], old[name], equal_nan=True)
 
 
 def test_the_protocol_is_that_of_the_shipped_runs_of_the_paper(shipped):

@@ -1,1 +1,17 @@
-"""Who is abandoned at the paper's own size?"""
+"""Who is abandoned at the paper's own size: contradictions, wrong labels, rare classes?
+
+The paper's unstable network of width 150 on all of HASYv2. At kept epochs the loss of
+every training example is computed, and those below the clip are counted by what is
+known of them: equal and similar images with other labels, the size of their class, and
+how hard they were early on.
+"""
+
+from birthmark_experiments.frame import Experiment
+
+EXPERIMENT = Experiment(
+    package=__name__,
+    question="Which examples does a network of the paper's size abandon first?",
+    data=("hasyv2",),
+)
+
+__all__ = ["EXPERIMENT"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,8 @@ import xarray as xr
 
 from birthmark.analysis import Thresholds
 from birthmark.shapes import Array
-from birthmark_experiments.frame.contests import interval_and_count
+from birthmark.statistics import interval_and_count
+from birthmark_experiments.frame import Facts
 from birthmark_experiments.who_is_abandoned.ratios import (
     CIRCULAR,
     RESAMPLES,
@@ -18,35 +21,62 @@ from birthmark_experiments.who_is_abandoned.ratios import (
 from birthmark_experiments.who_is_abandoned.traits import STAGES, TRAITS
 
 
-def summarize(results: xr.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class WhoIsAbandonedFacts(Facts):
+    """Who is below the clip when, against what is known of the examples."""
+
+    protocol: str
+    num_examples: int
+    num_classes: int
+    budget: int
+    steps_per_epoch: int
+    num_replicas: int
+    eps: float
+    clip_loss: float
+    early: int
+    onset_share: float
+    divergence_share: float
+    onsets: Sequence[int]
+    num_common: int
+    num_shown: int
+    resamples: int
+    contradictions: Mapping[str, float]
+    stages: Mapping[str, Mapping[str, float]]
+    num_never: Mapping[str, float]
+    traits: Mapping[str, Mapping[str, Any]]
+    stay: Mapping[str, Mapping[str, float]]
+    epochs: Sequence[Mapping[str, Any]]
+
+
+def summarize(results: xr.Dataset) -> WhoIsAbandonedFacts:
     """Who is below the clip when, against what is known of the examples."""
     attrs = results.attrs
     num = attrs["num_examples"]
     all_TR = results["num_below"].sel(trait="all").to_numpy()
     onset_R = _find_onset(all_TR / num, attrs["onset"])
     epochs = results["kept_epoch"].to_numpy()
-    return {
-        "protocol": attrs["protocol"],
-        "num_examples": int(num),
-        "num_classes": int(attrs["num_classes"]),
-        "budget": int(attrs["epochs"]),
-        "steps_per_epoch": -(-int(num) // int(attrs["batch_size"])),
-        "num_replicas": int(results.sizes["replica"]),
-        "eps": float(attrs["eps"]),
-        "clip_loss": -float(np.log(attrs["eps"])),
-        "early": int(attrs["early"]),
-        "onset_share": float(attrs["onset"]),
-        "divergence_share": Thresholds().divergence,
-        "onsets": [int(epochs[t]) if t >= 0 else None for t in onset_R],
-        "num_common": int(attrs["num_common"]),
-        "num_shown": int(results.sizes["shown"]),
-        "resamples": RESAMPLES,
-        "contradictions": _describe_contradictions(results),
-        "stages": {s: interval_and_count(_first(results, s, "all")) for s in STAGES},
-        "num_never": interval_and_count(
+    return WhoIsAbandonedFacts(
+        protocol=attrs["protocol"],
+        num_examples=int(num),
+        num_classes=int(attrs["num_classes"]),
+        budget=int(attrs["epochs"]),
+        steps_per_epoch=-(-int(num) // int(attrs["batch_size"])),
+        num_replicas=int(results.sizes["replica"]),
+        eps=float(attrs["eps"]),
+        clip_loss=-float(np.log(attrs["eps"])),
+        early=int(attrs["early"]),
+        onset_share=float(attrs["onset"]),
+        divergence_share=Thresholds().divergence,
+        onsets=[int(epochs[t]) if t >= 0 else None for t in onset_R],
+        num_common=int(attrs["num_common"]),
+        num_shown=int(results.sizes["shown"]),
+        resamples=RESAMPLES,
+        contradictions=_describe_contradictions(results),
+        stages={s: interval_and_count(_first(results, s, "all")) for s in STAGES},
+        num_never=interval_and_count(
             num - sum(_first(results, s, "all") for s in STAGES)
         ),
-        "traits": {
+        traits={
             name: {
                 "words": words,
                 "share": _share(results, name),
@@ -55,9 +85,9 @@ def summarize(results: xr.Dataset) -> dict[str, Any]:
             for name, words in TRAITS.items()
             if name != "all"
         },
-        "stay": {s: _describe_stay(results, s, onset_R) for s in STAGES[:2]},
-        "epochs": [_describe_epoch(results, int(epoch)) for epoch in epochs],
-    }
+        stay={s: _describe_stay(results, s, onset_R) for s in STAGES[:2]},
+        epochs=[_describe_epoch(results, int(epoch)) for epoch in epochs],
+    )
 
 
 def _describe_ratio(

@@ -8,7 +8,6 @@ how hard they were early on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,17 @@ from birthmark.data import load_dataset
 from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store
-from birthmark.sweeps import reproduction, run
+from birthmark.sweeps import run
 from birthmark_experiments.abandonment.contradictions import count_labels
+from birthmark_experiments.abandonment.ends import ONSET
 from birthmark_experiments.abandonment.examples import find_losses
-from birthmark_experiments.abandonment.measure import ONSET
-from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
-from birthmark_experiments.abandonment.protocol import spec_of
-from birthmark_experiments.frame.experiment import Experiment, labelled
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.probes import as_inputs
-from birthmark_experiments.who_is_abandoned.facts import summarize
 from birthmark_experiments.who_is_abandoned.pictures import show_examples
+from birthmark_experiments.who_is_abandoned.protocol import (
+    Protocol,
+    describe,
+)
 from birthmark_experiments.who_is_abandoned.ratios import find_ratios
 from birthmark_experiments.who_is_abandoned.traits import (
     STAGES,
@@ -37,37 +37,10 @@ from birthmark_experiments.who_is_abandoned.traits import (
 )
 
 _LAYER = "hidden2"
-# early, and around the onset often
-_KEPT = (5, 10, 20, 160, 200, 250, 300, 350, 400, 450, *range(470, 591, 20))
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """What one scale looks at."""
-
-    spec: RunSpec  # its weights are kept at the epochs that are looked at
-    early: int  # a kept epoch: who is below the clip by then is so from early on
-
-
-def find_protocol(scale: str) -> Protocol:
-    """The run of the paper's width 150, or one that takes a second."""
-    if scale == "full":
-        [spec] = [
-            one
-            for one in reproduction("laptop")
-            if one.data.name == "hasyv2"
-            and one.network.widths == (150, 150)
-            and one.training.loss == "clipped_cross_entropy"
-        ]
-        return Protocol(spec.with_settings({"record.weights": _KEPT}), early=20)
-    small = replace(ABANDONMENT["quick"], epochs=12, every=1)
-    spec = spec_of(small, 0.1)
-    return Protocol(spec.with_settings({"record.weights": "every"}), early=2)
-
-
-def measure(scale: str, folder: Path) -> xr.Dataset:
+def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Train the run, or take it where it is done; then look at every example."""
-    protocol = find_protocol(scale)
     spec = protocol.spec
     store = run(spec, folder / "store").store
     dataset = load_dataset(spec.data)
@@ -76,7 +49,7 @@ def measure(scale: str, folder: Path) -> xr.Dataset:
     results = results.merge(_read_curves(store, spec, num_examples))
     epochs = results["kept_epoch"].to_numpy().tolist()
     results.attrs |= {
-        "protocol": _describe(spec, num_examples, epochs),
+        "protocol": describe(spec, num_examples, epochs),
         "eps": spec.training.eps,
         "onset": ONSET,
         "early": protocol.early,
@@ -208,20 +181,6 @@ def _read_curves(store: Store, spec: RunSpec, num_examples: int) -> xr.Dataset:
     )
 
 
-def _describe(spec: RunSpec, num_examples: int, epochs: list[int]) -> str:
-    data, training = spec.data, spec.training
-    width = spec.network.widths[0]
-    pixels = "white background" if data.preprocessing == "unit" else data.preprocessing
-    return (
-        f"{data.name} ({num_examples} training examples, pixels in [0, 1], {pixels}); "
-        f"dense relu network {width}-{width}, Glorot uniform; loss clipped at "
-        f"{training.eps:g}, plain SGD, lr {training.lr:g}, batch "
-        f"{training.batch_size}; {spec.run.replicas} replicas; {spec.run.dtype}, seed "
-        f"{spec.run.seed}. Every training example at epochs "
-        f"{', '.join(map(str, epochs))}; run {spec.run_key}."
-    )
-
-
 def count_contradictions(dataset: Dataset) -> dict[str, Any]:
     """Facts of equal images with more than one label, whatever the network does.
 
@@ -245,12 +204,3 @@ def count_contradictions(dataset: Dataset) -> dict[str, Any]:
         "floor": float(-np.log(shares).sum()),
         "tied_floor": float(-np.log(labels.own / labels.all)[labels.is_tied].sum()),
     }
-
-
-EXPERIMENT = Experiment(
-    name="who-is-abandoned",
-    question="Which examples does a network of the paper's size abandon first?",
-    data=("hasyv2",),
-    measure=measure,
-    summarize=summarize,
-)

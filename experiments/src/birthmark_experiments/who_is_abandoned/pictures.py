@@ -11,7 +11,7 @@ from birthmark.seeds import stream
 from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store
-from birthmark_experiments.frame.experiment import labelled
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.probes import as_tensors, take_replicas
 
 COUNT = 12

@@ -7,7 +7,7 @@ import xarray as xr
 
 from birthmark.seeds import stream
 from birthmark.shapes import Array
-from birthmark_experiments.frame.experiment import labelled
+from birthmark_experiments.frame import labelled
 
 RESAMPLES = 2000
 CIRCULAR = {("hard", "early")}  # the early loss would tell of itself

@@ -17,11 +17,11 @@ from birthmark_experiments.abandonment.contradictions import (
     find_neighbours,
 )
 from birthmark_experiments.frame import draw_experiment
+from birthmark_experiments.who_is_abandoned import EXPERIMENT
 from birthmark_experiments.who_is_abandoned.measure import (
-    EXPERIMENT,
     count_contradictions,
-    find_protocol,
 )
+from birthmark_experiments.who_is_abandoned.protocol import find_protocol
 from birthmark_experiments.who_is_abandoned.ratios import bootstrap_ratio
 from birthmark_experiments.who_is_abandoned.traits import (
     STAGES,

@@ -15,8 +15,13 @@ from functools import cached_property
 import numpy as np
 from scipy import optimize
 
-from birthmark.checkup import Activation, forward_moment, joint_moment, slope_moment
 from birthmark.shapes import Array
+from birthmark.theory.activations import (
+    Activation,
+    forward_moment,
+    joint_moment,
+    slope_moment,
+)
 
 _STEP = 1e-4  # of a numerical derivative by c: its error is of the order 1e-8
 _ROUNDS = 20_000  # of the map to its fixed point
@@ -128,17 +133,6 @@ class RandomLayers:
 
     def _correlate(self, c: float) -> float:
         return self.next_correlation(self.fixed_moment, c)
-
-
-def log_variance(depth: int, width: int) -> float:
-    """The variance over draws of ln q of one input behind `depth` layers with ReLU.
-
-    A layer adds E relu^4 / (E relu^2)^2 - 1 = 5 over the width, and the last one, whose
-    pre-activations are looked at, 2 over the width (that variances add up as depth over
-    width: Hanin & Rolnick 1803.01719). The mean of ln q lies half of it below the
-    logarithm of the mean, which mean-field theory gives.
-    """
-    return (5 * (depth - 1) + 2) / width
 
 
 def _scale(rate: float) -> float:

@@ -17,10 +17,9 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from birthmark.shapes import Array, Weights
-from birthmark.training import find_loss
+from birthmark.shapes import Array
 
-Parameters = tuple[Tensor, ...]  # hidden1.w [I, O], hidden1.b [O], hidden2.w, ...
+Parameters = tuple[Tensor, ...]
 LossOfParameters = Callable[[Parameters], Tensor]
 _LANCZOS_VECTORS = 6  # few: a product is dear, and the largest stands alone
 _FLAT = 1e-12  # of the mean square of gradients: nothing pulls
@@ -35,41 +34,6 @@ class Top:
 
     value: float
     vector: Parameters
-
-
-def take_parameters(weights: Weights, replica: int) -> Parameters:
-    """Weights and biases of one replica of a dense stack, in forward order."""
-    return tuple(
-        torch.as_tensor(np.asarray(part[replica]))
-        for _, layer in weights.items()
-        for part in (layer.w, layer.b)
-    )
-
-
-def make_loss(
-    name: str, eps: float, x_NI: Tensor, y_N: Tensor, *, each: bool = False
-) -> LossOfParameters:
-    """The loss of these examples as a function of a dense relu network's parameters.
-
-    Args:
-        name: Of the loss.
-        eps: Its clip, where it has one.
-        x_NI: Inputs.
-        y_N: Classes.
-        each: Of each example instead of their mean.
-    """
-    value = find_loss(name).value
-
-    def loss(parameters: Parameters) -> Tensor:
-        a = x_NI
-        for place in range(0, len(parameters), 2):
-            if place:
-                a = torch.relu(a)
-            a = torch.addmm(parameters[place + 1], a, parameters[place])
-        losses_N = value(a, y_N, eps)
-        return losses_N if each else losses_N.mean()
-
-    return loss
 
 
 def find_top(

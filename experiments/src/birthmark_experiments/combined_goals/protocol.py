@@ -1,0 +1,100 @@
+"""Which starts are compared, under which budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from birthmark.spec import RunSpec
+from birthmark_experiments.frame.starts import Start, list_starts
+
+SEED = 0
+
+
+LOOKED_AT = 512  # examples of the check-up
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What one scale measures."""
+
+    data: str
+    examples_per_class: int
+    width: int
+    depth: int  # hidden layers
+    batch_size: int
+    epochs: int
+    lrs: tuple[float, float]  # of the comparison, and of the check on it
+    replicas: tuple[int, int]  # at these two
+    starts: tuple[str, ...] = ()  # names; () takes all
+
+
+PROTOCOLS = {
+    "full": Protocol("mnist", 200, 100, 6, 32, 10, (0.05, 0.01), (5, 3)),
+    "quick": Protocol(
+        "digits",
+        40,
+        20,
+        3,
+        16,
+        4,
+        (0.05, 0.01),
+        (2, 2),
+        (
+            "zeros",
+            "constant",
+            "he_normal",
+            "glorot_uniform",
+            "keras_default",
+            "orthogonal",
+            "lsuv",
+            "he_normal x 10",
+            "he_normal, small output",
+        ),
+    ),
+}
+
+
+def chosen_starts(protocol: Protocol) -> list[Start]:
+    """The starts of this scale."""
+    return [
+        one
+        for one in list_starts()
+        if not protocol.starts or one.name in protocol.starts
+    ]
+
+
+def spec_of(protocol: Protocol, rule: Any, place: int = 0) -> RunSpec:
+    """A run from one start, at the learning rate of this place."""
+    return RunSpec(
+        data={
+            "name": protocol.data,
+            "preprocessing": "standardized",
+            "examples_per_class": protocol.examples_per_class,
+        },
+        network={"widths": [protocol.width] * protocol.depth},
+        initialization=rule,
+        training={
+            "loss": "cross_entropy",
+            "lr": protocol.lrs[place],
+            "batch_size": protocol.batch_size,
+            "epochs": protocol.epochs,
+        },
+        run={"replicas": protocol.replicas[place], "seed": SEED, "device": "cpu"},
+        record={"distributions": (0,), "weights": () if place else (0,)},
+    )
+
+
+def describe(p: Protocol) -> str:
+    """The protocol in words, for captions and the page."""
+    return (
+        f"{p.data}, the first {p.examples_per_class} training examples of each class "
+        "and all test examples, pixels standardized; "
+        f"dense network, {p.depth} hidden layers of {p.width} units, relu; biases "
+        "zero unless the rule has its own; cross-entropy; plain SGD, lr "
+        f"{p.lrs[0]:g} ({p.replicas[0]} replicas) and {p.lrs[1]:g} ({p.replicas[1]} "
+        f"replicas), batch {p.batch_size}, {p.epochs} epochs; float32; replica r of "
+        "all starts meets the same batches; seed "
+        f"{SEED}. Goals are read on {LOOKED_AT} training examples and are met where "
+        "the median over replicas lies within the limits."
+    )

@@ -1,0 +1,128 @@
+"""What constant starts reach, and what breaks their ties, as facts for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from birthmark.statistics import interval
+from birthmark_experiments.constant_start.protocol import (
+    THEORY,
+)
+from birthmark_experiments.frame import Facts
+
+
+@dataclass(frozen=True)
+class ConstantStartFacts(Facts):
+    """Final losses and accuracies, times until the tie is broken, end points."""
+
+    protocol: str
+    width: int
+    constant: float
+    dropout: float
+    apart: float
+    budget: int
+    guess_loss: float
+    num_replicas: int
+    starts: Mapping[str, Mapping[str, Any]]
+    ties: Mapping[str, Mapping[str, Any]]
+    theory_gap: float
+    narrow_best: float
+    narrow_lr: float
+    narrow_count: int
+    narrow_guessing: int
+    tied_best: float
+    num_pairs: int
+    ends: Mapping[str, Mapping[str, Any]]
+
+
+def summarize(results: xr.Dataset) -> ConstantStartFacts:
+    """Final losses and accuracies, times until the tie is broken, end points."""
+    last = results.isel(epoch=-1)
+    starts = [
+        {
+            "name": str(name),
+            "loss": interval(last["train_loss"].sel(start=name)),
+            "accuracy": interval(last["test_accuracy"].sel(start=name)),
+            "distinct": [
+                int(results["distinct_units"].sel(start=name, layer=layer).max())
+                for layer in ("hidden1", "hidden2")
+            ],
+            "active": float(last["active_share"].sel(start=name).mean()),
+        }
+        for name in results["start"].to_numpy()
+    ]
+    steps = apart_steps(results)
+    budget = int(results["epoch"][-1]) * results.attrs["steps_per_epoch"]
+    ties = [
+        {
+            "name": str(name),
+            "num_apart": int(np.isfinite(steps.sel(tie=name)).sum()),
+            "steps": interval(steps.sel(tie=name).fillna(budget)),
+            "start_spread": float(results["spread"].sel(tie=name)[0].mean()),
+            "last_spread": float(results["spread"].sel(tie=name)[-1].max()),
+            "loss": interval(results["tie_loss"].sel(tie=name)[-1]),
+        }
+        for name in results["tie"].to_numpy()
+        if name != THEORY
+    ]
+    tied, theory = (
+        results["tie_loss"].sel(tie=name).isel(epoch=slice(1, None))
+        for name in ("none", THEORY)
+    )
+    narrow = results["narrow_loss"]
+    return ConstantStartFacts(
+        protocol=results.attrs["protocol"],
+        width=int(results.attrs["width"]),
+        constant=float(results.attrs["constant"]),
+        dropout=float(results.attrs["dropout"]),
+        apart=float(results.attrs["apart"]),
+        budget=budget,
+        guess_loss=float(np.log(results.attrs["num_classes"])),
+        num_replicas=int(results.sizes["replica"]),
+        starts={one["name"]: one for one in starts},
+        ties={one["name"]: one for one in ties},
+        theory_gap=float(np.abs(tied - theory).max()),
+        narrow_best=float(narrow.min()),
+        narrow_lr=float(narrow.min("narrow_replica").idxmin("lr")),
+        narrow_count=int(narrow.size),
+        narrow_guessing=int(
+            (narrow > 0.99 * np.log(results.attrs["num_classes"])).sum()
+        ),
+        tied_best=float(last["train_loss"].sel(start="constant 0.01").min()),
+        num_pairs=int(results.sizes["pair"]),
+        ends={
+            str(name): {
+                key.removeprefix("end_"): interval(results[key].sel(end_start=name))
+                for key in map(str, results)
+                if key.startswith("end_")
+            }
+            for name in results["end_start"].to_numpy()
+        },
+    )
+
+
+def apart_steps(results: xr.Dataset) -> xr.DataArray:
+    """Steps until the units are apart, by tie and replica; NaN: not within the budget.
+
+    Between two epochs the spread is taken to grow exponentially.
+    """
+    spread_TER = results["spread"].transpose("tie", "epoch", "replica").to_numpy()
+    epochs = results["epoch"].to_numpy()
+    level = np.log(results.attrs["apart"])
+    steps = np.full(spread_TER[:, 0].shape, np.nan)
+    for (i, r), _ in np.ndenumerate(steps):
+        logs = np.log(np.maximum(spread_TER[i, :, r], 1e-12))
+        above = np.flatnonzero(logs >= level)
+        if len(above) and above[0] == 0:
+            steps[i, r] = 0.0
+        elif len(above):
+            k = above[0]
+            share = (level - logs[k - 1]) / (logs[k] - logs[k - 1])
+            steps[i, r] = epochs[k - 1] + share * (epochs[k] - epochs[k - 1])
+    steps *= results.attrs["steps_per_epoch"]
+    return xr.DataArray(steps, dims=("tie", "replica"), coords={"tie": results["tie"]})

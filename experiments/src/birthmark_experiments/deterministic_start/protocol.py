@@ -1,0 +1,118 @@
+"""Which starts are compared, and on which networks what they keep is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from birthmark.shapes import Dataset
+from birthmark.spec import RunSpec
+
+RANDOM = ("glorot_uniform", "he_normal", "orthogonal", "signed_constant")
+
+
+DETERMINISTIC = ("dct", "sobol", "hadamard", "zero_hadamard")
+
+
+# its singular values are all 1, as those of dct and hadamard are: the same but chance
+REFERENCE = "orthogonal"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How much of it is measured."""
+
+    spec: RunSpec
+    starts: tuple[str, ...]
+    num_images: int  # test images whose distances and moves are looked at
+    few: RunSpec  # so few examples that their span is small
+    few_starts: tuple[str, ...]
+    gates: RunSpec
+    widths: tuple[int, ...]
+
+
+def find_protocol(scale: str) -> Protocol:
+    """The protocol of a scale."""
+    full = scale == "full"
+    training: dict[str, Any] = {
+        "loss": "cross_entropy",
+        "lr": 0.05,
+        "batch_size": 64,
+        "epochs": 6 if full else 3,
+    }
+    spec = RunSpec(
+        data={"name": "mnist", "examples_per_class": 1000}
+        if full
+        else {"name": "digits"},
+        network={"widths": [128, 128] if full else [16, 16]},
+        training=training,
+        run={"replicas": 8 if full else 3, "device": "cpu"},
+        record={"distributions": [], "weights": [training["epochs"]]},
+    )
+    few = {
+        "data.examples_per_class": 30 if full else 3,
+        "training.epochs": 20 if full else 10,
+        "run.replicas": 5 if full else 3,
+        "record.epochs": [],
+        "record.weights": [20 if full else 10],
+    }
+    gates = {
+        "initialization": {"name": "lecun_normal"},
+        "data.examples_per_class": 300 if full else 30,
+        "training.epochs": 4 if full else 2,
+        "run.replicas": 5 if full else 3,
+        "record.epochs": [],
+        "record.weights": [4 if full else 2],
+        "record.weights_layers": ["hidden1"],
+    }
+    return Protocol(
+        spec=spec,
+        starts=(*RANDOM, *DETERMINISTIC) if full else ("orthogonal", "dct"),
+        num_images=500 if full else 100,
+        few=spec.with_settings(few),
+        few_starts=("glorot_uniform", "dct"),
+        gates=spec.with_settings(gates),
+        widths=(32, 64, 128, 256, 512, 1024) if full else (16, 64),
+    )
+
+
+def list_specs(spec: RunSpec, starts: tuple[str, ...]) -> dict[str, RunSpec]:
+    """A run for each start."""
+    return {
+        name: spec.with_settings({"initialization": {"name": name}}) for name in starts
+    }
+
+
+def describe(protocol: Protocol, dataset: Dataset) -> str:
+    """The protocol in words, for captions and the page."""
+    spec, training = protocol.spec, protocol.spec.training
+    widths = "-".join(map(str, spec.network.widths))
+    return (
+        f"{dataset.name}, {len(dataset.y_train)} training and {len(dataset.y_test)} "
+        f"test examples, pixels over the full scale; dense ReLU network of widths "
+        f"{widths}, biases zero; cross-entropy, plain SGD, lr {training.lr:g}, batch "
+        f"{training.batch_size}, {training.epochs} epochs; {spec.run.replicas} "
+        "replicas, paired by the order of their batches; float32, seed 0. Few "
+        f"examples: {protocol.few.data.examples_per_class} a class, "
+        f"{protocol.few.training.epochs} epochs, {protocol.few.run.replicas} replicas. "
+        "Gates: one hidden layer, lecun_normal, "
+        f"{protocol.gates.data.examples_per_class} examples a class, "
+        f"{protocol.gates.training.epochs} epochs, "
+        f"{protocol.gates.run.replicas} replicas."
+    )
+
+
+PROTOCOLS = {scale: find_protocol(scale) for scale in ("full", "quick")}
+
+
+STANDARD = "standard"
+
+
+# learning rates in the parametrization's own terms, the same at every width
+NTK_LRS = {"ntk": 20.0, "ntk, a tenth of the rate": 2.0}
+
+
+MOMENTS = ("start", "end")
+
+
+MOVES = ("initial null space", "final null space", "any direction")

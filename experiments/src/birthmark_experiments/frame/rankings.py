@@ -1,0 +1,64 @@
+"""Rankings of a recorded comparison, and what a page says of them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import xarray as xr
+
+from birthmark.analysis import (
+    Outcome,
+    Ranking,
+    rank,
+)
+
+# of netCDF no text is empty
+BETTER: dict[str, Literal["low", "high", ""]] = {"low": "low", "high": "high", "-": ""}
+
+
+def read_rankings(results: xr.Dataset) -> dict[str, Ranking]:
+    """The rankings of a recorded contest, by the name of their outcome."""
+    names = [str(name) for name in results["initialization"].to_numpy()]
+    rankings = {}
+    for name in results["outcome"].to_numpy():
+        one = results.sel(outcome=name)
+        outcome = Outcome(
+            name=str(name),
+            title=str(one["title"].item()),
+            unit=str(one["unit"].item()),
+            better=BETTER[str(one["better"].item())],
+            values_AR=one["result"].to_numpy(),
+            censored_AR=one["is_censored"].to_numpy().astype(bool),
+            how="",
+            is_tested=bool(one["is_tested"].item()),
+        )
+        rankings[outcome.name] = rank(names, outcome)
+    return rankings
+
+
+def tabulate(ranking: Ranking) -> dict[str, dict[str, Any]]:
+    """Mean, interval, letters and number of censored replicas, by start, best first."""
+    return {
+        one.name: {
+            "mean": one.mean,
+            "low": one.low,
+            "high": one.high,
+            "letters": one.letters,
+            "num_censored": one.num_censored,
+        }
+        for one in ranking.standings
+    }
+
+
+def difference(ranking: Ranking, a: str, b: str) -> dict[str, Any]:
+    """The paired difference a - b, its interval for all pairs at once, and p (Holm)."""
+    pair = ranking.pair(a, b)
+    sign = 1 if pair.a == a else -1
+    ends = sorted((sign * pair.wide_low, sign * pair.wide_high))
+    return {
+        "mean": sign * pair.difference,
+        "low": ends[0],
+        "high": ends[1],
+        "p": pair.p_holm,
+        "is_distinguished": pair.is_distinguished,
+    }

@@ -1,0 +1,72 @@
+"""Which network is trained, and where around its way it is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from birthmark.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What one scale measures."""
+
+    data: dict[str, Any]
+    width: int
+    epochs: int
+    replicas: int
+    alphas: tuple[float, ...]  # on the line: 0 the start, 1 the end
+    radii: tuple[float, ...]  # of the ball, over the distance of free training
+    moves: tuple[float, ...]  # lengths of the random step, likewise
+
+
+PROTOCOLS = {
+    "full": Protocol(
+        data={"name": "mnist", "examples_per_class": 300},
+        width=100,
+        epochs=40,
+        replicas=5,
+        alphas=tuple(round(-0.5 + 0.05 * i, 2) for i in range(51)),
+        radii=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0),
+        moves=(0.5, 1.0, 2.0, 4.0),
+    ),
+    "quick": Protocol(
+        data={"name": "digits", "examples_per_class": 30},
+        width=16,
+        epochs=4,
+        replicas=3,
+        alphas=(-0.5, 0.0, 0.5, 1.0, 2.0),
+        radii=(0.3, 1.0),
+        moves=(1.0,),
+    ),
+}
+
+
+def spec_of(protocol: Protocol) -> RunSpec:
+    """The free training, from which all else is measured."""
+    return RunSpec(
+        data=protocol.data,
+        network={"widths": [protocol.width] * 2},
+        training={
+            "loss": "cross_entropy",
+            "lr": 0.1,
+            "batch_size": 64,
+            "epochs": protocol.epochs,
+        },
+        run={"replicas": protocol.replicas, "seed": 0, "device": "cpu"},
+        record={"epochs": (0,), "distributions": ()},
+    )
+
+
+def describe(protocol: Protocol, spec: RunSpec, num_examples: int) -> str:
+    """The protocol in words, for captions and the page."""
+    training, width = spec.training, protocol.width
+    return (
+        f"{protocol.data['name']}, {protocol.data['examples_per_class']} examples a "
+        f"class ({num_examples} in all), pixels in [0, 1]; dense relu network "
+        f"{width}-{width}, Glorot uniform; cross-entropy from logits, plain SGD, lr "
+        f"{training.lr:g}, batch {training.batch_size}, {training.epochs} epochs; "
+        f"{protocol.replicas} replicas, paired by start and order of batches; float32, "
+        "seed 0."
+    )

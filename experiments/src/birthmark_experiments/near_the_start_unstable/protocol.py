@@ -1,0 +1,89 @@
+"""Under which conditions the network that collapses is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
+from birthmark_experiments.abandonment.protocol import describe
+
+LOSSES = {"clipped": {}, "logits": {"training.loss": "cross_entropy"}}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train: where from, where to stay.
+
+    Kinds: `free`; in a `ball` around the start; of limited `norm`, in a ball around
+    zero; from a `moved` start; from a `shrunk` one: moved, and as long as before.
+    """
+
+    loss: str  # of `LOSSES`
+    kind: str
+    size: float = 0.0  # over the way to the best point; of `norm`, over the norm there
+
+    @property
+    def name(self) -> str:
+        """Such as `clipped ball 0.5`."""
+        return f"{self.loss} {self.kind}" + (f" {self.size:g}" if self.size else "")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What one scale measures."""
+
+    before: str  # scale of the abandonment experiment that network and data come from
+    eps: float
+    epochs: int
+    kept: int  # epochs between two at which weights are looked at
+    every: int  # steps after which a network is put back into its ball
+    alphas: tuple[float, ...]  # on the line: 0 the start, 1 the end
+    arms: tuple[Arm, ...]
+
+
+PROTOCOLS = {
+    "full": Protocol(
+        before="full",
+        eps=1e-3,
+        epochs=130,
+        kept=5,
+        every=10,
+        alphas=tuple(round(-0.5 + 0.1 * i, 1) for i in range(26)),
+        arms=(
+            Arm("clipped", "free"),
+            *(Arm("clipped", "ball", size) for size in (0.5, 0.75, 1.0, 1.25)),
+            Arm("clipped", "norm", 1.0),
+            *(Arm("clipped", "moved", size) for size in (0.5, 1.0)),
+            Arm("clipped", "shrunk", 1.0),
+            Arm("logits", "free"),
+            *(Arm("logits", k, 1.0) for k in ("ball", "norm", "moved", "shrunk")),
+        ),
+    ),
+    "quick": Protocol(
+        before="quick",
+        eps=0.01,
+        epochs=20,
+        kept=2,
+        every=3,
+        alphas=(-0.5, 0.0, 1.0, 2.0),
+        arms=(
+            Arm("clipped", "free"),
+            *(Arm("clipped", "ball", size) for size in (1.0, 1000.0)),
+            Arm("clipped", "norm", 0.5),
+            *(Arm("clipped", k, 1.0) for k in ("moved", "shrunk")),
+            Arm("logits", "free"),
+            *(Arm("logits", k, 1.0) for k in ("ball", "moved")),
+        ),
+    ),
+}
+
+
+def describe_arms(protocol: Protocol, num_examples: int) -> str:
+    """The protocol in words, for captions and the page."""
+    before = replace(ABANDONMENT[protocol.before], epochs=protocol.epochs)
+    return (
+        f"{describe(before, num_examples)} Clip {protocol.eps:g}, or the loss from "
+        f"logits. Weights were kept every {protocol.kept} epochs; the best point of a "
+        "replica is the kept one with the lowest train loss. A network is put back "
+        f"into its ball after every {protocol.every} steps."
+    )

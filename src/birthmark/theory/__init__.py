@@ -1,0 +1,29 @@
+"""What theory foretells: mean fields of random networks, and curvature of the loss."""
+
+from birthmark.theory.activations import (
+    Activation,
+    forward_moment,
+    joint_moment,
+    slope_moment,
+)
+from birthmark.theory.curvature import (
+    LossOfParameters,
+    Parameters,
+    Top,
+    find_top,
+    read_batch_sharpness,
+)
+from birthmark.theory.mean_field import RandomLayers
+
+__all__ = [
+    "Activation",
+    "LossOfParameters",
+    "Parameters",
+    "RandomLayers",
+    "Top",
+    "find_top",
+    "forward_moment",
+    "joint_moment",
+    "read_batch_sharpness",
+    "slope_moment",
+]
