@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,3 +198,21 @@ def test_a_page_shows_names_of_others_as_text(tmp_path):
     assert "<script>" not in compared._repr_html_()
     with pytest.raises(StoreError):
         write_diff(compared, tmp_path)
+
+
+def test_the_page_and_the_example_run(tmp_path, monkeypatch, capsys):
+    root = Path(__file__).parent.parent
+    monkeypatch.chdir(tmp_path)
+    page = (root / "docs" / "how-to" / "diff.md").read_text()
+    programs = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    example = root / "examples" / "diff_checkpoints.py"
+    for program in ("\n".join(programs), example.read_text()):
+        exec(compile(program, "page", "exec"), {"__name__": "__main__"})
+    said = capsys.readouterr().out
+    assert "was trained from the random start step0.safetensors" in said
+    assert len(bm.open_store(tmp_path / "runs").runs()) == 1
+    # the page shows what the example prints, up to the last digits of a machine
+    shown = re.search(r"```text\n(.*?)```", page, flags=re.DOTALL)[1].split()
+    rows = ["4.weight", "0.weight", "2.weight"]
+    assert [word for word in shown if word.endswith(".weight")] == rows
+    assert re.findall(r"^(\d\.weight)", said, re.M) == rows

@@ -42,12 +42,12 @@ def _broken(kind: Kind, diff: Diff) -> Iterator[Finding]:
         yield Finding(
             what=f"{_count(count, 'weight')} of {_count(len(broken), 'tensor')} became "
             f"NaN or Inf: {_names(broken)}.",
-            why="the model's outputs are NaN from there on.",
+            why="The model's outputs are NaN from there on.",
             how="counted; such pairs are left out of all other numbers",
             level="error",
             name="nonfinite",
             where=_where(broken),
-            advice="go back to the last checkpoint without them and lower the lr, or "
+            advice="Go back to the last checkpoint without them and lower the lr, or "
             "clip the gradient.",
             values={"count": float(count)},
         )
@@ -73,7 +73,7 @@ def _missing(kind: Kind, diff: Diff) -> Iterator[Finding]:
             level="warning",
             name="missing",
             where=tuple(name for name, _ in alone),
-            advice="these are adapters: merge them into the base and compare that."
+            advice="These are adapters: merge them into the base and compare that."
             if adapter
             else "",
         )
@@ -87,7 +87,7 @@ def _reshaped(kind: Kind, diff: Diff) -> Iterator[Finding]:
         )
         yield Finding(
             what=f"{_count(len(diff.reshaped), 'tensor')} changed shape: {listed}.",
-            why="there is no weight by weight difference of two shapes.",
+            why="There is no weight by weight difference of two shapes.",
             how="same name, other shape; turned axes and fused parts were tried",
             level="warning",
             name="reshaped",
@@ -104,7 +104,7 @@ def _unrelated(kind: Kind, diff: Diff) -> Iterator[Finding]:
         yield Finding(
             what=f"{_count(len(found), 'tensor')} as far from {diff.a.label} as a "
             f"re-draw: {_names(found)}.",
-            why="drawn anew, as a new head is, or its start is forgotten; the others "
+            why="Drawn anew, as a new head is, or its start is forgotten; the others "
             "still hold theirs.",
             how=f"correlation of {worst.name} {relation.correlation:.3f}; of units in "
             f"another order {relation.null_mean:.3f} ± {relation.null_std:.2g}",
@@ -120,7 +120,7 @@ def _still(kind: Kind, diff: Diff) -> Iterator[Finding]:
     if still and len(still) < len(real):
         yield Finding(
             what=f"{len(still)} of {len(real)} tensors did not move: {_names(still)}.",
-            why="frozen, not given to the optimizer, without a gradient, or moved by "
+            why="Frozen, not given to the optimizer, without a gradient, or moved by "
             "less than its dtype can hold.",
             how="not one bit differs",
             level="note",
@@ -136,7 +136,7 @@ def _scaled(kind: Kind, diff: Diff) -> Iterator[Finding]:
         yield Finding(
             what=f"{_count(len(scaled), 'tensor')} changed by one factor alone "
             f"({min(factors):.4g} to {max(factors):.4g}): {_names(scaled)}.",
-            why="weight decay alone does this: no gradient has reached them.",
+            why="Weight decay alone does this: no gradient has reached them.",
             how="what is left of the move besides the factor is within rounding",
             level="note",
             name="scaled",
@@ -187,7 +187,7 @@ def _low_rank(kind: Kind, diff: Diff) -> Iterator[Finding]:
         yield Finding(
             what=f"The moves of {len(low)} of {len(diff.weights())} matrices lie in "
             f"few directions: {value:.3g} carry them, {noise:.3g} noise (medians).",
-            why="gradients are of low rank and so are merged adapters; noise, rounding "
+            why="Gradients are of low rank and so are merged adapters; noise, rounding "
             "and re-draws are not.",
             how="participation ratio of the singular values of a sample of up to "
             "128 x 1024 moves; noise: independent moves of the same size",
@@ -206,7 +206,7 @@ def _matched(kind: Kind, diff: Diff) -> Iterator[Finding]:
         yield Finding(
             what=f"{_count(len(found), 'tensor')} under another name or shape: "
             f"{examples}{', ...' if len(found) > _LISTED else ''}.",
-            why="the numbers below compare them as these pairs.",
+            why="The numbers below compare them as these pairs.",
             how="; ".join(ways),
             level="info",
             name="matched",
@@ -222,7 +222,7 @@ def _left_out(kind: Kind, diff: Diff) -> Iterator[Finding]:
             yield Finding(
                 what=f"{side.label}: {'; '.join(shown)}"
                 f"{f'; and {more} more' if more else ''}.",
-                why="said so that nothing is missed.",
+                why="Said so that nothing is missed.",
                 how=side.format,
                 level="info",
                 name="left_out",

@@ -71,13 +71,12 @@ def summarize(diff: Diff) -> list[str]:
     named = f"{ways} by name" if ways < len(diff.tensors) else "all by name"
     rest = len(diff.tensors) - ways
     alone = len(diff.only_a) + len(diff.only_b) + len(diff.reshaped)
-    speed = diff.num_bytes / 1e9 / max(diff.seconds, 1e-9)
     matched = f"{named}, {rest} otherwise" if rest else named
     return [
         diff.verdict.headline,
         f"{len(diff.tensors)} tensors, {_amount(sum(t.count for t in diff.tensors))} "
-        f"weights compared ({matched}); {alone or 'none'} without a partner. "
-        f"{_amount(diff.num_bytes)}B in {diff.seconds:.1f} s, {speed:.1f} GB/s.",
+        f"weights compared ({matched}); {alone or 'none'} without a partner."
+        f"{_speed(diff)}",
     ]
 
 
@@ -137,6 +136,14 @@ def write_fragment(diff: Diff) -> str:
     )
     said = "".join(f"<p>{html.escape(line)}</p>" for line in summarize(diff))
     return f"{said}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _speed(diff: Diff) -> str:
+    """How fast they were read, where that took a while."""
+    if diff.num_bytes < 1e8:
+        return ""
+    speed = diff.num_bytes / 1e9 / max(diff.seconds, 1e-9)
+    return f" {_amount(diff.num_bytes)}B in {diff.seconds:.1f} s, {speed:.1f} GB/s."
 
 
 def _row(tensor: TensorDiff) -> list[str]:

@@ -21,7 +21,7 @@ from birthmark.weight_files.stored import WeightFile
 if TYPE_CHECKING:
     import xarray as xr
 
-HEADER = ["checkpoint", "step", "moved", "keeps", "changed", "farthest"]
+HEADER = ["checkpoint", "step", "moved", "cosine", "changed", "farthest"]
 
 
 @dataclass(frozen=True)
