@@ -339,7 +339,7 @@ class Bench:
                 "precision": PRECISIONS[name],
             },
         )
-        return Training(spec, self._dataset(shape), path=path)
+        return Training.from_spec(spec, self._dataset(shape), path=path)
 
     def _dataset(self, shape: str) -> Dataset:
         if shape not in self._datasets:

@@ -87,7 +87,7 @@ def time_parts(
     spec: RunSpec, num_rounds: int, num_steps: int
 ) -> dict[str, list[float]]:
     """Seconds of each part in each round, of an epoch, and of a recorded step."""
-    training = Training(spec, find_dataset(spec))
+    training = Training.from_spec(spec, find_dataset(spec))
     training.advance(num_steps)
     parts = list_parts(training)
     for part in parts.values():

@@ -63,7 +63,7 @@ def measure_width(width: int) -> None:
     phases.end(f"data: {dataset.name}")
     folder = store.start_run(spec)
     folder.load_checkpoint()
-    training = Training(spec, dataset)
+    training = Training.from_spec(spec, dataset)
     observer = Observer(spec, training, dataset, folder)
     phases.end(f"weights ({training.path_name})")
     metrics = training.metrics_at_start()

@@ -47,7 +47,7 @@ def time_width(width: int, dataset: Dataset, path: str) -> float:
         network={"widths": [width, width]},
         run={"replicas": 1, "device": "cpu"},
     )
-    training = Training(spec, dataset, path=path)
+    training = Training.from_spec(spec, dataset, path=path)
     training.advance(1)
     flop = 6 * BATCH * (SIZES[0] * width + width**2 + width * SIZES[1])
     num_steps = max(1, min(dataset.x_train.shape[0] // BATCH - 2, int(1e9 / flop)))

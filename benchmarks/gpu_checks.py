@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from birthmark.network import name_parameters
 from birthmark.seeds import batch_order
 from birthmark.shapes import Dataset, Weights
 from birthmark.spec import RunSpec
@@ -66,11 +67,9 @@ def make_spec(device: str, dtype: str, precision: str = "full", **training) -> R
 
 def train(spec: RunSpec, data: Dataset, path: str, start: Weights | None = None):
     """Three epochs, from another start where one is given."""
-    training = Training(spec, data, path=path)
+    training = Training.from_spec(spec, data, path=path)
     if start is not None:
-        for name, layer in training.weights.items():
-            layer.w.copy_(start[name].w)
-            layer.b.copy_(start[name].b)
+        training.set_weights(name_parameters(start))
     metrics = [training.run_epoch() for _ in range(EPOCHS)]
     return training, metrics
 
@@ -169,7 +168,7 @@ def check_rounding(device: str) -> list[Check]:
         made = make_spec(device, dtype, precision, **smooth)
         return made.with_settings({"network.widths": [256, 256]})
 
-    start = Training(spec(device, "float32"), data).initial
+    start = Training.from_spec(spec(device, "float32"), data).initial
     exact, _ = train(spec(device, "float64"), data, "graphed", start)
 
     def error(spec: RunSpec, path: str) -> float:
@@ -193,10 +192,14 @@ def check_freezing(device: str) -> list[Check]:
     data, found = make_dataset(), []
     for activation in ("relu", "tanh"):
         spec = make_spec(device, "float32", activation=activation)
-        healthy, ill = (Training(spec, data, path="graphed") for _ in range(2))
+        healthy, ill = (
+            Training.from_spec(spec, data, path="graphed") for _ in range(2)
+        )
         for training in (healthy, ill):
             training.advance(37)
-        ill.weights["hidden2"].b[1, 0] = float("nan")
+        b_RO = ill.weights["hidden2"].b.clone()
+        b_RO[1, 0] = float("nan")
+        ill.set_weights({"hidden2.b": b_RO})
         kept = ill.weights.clone()
         for training in (healthy, ill):
             for _ in range(EPOCHS):
@@ -220,11 +223,11 @@ def check_bits(device: str) -> list[Check]:
     """Graph or one by one, stopped or not: the same bits."""
     data, spec = make_dataset(), make_spec(device, "float32")
     whole, expected = train(spec, data, "graphed")
-    single = Training(spec, data, path="graphed")
+    single = Training.from_spec(spec, data, path="graphed")
     last = None
     while single.epoch < EPOCHS:
         last = single.advance(1) or last
-    first, second = (Training(spec, data, path="graphed") for _ in range(2))
+    first, second = (Training.from_spec(spec, data, path="graphed") for _ in range(2))
     while first.step < 57:
         first.advance(57 - first.step)
     second.load_state_dict(*first.state_dict())

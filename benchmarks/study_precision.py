@@ -62,7 +62,7 @@ def train_arm(case: dict, arm: dict) -> dict[str, np.ndarray]:
     )
     check_precision(spec)
     data = load_dataset(spec.data)
-    training = Training(spec, data, path=arm["path"])
+    training = Training.from_spec(spec, data, path=arm["path"])
     for _ in range(case["epochs"]):
         metrics = training.run_epoch()
     bounds = find_bounds(spec, data.num_inputs, data.num_classes)

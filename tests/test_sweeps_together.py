@@ -10,11 +10,9 @@ import xarray as xr
 import birthmark as bm
 from birthmark.spec import RunSpec
 from birthmark.sweeps import Grid, pipeline, run, run_grid
-from birthmark.sweeps.mixtures import Mixture
 from birthmark.sweeps.sweep import find_groups
 from birthmark.training import count_together, estimate_memory
 from kills import run_and_kill
-from test_sweeps_mixed import mix, narrow
 
 SMALL = {
     "data": {"name": "digits", "examples_per_class": 20},
@@ -84,7 +82,7 @@ def test_all_are_at_work_between_two_looks(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(pipeline, "LOOK_SECONDS", 0.0)  # a step each
     store = bm.open_store(tmp_path, create=True)
-    runs = pipeline.carry_out([Mixture.alone(spec) for spec in SPECS], store)
+    runs = pipeline.carry_out(SPECS, store)
     for _ in range(3):
         next(runs)
     runs.close()
@@ -100,11 +98,11 @@ def test_each_goes_on_with_as_many_threads_as_it_began_with(tmp_path, monkeypatc
     store = bm.open_store(tmp_path, create=True)
     for number, spec in enumerate(SPECS[:2]):
         torch.set_num_threads(before + 1 + number)
-        runs = pipeline.carry_out([Mixture.alone(spec)], store)
+        runs = pipeline.carry_out([spec], store)
         next(runs)
         runs.close()
     torch.set_num_threads(before)
-    runs = pipeline.carry_out([Mixture.alone(spec) for spec in SPECS], store)
+    runs = pipeline.carry_out(SPECS, store)
     next(runs)
     assert torch.get_num_threads() == before
     runs.close()
@@ -145,7 +143,7 @@ def test_killed_and_started_again_in_other_company_equals_never_stopped(tmp_path
 
 def test_a_signal_saves_all_that_have_begun(tmp_path):
     store = bm.open_store(tmp_path, create=True)
-    runs = pipeline.carry_out([Mixture.alone(spec) for spec in SPECS], store)
+    runs = pipeline.carry_out(SPECS, store)
     next(runs)
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -166,21 +164,8 @@ def test_as_many_train_together_as_fit():
 
 
 def test_groups_keep_the_order_and_every_run():
-    mixtures = [Mixture.alone(spec) for spec in SPECS]
-    assert find_groups(mixtures) == [[one] for one in mixtures]
-    assert find_groups(mixtures, 2) == [mixtures[:2], mixtures[2:]]
-    assert find_groups(mixtures, 9) == [mixtures]
+    specs = list(SPECS)
+    assert find_groups(specs) == [[one] for one in specs]
+    assert find_groups(specs, 2) == [specs[:2], specs[2:]]
+    assert find_groups(specs, 9) == [specs]
     assert find_groups([]) == []
-
-
-def test_a_mixed_stack_beside_a_run_keeps_its_bits(tmp_path, alone):
-    mixed, single = mix(narrow(2)), Mixture.alone(SPECS[0])
-    expected = bm.open_store(tmp_path / "mixed", create=True)
-    found = bm.open_store(tmp_path / "both", create=True)
-    for mixtures, store in (([mixed], expected), ([mixed, single], found)):
-        for _ in pipeline.carry_out(mixtures, store):
-            pass
-    assert_stored_alike(found, expected, mixed.specs)
-    assert_stored_alike(found, alone, single.specs)
-    beside = found.manifest(single.specs[0].run_key)["beside"]
-    assert beside == [spec.run_key for spec in mixed.specs]

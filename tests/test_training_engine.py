@@ -18,6 +18,7 @@ from birthmark.training import (
     has_bf16_products,
     initial_configuration,
 )
+from doors import put
 from test_training_equality import BATCH, digits, make_spec, plain_loss, plain_modules
 
 
@@ -56,7 +57,7 @@ def test_metrics_are_those_of_an_epoch_counted_example_by_example(loss):
             "record.distributions": [],
         }
     )
-    training = Training(spec, data)
+    training = Training.from_spec(spec, data)
     modules = plain_modules(spec, training.initial)
     start = training.metrics_at_start()
     assert np.isnan(start.train_loss).all()
@@ -95,13 +96,13 @@ def test_equal_outputs_count_as_the_first_class_only():
     data = digits()
     spec = make_spec().with_settings({"initialization.name": "zeros"})
     share = (data.y_test == 0).mean()
-    accuracy = Training(spec, data).metrics_at_start().test_accuracy
+    accuracy = Training.from_spec(spec, data).metrics_at_start().test_accuracy
     np.testing.assert_allclose(accuracy, share)
 
 
 def test_preprocessing_is_applied_as_the_data_set_says():
     data = dataclasses.replace(digits(), mean=0.3, std=0.4)
-    training = Training(make_spec(), data)
+    training = Training.from_spec(make_spec(), data)
     module = plain_modules(make_spec(), training.initial)[0]
     x = (torch.tensor(data.x_test, dtype=torch.float64) / 16 - 0.3) / 0.4
     expected = plain_loss("cross_entropy", module(x), torch.tensor(data.y_test), 0.09)
@@ -112,10 +113,10 @@ def test_preprocessing_is_applied_as_the_data_set_says():
 @pytest.mark.parametrize("optimizer", [{}, {"momentum": 0.5}])
 def test_nan_freezes_one_replica_and_leaves_its_neighbours_alone(optimizer):
     data, spec = digits(), make_spec("mean_squared_error", **optimizer)
-    healthy, ill = Training(spec, data), Training(spec, data)
+    healthy, ill = Training.from_spec(spec, data), Training.from_spec(spec, data)
     for training in (healthy, ill):
         training.advance(4)
-    ill.weights["hidden2"].b[1, 0] = float("nan")
+    put(ill, "hidden2.b", (1, 0), float("nan"))
     kept = ill.weights["hidden1"].w[1].clone()
     for training in (healthy, ill):
         metrics = [training.run_epoch() for _ in range(3)]
@@ -131,10 +132,13 @@ def test_nan_freezes_one_replica_and_leaves_its_neighbours_alone(optimizer):
 
 def test_counts_of_a_failed_replica_do_not_depend_on_its_neighbours():
     data, spec = digits(), make_spec("mean_squared_error")
-    stack, alone = Training(spec, data), Training(spec, data, replicas=[1])
+    stack, alone = (
+        Training.from_spec(spec, data),
+        Training.from_spec(spec, data, replicas=[1]),
+    )
     for training, row in ((stack, 1), (alone, 0)):
         training.advance(2)
-        training.weights["output"].b[row, 0] = float("nan")
+        put(training, "output.b", (row, 0), float("nan"))
     for _ in range(2):
         in_stack, by_itself = stack.run_epoch(), alone.run_epoch()
         for name in ("below_eps", "saturated", "nonfinite_step"):
@@ -144,15 +148,15 @@ def test_counts_of_a_failed_replica_do_not_depend_on_its_neighbours():
 
 def test_weights_whose_sum_overflows_are_still_finite():
     spec = make_spec().with_settings({"run.dtype": "float32", "training.eps": 1e-7})
-    training = Training(spec, digits())
-    training.weights["hidden1"].w[0, 0] = 3e38  # of a pixel that is always 0
+    training = Training.from_spec(spec, digits())
+    put(training, "hidden1.w", (0, 0), 3e38)  # of a pixel that is always 0
     metrics = training.run_epoch()
     assert (metrics.nonfinite_step == -1).all()
 
 
 def test_a_learning_rate_that_explodes_freezes_all_and_ends_quietly():
     spec = make_spec("mean_squared_error", lr=1e200)
-    training = Training(spec, digits())
+    training = Training.from_spec(spec, digits())
     metrics = [training.run_epoch() for _ in range(3)][-1]
     assert (metrics.nonfinite_step >= 0).all()
     assert (metrics.nonfinite_step < 6).all()
@@ -174,7 +178,7 @@ def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(settings, stop):
     data = digits()
     spec = make_spec(**{"loss": "clipped_cross_entropy", **settings})
     spec = spec.with_settings({"run.dtype": "float32"})
-    whole, first, second = (Training(spec, data) for _ in range(3))
+    whole, first, second = (Training.from_spec(spec, data) for _ in range(3))
     expected = [whole.run_epoch() for _ in range(4)][-1]
     while first.step < stop:
         first.advance(stop - first.step)
@@ -191,8 +195,8 @@ def test_stopped_and_resumed_equals_never_stopped_bit_for_bit(settings, stop):
 
 def test_a_frozen_replica_stays_frozen_after_resuming():
     data, spec = digits(), make_spec()
-    first, second = Training(spec, data), Training(spec, data)
-    first.weights["output"].b[0, 0] = float("inf")
+    first, second = Training.from_spec(spec, data), Training.from_spec(spec, data)
+    put(first, "output.b", (0, 0), float("inf"))
     first.advance(3)
     second.load_state_dict(*first.state_dict())
     metrics = second.run_epoch()
@@ -232,7 +236,9 @@ def make_single(precision, **settings):
 def test_bf16_without_hardware_is_refused_in_one_line():
     if not has_bf16_products():
         with pytest.raises(HardwareError, match="'bf16' needs a CPU with AMX, or"):
-            Training(make_single("bf16", **{"training.momentum": 0.5}), digits())
+            Training.from_spec(
+                make_single("bf16", **{"training.momentum": 0.5}), digits()
+            )
     with pytest.raises(HardwareError, match="needs dtype 'float32'"):
         check_precision(make_single("bf16", **{"run.dtype": "float64"}))
 
@@ -246,7 +252,7 @@ def test_bf16_products_are_coarser_and_weights_stay_float32(settings):
         pytest.skip(str(error))
     (one, found), (other, expected) = (
         (training, training.run_epoch())
-        for training in (Training(spec, digits()) for spec in (coarse, exact))
+        for training in (Training.from_spec(spec, digits()) for spec in (coarse, exact))
     )
     difference = np.abs(found.test_loss / expected.test_loss - 1)
     assert (difference > 1e-6).all()  # bfloat16 has 8 bits: it took effect
@@ -270,7 +276,7 @@ def test_rules_that_look_at_the_data_look_at_the_first_training_examples():
     )
     data = load_dataset(spec.data)
     a_BI = torch.tensor(data.x_train[:300], dtype=torch.float64) / 16
-    start, drawn = Training(spec, data).initial, initial_configuration(spec)
+    start, drawn = Training.from_spec(spec, data).initial, initial_configuration(spec)
     for name, layer in start.items():
         z_RBO = a_BI @ layer.w + layer.b[:, None]
         np.testing.assert_allclose(z_RBO.var(dim=(1, 2)), 1, atol=0.1)

@@ -158,7 +158,7 @@ def assert_equal_to_plain(weights, modules):
 
 
 def train_with_engine(spec, data, steps=STEPS, replicas=None, path=""):
-    training = Training(spec, data, replicas=replicas, path=path)
+    training = Training.from_spec(spec, data, replicas=replicas, path=path)
     assert training.path_name == path or not path
     while training.step < steps:
         training.advance(steps - training.step)
@@ -175,7 +175,7 @@ BY_HAND = [
 @pytest.mark.parametrize(("path", "loss", "activation"), BY_HAND)
 def test_steps_by_hand_equal_separate_plain_trainings(path, loss, activation):
     data, spec = digits(), make_spec(loss, activation)
-    modules = plain_modules(spec, Training(spec, data).initial)
+    modules = plain_modules(spec, Training.from_spec(spec, data).initial)
     training = train_with_engine(spec, data, path=path)
     num_clipped = [train_plainly(spec, m, r, data) for r, m in enumerate(modules)]
     assert_equal_to_plain(training.weights, modules)
@@ -209,7 +209,7 @@ def test_general_path_equals_separate_plain_trainings(loss, activation):
 @pytest.mark.parametrize("loss", ["cross_entropy", "clipped_cross_entropy"])
 def test_every_optimizer_equals_torch_optim(optimizer, loss):
     data, spec = digits(), make_spec(loss, **OPTIMIZERS[optimizer])
-    modules = plain_modules(spec, Training(spec, data).initial)
+    modules = plain_modules(spec, Training.from_spec(spec, data).initial)
     training = train_with_engine(spec, data)
     for replica, module in enumerate(modules):
         train_plainly(spec, module, replica, data)
@@ -231,7 +231,7 @@ def test_one_replica_alone_equals_the_same_one_in_a_stack(optimizer):
 def test_a_buffer_gives_each_replica_the_stream_that_leaves_it(order, path):
     data = digits()
     spec = make_spec(batch_order=order, shuffle_buffer=20)
-    modules = plain_modules(spec, Training(spec, data).initial)
+    modules = plain_modules(spec, Training.from_spec(spec, data).initial)
     training = train_with_engine(spec, data, path=path)
     for replica, module in enumerate(modules):
         followed = 0 if order == "shared" else replica
@@ -243,7 +243,7 @@ def test_a_buffer_gives_each_replica_the_stream_that_leaves_it(order, path):
 def test_shared_order_gives_every_replica_the_batches_of_replica_0(optimizer):
     data = digits()
     spec = make_spec(batch_order="shared", **optimizer)
-    modules = plain_modules(spec, Training(spec, data).initial)
+    modules = plain_modules(spec, Training.from_spec(spec, data).initial)
     training = train_with_engine(spec, data)
     for module in modules:
         train_plainly(spec, module, 0, data)

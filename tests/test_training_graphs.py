@@ -17,6 +17,7 @@ from birthmark.training.graphed.lanes import Lane
 from birthmark.training.graphed.laps import Lap, Program
 from birthmark.training.graphed.layers import PaddedLayer
 from birthmark.training.tallies import Tally
+from doors import put
 from test_training_equality import (
     ACTIVATIONS,
     LOSSES,
@@ -47,7 +48,7 @@ def assert_same_metrics(found, expected, rtol=0.0):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_laps_equal_separate_plain_trainings(loss, activation):
     data, spec = digits(), make_spec(loss, activation)
-    modules = plain_modules(spec, Training(spec, data).initial)
+    modules = plain_modules(spec, Training.from_spec(spec, data).initial)
     training = train_with_engine(spec, data, steps=60, path="graphed")
     for replica, module in enumerate(modules):
         train_plainly(spec, module, replica, data, steps=60)
@@ -77,7 +78,9 @@ def test_awkward_sizes_equal_plain_trainings_with_shared_orders(
 def test_metrics_equal_those_of_the_fast_path(loss):
     data, spec = digits(), make_spec(loss)
     data = dataclasses.replace(data, mean=0.3, std=0.4)
-    found, expected = (Training(spec, data, path=p) for p in ("graphed", "fast"))
+    found, expected = (
+        Training.from_spec(spec, data, path=p) for p in ("graphed", "fast")
+    )
     for _ in range(3):
         assert_same_metrics(found.run_epoch(), expected.run_epoch(), rtol=1e-10)
     assert_same(found, expected, rtol=1e-10, atol=1e-12)
@@ -86,14 +89,14 @@ def test_metrics_equal_those_of_the_fast_path(loss):
 def test_equal_outputs_count_as_the_first_class_only():
     data, spec = digits(), make_spec(batch_size=90)  # an epoch is one step
     spec = spec.with_settings({"initialization.name": "zeros"})
-    accuracy = Training(spec, data, path="graphed").run_epoch().train_accuracy
+    accuracy = Training.from_spec(spec, data, path="graphed").run_epoch().train_accuracy
     np.testing.assert_allclose(accuracy, (data.y_train == 0).mean())
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_bits_do_not_depend_on_how_steps_fall_into_laps(loss):
     data, spec = digits(), make_spec(loss)  # float64: sums of its losses are rounded
-    whole, single = (Training(spec, data, path="graphed") for _ in range(2))
+    whole, single = (Training.from_spec(spec, data, path="graphed") for _ in range(2))
     expected = [whole.run_epoch() for _ in range(3)][-1]
     found, length = None, 1
     while single.epoch < 3:
@@ -107,7 +110,9 @@ def test_bits_do_not_depend_on_how_steps_fall_into_laps(loss):
 def test_a_stopped_training_goes_on_with_the_same_bits(stop):
     data = digits()
     spec = make_spec("clipped_cross_entropy").with_settings({"run.dtype": "float32"})
-    whole, first, second = (Training(spec, data, path="graphed") for _ in range(3))
+    whole, first, second = (
+        Training.from_spec(spec, data, path="graphed") for _ in range(3)
+    )
     expected = [whole.run_epoch() for _ in range(3)][-1]
     while first.step < stop:
         first.advance(stop - first.step)
@@ -152,10 +157,10 @@ def test_a_failed_replica_stays_and_leaves_its_neighbours_alone(
     activation, layer, value
 ):
     data, spec = digits(), make_spec("clipped_cross_entropy", activation)
-    healthy, ill = (Training(spec, data, path="graphed") for _ in range(2))
+    healthy, ill = (Training.from_spec(spec, data, path="graphed") for _ in range(2))
     for training in (healthy, ill):
         training.advance(4)
-    ill.weights[layer].b[1, 0] = float(value)
+    put(ill, f"{layer}.b", (1, 0), float(value))
     kept = ill.weights.clone()
     for training in (healthy, ill):
         metrics = [training.run_epoch() for _ in range(2)]
@@ -176,7 +181,9 @@ def test_a_failed_replica_stays_and_leaves_its_neighbours_alone(
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_rate_that_explodes_freezes_all_where_the_fast_path_does(loss):
     data, spec = digits(), make_spec(loss, lr=1e200)
-    found, expected = (Training(spec, data, path=p) for p in ("graphed", "fast"))
+    found, expected = (
+        Training.from_spec(spec, data, path=p) for p in ("graphed", "fast")
+    )
     for _ in range(2):
         metrics, others = found.run_epoch(), expected.run_epoch()
     np.testing.assert_array_equal(metrics.nonfinite_step, others.nonfinite_step)
@@ -185,7 +192,9 @@ def test_a_rate_that_explodes_freezes_all_where_the_fast_path_does(loss):
 
 def test_a_replica_frozen_later_in_a_lap_has_made_the_steps_before():
     data, spec = digits(), make_spec("mean_squared_error", lr=1e3)
-    found, expected = (Training(spec, data, path=p) for p in ("graphed", "fast"))
+    found, expected = (
+        Training.from_spec(spec, data, path=p) for p in ("graphed", "fast")
+    )
     for _ in range(12):
         metrics, others = found.run_epoch(), expected.run_epoch()
     steps = metrics.nonfinite_step
@@ -196,9 +205,11 @@ def test_a_replica_frozen_later_in_a_lap_has_made_the_steps_before():
 
 def test_a_replica_frozen_at_the_end_of_an_epoch_trains_no_more():
     data, spec = digits(), make_spec("clipped_cross_entropy")
-    found, expected = (Training(spec, data, path=p) for p in ("graphed", "fast"))
+    found, expected = (
+        Training.from_spec(spec, data, path=p) for p in ("graphed", "fast")
+    )
     for training in (found, expected):
-        training.weights["hidden1"].b[1, 0] = float("-inf")  # relu: a unit less
+        put(training, "hidden1.b", (1, 0), float("-inf"))  # relu: a unit less
         training.run_epoch()
     kept = found.weights["output"].w.clone()
     metrics, others = found.run_epoch(), expected.run_epoch()
@@ -210,10 +221,10 @@ def test_a_replica_frozen_at_the_end_of_an_epoch_trains_no_more():
 
 def test_a_state_from_before_the_failure_trains_again():
     data, spec = digits(), make_spec("clipped_cross_entropy")
-    whole, other = (Training(spec, data, path="graphed") for _ in range(2))
+    whole, other = (Training.from_spec(spec, data, path="graphed") for _ in range(2))
     expected = [whole.run_epoch() for _ in range(2)][-1]
     state = other.state_dict()
-    other.weights["hidden1"].b[0, 0] = float("nan")
+    put(other, "hidden1.b", (0, 0), float("nan"))
     other.run_epoch()
     other.load_state_dict(*state)
     found = [other.run_epoch() for _ in range(2)][-1]
@@ -242,7 +253,7 @@ def test_together_each_trains_as_it_does_alone():
         )
         for width, epochs in ((5, 2), (9, 3))
     ]
-    trainings = [Training(spec, data, path="graphed") for spec in specs]
+    trainings = [Training.from_spec(spec, data, path="graphed") for spec in specs]
     seen = [
         (trainings.index(training), metrics.epoch)
         for training, metrics in train_together(trainings)

@@ -18,10 +18,8 @@ from birthmark.spec import RunSpec
 from birthmark.sweeps import Grid, run_grid
 from birthmark.training import (
     Training,
-    check_mixture,
     check_spec,
     initial_configuration,
-    program_of,
 )
 
 SIZES = (64, 12, 9, 10)
@@ -133,7 +131,7 @@ def test_a_parametrized_stack_is_plain_torch_with_a_group_for_each_tensor(
     name, training
 ):
     spec, data = make_spec(name, **training), digits()
-    run = Training(spec, data)
+    run = Training.from_spec(spec, data)
     assert run.path_name == "general"
     for _ in range(EPOCHS):
         run.run_epoch()
@@ -155,7 +153,9 @@ def test_a_parametrized_stack_is_plain_torch_with_a_group_for_each_tensor(
 def test_three_ways_to_write_maximal_update_have_the_same_losses(other, optimizer):
     # Adam's eps is in the units of a gradient, and these differ
     settings = {"training.optimizer": optimizer, "training.adam_eps": 1e-30}
-    found = [Training(make_spec(n, **settings), digits()) for n in ("mup", other)]
+    found = [
+        Training.from_spec(make_spec(n, **settings), digits()) for n in ("mup", other)
+    ]
     for _ in range(3):
         one, two = (run.run_epoch() for run in found)
         np.testing.assert_allclose(one.test_loss, two.test_loss, rtol=1e-7)
@@ -168,7 +168,7 @@ def test_one_learning_rate_moves_features_alike_at_all_widths_under_mup_alone():
         by_width = []
         for width in (32, 512):
             settings = {"network.widths": [width, width], "training.lr": 1e-3}
-            run = Training(make_spec(name, **settings), data)
+            run = Training.from_spec(make_spec(name, **settings), data)
             before = hidden(run.weights, data)
             run.advance(1)
             by_width.append((hidden(run.weights, data) - before).abs().mean())
@@ -188,11 +188,14 @@ def hidden(weights, data):
 
 def test_a_resumed_training_and_a_run_in_a_store_go_on_as_one(tmp_path):
     spec = make_spec("mup", **{"training.optimizer": "adam"})
-    whole, first = Training(spec, digits()), Training(spec, digits())
+    whole, first = (
+        Training.from_spec(spec, digits()),
+        Training.from_spec(spec, digits()),
+    )
     for _ in range(2):
         whole.run_epoch()
     first.run_epoch()
-    second = Training(spec, digits(), path=first.path_name)
+    second = Training.from_spec(spec, digits(), path=first.path_name)
     second.load_state_dict(*first.state_dict())
     second.run_epoch()
     for name, layer in whole.weights.items():
@@ -202,17 +205,6 @@ def test_a_resumed_training_and_a_run_in_a_store_go_on_as_one(tmp_path):
     loss = [one.records["test_loss"].to_numpy()[-1, 0] for one in results]
     assert len(set(loss)) == 3
     assert results[0].store.manifest(specs[0].run_key)["path"] == "general"
-
-
-def test_runs_with_multipliers_are_not_padded_into_one_stack():
-    with pytest.raises(SpecError, match="cannot be parametrized"):
-        check_mixture(
-            [make_spec("mup"), make_spec("mup", **{"network.widths": [8, 8]})]
-        )
-    with pytest.raises(SpecError, match="cannot be parametrized"):
-        check_mixture([make_spec("he_normal"), make_spec("mup")])
-    programs = [program_of(make_spec(name)) for name in ("he_normal", "lsuv", "mup")]
-    assert programs[0] == programs[1] != programs[2]
 
 
 def test_start_is_drawn_from_the_laws_of_the_layers():

@@ -10,8 +10,13 @@ from birthmark.measurements import extend_path, measure
 from birthmark.network import find_bounds, find_mark
 from birthmark.shapes import Layer, Weights
 from birthmark.spec import RunSpec
-from birthmark.training import Training, choose_path
-from birthmark.training.examples import Examples
+from birthmark.training import (
+    DrawnOrder,
+    Training,
+    choose_path,
+    initial_configuration,
+    load_examples,
+)
 from far_device import FAR, FarDevice
 
 SPEC = RunSpec(
@@ -33,24 +38,19 @@ def bring_back(weights):
     return Weights({n: Layer(x.w.cpu(), x.b.cpu()) for n, x in weights.items()})
 
 
-def move(training, data, path):
-    """All that a training on a GPU has there, brought to the far device."""
-    spec, dtype = training.spec, training.initial["output"].b.dtype
-    training.device = FAR.type
-    training.initial = far_away(training.initial)
-    training.join(choose_path(spec, training.initial, FAR.type, path), training)
-    training.train_examples, training.test_examples = (
-        Examples(data, x, y, dtype=dtype, device=FAR.type)
-        for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test))
-    )
-
-
 def trained_far_away(device, spec, path):
+    """A training all of whose parts are on the far device."""
     data = load_dataset(spec.data)
-    training = Training(spec, data, path="fast", products="highest")
+    initial = initial_configuration(spec)
     with device:
-        move(training, data, path)
-    return training
+        far = far_away(initial)
+        return Training(
+            spec,
+            choose_path(spec, far, FAR.type, path),
+            *load_examples(spec, data, FAR.type),
+            DrawnOrder(spec, range(3), len(data.y_train), FAR.type),
+            initial=far,
+        )
 
 
 @pytest.mark.parametrize("evaluate_train", [False, True])
@@ -60,7 +60,9 @@ def test_an_epoch_comes_over_in_one_transfer(dtype, evaluate_train):
     spec = SPEC.with_settings(settings)
     device = FarDevice()
     far = trained_far_away(device, spec, "graphed")
-    near = Training(spec, load_dataset(spec.data), path="graphed", products="highest")
+    near = Training.from_spec(
+        spec, load_dataset(spec.data), path="graphed", products="highest"
+    )
     fetched = []
     with device:
         device.forget()

@@ -71,7 +71,7 @@ class Birthmark:
             image_shape=(case.sizes[0],),
             full_scale=255,
         )
-        self.training = Training(write_spec(case, case.replicas), dataset)
+        self.training = Training.from_spec(write_spec(case, case.replicas), dataset)
 
     def prepare(self) -> None:
         """End the epoch, with its evaluation: no step, and so not timed."""

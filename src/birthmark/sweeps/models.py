@@ -20,7 +20,16 @@ from birthmark.seeds import stream
 from birthmark.shapes import Array, Dataset, EpochMetrics, Layer, Weights
 from birthmark.spec import RuleSpec, RunSpec
 from birthmark.sweeps.one_by_one import OneByOnePath
-from birthmark.training import GeneralPath, Path, Training
+from birthmark.training import (
+    DrawnOrder,
+    GeneralPath,
+    Path,
+    Training,
+    check_precision,
+    choose_products,
+    find_device,
+    load_examples,
+)
 
 AS_BUILT = "as_built"  # the rule that leaves the factory's own initialization
 _METRICS = (
@@ -77,12 +86,17 @@ def train_models(
             take the data, or a rule does not fit.
     """
     modules, example_shape = build_models(factory, rule, spec, dataset, shape=shape)
-    training = Training(_without_network(spec), dataset)
-    modules = [
-        module.to(training.device, getattr(torch, spec.run.dtype)) for module in modules
-    ]
+    check_precision(spec)
+    device = find_device(spec.run.device)
+    modules = [m.to(device, getattr(torch, spec.run.dtype)) for m in modules]
     path = _choose_path(spec, modules, example_shape)
-    training.join(path, training)
+    training = Training(
+        spec,
+        path,
+        *load_examples(spec, dataset, device),
+        DrawnOrder(spec, range(len(modules)), len(dataset.y_train), device),
+        products=choose_products(spec),
+    )
     owners = dict(modules[0].named_modules())
     initial = _weigh(path.parameters, owners).clone()
     history = [training.metrics_at_start()]
@@ -177,17 +191,6 @@ def _check_outputs(module: nn.Module, x: Array, num_classes: int) -> None:
             f"the model gives {shape} for 2 examples; it must give one number for each "
             f"of the {num_classes} classes: (2, {num_classes})"
         )
-
-
-def _without_network(spec: RunSpec) -> RunSpec:
-    """The same training of the least network, whose place the model takes."""
-    return RunSpec(
-        data=spec.data,
-        network={"widths": (1,)},
-        training=spec.training,
-        run=spec.run,
-        record={"epochs": spec.record.epochs},
-    )
 
 
 def _choose_path(

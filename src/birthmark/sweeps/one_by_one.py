@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from birthmark.seeds import stream
 from birthmark.spec import RunSpec
-from birthmark.training import GeneralPath, Stretch, find_loss
+from birthmark.training import Stretch, Tally, find_loss
 
 _EVALUATION_BATCH = 1024
 
@@ -50,7 +50,8 @@ class OneByOnePath:
                 parameter.data = self.parameters[name][row]
         self._optimizers = [_make_optimizer(spec, module) for module in modules]
         self.state: dict[str, Tensor] = {}
-        self.tally = GeneralPath(spec, self.parameters, _no_forward).tally
+        device = next(iter(self.parameters.values())).device
+        self.tally = Tally.zeros(len(self._modules), str(device))
 
     def make_steps(self, examples: Any, stretch: Stretch) -> None:
         """See `birthmark.training.Path`."""
@@ -134,7 +135,3 @@ def _make_optimizer(spec: RunSpec, module: nn.Module) -> torch.optim.Optimizer:
         nesterov=training.nesterov,
         weight_decay=training.weight_decay,
     )
-
-
-def _no_forward(parameters: Any, x: Tensor) -> Tensor:
-    raise AssertionError("modules go forward by themselves")

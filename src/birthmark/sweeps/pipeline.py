@@ -14,7 +14,6 @@ from birthmark.data import load_dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps.interrupts import deferred_interrupts
-from birthmark.sweeps.mixtures import Mixture
 from birthmark.sweeps.pace import Progress, sum_up
 from birthmark.sweeps.stacks import Stack
 from birthmark.training import TURN, check_memory, check_spec
@@ -62,23 +61,23 @@ def run(
     if store.is_done(spec.run_key):
         return RunResult(spec.run_key, store, was_done=True)
     check_memory(spec)
-    for progress in carry_out([Mixture.alone(spec)], store):
+    for progress in carry_out([spec], store):
         if watch is not None:
             watch(progress)
     return RunResult(spec.run_key, store, was_done=False)
 
 
-def carry_out(mixtures: Sequence[Mixture], store: Store) -> Iterator[Progress]:
+def carry_out(specs: Sequence[RunSpec], store: Store) -> Iterator[Progress]:
     """Train all to the end from wherever they stand; yields a few times a second.
 
     They take turns. On a GPU each queues its steps on a stream of its own, so that they
     train at the same time. What a run computes does not depend on the others.
 
     Args:
-        mixtures: What to carry out.
+        specs: What to carry out.
         store: Where to.
     """
-    stacks = going = _begin(mixtures, store)
+    stacks = going = _begin(specs, store)
     most_steps = TURN if len(going) > 1 else None
     latest = {stack.run_key: stack.progress() for stack in going}
     try:
@@ -102,17 +101,16 @@ def carry_out(mixtures: Sequence[Mixture], store: Store) -> Iterator[Progress]:
             stack.lane.rejoin()
 
 
-def _begin(mixtures: Sequence[Mixture], store: Store) -> list[Stack]:
+def _begin(specs: Sequence[RunSpec], store: Store) -> list[Stack]:
     """The stacks where they stand; of data that several need there is one copy."""
     datasets = {}
     stacks = []
-    for mixture in mixtures:
-        data = mixture.specs[0].data
-        if data not in datasets:
-            datasets[data] = load_dataset(data)
-        others = [key for one in mixtures if one is not mixture for key in one.going]
+    for spec in specs:
+        if spec.data not in datasets:
+            datasets[spec.data] = load_dataset(spec.data)
+        others = [one.run_key for one in specs if one is not spec]
         notes = {"beside": others} if others else {}
-        stacks.append(Stack(mixture, datasets[data], store, notes))
+        stacks.append(Stack(spec, datasets[spec.data], store, notes))
     return stacks
 
 

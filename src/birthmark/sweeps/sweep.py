@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps.grid import Grid
-from birthmark.sweeps.mixtures import Mixture, find_mixtures
 from birthmark.sweeps.pace import Progress
 from birthmark.sweeps.pipeline import RunResult, carry_out
 from birthmark.training import (
@@ -27,15 +27,13 @@ def run_grid(
 ) -> list[RunResult]:
     """Carry out all runs of a grid; those that are done already are skipped.
 
-    Long runs that differ in width alone, or in what else the runs of one stack may, are
-    trained as one where a short trial shows that this machine is quicker so. On a GPU
-    the others train at the same time, as many as fit in its memory.
+    On a GPU some train at the same time, as many as fit in its memory.
 
     Args:
         grid: The runs; all of them are checked before the first one starts.
         store: Folder of the store; made when it is missing.
-        at_once: How many runs, or stacks of runs, train at the same time at most. On
-            a GPU up to 8 unless said, on a CPU 1. No bit depends on it.
+        at_once: How many runs train at the same time at most. On a GPU up to 8 unless
+            said, on a CPU 1. No bit depends on it.
         starting: Called once, if anything is to be done, with the number of runs and
             the memory that the largest of them needs, in words.
         watch: Called a few times a second, as for `run`.
@@ -51,8 +49,8 @@ def run_grid(
     if starting is not None and waiting:
         needs = [estimate_memory(spec) for spec in waiting]
         starting(len(needs), str(max(needs, key=lambda need: need.total)))
-    groups = find_groups(find_mixtures(waiting, store), at_once)
-    group_of = {key: group for group in groups for one in group for key in one.going}
+    groups = find_groups(waiting, at_once)
+    group_of = {spec.run_key: group for group in groups for spec in group}
     results: dict[str, RunResult] = {}
     for spec in grid:
         if spec.run_key in results:
@@ -60,8 +58,10 @@ def run_grid(
         keys = [spec.run_key]
         was_done = store.is_done(spec.run_key)  # by now, whoever did it
         if not was_done:
-            group = [one for one in group_of[spec.run_key] if _is_open(one, store)]
-            keys = [key for one in group for key in one.going]
+            group = [
+                one for one in group_of[spec.run_key] if not store.is_done(one.run_key)
+            ]
+            keys = [one.run_key for one in group]
             for progress in carry_out(group, store):
                 if watch is not None:
                     watch(progress)
@@ -73,22 +73,18 @@ def run_grid(
 
 
 def find_groups(
-    mixtures: Sequence[Mixture], at_once: int | None = None
-) -> list[list[Mixture]]:
-    """Which mixtures train at the same time; in their order.
+    specs: Sequence[RunSpec], at_once: int | None = None
+) -> list[list[RunSpec]]:
+    """Which runs train at the same time; in their order.
 
     Args:
-        mixtures: What is to be carried out.
+        specs: What is to be carried out.
         at_once: At most so many; see `run_grid`.
     """
     groups = []
-    rest = list(mixtures)
+    rest = list(specs)
     while rest:
-        count = count_together([one.whole for one in rest], limit=at_once)
+        count = count_together(rest, limit=at_once)
         groups.append(rest[:count])
         rest = rest[count:]
     return groups
-
-
-def _is_open(mixture: Mixture, store: Store) -> bool:
-    return not all(store.is_done(key) for key in mixture.going)

@@ -3,6 +3,7 @@
 from birthmark.training.compiled import CompiledPath
 from birthmark.training.devices import find_device
 from birthmark.training.engine import Training
+from birthmark.training.examples import Examples, load_examples
 from birthmark.training.fast import FastPath
 from birthmark.training.general import GeneralPath
 from birthmark.training.graphed import GraphedPath, Lane
@@ -14,9 +15,8 @@ from birthmark.training.memory import (
     choose_num_parts,
     estimate_memory,
 )
-from birthmark.training.mixed import MixedTraining, State
-from birthmark.training.mixture import check_mixture, program_of
 from birthmark.training.optimizers import OPTIMIZERS
+from birthmark.training.orders import DrawnOrder, Order
 from birthmark.training.paths import Path, choose_path
 from birthmark.training.products import (
     check_precision,
@@ -26,6 +26,7 @@ from birthmark.training.products import (
 from birthmark.training.schedules import learning_rate
 from birthmark.training.start import check_spec, initial_configuration, train
 from birthmark.training.stretches import Stretch
+from birthmark.training.tallies import Tally
 from birthmark.training.together import TURN, count_together, train_together
 
 __all__ = [
@@ -33,19 +34,20 @@ __all__ = [
     "OPTIMIZERS",
     "TURN",
     "CompiledPath",
+    "DrawnOrder",
+    "Examples",
     "FastPath",
     "GeneralPath",
     "GraphedPath",
     "Lane",
     "MemoryEstimate",
-    "MixedTraining",
+    "Order",
     "Path",
-    "State",
     "Stretch",
+    "Tally",
     "Training",
     "available_memory",
     "check_memory",
-    "check_mixture",
     "check_precision",
     "check_spec",
     "choose_num_parts",
@@ -58,7 +60,7 @@ __all__ = [
     "has_bf16_products",
     "initial_configuration",
     "learning_rate",
-    "program_of",
+    "load_examples",
     "train",
     "train_together",
 ]

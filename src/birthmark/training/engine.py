@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from birthmark.errors import SpecError, WeightsError, unknown_name
 from birthmark.network import batch_examples, draw_weights, gather_layers
 from birthmark.shapes import Array, Dataset, EpochMetrics, Weights
 from birthmark.spec import RunSpec
 from birthmark.training.devices import find_device
-from birthmark.training.examples import Examples, first_examples
+from birthmark.training.examples import Examples, first_examples, load_examples
 from birthmark.training.graphed import GraphedPath, Lane
 from birthmark.training.losses import find_loss
 from birthmark.training.memory import choose_num_parts
-from birthmark.training.orders import Orders
+from birthmark.training.orders import DrawnOrder, Order
 from birthmark.training.paths import Path, choose_path
 from birthmark.training.products import (
     check_precision,
@@ -37,8 +38,12 @@ from birthmark.training.trials import try_paths
 class Training:
     """Replicas trained together; `advance` moves them on, all else looks at them.
 
+    It is made of its parts; `from_spec` makes these for a run.
+
     Attributes:
-        initial: The initial configuration, never changed.
+        spec: Loss, batches, learning rate and epochs; which epochs evaluate all.
+        device: Where it is computed.
+        order: In which order an epoch visits the examples.
         epoch: Epochs finished.
         batch: Batches of the current epoch that are done.
         path_name: How steps are made.
@@ -52,14 +57,54 @@ class Training:
     def __init__(
         self,
         spec: RunSpec,
+        path: Path,
+        train_examples: Examples,
+        test_examples: Examples,
+        order: Order,
+        *,
+        initial: Weights | None = None,
+        products: str = "highest",
+        num_parts: int = 1,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            spec: What the path trains, but for the network, which the path has.
+            path: Holds the weights, and makes the steps.
+            train_examples: The training set, on the device of the weights.
+            test_examples: What is evaluated at the end of an epoch.
+            order: Of each epoch, a function of its number alone: it is asked again
+                when a training is resumed.
+            initial: The configuration from which the path starts, if any looks at it.
+            products: The setting of torch that the path was made under.
+            num_parts: Into how many parts the path splits its stack.
+        """
+        self.spec, self.order, self.products = spec, order, products
+        self.train_examples, self.test_examples = train_examples, test_examples
+        self.num_parts = num_parts
+        self._path, self.path_name = path, path.name
+        self._initial = initial
+        self.device = str(train_examples.classes_N.device)
+        self._loss = find_loss(spec.training.loss)
+        # epochs at whose end the whole training set is evaluated as well
+        evaluate = spec.record.evaluate_train
+        self._evaluated_epochs = set(spec.recorded_epochs if evaluate else [])
+        self.epoch, self.batch = 0, 0
+        self._order_RN = torch.empty(0)
+
+    @classmethod
+    def from_spec(
+        cls,
+        spec: RunSpec,
         dataset: Dataset,
         *,
         replicas: Sequence[int] | None = None,
         path: str = "",
         products: str = "",
         num_parts: int = 0,
-    ) -> None:
-        """Draw the initial configuration and put the data on the device.
+        order: Order | None = None,
+    ) -> Training:
+        """Draw the initial configuration, put the data on the device, choose a path.
 
         Args:
             spec: What to train.
@@ -69,57 +114,90 @@ class Training:
             products: How to compute products (see `products`); likewise.
             num_parts: How many parts to split the stack into (see `memory`); as few as
                 fit unless said.
+            order: In which order examples are visited; as the spec says unless given.
         """
         check_precision(spec)
-        self.spec = spec
-        self.replicas = list(range(spec.run.replicas) if replicas is None else replicas)
-        self.device = find_device(spec.run.device)
-        self.products = products or choose_products(spec)
-        self._loss = find_loss(spec.training.loss)
-        dtype = getattr(torch, spec.run.dtype)
-        self.train_examples, self.test_examples = (
-            Examples(dataset, x, y, dtype=dtype, device=self.device)
-            for x, y in (
-                (dataset.x_train, dataset.y_train),
-                (dataset.x_test, dataset.y_test),
-            )
-        )
-        self.initial = draw_weights(
+        replicas = list(range(spec.run.replicas) if replicas is None else replicas)
+        device = find_device(spec.run.device)
+        products = products or choose_products(spec)
+        examples = load_examples(spec, dataset, device)
+        initial = draw_weights(
             spec,
             dataset.num_inputs,
             dataset.num_classes,
-            replicas=self.replicas,
+            replicas=replicas,
             image_shape=dataset.example_shape,
-            device=self.device,
-            batch=first_examples(dataset, batch_examples(spec), dtype),
+            device=device,
+            batch=first_examples(
+                dataset, batch_examples(spec), getattr(torch, spec.run.dtype)
+            ),
         )
-        self.num_parts = num_parts or choose_num_parts(
-            spec, dataset=dataset, num_replicas=len(self.replicas)
+        num_parts = num_parts or choose_num_parts(
+            spec, dataset=dataset, num_replicas=len(replicas)
         )
         if not path:
-            with torch.no_grad(), product_setting(self.products):
-                path = try_paths(spec, self.initial, self.device, self.train_examples)
-        self._path = choose_path(
+            with torch.no_grad(), product_setting(products):
+                path = try_paths(spec, initial, device, examples[0])
+        chosen = choose_path(
             spec,
-            self.initial,
-            self.device,
+            initial,
+            device,
             path,
-            self.num_parts,
+            num_parts,
             image_shape=dataset.example_shape,
-            replicas=self.replicas,
+            replicas=replicas,
         )
-        self.path_name = self._path.name
-        # epochs at whose end the whole training set is evaluated as well
-        evaluate = spec.record.evaluate_train
-        self._evaluated_epochs = set(spec.recorded_epochs if evaluate else [])
-        self.epoch, self.batch = 0, 0
-        self._order_RN = torch.empty(0)
-        self._orders: Orders | None = None
+        return cls(
+            spec,
+            chosen,
+            *examples,
+            order or DrawnOrder(spec, replicas, len(dataset.y_train), device),
+            initial=initial,
+            products=products,
+            num_parts=num_parts,
+        )
+
+    @property
+    def initial(self) -> Weights:
+        """The initial configuration, never changed."""
+        assert self._initial is not None, "this training was made without one"
+        return self._initial
 
     @property
     def weights(self) -> Weights:
-        """The current configuration; the engine goes on writing into it."""
+        """The current configuration, to be looked at; `set_weights` changes it.
+
+        The engine goes on writing into it: who keeps it takes a `clone`.
+        """
         return gather_layers(self._path.parameters)
+
+    def set_weights(self, values: Mapping[str, Tensor | Array]) -> None:
+        """Go on from other weights, between two steps.
+
+        Optimizer, sums of the epoch and frozen replicas stay as they are.
+
+        Args:
+            values: By name of parameter (`hidden1.w`), [R, ...]; the others stay.
+
+        Raises:
+            WeightsError: There is no such parameter, or its shape is another.
+        """
+        for name, value in values.items():
+            held = self._path.parameters.get(name)
+            if held is None:
+                raise unknown_name("parameter", name, self._path.parameters)
+            if held.shape != tuple(value.shape):
+                raise WeightsError(
+                    f"{name} is {list(held.shape)}, got {list(value.shape)}: give all "
+                    "replicas, in the shape of the parameter"
+                )
+        for name, value in values.items():
+            self._path.parameters[name].copy_(torch.as_tensor(value))
+
+    def go_to(self, epoch: int) -> None:
+        """Stand at the end of an epoch as if so many were trained, sums at zero."""
+        self.epoch, self.batch = epoch, 0
+        self._path.tally.begin_epoch()
 
     @property
     def lane(self) -> Lane:
@@ -134,7 +212,7 @@ class Training:
     @property
     def steps_per_epoch(self) -> int:
         """Batches an epoch, the last, smaller one included."""
-        return -(-len(self.train_examples) // self.spec.training.batch_size)
+        return -(-len(self.order) // self.spec.training.batch_size)
 
     @property
     def step(self) -> int:
@@ -152,15 +230,15 @@ class Training:
         Returns:
             The metrics of the epoch when it ends here, otherwise None.
         """
-        stretch = self.plan(max_steps)
+        stretch = self._plan(max_steps)
         with torch.no_grad(), product_setting(self.products):
             self._path.make_steps(self.train_examples, stretch)
-        return self.arrive(len(stretch))
+        return self._arrive(len(stretch))
 
-    def plan(self, max_steps: int) -> Stretch:
+    def _plan(self, max_steps: int) -> Stretch:
         """The next steps within the epoch."""
         if self.batch == 0:
-            self._order_RN = self.draw_order()
+            self._order_RN = self._find_order()
         count = min(max_steps, self.steps_per_epoch - self.batch)
         lrs = [
             learning_rate(self.spec.training, step, self.steps_per_epoch)
@@ -168,7 +246,7 @@ class Training:
         ]
         return Stretch(self._order_RN, self.batch, self.step, lrs)
 
-    def arrive(self, num_steps: int) -> EpochMetrics | None:
+    def _arrive(self, num_steps: int) -> EpochMetrics | None:
         """Count steps that the path has made; the metrics when the epoch ends here."""
         self.batch += num_steps
         if self.batch < self.steps_per_epoch:
@@ -176,19 +254,6 @@ class Training:
         self.epoch, self.batch = self.epoch + 1, 0
         with torch.no_grad(), product_setting(self.products):
             return self._end_epoch()
-
-    def join(self, path: Path, other: Training) -> None:
-        """Become part of a stack that holds these weights, and one data set for all.
-
-        Args:
-            path: In whose tensors this training stands from now on.
-            other: Of the same stack; its examples serve this one as well.
-        """
-        self._path, self.path_name = path, path.name
-        self.train_examples, self.test_examples = (
-            other.train_examples,
-            other.test_examples,
-        )
 
     def run_epoch(self) -> EpochMetrics:
         """Go on to the end of the current epoch."""
@@ -233,19 +298,28 @@ class Training:
         tally.nonfinite_step_R.copy_(torch.tensor(arrays["nonfinite_step"]))
         self.epoch, self.batch = position["epoch"], position["batch"]
         if self.batch:
-            self._order_RN = self.draw_order()
+            self._order_RN = self._find_order()
 
-    def draw_order(self) -> Tensor:
-        """The examples in the order of this epoch: [R, N], or [1, N] when shared.
-
-        It is drawn again when a training is resumed, so another way to draw one, in a
-        subclass, must depend on seed, replica and epoch alone.
-        """
-        if self._orders is None or self._orders.device != self.device:
-            self._orders = Orders(
-                self.spec, self.replicas, self.num_examples, self.device
+    def _find_order(self) -> Tensor:
+        """That of this epoch; one from outside is looked at before it is walked."""
+        order_RN = self.order(self.epoch)
+        if isinstance(self.order, DrawnOrder):
+            return order_RN
+        num_replicas, count = len(self._path.tally.loss_R), self.num_examples
+        rows = order_RN.shape[0] if order_RN.dim() == 2 else 0
+        if rows not in (1, num_replicas) or order_RN.shape[1] != len(self.order):
+            raise SpecError(
+                f"order is {list(order_RN.shape)}: give [{num_replicas}, "
+                f"{len(self.order)}], or one row for all replicas"
             )
-        return self._orders(self.epoch)
+        if order_RN.dtype != torch.int64 or not (
+            0 <= int(order_RN.min()) <= int(order_RN.max()) < count
+        ):
+            raise SpecError(
+                f"order has {order_RN.dtype} from {order_RN.min()} to "
+                f"{order_RN.max()}: give int64 numbers of examples, 0 to {count - 1}"
+            )
+        return order_RN.contiguous()
 
     def _end_epoch(self) -> EpochMetrics:
         tally = self._path.tally
@@ -255,7 +329,7 @@ class Training:
             tally.sums | {"nonfinite_step": tally.nonfinite_step_R} | self._evaluate()
         )
         tally.begin_epoch()
-        num_seen = len(self.train_examples) if self.epoch else np.nan
+        num_seen = len(self.order) if self.epoch else np.nan
         going = found["nonfinite_step"] < 0
         never, below_eps = np.full(len(going), np.nan), found["below_eps"]
 
@@ -278,7 +352,7 @@ class Training:
         )
 
     def _weights_are_finite(self) -> Tensor:
-        finite_R = torch.ones(len(self.replicas), dtype=torch.bool, device=self.device)
+        finite_R = torch.ones_like(self._path.tally.loss_R, dtype=torch.bool)
         for parameter in self._path.parameters.values():
             finite_R &= torch.isfinite(parameter).reshape(len(finite_R), -1).all(dim=1)
         return finite_R

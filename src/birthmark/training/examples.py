@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from birthmark.shapes import Array, Dataset
+from birthmark.spec import RunSpec
 
 
 class Examples:
@@ -70,6 +71,18 @@ def _share(array: Array) -> Tensor:
         # that writing to it would be wrong: nobody does
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def load_examples(
+    spec: RunSpec, dataset: Dataset, device: str
+) -> tuple[Examples, Examples]:
+    """Training and test set on the device, in the dtype of a run."""
+    dtype = getattr(torch, spec.run.dtype)
+    halves = (dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test)
+    train, test = (
+        Examples(dataset, x, y, dtype=dtype, device=device) for x, y in halves
+    )
+    return train, test
 
 
 def first_examples(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,8 +17,22 @@ from birthmark.spec import RunSpec
 _MOST_THREADS = 8  # that draw; NumPy holds no lock while it draws and sorts
 
 
-class Orders:
-    """The orders of a run by epoch, each a function of seed, replica and epoch alone.
+class Order(Protocol):
+    """In which order an epoch visits the examples.
+
+    It must depend on the number of the epoch alone: it is asked again when a training
+    is resumed. It may leave examples out, and visit some more than once.
+    """
+
+    def __len__(self) -> int:
+        """How many examples an epoch visits, N."""
+
+    def __call__(self, epoch: int) -> Tensor:
+        """Numbers of examples on the device: [R, N] int64, or [1, N] for all."""
+
+
+class DrawnOrder:
+    """The orders of a run, each a function of seed, replica and epoch alone.
 
     While one epoch is trained, that of the next is drawn.
     """
@@ -37,7 +52,7 @@ class Orders:
         self._replicas = [0] if shared else list(replicas)
         self._seed, self._num_examples = spec.run.seed, num_examples
         self._buffer, self._epochs = spec.training.shuffle_buffer, spec.training.epochs
-        self.device = device
+        self._device = device
         # a GPU sorts quicker, and by the same rule
         self._sorts_there = device != "cpu" and self._buffer is None
         self._streams: dict[int, Array] = {}  # of epoch 0, by replica, for a buffer
@@ -47,14 +62,18 @@ class Orders:
             threads = min(len(self._replicas), _MOST_THREADS)
         self._pool = ThreadPoolExecutor(threads, "birthmark-order")
 
+    def __len__(self) -> int:
+        """See `Order`."""
+        return self._num_examples
+
     def __call__(self, epoch: int) -> Tensor:
-        """The examples in the order of this epoch: [R, N], or [1, N] when shared."""
+        """See `Order`."""
         drawing = self._ahead.pop(epoch, None) or self._start(epoch)
         self._ahead = {}
         if epoch + 1 < self._epochs:
             self._ahead[epoch + 1] = self._start(epoch + 1)
         drawn_RN = torch.from_numpy(np.stack([one.result() for one in drawing]))
-        drawn_RN = drawn_RN.to(self.device)
+        drawn_RN = drawn_RN.to(self._device)
         return drawn_RN.argsort(dim=1, stable=True) if self._sorts_there else drawn_RN
 
     def _start(self, epoch: int) -> list[Future[Array]]:

@@ -65,7 +65,7 @@ def train(spec: RunSpec, dataset: Dataset | None = None) -> Iterator[Snapshot]:
     """
     check_spec(spec)
     choose_num_parts(spec, dataset=dataset)  # refused before the data are read
-    training = Training(spec, dataset or load_dataset(spec.data))
+    training = Training.from_spec(spec, dataset or load_dataset(spec.data))
     recorded = set(spec.recorded_epochs)
     history = [training.metrics_at_start()]
     while True:

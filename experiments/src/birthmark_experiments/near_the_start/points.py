@@ -33,7 +33,7 @@ class Ball:
 
 def draw_start(spec: RunSpec, dataset: Dataset) -> Parameters:
     """The initial parameters of all replicas."""
-    initial = Training(spec, dataset, path="fast").initial
+    initial = Training.from_spec(spec, dataset, path="fast").initial
     return copy_points(name_parameters(initial))
 
 
@@ -58,17 +58,15 @@ def train_from(
         Metrics of each epoch, and the parameters at its end: those of the engine, which
         goes on writing into them.
     """
-    training = Training(spec, dataset, path=path)
-    parameters = name_parameters(training.weights)
-    for name, tensor in start.items():
-        parameters[name].copy_(tensor)
+    training = Training.from_spec(spec, dataset, path=path)
+    training.set_weights(start)
     steps = ball.every if ball else training.steps_per_epoch
     while training.epoch < spec.training.epochs:
         metrics = training.advance(steps)
         if ball:
-            project_(parameters, ball)
+            training.set_weights(project(name_parameters(training.weights), ball))
         if metrics:
-            yield metrics, parameters
+            yield metrics, name_parameters(training.weights)
 
 
 def find_end(
@@ -85,16 +83,18 @@ def copy_points(parameters: Parameters) -> Parameters:
     return {name: tensor.clone() for name, tensor in parameters.items()}
 
 
-def project_(parameters: Parameters, ball: Ball) -> None:
-    """Put what lies outside of the ball onto its surface, the nearest point of it."""
+def project(parameters: Parameters, ball: Ball) -> Parameters:
+    """What lies outside, on the surface at the nearest point; {} where nothing does."""
     away_R = distances(parameters, ball.center)
     factor_R = np.minimum(1, ball.radius_R / np.maximum(away_R, 1e-30))
     if (factor_R == 1).all():
-        return
+        return {}
     factor = torch.from_numpy(factor_R).to(next(iter(parameters.values())))
+    found = {}
     for name, tensor in parameters.items():
         here = factor.view(-1, *[1] * (tensor.dim() - 1))
-        tensor.copy_(ball.center[name] + (tensor - ball.center[name]) * here)
+        found[name] = ball.center[name] + (tensor - ball.center[name]) * here
+    return found
 
 
 def distances(a: Parameters, b: Parameters) -> Array:

@@ -17,7 +17,7 @@ from birthmark_experiments.near_the_start.points import (
     find_end,
     mix_points,
     move,
-    project_,
+    project,
     put_back,
     shrink,
     train_from,
@@ -99,7 +99,7 @@ def test_inside_of_the_ball_nothing_is_moved():
     inside = {name: torch.full_like(t, 0.1) for name, t in center.items()}
     before = {name: t.clone() for name, t in inside.items()}
     length = 0.1 * 16**0.5
-    project_(inside, Ball(center, np.array([length * 1.01, length * 0.5])))
+    inside = project(inside, Ball(center, np.array([length * 1.01, length * 0.5])))
     for name, tensor in inside.items():
         assert torch.equal(tensor[0], before[name][0])
         torch.testing.assert_close(tensor[1], before[name][1] * 0.5)

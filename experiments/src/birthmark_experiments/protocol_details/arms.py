@@ -3,55 +3,106 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from birthmark.seeds import batch_order, stream
-from birthmark.shapes import Dataset
-from birthmark.training import Training
+from birthmark.shapes import Array, Dataset, EpochMetrics, Weights
+from birthmark.spec import RunSpec
+from birthmark.training import Order, Training
 
 _CHANNELS = 3  # of the files of HASYv2, all alike
 
 
-class Detail(Training):
+class Detail:
     """The protocol of the reproduction, with nothing changed yet."""
+
+    def __init__(self, spec: RunSpec, dataset: Dataset) -> None:
+        order = self.find_order(spec, len(dataset.y_train))
+        self.spec = spec
+        self.training = Training.from_spec(spec, dataset, order=order)
 
     @staticmethod
     def prepare(dataset: Dataset) -> Dataset:
         """The data as this protocol has them."""
         return dataset
 
+    @staticmethod
+    def find_order(spec: RunSpec, count: int) -> Order | None:
+        """In which order so many examples are visited; None leaves that to the spec."""
+        return None
+
     def begin(self) -> None:
         """What is changed before the first step."""
+
+    def run_epoch(self) -> EpochMetrics:
+        """Go on to the end of the current epoch."""
+        return self.training.run_epoch()
+
+    @property
+    def initial(self) -> Weights:
+        """The configuration that was drawn."""
+        return self.training.initial
+
+    @property
+    def weights(self) -> Weights:
+        """The current configuration."""
+        return self.training.weights
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Orders of the examples, replica by replica."""
+
+    spec: RunSpec
+    count: int  # examples of the data
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __call__(self, epoch: int) -> Tensor:
+        rows = [self.draw(r, epoch) for r in range(self.spec.run.replicas)]
+        return torch.from_numpy(np.stack(rows))
+
+    def draw(self, replica: int, epoch: int) -> Array:
+        """That of one epoch, [N]; here the one of the reproduction."""
+        return batch_order(self.spec.run.seed, replica, epoch, self.count)
+
+
+class _Draws(_Rows):
+    def draw(self, replica: int, epoch: int) -> Array:
+        draws = stream(self.spec.run.seed, replica, "replacement", f"epoch{epoch}")
+        found: Array = draws.integers(self.count, size=self.count)
+        return found
 
 
 class WithReplacement(Detail):
     """Each example of a batch is drawn from all, so that an epoch misses some."""
 
-    def draw_order(self) -> Tensor:
-        """Draws with replacement, [R, N]."""
-        count = self.num_examples
-        rows = [
-            stream(self.spec.run.seed, r, "replacement", f"epoch{self.epoch}")
-            for r in self.replicas
-        ]
-        return torch.from_numpy(
-            np.stack([row.integers(count, size=count) for row in rows])
-        )
+    find_order = staticmethod(_Draws)
+
+
+class _First(_Rows):
+    def draw(self, replica: int, epoch: int) -> Array:
+        return super().draw(replica, 0)
 
 
 class SameBatches(Detail):
     """The order of the first epoch in all."""
 
-    def draw_order(self) -> Tensor:
-        """The order of epoch 0, [R, N]."""
-        seed, count = self.spec.run.seed, self.num_examples
-        orders = [batch_order(seed, r, 0, count) for r in self.replicas]
-        return torch.from_numpy(np.stack(orders))
+    find_order = staticmethod(_First)
+
+
+class _Batches(_Rows):
+    def draw(self, replica: int, epoch: int) -> Array:
+        order, size = super().draw(replica, 0), self.spec.training.batch_size
+        whole = order[: self.count // size * size].reshape(-1, size)
+        turn = stream(self.spec.run.seed, replica, "batches", f"epoch{epoch}")
+        shuffled = turn.permutation(whole).ravel()
+        return np.concatenate([shuffled, order[shuffled.size :]])
 
 
 class NewOrderOfBatches(Detail):
@@ -60,39 +111,34 @@ class NewOrderOfBatches(Detail):
     The last, smaller one stays the last.
     """
 
-    def draw_order(self) -> Tensor:
-        """The batches of epoch 0, shuffled whole, [R, N]."""
-        seed, count = self.spec.run.seed, self.num_examples
+    find_order = staticmethod(_Batches)
+
+
+class _WholeBatches(_Rows):
+    def __len__(self) -> int:
         size = self.spec.training.batch_size
-        rows = []
-        for r in self.replicas:
-            order = batch_order(seed, r, 0, count)
-            whole = order[: count // size * size].reshape(-1, size)
-            turn = stream(seed, r, "batches", f"epoch{self.epoch}")
-            mixed = turn.permutation(whole).ravel()
-            rows.append(np.concatenate([mixed, order[mixed.size :]]))
-        return torch.from_numpy(np.stack(rows))
+        return self.count // size * size
+
+    def draw(self, replica: int, epoch: int) -> Array:
+        return super().draw(replica, epoch)[: len(self)]
 
 
 class LastBatchDropped(Detail):
     """The smaller batch at the end of an epoch is left out."""
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches an epoch."""
-        return self.num_examples // self.spec.training.batch_size
+    find_order = staticmethod(_WholeBatches)
 
 
 class NoBiases(Detail):
     """Weights alone: what a step writes into the biases is taken back."""
 
-    def run_epoch(self) -> Any:
+    def run_epoch(self) -> EpochMetrics:
         """Go on to the end of the current epoch."""
+        none = {f"{n}.b": torch.zeros_like(x.b) for n, x in self.weights.items()}
         metrics = None
         while metrics is None:
-            metrics = self.advance(1)
-            for _, layer in self.weights.items():
-                layer.b.zero_()
+            metrics = self.training.advance(1)
+            self.training.set_weights(none)
         return metrics
 
 
@@ -113,4 +159,5 @@ class ThreeChannels(Detail):
         """Glorot's bound for three times the inputs."""
         w = self.weights["hidden1"].w
         _, fan_in, fan_out = w.shape
-        w.mul_(math.sqrt((fan_in + fan_out) / (_CHANNELS * fan_in + fan_out)))
+        factor = math.sqrt((fan_in + fan_out) / (_CHANNELS * fan_in + fan_out))
+        self.training.set_weights({"hidden1.w": w * factor})

@@ -109,15 +109,16 @@ def intervene(
 ) -> Training:
     """One replica at a kept epoch, changed, and ready to go on."""
     changed = spec.with_settings(arm.settings)
-    training = Training(changed, dataset, replicas=[replica], path=path)
+    training = Training.from_spec(changed, dataset, replicas=[replica], path=path)
     now = store.weights(spec.run_key, epoch)
     initial = store.weights(spec.run_key, 0)
-    state: dict[str, Array] = {"nonfinite_step": np.array([-1])}
+    values: dict[str, Array] = {}
     for name in now:
         layer = (initial if name in arm.put_back else now)[name]
-        state[f"weights.{name}.w"] = np.asarray(layer.w)[replica : replica + 1]
-        state[f"weights.{name}.b"] = np.asarray(layer.b)[replica : replica + 1]
-    training.load_state_dict(state, {"epoch": epoch, "batch": 0})
+        values[f"{name}.w"] = np.asarray(layer.w)[replica : replica + 1]
+        values[f"{name}.b"] = np.asarray(layer.b)[replica : replica + 1]
+    training.set_weights(values)
+    training.go_to(epoch)
     return training
 
 

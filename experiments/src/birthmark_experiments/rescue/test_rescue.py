@@ -69,7 +69,7 @@ def test_a_layer_put_back_has_its_initial_values_and_the_others_those_of_the_ons
 ):
     spec = find_spec(PROTOCOLS["quick"])
     store, dataset = open_store(folder / "store"), load_dataset(spec.data)
-    fresh = Training(spec, dataset, replicas=[1]).initial
+    fresh = Training.from_spec(spec, dataset, replicas=[1]).initial
     now = store.weights(spec.run_key, 4)
     arm = Intervention({"training.lr": 0.01}, ("hidden2",))
     training = intervene(store, spec, dataset, arm, 1, 4)

@@ -128,7 +128,7 @@ class CompiledPath:
             if nonfinite_step_R[task.row] < 0:
                 shared = len(stretch.order_RN) == 1
                 order_N = stretch.order_RN[0 if shared else task.row]
-                course = Course(order_N.data_ptr(), len(examples))
+                course = Course(order_N.data_ptr(), len(order_N))
                 asked = task.stop - task.first
                 made = self._library.train(
                     byref(program),
@@ -156,7 +156,7 @@ class CompiledPath:
         nonfinite_step_R = self.tally.nonfinite_step_R
         rows = torch.nonzero(nonfinite_step_R < 0).flatten().tolist()
         program, stack = self._look_at(examples), self._stack(self.tally)
-        course = Course(stretch.order_RN.data_ptr(), len(examples))
+        course = Course(stretch.order_RN.data_ptr(), stretch.order_RN.shape[1])
         rates = (c_double * len(stretch))(*stretch.lrs)
 
         def work(worker: int) -> None:

@@ -62,7 +62,9 @@ class GraphedPath:
         rates = self._send([-lr for lr in stretch.lrs])
         with self.lane.entered():
             done = 0
-            for size, count in self._split(len(examples), first_batch, len(stretch)):
+            for size, count in self._split(
+                order_RN.shape[1], first_batch, len(stretch)
+            ):
                 lap = self._lap(size, len(order_RN))
                 while count:
                     num_steps = min(count, lap.num_steps)
