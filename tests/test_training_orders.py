@@ -5,7 +5,7 @@ import pytest
 
 from birthmark.seeds import batch_order, buffered_order
 from birthmark.spec import RunSpec
-from birthmark.training.orders import Orders
+from birthmark.training.orders import DrawnOrder
 
 
 @pytest.mark.parametrize("order", ["independent", "shared"])
@@ -18,7 +18,7 @@ def test_orders_do_not_depend_on_which_epochs_were_asked_for_before(order, buffe
         run={"seed": 4},
     )
     replicas = [5, 2]
-    orders = Orders(spec, replicas, 40, "cpu")
+    orders = DrawnOrder(spec, replicas, 40, "cpu")
     for epoch in (0, 1, 2, 6, 6, 3, 8, 9):
         expected = [
             batch_order(4, replica, epoch, 40)
