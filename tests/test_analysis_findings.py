@@ -94,8 +94,7 @@ def test_the_learners_are_counted_and_told_by_width(study):
 def test_the_lag_of_the_deviation_is_told_only_where_it_is_there(study):
     found = _named(study, "coincidence")
     assert found.what == (
-        "The deviation jumps with the train loss in 10 of the 10 networks whose loss "
-        "jumps (of 20)."
+        "The train loss jumps in 10 of 20 networks, the deviation with it in 10."
     )
     assert "hidden2 jumps in 10, both in 10, there within 8 epochs" in found.details
     assert "the deviation jumps after the loss" in found.details

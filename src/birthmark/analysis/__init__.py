@@ -30,6 +30,14 @@ from birthmark.analysis.grouping import Group, group_runs
 from birthmark.analysis.layers import Layers, find_layers
 from birthmark.analysis.maps import RegimeMap, map_regimes
 from birthmark.analysis.outcomes import Entrant, Outcome, read_outcomes, steps_to_reach
+from birthmark.analysis.overviews import (
+    Fate,
+    Fates,
+    Number,
+    Overview,
+    look_at,
+    summarize_survey,
+)
 from birthmark.analysis.phases import PhaseDiagram, phase_diagram
 from birthmark.analysis.published import (
     FIGURE_1B,
@@ -82,7 +90,13 @@ from birthmark.analysis.transitions import (
     divergence_level,
     find_transitions,
 )
-from birthmark.analysis.trends import OUTCOMES, Quantity, Trend, find_trend
+from birthmark.analysis.trends import (
+    Quantity,
+    Trend,
+    find_quantities,
+    find_trend,
+    read_retention,
+)
 from birthmark.analysis.words import say_interval, say_list, say_number, say_sentence
 from birthmark.statistics import (
     PARTS,
@@ -112,7 +126,6 @@ __all__ = [
     "LEARNERS",
     "METHOD",
     "NOT_KNOWN",
-    "OUTCOMES",
     "PARTS",
     "QUANTITIES",
     "REGIMES",
@@ -127,6 +140,8 @@ __all__ = [
     "Estimate",
     "Failures",
     "Family",
+    "Fate",
+    "Fates",
     "Group",
     "Jump",
     "Layers",
@@ -134,7 +149,9 @@ __all__ = [
     "Measure",
     "Moments",
     "NothingFoundError",
+    "Number",
     "Outcome",
+    "Overview",
     "PairedDifference",
     "Peak",
     "PhaseDiagram",
@@ -156,8 +173,8 @@ __all__ = [
     "Transitions",
     "Trend",
     "Value",
-    "chance_loss",
     "as_survey",
+    "chance_loss",
     "choose_loss",
     "choose_losses",
     "classify_learners",
@@ -178,6 +195,7 @@ __all__ = [
     "find_jumps",
     "find_layers",
     "find_peak",
+    "find_quantities",
     "find_transitions",
     "find_trend",
     "fit_power_law",
@@ -187,6 +205,7 @@ __all__ = [
     "join_curves",
     "label_regimes",
     "letter_display",
+    "look_at",
     "make_contest",
     "map_regimes",
     "phase_diagram",
@@ -195,6 +214,7 @@ __all__ = [
     "rank",
     "read_columns",
     "read_outcomes",
+    "read_retention",
     "read_study",
     "read_survey",
     "running_median",
@@ -208,6 +228,7 @@ __all__ = [
     "summarize",
     "summarize_contest",
     "summarize_curves",
+    "summarize_survey",
     "transitions_of",
     "unify_fields",
 ]

@@ -62,7 +62,7 @@ class Axis:
     @property
     def label(self) -> str:
         """For the axis of a figure: `width (units)`, `width (with learning rate)`."""
-        unit = _FIELDS.get(self.field, ("", ""))[1]
+        unit = _FIELDS.get(_known(self.field), ("", ""))[1]
         others = [name_field(field) for field in self.along]
         inside = ", ".join([unit] * bool(unit) + [f"with {one}" for one in others])
         return f"{self.noun} ({inside})" if inside else self.noun
@@ -146,14 +146,22 @@ def say_value(value: Value) -> str:
 
 def name_field(field: str) -> str:
     """The noun of a field; of one without its own, the last part of its name."""
-    if field in _FIELDS:
-        return _FIELDS[field][0]
+    if _known(field) in _FIELDS:
+        return _FIELDS[_known(field)][0]
     return field.removesuffix(".name").rpartition(".")[2].replace("_", " ")
 
 
 def rank_field(field: str) -> int:
     """The place of a field among those that are taken as an axis, the first 0."""
-    return list(_FIELDS).index(field) if field in _FIELDS else len(_FIELDS)
+    names = list(_FIELDS)
+    return names.index(_known(field)) if _known(field) in names else len(names)
+
+
+def _known(field: str) -> str:
+    """The field of a spec that one of a user's own is called like: `optimizer.lr`."""
+    last = field.rpartition(".")[2]
+    alike = (one for one in _FIELDS if one.rpartition(".")[2] == last)
+    return field if field in _FIELDS or last == "name" else next(alike, field)
 
 
 def find_field(name: str, fields: Sequence[str]) -> str:
@@ -196,6 +204,7 @@ def _simplify(fields: Mapping[str, Any]) -> dict[str, Value]:
         for name, value in fields.items()
         if not name.startswith(("record.", "mark.")) and name != "mark"
         if name not in ("run.replicas", "run.device", "replicas", "replica", "device")
+        and name != "name"
         if not name.endswith("seed") and not name.endswith("_sha256")
     }
     return kept | {"mark": say_mark(fields)}

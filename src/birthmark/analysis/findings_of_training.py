@@ -62,7 +62,7 @@ def find_learners(family: Family) -> Finding:
         "NaN; weak: never reached; undecided: none of these "
         f"({lines.strong:g} and {lines.reached:g} of the loss of chance, {chance:.3g})",
         source=f"{PAPER}, Figure 2",
-        level="warning" if counts["unstable"] else "good",
+        level="warning" if counts["unstable"] or counts["weak"] else "good",
         values=values,
         name="learners",
         details=f"{'; '.join(_say_learners(family, one) for one in columns)}.",
@@ -128,12 +128,12 @@ def find_coincidence(family: Family) -> Finding:
     window = max(one.window for column in columns for one in column.transitions)
     together = int((np.abs(lag[both]) <= window).sum())
     jumps, moves = int(np.isfinite(loss).sum()), int(np.isfinite(deviation).sum())
-    layer = columns[0].layer
+    layer = family.layer
     what = f"The train loss jumps in {jumps} of {len(loss)} networks."
     if jumps:
         what = (
-            f"The deviation jumps with the train loss in {together} of the {jumps} "
-            f"networks whose loss jumps (of {len(loss)})."
+            f"The train loss jumps in {jumps} of {len(loss)} networks, the deviation "
+            f"with it in {together}."
         )
     estimate = summarize(lag)
     details = (

@@ -161,7 +161,7 @@ def _say_laws(family: Family, loss: float) -> Said | None:
             }
     if first is None:
         return None
-    layer = family.columns[0].layer
+    layer = family.layer
     what = f"the deviation of {layer} depends on {noun} in no way that is established"
     if first.low > 0 or first.high < 0:
         power = say_number(-first.exponent, 2)
@@ -195,19 +195,24 @@ def _say_levels(family: Family, known: DeviationAtLoss) -> Said | None:
 
 
 def find_nearness(family: Family) -> Finding | None:
-    """How near strong learners stay to their start, at the last value with any."""
-    with_strong = [one for one in family.all_columns if "strong" in one.learners]
-    if not with_strong:
-        return None
-    column = with_strong[-1]
-    strong = column.learners == "strong"
-    distance = summarize(column.final("relative_distance", column.layer)[strong])
-    correlation = summarize(column.final("correlation", column.layer)[strong])
+    """How near strong learners stay to their start, at the last value with any.
+
+    Without any: all networks, at the value with the least train loss.
+    """
+    columns = family.all_columns
+    with_strong = [one for one in columns if "strong" in one.learners]
+    column = with_strong[-1] if with_strong else min(columns, key=_mean_loss)
+    use = np.ones(column.num_replicas, dtype=bool)
+    if with_strong:
+        use = np.asarray(column.learners == "strong")
+    distance = summarize(column.final("relative_distance", column.layer)[use])
+    correlation = summarize(column.final("correlation", column.layer)[use])
     if not distance.n or not correlation.n:
         return None
+    who = "Strong learners" if with_strong else "Networks"
     at = family.say(column.runs[0])
     return Finding(
-        what=f"Strong learners of {at} end at a relative distance of "
+        what=f"{who} of {at} end at a relative distance of "
         f"{say_number(distance.mean)} from their start.",
         why="How much of the start is left in a solution: an independent draw would "
         "stand at a relative distance of 1.41 with correlation 0.",
@@ -228,6 +233,10 @@ def find_nearness(family: Family) -> Finding | None:
         f"correlation with the start {say_estimate(correlation)}.",
         figure="layers",
     )
+
+
+def _mean_loss(column: Column) -> float:
+    return float(np.nan_to_num(column.joined("min_train_loss").mean(), nan=np.inf))
 
 
 def _collapse(column: Column) -> Array:

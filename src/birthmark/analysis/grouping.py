@@ -79,7 +79,7 @@ def group_runs(
         raise SpecError(f"axis and series are both {wanted}: name two fields")
     apart = {field for field in (wanted, second) if field}
     whole: dict[tuple[Value, ...], list[int]] = {}
-    data = [name for name in names if name.startswith("data.") and name not in apart]
+    data = [name for name in names if _parts_data(name) and name not in apart]
     for place, one in enumerate(fields):
         whole.setdefault(_key(one, data), []).append(place)
     groups: list[Group] = []
@@ -252,6 +252,11 @@ class _Grouping:
 
     def _count(self, part: list[int], name: str | None) -> int:
         return len({self._value(place, name) for place in part}) if name else 0
+
+
+def _parts_data(name: str) -> bool:
+    """Whether runs that differ in this field are never joined unless it is asked."""
+    return name.startswith("data.") or name == "kind"
 
 
 def _key(fields: Fields, names: Sequence[str]) -> tuple[Value, ...]:

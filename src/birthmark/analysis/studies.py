@@ -40,24 +40,41 @@ class Run:
     """One run with its records, as docs/internals.md describes them."""
 
     run_key: str
-    spec: RunSpec
+    given: RunSpec | None  # None of a run in a user's own loop, which follows no spec
     records: xr.Dataset
+    description: Mapping[str, Any] = field(default_factory=dict)  # fields without spec
     _found: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def spec(self) -> RunSpec:
+        """What was run.
+
+        Raises:
+            StoreError: The run follows no spec.
+        """
+        if self.given is None:
+            raise StoreError(f"run {self.run_key} follows no spec")
+        return self.given
 
     @cached_property
     def fields(self) -> Mapping[str, Any]:
         """Every field in which runs may differ, under its dotted name."""
-        return flatten(self.spec.model_dump())
+        if self.given is None:
+            return self.description
+        return flatten(self.given.model_dump())
 
     @property
     def width(self) -> int:
-        """Units of the last hidden layer."""
-        return self.spec.network.widths[-1]
+        """Units of the last hidden layer; 0 of a run without a spec."""
+        return 0 if self.given is None else self.given.network.widths[-1]
 
     @property
     def layer(self) -> str:
         """The layer looked at unless said: the matrix into the last hidden layer."""
-        return last_hidden(self.spec)
+        if self.given is None:
+            layers = self.records["layer"].to_numpy()
+            return str(layers[max(len(layers) - 2, 0)])
+        return last_hidden(self.given)
 
     @property
     def num_replicas(self) -> int:
@@ -67,12 +84,12 @@ class Run:
     @property
     def clock(self) -> str:
         """In what its records are numbered: `epoch`, or `step` where there are none."""
-        return str(self.records.attrs.get("clock", "epoch"))
+        return "epoch" if "epoch" in self.records.coords else "step"
 
     @cached_property
     def epochs(self) -> Array:
-        """Epochs with a record, [T] float."""
-        return self.records["epoch"].to_numpy().astype(float)
+        """Epochs with a record, [T] float; steps where there are no epochs."""
+        return self.records[self.clock].to_numpy().astype(float)
 
     def values(self, name: str, layer: str | None = None) -> Array:
         """A variable by epoch and replica, [T, R] float; all NaN if not recorded."""
@@ -135,7 +152,11 @@ def read_run(store: Store, run_key: str) -> Run:
     records = store.records(run_key)
     binned = [dim for dim in ("bin", "current_bin") if dim in records.dims]
     key = str(records.attrs["run_key"])
-    return Run(key, store.spec(key), records.drop_dims(binned))
+    what = store.description(key)
+    if what.kind == "spec":
+        return Run(key, store.spec(key), records.drop_dims(binned))
+    fields = {**what.columns, "kind": what.kind, "name": what.name}
+    return Run(key, None, records.drop_dims(binned), fields)
 
 
 def split_by_protocol(study: Study) -> list[Study]:

@@ -99,10 +99,18 @@ class Family:
         """The columns of every line."""
         return [column for line in self.lines for column in line.columns]
 
+    @property
+    def layer(self) -> str:
+        """The layer looked at, or its place where runs call it otherwise."""
+        layers = {run.layer for run in self.runs}
+        return layers.pop() if len(layers) == 1 else "the last hidden layer"
+
     @cached_property
     def is_judged(self) -> bool:
         """Whether its networks have a train loss, and so are learners of some kind."""
-        return all("train_loss" in run.records for run in self.runs)
+        return all(
+            run.given is not None and "train_loss" in run.records for run in self.runs
+        )
 
     @property
     def runs(self) -> tuple[Run, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from birthmark.analysis.axes import Value
 from birthmark.analysis.columns import Column
+from birthmark.analysis.studies import Run
 from birthmark.shapes import Array
-from birthmark.statistics import Estimate, summarize
+from birthmark.statistics import summarize_curves
 
 
 @dataclass(frozen=True)
@@ -22,40 +23,71 @@ class Quantity:
     label: str  # with its unit
     scale: Literal["linear", "log"]
     read: Callable[[Column], Array]  # [R]; NaN: not seen, or not recorded
+    within: tuple[float, float] | None = None  # what its values lie between
 
 
 @dataclass(frozen=True)
 class Trend:
-    """A quantity at each value of an axis."""
+    """A quantity at each value of an axis: means over replicas with intervals."""
 
     quantity: Quantity
     values: tuple[Value, ...]  # [A] of the axis
     replicas: tuple[Array, ...]  # [A] of [R]; NaN where there is none
-    estimates: tuple[Estimate, ...]  # [A]
-
-    @property
-    def is_known(self) -> bool:
-        """Whether any replica has a value."""
-        return any(one.n for one in self.estimates)
+    mean: Array  # [A] geometric where the quantity has a log scale
+    low: Array  # [A] 95 %, Student's t; NaN for fewer than two replicas
+    high: Array  # [A]
+    n: Array  # [A] replicas that have a value
 
 
 def find_trend(columns: Sequence[Column], quantity: Quantity) -> Trend:
     """A quantity along the axis, with intervals over the replicas that have it."""
     replicas = tuple(quantity.read(column) for column in columns)
-    return Trend(
-        quantity,
-        tuple(column.value for column in columns),
-        replicas,
-        tuple(summarize(values) for values in replicas),
+    curves = [summarize_curves(values, quantity.scale) for values in replicas]
+    mean, low, high, n = (
+        np.array([getattr(curve, name) for curve in curves])
+        for name in ("mean", "low", "high", "n")
     )
+    values = tuple(column.value for column in columns)
+    return Trend(quantity, values, replicas, mean, low, high, n)
 
 
 def read_retention(column: Column) -> Array:
     """How readable the mark is at the end, [R]; NaN without a mark."""
-    layers = {run.spec.mark.layer for run in column.runs if run.spec.mark is not None}
+    marks = [None if run.given is None else run.given.mark for run in column.runs]
+    layers = {mark.layer for mark in marks if mark is not None}
     if len(layers) != 1:
         return np.full(column.num_replicas, np.nan)
     return column.final("mark_auc", layers.pop())
+
+
+def find_quantities(runs: Sequence[Run], *, judged: bool) -> tuple[Quantity, ...]:
+    """What may be looked at along an axis, of runs that are told apart as learners.
+
+    Of others: what their own loops recorded, and how far they moved. A user's own
+    measurements are there in either case.
+    """
+    built_in = OUTCOMES if judged else (*_metrics(runs), *OUTCOMES[3:])
+    return (*built_in, *_own_measurements(runs))
+
+
+def _metrics(runs: Sequence[Run]) -> Iterator[Quantity]:
+    records = runs[0].records
+    for name, variable in records.data_vars.items():
+        if variable.dims == ("step", "replica") and variable.dtype.kind == "f":
+            said = f"final {str(name).replace('_', ' ')}"
+            yield Quantity(str(name), said, "linear", _read_metric(str(name)))
+
+
+def _own_measurements(runs: Sequence[Run]) -> Iterator[Quantity]:
+    """Measurements by layer that are marked as a user's own."""
+    for name, variable in runs[0].records.data_vars.items():
+        if variable.attrs.get("own") and variable.dims == ("step", "replica", "layer"):
+            said = str(variable.attrs.get("long_name", name))
+            yield Quantity(str(name), said, "linear", _final(str(name)))
+
+
+def _read_metric(name: str) -> Callable[[Column], Array]:
+    return lambda column: column.final(name)
 
 
 def _final(name: str) -> Callable[[Column], Array]:
@@ -73,6 +105,7 @@ OUTCOMES = (
         "final test accuracy",
         "linear",
         lambda column: column.final("test_accuracy"),
+        (0, 1),
     ),
     Quantity("min_test_loss", "least test loss", "log", _transition("min_test_loss")),
     Quantity(
@@ -88,7 +121,13 @@ OUTCOMES = (
         _final("relative_distance"),
     ),
     Quantity(
-        "correlation", "correlation with the start", "linear", _final("correlation")
+        "correlation",
+        "correlation with the start",
+        "linear",
+        _final("correlation"),
+        (-1, 1),
     ),
-    Quantity("retention", "retention of the mark (AUC)", "linear", read_retention),
+    Quantity(
+        "retention", "retention of the mark (AUC)", "linear", read_retention, (0, 1)
+    ),
 )

@@ -22,6 +22,8 @@ def say_interval(low: float, high: float) -> str:
     """`95 % interval 0.1 to 0.2`, or that there is none."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return "no interval: too few replicas"
+    if low == high:
+        return "no interval: all are equal"
     return f"95 % interval {say_number(low)} to {say_number(high)}"
 
 

@@ -9,12 +9,14 @@ from birthmark.figures.comparison import draw_comparison, write_comparison
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.files import draw_figures, write_drawings
 from birthmark.figures.interventions import draw_line, draw_rewind
+from birthmark.figures.mark import picture_matrix
 from birthmark.figures.palettes import (
     DASHES,
     DENSITY,
     SHORT_DASHES,
     Palette,
     choose_style,
+    follow_theme,
 )
 
 __all__ = [
@@ -31,9 +33,11 @@ __all__ = [
     "draw_rewind",
     "draw_survey",
     "find_drawings",
+    "follow_theme",
     "label_log",
     "name_panel",
     "new_figure",
+    "picture_matrix",
     "write_comparison",
     "write_drawings",
 ]

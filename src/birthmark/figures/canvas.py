@@ -13,13 +13,15 @@ from birthmark.shapes import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis as MatplotlibAxis
     from matplotlib.figure import Figure
 
 WIDTH = 7.0  # inches: two columns of a journal
 _MOST = 1e12  # between the ends of a log axis
 _INSIDE = 0.85  # of a figure's width that its panels have
-_LETTER = 0.062  # inches, of a label at a tick
+_LETTER = 0.066  # inches, of a label at a tick
 _SHIFT = 0.012  # of the axis
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -79,6 +81,20 @@ def tick_axis(axes: Axes, data: Mapping[str, Array]) -> None:
     axes.set_xlabel(str(data["axis_label"]))
 
 
+def name_powers(axis: MatplotlibAxis) -> None:
+    """Powers of ten at the ticks of a log axis, in letters: `10⁻²`."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(numticks=7))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _say_power(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _say_power(value: float) -> str:
+    power = round(float(np.log10(value))) if value > 0 else 0
+    return f"10{str(power).translate(_RAISED)}"
+
+
 def find_edges(places: Array) -> Array:
     """Borders half-way between places, and as far beyond the first and the last."""
     if len(places) == 1:
@@ -99,6 +115,7 @@ def label_log(axes: Axes) -> None:
     if axes.dataLim.y1 > least * _MOST:
         axes.set_ylim(least / 2, least * _MOST)
     axes.set_yscale("log")
+    name_powers(axes.yaxis)
     low, high = axes.get_ylim()
     if high / low < 100:
         subs = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 6, 8)

@@ -21,6 +21,8 @@ def describe_protocol(runs: Sequence[Run]) -> str:
 
     Where runs differ, all that they have stands side by side.
     """
+    if any(run.given is None for run in runs):
+        return _describe_tracked(runs)
     specs = [run.spec for run in runs]
     sentences = [
         _merge([[_data(run)] for run in runs]),
@@ -31,6 +33,22 @@ def describe_protocol(runs: Sequence[Run]) -> str:
         _list_runs(runs),
     ]
     return "Protocol: " + " ".join(sentences)
+
+
+def _describe_tracked(runs: Sequence[Run]) -> str:
+    names = dict.fromkeys(str(run.fields.get("name") or "unnamed") for run in runs)
+    fields = {
+        name: value
+        for name, value in runs[0].fields.items()
+        if name not in ("kind", "name")
+        and all(run.fields.get(name) == value for run in runs)
+    }
+    shared = ", ".join(f"{name} {value}" for name, value in fields.items())
+    keys = ", ".join(run.run_key for run in runs[:_MOST_LISTED])
+    return (
+        f"Protocol: recorded in a loop of its own: {_either(list(names))}. "
+        f"{f'Common to all: {shared}. ' if shared else ''}Runs: {keys}."
+    )
 
 
 def describe_family(family: Family) -> str:

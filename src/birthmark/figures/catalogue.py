@@ -32,13 +32,14 @@ class FigureKind:
 
     name: str  # `figure1-mark` where the paper, arXiv 2012.02550, has it
     draw: Callable[[Family], list[Drawing]]  # NothingFoundError says what is missing
+    is_general: bool = False  # drawn of runs in a user's own loop too
 
 
 FIGURES = (
     FigureKind("figure1-mark", draw_marks),
     FigureKind("figure2-regimes", draw_regimes),
-    FigureKind("trends", draw_trends),
-    FigureKind("layers", draw_layers),
+    FigureKind("trends", draw_trends, is_general=True),
+    FigureKind("layers", draw_layers, is_general=True),
     FigureKind("figure3-joint", draw_joint),
     FigureKind("figure4-moments", draw_moments),
     FigureKind("figure5-evolution", draw_evolution),
@@ -98,6 +99,8 @@ def _draw(survey: Survey) -> Drawn:
 def _draw_family(family: Family) -> Iterator[tuple[str, list[Drawing] | str]]:
     for kind in FIGURES:
         name = f"{kind.name}-{family.name}"
+        if not (family.is_judged or kind.is_general):
+            continue
         try:
             yield name, kind.draw(family)
         except NothingFoundError as reason:

@@ -48,13 +48,19 @@ class Drawing:
         """The figure, ready to be saved; its background is left to the saver."""
         with styled(PALETTES[theme]):
             figure = self.paint(self.data, PALETTES[theme])
-            # ticks are made late, and would take the colours of that time
-            figure.draw_without_rendering()
+            engine = figure.get_layout_engine()
+            if engine is not None:
+                engine.execute(figure)
             figure.set_layout_engine("none")  # it is done, and takes long
         return figure
 
     def render(
-        self, kind: Kind, theme: Theme = "light", *, opaque: bool = False
+        self,
+        kind: Kind,
+        theme: Theme = "light",
+        *,
+        opaque: bool = False,
+        dpi: int | None = None,
     ) -> bytes:
         """The figure as a file: the same bytes each time.
 
@@ -62,18 +68,26 @@ class Drawing:
             kind: What file.
             theme: Whether ink is dark or light.
             opaque: With the background of the theme instead of a transparent one.
+            dpi: Dots an inch of what is rasterized; 300, and 150 in SVG, unless given.
         """
-        return encode(self.draw(theme), kind, theme, opaque=opaque)
+        return encode(self.draw(theme), kind, theme, opaque=opaque, dpi=dpi)
 
 
-def encode(figure: Figure, kind: Kind, theme: Theme, *, opaque: bool) -> bytes:
+def encode(
+    figure: Figure,
+    kind: Kind,
+    theme: Theme,
+    *,
+    opaque: bool,
+    dpi: int | None = None,
+) -> bytes:
     """A figure that `Drawing.draw` gave for this theme, as a file."""
     buffer = io.BytesIO()
     with styled(PALETTES[theme]):
         figure.savefig(
             buffer,
             format=kind,
-            dpi=_DPI[kind],
+            dpi=dpi or _DPI[kind],
             facecolor=PALETTES[theme].paper if opaque else "none",
             metadata=_METADATA[kind],
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from birthmark.analysis import Family, Pool
-from birthmark.figures.canvas import name_panel, new_figure
+from birthmark.figures.canvas import name_panel, name_powers, new_figure
 from birthmark.figures.captions import describe_protocol
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.palettes import DENSITY, Palette
@@ -167,6 +167,7 @@ def _paint_slices(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
         )
         axes.axhline(start, color=colour, linewidth=0.7, linestyle=":")
     axes.set(xscale="log", xlabel="density (1 / weight)", xlim=(top / 1e3, top * 1.6))
+    name_powers(axes.xaxis)
     axes.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, -0.16),

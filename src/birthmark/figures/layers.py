@@ -16,6 +16,7 @@ from birthmark.shapes import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
 PANELS = 3  # runs, along the axis
@@ -73,11 +74,12 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     most = max(len(data[f"layers_{place}"]) for place in range(number))
     figure = new_figure(2.7 if most <= _MOST_LINES else 1.4 + 0.11 * most)
     axes = figure.subplots(1, number, sharey=most <= _MOST_LINES, squeeze=False)[0]
+    ends = _ends(data, number)
     for place, panel in enumerate(axes):
         if most <= _MOST_LINES:
             _paint_lines(panel, data, place, palette)
         else:
-            _paint_map(panel, data, place)
+            mesh = _paint_map(panel, data, place, ends)
         panel.set_title(str(data["runs"][place]), loc="left")
         panel.set_xlabel(str(data["clock"]))
     if most <= _MOST_LINES:
@@ -85,7 +87,16 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         label_log(axes[0])
         handles, labels = axes[-1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=_MOST_LINES)
+    else:
+        figure.colorbar(mesh, ax=list(axes), label="relative distance", pad=0.02)
     return figure
+
+
+def _ends(data: Mapping[str, Array], number: int) -> tuple[float, float]:
+    """Least and largest distance above 0, for colours that all maps share."""
+    every = np.concatenate([data[f"mean_{place}"].ravel() for place in range(number)])
+    every = every[np.isfinite(every) & (every > 0)]
+    return (float(every.min()), float(every.max())) if len(every) else (0.1, 1.0)
 
 
 def _paint_lines(
@@ -100,18 +111,22 @@ def _paint_lines(
     axes.axhline(np.sqrt(2), color=palette.faint, linewidth=0.8, linestyle="--")
 
 
-def _paint_map(axes: Axes, data: Mapping[str, Array], place: int) -> None:
+def _paint_map(
+    axes: Axes, data: Mapping[str, Array], place: int, ends: tuple[float, float]
+) -> QuadMesh:
+    from matplotlib.colors import LogNorm
+
     mean_TL, epochs = data[f"mean_{place}"], data[f"epochs_{place}"]
     layers = data[f"layers_{place}"]
     mesh = axes.pcolormesh(
         epochs,
         np.arange(len(layers)),
         np.ma.masked_less_equal(mean_TL.T, 0),
-        norm="log",
+        norm=LogNorm(*ends),
         cmap=DENSITY,
         shading="nearest",
         rasterized=True,
     )
     axes.set_yticks(np.arange(len(layers)), labels=list(layers), fontsize=5)
     axes.invert_yaxis()
-    axes.figure.colorbar(mesh, ax=axes, label="relative distance", pad=0.02)
+    return mesh

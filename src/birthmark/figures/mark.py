@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from birthmark.analysis import Family, NothingFoundError, Replica, Run
 from birthmark.figures.canvas import label_log, new_figure
 from birthmark.figures.captions import describe_mark, describe_protocol
 from birthmark.figures.drawings import Drawing
-from birthmark.figures.palettes import Palette
+from birthmark.figures.palettes import PALETTES, Palette
 from birthmark.shapes import Array
 
 if TYPE_CHECKING:
@@ -192,8 +193,21 @@ def show_matrix(axes: Axes, w_IO: Array, bound: float, palette: Palette) -> Axes
     colours = matplotlib.colormaps[palette.signed].resampled(_COLOURS)
     axes.set(xticks=[], yticks=[])
     return axes.imshow(
-        w_IO, cmap=colours, interpolation="nearest", vmin=-bound, vmax=bound
+        w_IO, cmap=colours, interpolation="none", vmin=-bound, vmax=bound
     )
+
+
+def picture_matrix(w_IO: Array, bound: float) -> bytes:
+    """A matrix as a small PNG, a pixel a weight, in the colours of Figure 1."""
+    import matplotlib
+    from PIL import Image
+
+    colours = matplotlib.colormaps[PALETTES["light"].signed].resampled(_COLOURS)
+    pixels = colours((np.asarray(w_IO) / bound + 1) / 2, bytes=True)[..., :3]
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels).quantize(_COLOURS + 1, dither=Image.Dither.NONE)
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _connect(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -45,14 +46,15 @@ class Palette:
     learners: tuple[str, str, str, str]  # strong, weak, unstable, undecided
 
 
+# one colour a role, and none is plain black or white: a drawing is recoloured by them
 PALETTES = {
     "light": Palette(
         ink="#1a1a1a",
         faint="#8a8a8a",
-        paper="#ffffff",
+        paper="#fffffe",
         train="#0072B2",
         test="#D55E00",
-        divergence="#000000",
+        divergence="#000001",
         lines=("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
         regions=("#e3e3e3", "#cfe8f5", "#f9dccb"),
         signed="RdBu_r",
@@ -64,13 +66,37 @@ PALETTES = {
         paper="#16181c",
         train="#56B4E9",
         test="#E69F00",
-        divergence="#ffffff",
+        divergence="#fffffd",
         lines=("#56B4E9", "#E69F00", "#2fc79b", "#CC79A7", "#F0E442"),
         regions=("#33363b", "#17415a", "#5a3019"),
         signed="RdBu_r",
         learners=("#56B4E8", "#6b6f76", "#E69F01", "#44484e"),
     ),
 }
+
+
+def follow_theme(svg: bytes) -> bytes:
+    """A drawing of the light theme that has the dark colours on a dark screen."""
+    light, dark = (_colours(PALETTES[theme]) for theme in ("light", "dark"))
+    told = dict(zip(light, dark, strict=True))
+    places = {colour: b"--c%d" % i for i, colour in enumerate(told)}
+    pattern = re.compile(b"|".join(map(re.escape, told)))
+    body = pattern.sub(lambda found: b"var(%b)" % places[found[0]], svg)
+    day = b";".join(b"%b:%b" % (places[colour], colour) for colour in told)
+    night = b";".join(b"%b:%b" % (places[c], other) for c, other in told.items())
+    style = (
+        b"<style>:root{%b}@media screen and (prefers-color-scheme:dark){:root{%b}}"
+        b"</style>" % (day, night)
+    )
+    return body.replace(b"<defs>", b"<defs>" + style, 1)
+
+
+def _colours(palette: Palette) -> list[bytes]:
+    every = (
+        *(palette.ink, palette.faint, palette.paper, palette.divergence),
+        *(*palette.lines, *palette.regions, *palette.learners),
+    )
+    return [colour.lower().encode() for colour in every]
 
 
 def choose_style(place: int, palette: Palette) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from birthmark.figures.canvas import (
     find_edges,
     label_log,
     name_panel,
+    name_powers,
     new_figure,
     shift_places,
     tick_axis,
@@ -230,24 +231,15 @@ def _paint_losses(
         mean = data[f"{name}_mean_{place}"][1:]
         axes.plot(epochs, mean, color=colour, label=str(text))
     axes.set_xscale("log")
+    name_powers(axes.xaxis)
     label_log(axes)
 
 
 def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
-    from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
     places, epochs = data["places"], data["map_epochs"][1:]
-    axes.pcolormesh(
-        find_edges(places),
-        np.append(epochs, epochs[-1] + 1) - 0.5,
-        np.ma.masked_less(data["regime"][:, 1:].T, 0),
-        cmap=ListedColormap(palette.regions),
-        vmin=-0.5,
-        vmax=2.5,
-        rasterized=True,
-        zorder=0,
-    )
+    _paint_regions(axes, data, palette)
     for by, name, colour, label in (
         (-1, "min_train_epoch", palette.train, "minimum train loss"),
         (1, "min_test_epoch", palette.test, "minimum test loss"),
@@ -265,6 +257,7 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
             )
         _paint_published(axes, data, name, colour, palette)
     axes.set_yscale("log")
+    name_powers(axes.yaxis)
     axes.set(ylabel="epoch", ylim=(epochs[0], epochs[-1]))
     tick_axis(axes, data)
     lines, _ = axes.get_legend_handles_labels()
@@ -275,6 +268,25 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
     if "paper_places" in data:
         lines.append(_paper_key(palette))
     axes.figure.legend(handles=[*lines, *regions], loc="outside lower center", ncols=3)
+
+
+def _paint_regions(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    """A bar for each stretch of epochs in one regime, at each value."""
+    epochs, edges = data["map_epochs"][1:], find_edges(data["places"])
+    for place, regime_T in enumerate(data["regime"][:, 1:]):
+        starts = np.flatnonzero(np.diff(regime_T, prepend=-2))
+        ends = np.append(starts[1:], len(epochs)) - 1
+        low, high = epochs[starts] - 0.5, epochs[ends] + 0.5
+        known = regime_T[starts] >= 0
+        axes.bar(
+            edges[place],
+            (high - low)[known],
+            edges[place + 1] - edges[place],
+            low[known],
+            align="edge",
+            color=[palette.regions[kind] for kind in regime_T[starts][known]],
+            zorder=0,
+        )
 
 
 def _paint_published(

@@ -9,16 +9,17 @@ import numpy as np
 
 from birthmark.analysis import (
     LEARNERS,
-    OUTCOMES,
     Column,
     Family,
     NothingFoundError,
     Trend,
+    find_quantities,
     find_trend,
 )
 from birthmark.figures.canvas import (
     axis_data,
     draw_error_bars,
+    find_edges,
     label_log,
     name_panel,
     new_figure,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LINES = 8  # values of a series, a colour each
-_COLUMNS = 3
 
 
 def draw_trends(family: Family) -> list[Drawing]:
@@ -53,9 +53,9 @@ def draw_trends(family: Family) -> list[Drawing]:
         data["series"] = np.array([family.series.text(one.value) for one in lines])
         data["series_label"] = np.array(family.series.label)
     names, labels, scales = [], [], []
-    for quantity in OUTCOMES:
+    for quantity in find_quantities(family.runs, judged=family.is_judged):
         trends = [find_trend(line.columns, quantity) for line in lines]
-        if any(trend.is_known for trend in trends):
+        if any(trend.n.any() for trend in trends):
             names.append(quantity.name)
             labels.append(quantity.label)
             scales.append(quantity.scale)
@@ -66,13 +66,17 @@ def draw_trends(family: Family) -> list[Drawing]:
         "names": np.array(names),
         "labels": np.array(labels),
         "scales": np.array(scales),
-        "learners": np.stack([_count(family, line.columns) for line in lines]),
     }
+    first = ""
+    if family.is_judged:
+        counts = [_count(family, line.columns) for line in lines]
+        data["learners"] = np.stack(counts)
+        first = f"(a) {_say_learners(family)}. Other panels: "
     told = "" if family.series is None else f", {family.series.noun} in colours"
     title = f"What networks end with along {axis.noun}{told}"
     caption = (
-        f"{title}. (a) {_say_learners(family)}. Other panels: means over replicas with "
-        "Student's 95 % interval; hollow where fewer than half of the replicas have a "
+        f"{title}. {first}Means over replicas with Student's 95 % interval (geometric "
+        "on log axes); hollow where fewer than half of the replicas have a "
         "value; distance and correlation are of the matrix into the last hidden layer, "
         "at the last record. An independent second draw would stand at a relative "
         "distance of 1.41, correlation 0 and retention 0.5, the null model."
@@ -91,11 +95,11 @@ def _say_learners(family: Family) -> str:
 def _place(family: Family, trend: Trend) -> Array:
     """Mean, low, high, share with a value, at each place of the axis, [A, 4]."""
     rows = np.full((len(family.axis.values), 4), np.nan)
-    for value, one, every in zip(
-        trend.values, trend.estimates, trend.replicas, strict=True
-    ):
-        at = family.axis.values.index(value)
-        rows[at] = one.mean, one.low, one.high, one.n / len(every)
+    at = [family.axis.values.index(value) for value in trend.values]
+    share = trend.n / [len(values) for values in trend.replicas]
+    rows[at] = np.stack([trend.mean, trend.low, trend.high, share], axis=1)
+    if trend.quantity.within is not None:  # no mean lies beyond
+        rows[:, :3] = rows[:, :3].clip(*trend.quantity.within)
     return rows
 
 
@@ -109,34 +113,33 @@ def _count(family: Family, columns: Sequence[Column]) -> Array:
 
 
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
-    """A panel for the learners, and one for each quantity."""
-    number = len(data["names"]) + 1
-    rows = -(-number // _COLUMNS)
-    figure = new_figure(2.1 * rows + 0.6)
-    axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
-    if "series" in data:
-        _paint_strong(axes[0], data, palette)
-    else:
-        _paint_learners(axes[0], data, palette)
+    """A panel for the learners where they are known, and one for each quantity."""
+    before = int("learners" in data)
+    number = len(data["names"]) + before
+    columns = min(number, 4 if number in (4, 7, 8) else 3)
+    rows = -(-number // columns)
+    figure = new_figure(1.95 * rows + 0.6)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    if before:
+        paint_first = _paint_strong if "series" in data else _paint_learners
+        paint_first(axes[0], data, palette)
     for panel, name, label, scale in zip(
-        axes[1:], data["names"], data["labels"], data["scales"], strict=False
+        axes[before:], data["names"], data["labels"], data["scales"], strict=False
     ):
         _paint_quantity(panel, data, str(name), palette)
         panel.set_ylabel(str(label))
         if scale == "log":
             label_log(panel)
-    for letter, panel in zip("abcdefghi", axes[:number], strict=False):
+    for letter, panel in zip("abcdefghijkl", axes[:number], strict=False):
         tick_axis(panel, data)
         name_panel(panel, letter)
     for panel in axes[number:]:
         panel.set_axis_off()
-    handles, labels = axes[1].get_legend_handles_labels()
-    if "series" in data:
-        title = str(data["series_label"])
+    keyed = axes[before] if "series" in data else axes[0]
+    handles, labels = keyed.get_legend_handles_labels()
+    if "series" in data or before:
+        title = str(data["series_label"]) if "series" in data else None
         figure.legend(handles, labels, loc="outside lower center", ncols=8, title=title)
-    else:
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -145,11 +148,13 @@ def _paint_learners(axes: Axes, data: Mapping[str, Array], palette: Palette) -> 
     counts_AK = data["learners"][0]
     share_AK = counts_AK / np.maximum(counts_AK.sum(axis=1, keepdims=True), 1)
     places = data["axis_places"]
-    width = 0.8 * float(np.min(np.diff(places))) if len(places) > 1 else 0.8
+    width = 0.85 * np.diff(find_edges(places))
     bottom = np.zeros(len(places))
     for name in ("strong", "undecided", "weak", "unstable"):
         kind = LEARNERS.index(name)
         colour, share = palette.learners[kind], share_AK[:, kind]
+        if not share.any():
+            continue
         axes.bar(places, share, width, bottom, color=colour, label=name)
         bottom += share
     axes.set(ylabel="share of replicas", ylim=(0, 1))
@@ -161,7 +166,8 @@ def _paint_strong(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
         use = total > 0
         share = counts_AK[use, LEARNERS.index("strong")] / total[use]
         style = choose_style(place, palette)
-        axes.plot(data["axis_places"][use], share, "o-", markersize=3, **style)
+        places = data["axis_places"][use]
+        axes.plot(places, share, marker="o", markersize=3, color=style["color"])
     axes.set(ylabel="share of strong learners", ylim=(-0.03, 1.03))
 
 

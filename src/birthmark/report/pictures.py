@@ -5,16 +5,16 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-if TYPE_CHECKING:
-    from birthmark.figures import Drawing
+from birthmark.figures import Drawing, follow_theme, picture_matrix
+from birthmark.shapes import Array
 
 LARGEST_SVG = 400_000  # bytes; a drawing that is larger as SVG is shown in pixels
 LARGEST_DATA = 400_000  # bytes; larger data are left to `birthmark figures`
+_DPI = 140  # of what is rasterized
 
 
 @dataclass(frozen=True)
@@ -22,40 +22,45 @@ class Picture:
     """One drawing, ready for the page."""
 
     name: str
-    number: int  # of the figure of the paper
     title: str
     caption: str
     light: str  # data URI
-    dark: str  # data URI
+    dark: str  # data URI; '' where the first follows the theme
     data: str  # data URI of the npz file of the numbers drawn; '' if it is large
 
 
 def embed(drawing: Drawing) -> Picture:
-    """Render a drawing for both themes: SVG where that is small, else WebP."""
-    light = drawing.render("svg", "light")
-    if len(light) <= LARGEST_SVG:
-        kind = "image/svg+xml"
-        dark = drawing.render("svg", "dark")
+    """Render a drawing: as one SVG that follows the theme of the screen, or as WebP.
+
+    Of a WebP, which is smaller where a drawing has many pixels, there are two.
+    """
+    svg = drawing.render("svg", dpi=_DPI)
+    if len(svg) <= LARGEST_SVG:
+        light, dark = _uri("image/svg+xml", follow_theme(svg)), ""
     else:
-        # a matrix of noise is four times as large as PNG; `birthmark figures` has that
-        kind = "image/webp"
-        light = _to_webp(drawing.render("png", "light"))
-        dark = _to_webp(drawing.render("png", "dark"))
+        light, dark = (
+            _uri("image/webp", _to_webp(drawing.render("png", theme, dpi=_DPI)))
+            for theme in ("light", "dark")
+        )
     return Picture(
-        name=drawing.name,
-        number=drawing.number,
-        title=drawing.title,
-        caption=drawing.caption,
-        light=_uri(kind, light),
-        dark=_uri(kind, dark),
-        data=_data_uri(drawing),
+        drawing.name,
+        drawing.title,
+        drawing.caption,
+        light,
+        dark,
+        _data_uri(drawing),
     )
+
+
+def embed_matrix(w_IO: Array, bound: float) -> str:
+    """A matrix as a data URI, a pixel a weight, on the scale of its start."""
+    return _uri("image/png", picture_matrix(w_IO, bound))
 
 
 def _to_webp(png: bytes) -> bytes:
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
-        image.save(buffer, "WEBP", quality=90)
+        image.save(buffer, "WEBP", quality=85)
     return buffer.getvalue()
 
 

@@ -1,0 +1,186 @@
+"""A store at a glance: one sentence, three numbers, the fate of the networks.
+
+Report and live page show it; nothing of it is said in one place only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from birthmark.analysis.columns import Column
+from birthmark.analysis.findings import family_findings
+from birthmark.analysis.layers import find_layers
+from birthmark.analysis.regimes import LEARNERS
+from birthmark.analysis.studies import Run
+from birthmark.analysis.surveys import Family, Survey
+from birthmark.analysis.trends import read_retention
+from birthmark.analysis.words import say_list, say_number
+from birthmark.shapes import Array
+
+TOLD = 2  # findings that make the sentence
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that is shown large, with what it is."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Fate:
+    """How many networks at one place of the axis became which learner."""
+
+    text: str  # of the value on the axis
+    counts: tuple[int, ...]  # in the order of LEARNERS
+
+
+@dataclass(frozen=True)
+class Fates:
+    """The fates along the axis, of one value of the series."""
+
+    label: str  # `learning rate 0.1`; '' without a series
+    along: tuple[Fate, ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the runs of one family show in ten seconds."""
+
+    title: str  # `digits: 30 networks along width`
+    sentence: str
+    numbers: tuple[Number, ...]
+    axis: str  # label of the axis
+    fates: tuple[Fates, ...]  # none of runs that are not told apart as learners
+    layers: tuple[tuple[str, float], ...]  # relative distance at the end by layer
+    layers_of: str  # which runs these are of
+
+
+def look_at(family: Family) -> Overview:
+    """The overview of a family, made once.
+
+    Raises:
+        StoreError: A fact about the data is missing in the records.
+    """
+    return family.remember("overview", lambda: _look_at(family))
+
+
+def summarize_survey(survey: Survey) -> str:
+    """What was done, in one sentence."""
+    runs = survey.runs
+    networks = sum(run.num_replicas for run in runs)
+    clock = runs[0].clock
+    last = int(max(run.epochs[-1] for run in runs))
+    names = dict.fromkeys(_name(run) for run in runs)
+    return (
+        f"{_count(networks, 'network')} in {_count(len(runs), 'run')} on "
+        f"{say_list(list(names))}, up to {_count(last, clock)}."
+    )
+
+
+def _look_at(family: Family) -> Overview:
+    found = [one.what for one in family_findings(family) if one.name != "unfinished"]
+    networks = sum(one.num_replicas for line in family.lines for one in line.study)
+    along = f" along {family.axis.noun}" if family.is_along else ""
+    series = f" and {family.series.noun}" if family.series else ""
+    run = family.study.runs[-1]
+    return Overview(
+        title=f"{_name(run)}: {_count(networks, 'network')}{along}{series}",
+        sentence=" ".join(found[:TOLD]) or _say_moved(family, run),
+        numbers=_numbers(family) if family.is_judged else _moves(run),
+        axis=family.axis.label,
+        fates=_fates(family) if family.is_judged else (),
+        layers=tuple(_final_layers(run)),
+        layers_of=family.say(run),
+    )
+
+
+def _numbers(family: Family) -> tuple[Number, ...]:
+    columns = family.all_columns
+    learners = Counter(str(name) for one in columns for name in one.learners)
+    n = learners.total()
+    strong = learners["strong"]
+    numbers = [Number(f"{strong} of {n}", "networks learn, and keep what they learned")]
+    distance = np.concatenate([_read_distance(column) for column in columns])
+    if np.isfinite(distance).any():
+        low, high = np.nanmin(distance), np.nanmax(distance)
+        span = f"{say_number(float(low), 2)} to {say_number(float(high), 2)}"
+        label = "relative distance from the start at the end (a re-draw: 1.41)"
+        numbers.append(Number(span, label))
+    kept = np.concatenate([read_retention(column) for column in columns])
+    if np.isfinite(kept).any():
+        text = say_number(float(np.nanmedian(kept)), 2)
+        numbers.append(Number(text, "retention of the mark, median (gone: 0.5)"))
+    else:
+        accuracy = np.concatenate([one.final("test_accuracy") for one in columns])
+        if np.isfinite(accuracy).any():
+            best = f"{100 * np.nanmax(accuracy):.1f} %"
+            numbers.append(Number(best, "best test accuracy at the end"))
+    return tuple(numbers)
+
+
+def _read_distance(column: Column) -> Array:
+    return column.final("relative_distance", column.layer)
+
+
+def _moves(run: Run) -> tuple[Number, ...]:
+    """Of a run in a loop of its own: the layers that moved the most and the least."""
+    layers = sorted(_final_layers(run), key=lambda pair: pair[1])
+    if not layers:
+        return ()
+    (least, low), (most, high) = layers[0], layers[-1]
+    return (
+        Number(say_number(high, 2), f"relative distance of {most}, the farthest"),
+        Number(say_number(low, 2), f"relative distance of {least}, the nearest"),
+        Number(f"{int(run.epochs[-1]):,}", f"{run.clock}s recorded"),
+    )
+
+
+def _say_moved(family: Family, run: Run) -> str:
+    layers = sorted(_final_layers(run), key=lambda pair: pair[1])
+    if not layers:
+        return "Nothing has been measured of the weights yet."
+    (least, low), (most, high) = layers[0], layers[-1]
+    return (
+        f"{most} has moved the farthest from its start, {say_number(high, 2)} of its "
+        f"norm; {least} the least, {say_number(low, 2)}."
+    )
+
+
+def _final_layers(run: Run) -> list[tuple[str, float]]:
+    """The relative distance of each layer at the last record, mean over replicas."""
+    if "relative_distance" not in run.records:
+        return []
+    found = find_layers(run)
+    if not len(found.mean):
+        return []
+    pairs = zip(found.layers, found.mean[-1], strict=True)
+    return [(name, float(value)) for name, value in pairs if np.isfinite(value)]
+
+
+def _fates(family: Family) -> tuple[Fates, ...]:
+    return tuple(
+        Fates(
+            family.series.say(line.value) if family.series else "",
+            tuple(_fate(family, column) for column in line.columns),
+        )
+        for line in family.lines
+    )
+
+
+def _fate(family: Family, column: Column) -> Fate:
+    counts = Counter(map(str, column.learners))
+    text = family.axis.text(column.value)
+    return Fate(text, tuple(counts[name] for name in LEARNERS))
+
+
+def _name(run: Run) -> str:
+    return str(run.fields.get("data.name") or run.fields.get("name") or "runs")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,136 @@
+"""What a report shows of one family: a glance, and findings beside their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from birthmark.analysis import (
+    LEARNERS,
+    Family,
+    Fates,
+    Overview,
+    family_findings,
+    look_at,
+)
+from birthmark.figures import Drawing
+from birthmark.report.pictures import Picture, embed, embed_matrix
+from birthmark.shapes import Finding
+
+_ORDER = ("trends", "figure1", "layers", "figure6", "figure5", "figure2")
+_HEIGHT = 100.0  # of a stack of bars
+_STEP = 30.0  # between bars
+_LABELS = 14  # at most, below the bars
+
+
+@dataclass(frozen=True)
+class Card:
+    """A picture with the findings that it shows."""
+
+    picture: Picture
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A part of a stacked bar, in the units of its drawing."""
+
+    kind: str  # of learner
+    x: float
+    y: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Bars:
+    """The fates of one line of a family, as stacked bars."""
+
+    label: str
+    said: str  # the same in words
+    bars: tuple[Bar, ...]
+    texts: tuple[tuple[float, str], ...]  # place and text of labels
+    width: float
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The marked matrix at one epoch."""
+
+    epoch: int
+    picture: str  # data URI
+    retention: float
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One family."""
+
+    name: str  # for addresses within the page
+    said: str  # what sets it apart; '' for one alone
+    overview: Overview
+    bars: tuple[Bars, ...]
+    marks: tuple[Mark, ...]  # at the start and at the end; none without a mark
+    findings: tuple[Finding, ...]  # without a picture
+    cards: tuple[Card, ...]
+
+
+def write_chapter(family: Family, drawings: Sequence[Drawing]) -> Chapter:
+    """All that a report shows of a family, of which these are the drawings."""
+    overview = look_at(family)
+    found = family_findings(family)
+    cards = []
+    for drawing in sorted(drawings, key=_place):
+        beside = tuple(
+            one for one in found if one.figure and drawing.name.startswith(one.figure)
+        )
+        found = [one for one in found if one not in beside]
+        cards.append(Card(embed(drawing), beside))
+    return Chapter(
+        name=family.name,
+        said=family.said,
+        overview=overview,
+        bars=tuple(_stack(fates) for fates in overview.fates),
+        marks=_marks(drawings),
+        findings=tuple(found),
+        cards=tuple(cards),
+    )
+
+
+def _place(drawing: Drawing) -> int:
+    starts = [drawing.name.startswith(start) for start in _ORDER]
+    return starts.index(True) if any(starts) else len(_ORDER)
+
+
+def _marks(drawings: Sequence[Drawing]) -> tuple[Mark, ...]:
+    for drawing in drawings:
+        if drawing.number == 1:
+            data = drawing.data
+            return tuple(
+                Mark(
+                    int(data["picture_epochs"][i]),
+                    embed_matrix(data["pictures"][i], float(data["bound"])),
+                    float(data["retention"][i]),
+                )
+                for i in (0, -1)
+            )
+    return ()
+
+
+def _stack(fates: Fates) -> Bars:
+    bars, said, texts = [], [], []
+    every = -(-len(fates.along) // _LABELS)
+    for place, fate in enumerate(fates.along):
+        top, total = _HEIGHT, max(sum(fate.counts), 1)
+        for kind in ("strong", "undecided", "weak", "unstable"):
+            count = fate.counts[LEARNERS.index(kind)]
+            if count:
+                height = _HEIGHT * count / total
+                top -= height
+                bars.append(Bar(kind, place * _STEP, top, height))
+        pairs = zip(LEARNERS, fate.counts, strict=True)
+        counts = ", ".join(f"{n} {name}" for name, n in pairs if n)
+        said.append(f"{fate.text}: {counts}")
+        if place % every == 0:
+            texts.append(((place + 0.45) * _STEP, fate.text))
+    width = len(fates.along) * _STEP
+    return Bars(fates.label, "; ".join(said), tuple(bars), tuple(texts), width)
