@@ -30,6 +30,7 @@ from birthmark.errors import SpecError
 from birthmark.measurements import to_parameters
 from birthmark.shapes import Finding, Parameters, StepMetrics
 from birthmark.store import RunFolder, Store
+from birthmark.tracking.alarms import Alarms
 from birthmark.tracking.observations import Observations
 from birthmark.tracking.paths import PathLengths
 from birthmark.tracking.pending import Pending
@@ -139,7 +140,7 @@ class Tracker:
         self.step = 0
         self._recorder: Recorder | None = None
         self._pending, self._flushed = Pending(), time.monotonic()
-        self._seen = Observations(module, optimizers)
+        self._seen, self._alarms = Observations(module, optimizers), Alarms()
         if not optimizers:
             self._run.take(self._read())
         # hooks hold this object: the loop need not keep it
@@ -206,13 +207,14 @@ class Tracker:
         return self._run.store.records(key, by="parameter")
 
     def findings(self) -> tuple[Finding, ...]:
-        """What asks for attention now: tensors that do not move, or are not finite."""
-        return self._seen.findings(self.step, self._look())
+        """What asks for attention: tensors that stand still now, and alarms so far."""
+        seen = self._seen.findings(self.step, self._look())
+        return (*seen, *self._alarms.findings)
 
     def summary(self) -> Summary:
         """Where the weights stand now, in words and in the rows that matter."""
         found = self._look()
-        findings = self._seen.findings(self.step, found)
+        findings = self._seen.findings(self.step, found) + (*self._alarms.findings,)
         return summarize(found, self.step, self._run.name, findings)
 
     def flush(self) -> None:
@@ -276,6 +278,7 @@ class Tracker:
             "run": self._run.state_dict(),
             "path": {n: t.clone() for n, t in self._path.state_dict().items()},
             "seen": self._seen.state_dict(),
+            "alarms": self._alarms.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -300,6 +303,7 @@ class Tracker:
         self._watch()
         self._path.load_state_dict(state["path"])
         self._seen.load_state_dict(state["seen"])
+        self._alarms.load_state_dict(state["alarms"])
         self._pending.load_state_dict(state["pending"])
 
     def _watch(self) -> None:
@@ -331,7 +335,7 @@ class Tracker:
             instead="scalars" if is_last else None,
         )
         self._pending.measured(self.step, found)
-        if found is not None and self._sinks:
+        if found is not None:
             self._tell_measured(found)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._begun().flush()
@@ -360,13 +364,20 @@ class Tracker:
             values = {name: np.array([value]) for name, value in noted.items()}
             whole = None if epoch is None else int(epoch)
             self._recorder.store(StepMetrics(step, values, whole), found)
+            self._alarms.note(noted)
             for sink in self._sinks if noted else ():
                 self._tell(sink.scalars, step, noted)
 
     def _tell_measured(self, found: xr.Dataset) -> None:
-        named = name_scalars(found)
+        findings: tuple[Finding, ...] = ()
+        if {"distance", "nonfinite_count"} <= set(found.data_vars):
+            findings = self._seen.news(self.step, found)
+            findings += (*self._alarms.measured(self.step, found),)
+        for finding in findings:
+            if finding.level in ("warning", "error"):
+                _log.warning("%s: %s", self._run.name, finding.what)
+        named = name_scalars(found) if self._sinks else {}
         arrays = found[[n for n, one in found.data_vars.items() if one.ndim > 2]]
-        findings = self._seen.news(self.step, found)
         for sink in self._sinks:
             self._tell(sink.scalars, self.step, named)
             if arrays.data_vars:

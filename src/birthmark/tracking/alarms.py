@@ -1,0 +1,126 @@
+"""Alarms while training runs: jumps of the deviation and of the loss, forgotten starts.
+
+The false-alarm rate and the lead time of the jumps were measured (`make alarms`, and
+docs/how-to/track.md): no alarm in 300,000 records of made curves without a jump.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from birthmark.shapes import Finding
+from birthmark.statistics import JumpAlarm
+
+_LOSS = "loss"  # the name under which `Tracker.log` is given it
+_ONE_IN_A_MILLION = 4.75  # standard errors, one-sided
+_SEEN_FIRST = 10.0  # of them must a correlation have stood above chance to be lost
+
+
+class Alarms:
+    """What is watched between two records, and what was said of it so far.
+
+    Attributes:
+        findings: One for each alarm that was raised.
+    """
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self._jumps = {"deviation": JumpAlarm(), _LOSS: JumpAlarm()}
+        self._logs: list[float] = []
+        self._readable: set[str] = set()
+
+    def note(self, values: Mapping[str, float]) -> None:
+        """Take the loss of a step."""
+        loss = values.get(_LOSS, math.nan)
+        if loss > 0 and math.isfinite(loss):
+            self._logs.append(math.log(loss))
+
+    def measured(self, step: int, found: xr.Dataset) -> list[Finding]:
+        """Take a record; returns the alarms that it raises."""
+        raised = []
+        distance = found["distance"].isel(replica=0).values
+        curves = {"deviation": float(np.sqrt(np.nansum(np.square(distance))))}
+        if self._logs:
+            curves[_LOSS] = math.exp(float(np.median(self._logs)))
+            self._logs = []
+        for name, value in curves.items():
+            if self._jumps[name].update(step, value):
+                raised.append(_jumped(name, step, value))
+        if "correlation" in found:
+            raised += self._forgotten(step, found)
+        self.findings += raised
+        return raised
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values from which `load_state_dict` goes on."""
+        return {
+            "jumps": {name: one.state_dict() for name, one in self._jumps.items()},
+            "logs": list(self._logs),
+            "readable": sorted(self._readable),
+            "findings": [(f.what, f.name, list(f.where)) for f in self.findings],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Stand where `state_dict` was taken."""
+        for name, one in self._jumps.items():
+            one.load_state_dict(state["jumps"][name])
+        self._logs, self._readable = list(state["logs"]), set(state["readable"])
+        self.findings = [
+            _finding(name, what, tuple(where))
+            for what, name, where in state["findings"]
+        ]
+
+    def _forgotten(self, step: int, found: xr.Dataset) -> list[Finding]:
+        """Tensors whose start could be read and cannot any more."""
+        sizes = found["size"].values
+        correlations = found["correlation"].isel(replica=0).values
+        lost = []
+        for name, size, value in zip(
+            found["parameter"].values.tolist(), sizes, correlations, strict=True
+        ):
+            errors = value * math.sqrt(size)  # of chance the correlation has 1/sqrt(N)
+            if errors > _SEEN_FIRST:
+                self._readable.add(name)
+            elif name in self._readable and errors < _ONE_IN_A_MILLION:
+                self._readable.discard(name)
+                lost.append(name)
+        if not lost:
+            return []
+        what = f"the start of {', '.join(lost[:5])} can be read no more, at step {step}"
+        return [_finding("forgotten", what, tuple(lost))]
+
+
+def _jumped(curve: str, step: int, value: float) -> Finding:
+    what = f"the {curve} has jumped at step {step}, to {value:.4g}"
+    return _finding(f"{curve}_jump", what, ())
+
+
+def _finding(name: str, what: str, where: tuple[str, ...]) -> Finding:
+    why, how, advice = _WORDS[name]
+    return Finding(what, why, how, "", "warning", {}, name, where, advice)
+
+
+_CUSUM = "cumulative sum of what ln x rises beyond its own trend and scatter"
+_WORDS = {
+    "deviation_jump": (
+        "the weights leave where they were: in networks that lost all they had learned "
+        "this came before the plateau of the loss, and after its first rise",
+        _CUSUM,
+        "look at the loss; go back to an earlier checkpoint, with a smaller rate",
+    ),
+    "loss_jump": (
+        "what was learned is being lost, or the data have changed",
+        _CUSUM,
+        "look at the batches of these steps; lower the learning rate",
+    ),
+    "forgotten": (
+        "nothing of the initial configuration is left there",
+        "correlation with the start, in standard errors of chance, 1 / sqrt(N)",
+        "",
+    ),
+}
