@@ -29,7 +29,10 @@ class Block(nn.Module):
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attn = nn.MultiheadAttention(width, max(1, width // 64), batch_first=True)
-        self.c_fc, self.c_proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.c_fc, self.c_proj = (
+            nn.Linear(width, 4 * width),
+            nn.Linear(4 * width, width),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add what both say."""
@@ -44,7 +47,10 @@ class Transformer(nn.Module):
     def __init__(self, vocabulary: int, width: int, layers: int, length: int) -> None:
         """As GPT-2."""
         super().__init__()
-        self.wte, self.wpe = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
+        self.wte, self.wpe = (
+            nn.Embedding(vocabulary, width),
+            nn.Embedding(length, width),
+        )
         self.h = nn.ModuleList(Block(width) for _ in range(layers))
         self.ln_f = nn.LayerNorm(width)
 
@@ -90,8 +96,13 @@ def main() -> None:
         steps.append(seconds_of(step))
         records.append(seconds_of(tracker.advance))
     per_step, per_record = statistics.median(steps), statistics.median(records)
-    print(f"{size:,} parameters on {device}, torch {torch.__version__}, start {first:.2f} s")
-    print(f"step {per_step:.3f} s, record {per_record:.3f} s (medians of {asked.rounds})")
+    print(
+        f"{size:,} parameters on {device}, torch {torch.__version__}, "
+        f"start {first:.2f} s"
+    )
+    print(
+        f"step {per_step:.3f} s, record {per_record:.3f} s (medians of {asked.rounds})"
+    )
     for count in (1_000, 10_000, 100_000):
         due = sum(LogSpaced().due(number) is not None for number in range(count + 1))
         cost = (first + due * per_record) / (count * per_step)

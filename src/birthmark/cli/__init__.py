@@ -38,9 +38,13 @@ app.add_typer(data_app, name="data")
 def main() -> None:
     """Run the command line: errors that a user can mend are one line, and exit 2."""
     from birthmark.errors import BirthmarkError
+    from birthmark.extensions import REGISTERED, load_extensions
 
     with any_terminal():
         try:
+            load_extensions()
+            if REGISTERED:
+                app.info.epilog = f"Of your own: {', '.join(REGISTERED)}."
             app(prog_name="birthmark")
         except BirthmarkError as error:
             _refuse(str(error))

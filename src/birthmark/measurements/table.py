@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal
 
 from birthmark.errors import SpecError, unknown_name
+from birthmark.extensions import REGISTERED
 from birthmark.measurements import distributions as d
 from birthmark.measurements import marks, units
 from birthmark.measurements import scalars as s
@@ -127,3 +128,4 @@ def register_measurement(
         if dim not in _DIMS:
             raise unknown_name(f"dim of the measurement {name}", dim, _DIMS)
     MEASUREMENTS[name] = Measurement(function, unit, long_name, dims, kind, tensors)
+    REGISTERED.append(f"measurement {name}")

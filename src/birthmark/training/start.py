@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from birthmark.data import check_dataset, describe_dataset, load_dataset
+from birthmark.extensions import load_extensions
 from birthmark.network import batch_examples, draw_weights, find_laws, find_mark
 from birthmark.shapes import Dataset, Snapshot, Weights
 from birthmark.spec import RunSpec
@@ -23,6 +24,7 @@ def check_spec(spec: RunSpec) -> None:
         SpecError: An unknown name or a parameter that does not fit.
         HardwareError: The device or the precision is not to be had.
     """
+    load_extensions()
     check_dataset(spec.data)
     facts = describe_dataset(spec.data)
     find_loss(spec.training.loss)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
 from birthmark.errors import SpecError, unknown_name
+from birthmark.extensions import REGISTERED
 from birthmark.network.initializations import (
     classical,
     deterministic,
@@ -113,6 +114,7 @@ def register_initialization(rule: Callable[..., Law], *, name: str = "") -> None
                 "a * behind the target"
             )
     INITIALIZATIONS[name] = rule
+    REGISTERED.append(f"initialization {name}")
 
 
 def find_law(rule: RuleSpec, fan_in: int, fan_out: int) -> Law:
