@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: alarms paper-check bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean
+.PHONY: alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean
 
 setup: .venv/ready
 
@@ -57,9 +57,15 @@ bench-gpu: setup
 bench-memory: setup
 	$(BIN)/python benchmarks/bench_memory.py
 
-# every number on the pages about the paper again, from the shipped records
+# both distributions, tried in a fresh environment without torch
+wheels: setup
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . ./experiments
+	$(BIN)/python tools/try_wheels.py dist
+
+# every number on the pages about the paper and the experiments, from shipped records
 paper-check: setup
-	$(BIN)/python -m birthmark_experiments.pages --check paper
+	$(BIN)/python -m birthmark_experiments.pages --check
 
 clean:
 	rm -rf .venv .venv-peers demo build dist

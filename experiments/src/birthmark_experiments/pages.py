@@ -7,7 +7,7 @@ facts:
     experiments  of any experiment, by name
     paper        of the shipped runs of the paper's protocol
     drawings     of these runs, by the number of the figure in the paper
-    questions    that the experiments answer, by the name of the page that does
+    questions    all experiments: name, question, and the page that answers it
     keras        what `keras/measure*.py` found: steps, trainings, wide
 
     python -m birthmark_experiments.pages                     write all, and pictures
@@ -40,8 +40,6 @@ PICTURES = {
     "sharpness": ["sharpness", "sharpness-paper"],
     "untrainability": ["abandonment", "rescue", "who-is-abandoned"],
 }  # pages of several
-# pages that stand beside those about the paper
-OF_THE_PAPER = ("keras", "near-the-start", "protocol-details", "sharpness")
 
 
 class Facts(Mapping[str, Any]):
@@ -99,11 +97,9 @@ def find_page(template: Path) -> Path:
         return DOCS / "paper" / template.with_suffix("").name
     if folder == "frame":
         return DOCS / "experiments" / "README.md"
-    if folder == "abandonment":  # the first of the questions that the page gathers
-        return DOCS / "paper" / "untrainability.md"
-    name = folder.replace("_", "-")
-    place = "paper" if name in OF_THE_PAPER else "experiments"
-    return DOCS / place / f"{name}.md"
+    # the first of the questions that a page gathers has its template
+    name = "untrainability" if folder == "abandonment" else folder.replace("_", "-")
+    return DOCS / "experiments" / f"{name}.md"
 
 
 def find_differences(template: Path, sources: Mapping[str, Any]) -> list[str]:
@@ -151,12 +147,16 @@ def find_sources() -> dict[str, Any]:
         "paper": Facts([], lambda name: paper_facts()[name]),
         "drawings": Facts([], lambda number: paper_drawings()[number]),
         "keras": Facts([], lambda name: getattr(facts, f"describe_{name}")()),
-        "questions": {
-            name: find_experiment(name).question
+        "questions": [
+            (name, find_experiment(name).question, find_gathering(name))
             for name in experiment_names()
-            if (DOCS / "experiments" / f"{name}.md").exists()
-        },
+        ],
     }
+
+
+def find_gathering(name: str) -> str:
+    """The page that answers the question of an experiment, alone or among others."""
+    return next((page for page, names in PICTURES.items() if name in names), name)
 
 
 @functools.cache
@@ -181,7 +181,7 @@ def draw_pictures(page: str) -> None:
         if name in experiment_names():
             save_picture(draw_experiment(name, shipped_results(name)), "experiments")
     if page == "keras":
-        save_picture(figure.draw(), "paper")
+        save_picture(figure.draw(), "experiments")
     if page.startswith("figure"):
         for drawing in paper_drawings()[int(page.removeprefix("figure"))]:
             save_picture(drawing, "paper")
