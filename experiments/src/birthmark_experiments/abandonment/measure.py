@@ -1,8 +1,4 @@
-"""Clips from wide to none: does the onset of abandoning follow the clip?
-
-If networks of the paper's unstable widths end because they abandon examples, the end
-must come later the further out the clip lies, and not at all without one.
-"""
+"""Curves of all clips, times of onset and collapse, and single examples at one."""
 
 from __future__ import annotations
 

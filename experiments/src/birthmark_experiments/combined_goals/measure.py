@@ -1,8 +1,4 @@
-"""Can the goals of a good start be combined, and does that make learning faster?
-
-What each start achieves is read by the check-up before the first step; then all are
-trained in pairs under one budget.
-"""
+"""Readings of each goal, and outcomes of the training, by start and replica."""
 
 from __future__ import annotations
 

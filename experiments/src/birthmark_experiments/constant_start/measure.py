@@ -1,9 +1,4 @@
-"""Why random, and not one number everywhere? Constant starts, and what breaks the tie.
-
-Units of a layer with equal weights in and out get equal gradients, and stay equal for
-ever (Blumenfeld et al., arXiv 2007.01038): the network is one of width 1, whatever its
-width. What it learns, what sets its units apart, and where it ends is measured here.
-"""
+"""Train from all starts, alone and with what breaks the tie, and see where they end."""
 
 from __future__ import annotations
 
@@ -36,7 +31,7 @@ from birthmark_experiments.frame.probes import as_inputs, as_tensors, stack_curv
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
-    """Train all arms; see the module for what they ask."""
+    """Train all arms; see the door of the folder for what they ask."""
     store = open_store(folder, create=True)
     dataset = load_dataset(spec_of(protocol, STARTS["zeros"]).data)
     parts = [

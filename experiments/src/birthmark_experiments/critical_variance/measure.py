@@ -1,8 +1,4 @@
-"""The variance of the weights, swept through its critical value.
-
-Signals of random deep networks against mean-field theory (`mean_field`), and which
-depths such networks can be trained at.
-"""
+"""Signals of random networks, theory beside them, and losses after training."""
 
 from __future__ import annotations
 

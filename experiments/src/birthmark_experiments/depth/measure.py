@@ -1,4 +1,4 @@
-"""Thirty ReLU layers: which initialization keeps the signal, and which one learns."""
+"""Signals at the start, then a scan of learning rates, then the contest."""
 
 from __future__ import annotations
 

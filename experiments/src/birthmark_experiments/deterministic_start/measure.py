@@ -1,9 +1,4 @@
-"""Could a start without chance do? And what training keeps of a start.
-
-Deterministic rules against random ones, in pairs of equal batch orders. Then what
-becomes of the null space of the first layer, of the distances between inputs, and of
-the gates.
-"""
+"""Hold the contest, and look at what it kept of the starts."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Are minima found only near the start? Four tests on a network that trains well.
-
-The loss on the line from start to end and beyond; layers of the trained network put
-back; training confined to a ball around the start; training from a start that was moved
-by a random step as long as the way that training goes.
-"""
+"""All four tests; nothing is stored on the way, since they take a minute."""
 
 from __future__ import annotations
 

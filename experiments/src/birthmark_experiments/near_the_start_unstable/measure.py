@@ -1,9 +1,4 @@
-"""Is it leaving the start that loses a network? The tests near it, where it collapses.
-
-The small network of the page about abandoned examples, which learns and then loses all
-it learned: losses on the lines to where it stood best and to where it ends, layers put
-back, training kept in balls, and training from moved starts.
-"""
+"""Curves of all arms, and losses on lines and with layers put back."""
 
 from __future__ import annotations
 

@@ -1,10 +1,4 @@
-"""Is a pre-trained network an initialization? Against random ones, with controls.
-
-Raghu et al. (arXiv 1902.07208) found that a part of what a pre-trained start gives is
-the scale of its weights. So three starts have its statistics without its knowledge:
-weights drawn anew with its mean and variance, its weights in random places, and a
-random start.
-"""
+"""Learn the first of two tasks, then the second one from five starts."""
 
 from __future__ import annotations
 

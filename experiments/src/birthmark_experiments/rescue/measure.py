@@ -1,9 +1,4 @@
-"""Interventions at the onset of abandoning: which of them saves the network?
-
-Replicas are trained with a wide clip until abandoning runs away. From there each goes
-on in several ways and in the same order of batches: as before, without the clip, more
-slowly, or with one of its layers put back to where it started.
-"""
+"""Curves after the onset, of each arm and replica."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Is the untrainability regime the edge of stability of a white background?
-
-White pixels give every input the same large part, the mean image, along which the loss
-is steep. The same networks see their pixels in three ways, at several learning rates;
-the sharpness is held against 2 / lr on the way.
-"""
+"""Train all arms; curvature at their looks, curves, and moments of the inputs."""
 
 from __future__ import annotations
 

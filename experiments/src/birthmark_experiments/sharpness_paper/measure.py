@@ -1,4 +1,4 @@
-"""Sharpness in the paper's own network: width 150, with the clip and from logits."""
+"""Train with both losses; curvature at the looks, and curves."""
 
 from __future__ import annotations
 

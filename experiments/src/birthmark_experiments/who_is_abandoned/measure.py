@@ -1,10 +1,4 @@
-"""Who is abandoned at the paper's own size: contradictions, wrong labels, rare classes?
-
-The paper's unstable network of width 150 on all of HASYv2. At kept epochs the loss of
-every training example is computed, and those below the clip are counted by what is
-known of them: equal and similar images with other labels, the size of their class, and
-how hard they were early on.
-"""
+"""Train the run, or take it where it is done; then look at every example."""
 
 from __future__ import annotations
 
