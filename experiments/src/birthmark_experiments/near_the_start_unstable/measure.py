@@ -19,7 +19,7 @@ from birthmark_experiments.near_the_start.points import (
     mix_points,
     put_back,
 )
-from birthmark_experiments.near_the_start_unstable.arms import (
+from birthmark_experiments.near_the_start_unstable.conditions import (
     Free,
     carry_out,
     read_free,

@@ -11,7 +11,7 @@ LOSSES = {"clipped": {}, "logits": {"training.loss": "cross_entropy"}}
 
 
 @dataclass(frozen=True)
-class Arm:
+class Condition:
     """One way to train: where from, where to stay.
 
     Kinds: `free`; in a `ball` around the start; of limited `norm`, in a ball around
@@ -38,7 +38,7 @@ class Protocol:
     kept: int  # epochs between two at which weights are looked at
     every: int  # steps after which a network is put back into its ball
     alphas: tuple[float, ...]  # on the line: 0 the start, 1 the end
-    arms: tuple[Arm, ...]
+    arms: tuple[Condition, ...]
 
 
 PROTOCOLS = {
@@ -50,13 +50,13 @@ PROTOCOLS = {
         every=10,
         alphas=tuple(round(-0.5 + 0.1 * i, 1) for i in range(26)),
         arms=(
-            Arm("clipped", "free"),
-            *(Arm("clipped", "ball", size) for size in (0.5, 0.75, 1.0, 1.25)),
-            Arm("clipped", "norm", 1.0),
-            *(Arm("clipped", "moved", size) for size in (0.5, 1.0)),
-            Arm("clipped", "shrunk", 1.0),
-            Arm("logits", "free"),
-            *(Arm("logits", k, 1.0) for k in ("ball", "norm", "moved", "shrunk")),
+            Condition("clipped", "free"),
+            *(Condition("clipped", "ball", size) for size in (0.5, 0.75, 1.0, 1.25)),
+            Condition("clipped", "norm", 1.0),
+            *(Condition("clipped", "moved", size) for size in (0.5, 1.0)),
+            Condition("clipped", "shrunk", 1.0),
+            Condition("logits", "free"),
+            *(Condition("logits", k, 1.0) for k in ("ball", "norm", "moved", "shrunk")),
         ),
     ),
     "quick": Protocol(
@@ -67,12 +67,12 @@ PROTOCOLS = {
         every=3,
         alphas=(-0.5, 0.0, 1.0, 2.0),
         arms=(
-            Arm("clipped", "free"),
-            *(Arm("clipped", "ball", size) for size in (1.0, 1000.0)),
-            Arm("clipped", "norm", 0.5),
-            *(Arm("clipped", k, 1.0) for k in ("moved", "shrunk")),
-            Arm("logits", "free"),
-            *(Arm("logits", k, 1.0) for k in ("ball", "moved")),
+            Condition("clipped", "free"),
+            *(Condition("clipped", "ball", size) for size in (1.0, 1000.0)),
+            Condition("clipped", "norm", 0.5),
+            *(Condition("clipped", k, 1.0) for k in ("moved", "shrunk")),
+            Condition("logits", "free"),
+            *(Condition("logits", k, 1.0) for k in ("ball", "moved")),
         ),
     ),
 }

@@ -14,10 +14,13 @@ from birthmark.seeds import batch_order
 from birthmark_experiments import shipped_results
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.near_the_start.points import distances, move, shrink
-from birthmark_experiments.near_the_start_unstable import EXPERIMENT, arms
-from birthmark_experiments.near_the_start_unstable.arms import carry_out, train_freely
+from birthmark_experiments.near_the_start_unstable import EXPERIMENT, conditions
+from birthmark_experiments.near_the_start_unstable.conditions import (
+    carry_out,
+    train_freely,
+)
 from birthmark_experiments.near_the_start_unstable.facts import find_lost
-from birthmark_experiments.near_the_start_unstable.protocol import PROTOCOLS, Arm
+from birthmark_experiments.near_the_start_unstable.protocol import PROTOCOLS, Condition
 
 QUICK = PROTOCOLS["quick"]
 REPLICA, EPOCHS = 1, 3
@@ -171,7 +174,7 @@ def test_in_a_tight_ball_around_the_start_training_moves_on_its_surface(
 ):
     one = free["clipped"]
     radius_R = 0.1 * distances(one.best, one.start)
-    arm = carry_out(Arm("clipped", "ball", 0.1), QUICK, one, dataset, folder)
+    arm = carry_out(Condition("clipped", "ball", 0.1), QUICK, one, dataset, folder)
     np.testing.assert_allclose(arm["way"].sel(kept_epoch=2), radius_R, rtol=1e-4)
     losses, _, _ = train_by_hand(
         one.spec, dataset, one.start, one.start, radius_R[REPLICA]
@@ -182,7 +185,7 @@ def test_in_a_tight_ball_around_the_start_training_moves_on_its_surface(
 
 def test_a_start_is_moved_as_far_as_the_arm_says(free, dataset, folder):
     one = free["clipped"]
-    arm = carry_out(Arm("clipped", "moved", 0.5), QUICK, one, dataset, folder)
+    arm = carry_out(Condition("clipped", "moved", 0.5), QUICK, one, dataset, folder)
     expected = 0.5 * distances(one.best, one.start)
     np.testing.assert_allclose(arm["from_start"][0], expected, rtol=1e-5)
 
@@ -242,13 +245,16 @@ def test_losses_on_lines_and_with_layers_put_back_are_those_of_numpy(
 
 
 def test_what_is_done_is_not_trained_again(folder, results, monkeypatch):
-    monkeypatch.setattr(arms, "train_from", None)  # no arm could begin
+    monkeypatch.setattr(conditions, "train_from", None)  # no arm could begin
     again = EXPERIMENT.measure("quick", folder)
     xr.testing.assert_identical(again, results)
 
 
 def test_an_arm_that_is_put_back_more_often_is_trained_anew(folder):
-    free, arm = train_freely(QUICK, "clipped", folder), Arm("clipped", "ball", 1.0)
+    free, arm = (
+        train_freely(QUICK, "clipped", folder),
+        Condition("clipped", "ball", 1.0),
+    )
     dataset = load_dataset(free.spec.data)
     often = replace(QUICK, every=1)
     assert often.every != QUICK.every

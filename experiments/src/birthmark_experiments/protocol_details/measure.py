@@ -14,14 +14,14 @@ from birthmark.spec import RunSpec
 from birthmark.store import Store, open_shipped
 from birthmark.sweeps import run
 from birthmark_experiments.frame import labelled, recall
-from birthmark_experiments.protocol_details.arms import (
+from birthmark_experiments.protocol_details.details import (
     Detail,
 )
 from birthmark_experiments.protocol_details.facts import (
     REFERENCE,
 )
 from birthmark_experiments.protocol_details.protocol import (
-    Arm,
+    Condition,
     Protocol,
     describe,
     find_spec,
@@ -60,7 +60,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     return results
 
 
-def prepare(arm: Arm, protocol: Protocol) -> Detail:
+def prepare(arm: Condition, protocol: Protocol) -> Detail:
     """An arm, ready to train."""
     spec = spec_of(arm, protocol)
     training = arm.kind(spec, arm.kind.prepare(load_dataset(spec.data)))
@@ -68,7 +68,7 @@ def prepare(arm: Arm, protocol: Protocol) -> Detail:
     return training
 
 
-def _train(arm: Arm, protocol: Protocol, folder: Path, name: str) -> Array:
+def _train(arm: Condition, protocol: Protocol, folder: Path, name: str) -> Array:
     """Train and test loss [2, T, R]; of what no spec can say from the cache."""
     spec = spec_of(arm, protocol)
     if arm.kind is Detail:  # a run like any other, which can be stopped and resumed

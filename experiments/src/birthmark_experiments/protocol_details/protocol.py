@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from birthmark.spec import RunSpec
 from birthmark.sweeps import reproduction
-from birthmark_experiments.protocol_details.arms import (
+from birthmark_experiments.protocol_details.details import (
     Detail,
     LastBatchDropped,
     NewOrderOfBatches,
@@ -22,7 +22,7 @@ from birthmark_experiments.protocol_details.facts import (
 
 
 @dataclass(frozen=True)
-class Arm:
+class Condition:
     """A detail, and how many networks with it are looked at for how long."""
 
     kind: type[Detail]
@@ -35,30 +35,30 @@ class Arm:
 
 def _list_arms(
     widths: tuple[int, int, int, int], epochs: tuple[int, int, int, int, int]
-) -> dict[str, Arm]:
+) -> dict[str, Condition]:
     narrow, fork, between, wide = widths
     few, some, more, many, most = epochs
     buffered = [
-        Arm(Detail, fork, many, 2_000, replicas=3),
-        Arm(Detail, narrow, most, 2_000, replicas=3),
-        Arm(Detail, between, more, 2_000, replicas=3),
-        Arm(Detail, wide, more, 2_000, replicas=3),
-        Arm(Detail, fork, most, 1_000),
-        Arm(Detail, narrow, most, 1_000),
-        Arm(Detail, wide, more, 1_000),
-        Arm(Detail, fork, more, 4_000, replicas=3),
-        Arm(Detail, wide, more, 4_000),
-        Arm(Detail, fork, some, 10_000),
+        Condition(Detail, fork, many, 2_000, replicas=3),
+        Condition(Detail, narrow, most, 2_000, replicas=3),
+        Condition(Detail, between, more, 2_000, replicas=3),
+        Condition(Detail, wide, more, 2_000, replicas=3),
+        Condition(Detail, fork, most, 1_000),
+        Condition(Detail, narrow, most, 1_000),
+        Condition(Detail, wide, more, 1_000),
+        Condition(Detail, fork, more, 4_000, replicas=3),
+        Condition(Detail, wide, more, 4_000),
+        Condition(Detail, fork, some, 10_000),
     ]
     return {
         **{f"buffer of {arm.buffer:,}, width {arm.width}": arm for arm in buffered},
-        FROM_LOGITS: Arm(Detail, fork, most, 1_000, loss="cross_entropy"),
-        "three channels": Arm(ThreeChannels, narrow, few),
-        "no biases": Arm(NoBiases, fork, some),
-        "same batches every epoch": Arm(SameBatches, fork, some),
-        "same batches in a new order": Arm(NewOrderOfBatches, fork, some),
-        "last batch dropped": Arm(LastBatchDropped, fork, some),
-        "drawn with replacement": Arm(WithReplacement, fork, some),
+        FROM_LOGITS: Condition(Detail, fork, most, 1_000, loss="cross_entropy"),
+        "three channels": Condition(ThreeChannels, narrow, few),
+        "no biases": Condition(NoBiases, fork, some),
+        "same batches every epoch": Condition(SameBatches, fork, some),
+        "same batches in a new order": Condition(NewOrderOfBatches, fork, some),
+        "last batch dropped": Condition(LastBatchDropped, fork, some),
+        "drawn with replacement": Condition(WithReplacement, fork, some),
     }
 
 
@@ -70,7 +70,7 @@ class Protocol:
     reproduced: tuple[int, ...]  # widths that are shown as the reproduction has them
     like: RunSpec  # the run that those of other widths follow
     runs: Mapping[int, RunSpec]  # of the reproduction, by width
-    arms: Mapping[str, Arm]
+    arms: Mapping[str, Condition]
 
 
 def _reproduced_runs() -> dict[int, RunSpec]:
@@ -112,7 +112,7 @@ def find_spec(protocol: Protocol, width: int) -> RunSpec:
     return protocol.runs.get(width, like)
 
 
-def spec_of(arm: Arm, protocol: Protocol) -> RunSpec:
+def spec_of(arm: Condition, protocol: Protocol) -> RunSpec:
     """The run of an arm, as far as a spec can say it."""
     return find_spec(protocol, arm.width).with_settings(
         {

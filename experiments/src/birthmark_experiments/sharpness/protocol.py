@@ -40,7 +40,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Arm:
+class Condition:
     """One setting, of `replicas` networks."""
 
     pixels: str
@@ -103,24 +103,24 @@ PROTOCOLS = {
 }
 
 
-def list_arms(protocol: Protocol) -> list[Arm]:
+def list_arms(protocol: Protocol) -> list[Condition]:
     """All settings, by loss, input and learning rate."""
     return [
-        Arm(pixels, lr, loss)
+        Condition(pixels, lr, loss)
         for loss, by_input in protocol.lrs.items()
         for pixels, lrs in by_input.items()
         for lr in lrs
     ]
 
 
-def find_looks(protocol: Protocol, arm: Arm) -> tuple[int, ...]:
+def find_looks(protocol: Protocol, arm: Condition) -> tuple[int, ...]:
     """The epochs after which the curvature of an arm is measured."""
     budget = _find_budget(protocol, arm)
     more = protocol.focus_looks if (arm.pixels, arm.lr) == protocol.focus else ()
     return tuple(sorted({*budget.looks, *more}))
 
 
-def spec_of(protocol: Protocol, arm: Arm) -> RunSpec:
+def spec_of(protocol: Protocol, arm: Condition) -> RunSpec:
     """The run of an arm; all arms share starts and orders of batches."""
     looks = find_looks(protocol, arm)
     return RunSpec(
@@ -138,7 +138,7 @@ def spec_of(protocol: Protocol, arm: Arm) -> RunSpec:
     )
 
 
-def _find_budget(protocol: Protocol, arm: Arm) -> Budget:
+def _find_budget(protocol: Protocol, arm: Condition) -> Budget:
     return protocol.long if arm.lr <= protocol.slow else protocol.short
 
 

@@ -19,7 +19,7 @@ from birthmark_experiments.sharpness.losses import make_loss, take_parameters
 from birthmark_experiments.sharpness.measure import read_moments
 from birthmark_experiments.sharpness.protocol import (
     PROTOCOLS,
-    Arm,
+    Condition,
     find_looks,
     list_arms,
     spec_of,
@@ -177,7 +177,7 @@ def test_the_batch_sharpness_is_the_mean_curvature_along_gradients_of_batches(na
 
 def test_shares_of_the_top_direction_are_those_of_the_dense_hessian():
     parameters, x, y = tiny()
-    spec = spec_of(QUICK, Arm("white", 0.3, "logits"))
+    spec = spec_of(QUICK, Condition("white", 0.3, "logits"))
     found = read_curvature(
         parameters, spec, x, y, sample=len(y), batches=[], is_focus=True
     )
@@ -204,7 +204,7 @@ def test_shares_of_the_top_direction_are_those_of_the_dense_hessian():
 def test_a_flat_loss_has_no_direction():
     parameters, x, y = tiny()
     lost = parameters[:-1] + (parameters[-1] + torch.tensor([0.0, 0.0, 1e4]),)
-    spec = spec_of(QUICK, Arm("white", 0.3, "clipped"))
+    spec = spec_of(QUICK, Condition("white", 0.3, "clipped"))
     found = read_curvature(
         lost, spec, x, torch.zeros_like(y), sample=9, batches=[], is_focus=True
     )
@@ -216,7 +216,7 @@ def test_a_flat_loss_has_no_direction():
 
 def test_overflowed_networks_have_no_curvature():
     parameters, x, y = tiny()
-    spec = spec_of(QUICK, Arm("white", 0.3, "logits"))
+    spec = spec_of(QUICK, Condition("white", 0.3, "logits"))
     gone = (parameters[0] * np.inf, *parameters[1:])
     assert not read_curvature(
         gone, spec, x, y, sample=9, batches=[np.arange(3)], is_focus=False
@@ -225,7 +225,7 @@ def test_overflowed_networks_have_no_curvature():
 
 def test_the_next_batches_lead_from_one_look_to_the_next(folder, results):
     # plain SGD over them in torch, from kept weights to kept weights
-    arm = Arm("white", 0.3, "logits")
+    arm = Condition("white", 0.3, "logits")
     spec, store = spec_of(QUICK, arm), open_store(folder / "store")
     x, y = as_inputs(load_dataset(spec.data), "train")
     for replica in (0, 2):
@@ -249,7 +249,7 @@ def test_the_next_batches_lead_from_one_look_to_the_next(folder, results):
 def test_white_and_black_are_each_other_s_complement_and_centred_has_mean_zero():
     seen = {}
     for pixels in QUICK.inputs:
-        spec = spec_of(QUICK, Arm(pixels, 0.1, "clipped"))
+        spec = spec_of(QUICK, Condition(pixels, 0.1, "clipped"))
         seen[pixels], _ = as_inputs(load_dataset(spec.data), "train")
     assert_allclose(seen["white"] + seen["black"], 1, rtol=1e-6)
     assert seen["white"].mean() > 0.5 > seen["black"].mean()

@@ -33,7 +33,7 @@ from birthmark_experiments.near_the_start.points import (
 )
 from birthmark_experiments.near_the_start_unstable.protocol import (
     LOSSES,
-    Arm,
+    Condition,
     Protocol,
 )
 
@@ -109,7 +109,7 @@ def zeros(like: Parameters) -> Parameters:
 
 
 def carry_out(
-    arm: Arm, protocol: Protocol, free: Free, dataset: Dataset, folder: Path
+    arm: Condition, protocol: Protocol, free: Free, dataset: Dataset, folder: Path
 ) -> xr.Dataset:
     """Train an arm, or read what it gave before."""
     return recall(
@@ -120,7 +120,9 @@ def carry_out(
     )
 
 
-def _train(arm: Arm, protocol: Protocol, free: Free, dataset: Dataset) -> xr.Dataset:
+def _train(
+    arm: Condition, protocol: Protocol, free: Free, dataset: Dataset
+) -> xr.Dataset:
     start, ball = free.start, None
     if arm.kind in ("ball", "norm"):
         center = start if arm.kind == "ball" else zeros(start)
