@@ -47,7 +47,7 @@ from birthmark.experiments import experiment_names
 
 for name in experiment_names():
     call("experiment", name, "--scale", "shipped", "--store", Path("drawn") / name)
-    assert list((Path("drawn") / name).rglob("*.svg")), name
+    assert list((Path("drawn") / name).rglob("*.png")), name
 call("reproduce", "--scale", "shipped", "--store", "paper")
 assert Path("paper/report.html").stat().st_size > 100_000
 assert list(Path("paper/figures").iterdir())

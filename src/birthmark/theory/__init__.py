@@ -11,6 +11,7 @@ from birthmark.theory.curvature import (
     Parameters,
     Top,
     find_top,
+    find_top_of,
     read_batch_sharpness,
 )
 from birthmark.theory.mean_field import RandomLayers
@@ -22,6 +23,7 @@ __all__ = [
     "RandomLayers",
     "Top",
     "find_top",
+    "find_top_of",
     "forward_moment",
     "joint_moment",
     "read_batch_sharpness",

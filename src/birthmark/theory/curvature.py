@@ -46,21 +46,40 @@ def find_top(
         parameters: Where.
         tol: Relative, of the eigenvalue.
     """
-    multiply, _ = _make_product(loss, parameters)
-    sizes = [p.numel() for p in parameters]
+    leaves = tuple(p.detach().clone().requires_grad_(True) for p in parameters)
+    return find_top_of(loss(leaves), leaves, tol=tol)
+
+
+def find_top_of(
+    value: Tensor,
+    leaves: Parameters,
+    *,
+    vectors: int = _LANCZOS_VECTORS,
+    tol: float = 1e-2,
+) -> Top:
+    """The sharpness of a loss that has been computed, by the leaves of its graph.
+
+    Args:
+        value: The loss.
+        leaves: With gradients; those that the loss does not depend on count as flat.
+        vectors: Of Lanczos that are kept, each as long as all parameters.
+        tol: Relative, of the eigenvalue.
+    """
+    multiply, _ = _make_product(value, leaves)
+    sizes = [leaf.numel() for leaf in leaves]
     start = np.random.default_rng(0).standard_normal(sum(sizes))
     if not multiply(start).any():  # all examples are abandoned: flat
-        return Top(0.0, tuple(torch.zeros(p.shape).double() for p in parameters))
-    found, vectors = eigsh(
+        return Top(0.0, tuple(torch.zeros(leaf.shape).double() for leaf in leaves))
+    found, top = eigsh(
         LinearOperator((sum(sizes),) * 2, matvec=multiply, dtype=np.float64),
         k=1,
         which="LA",
-        ncv=min(_LANCZOS_VECTORS, sum(sizes)),
+        ncv=min(vectors, sum(sizes)),
         v0=start,
         tol=tol,
     )
-    pieces = torch.split(torch.from_numpy(vectors[:, 0]), sizes)
-    vector = tuple(v.view_as(p) for v, p in zip(pieces, parameters, strict=True))
+    pieces = torch.split(torch.from_numpy(top[:, 0]), sizes)
+    vector = tuple(v.view_as(p) for v, p in zip(pieces, leaves, strict=True))
     return Top(float(found[0]), vector)
 
 
@@ -73,7 +92,8 @@ def read_batch_sharpness(losses: list[LossOfParameters], at: Parameters) -> floa
     """
     ratios = []
     for loss in losses:
-        multiply, slopes = _make_product(loss, at)
+        leaves = tuple(p.detach().clone().requires_grad_(True) for p in at)
+        multiply, slopes = _make_product(loss(leaves), leaves)
         g = _flatten(slopes).detach()
         square = float(g.double() @ g.double())
         if square > _FLAT:
@@ -82,23 +102,24 @@ def read_batch_sharpness(losses: list[LossOfParameters], at: Parameters) -> floa
 
 
 def _make_product(
-    loss: LossOfParameters, parameters: Parameters
+    value: Tensor, leaves: Parameters
 ) -> tuple[Callable[[Array], Array], Parameters]:
     """Products of the Hessian with flat vectors, and the gradient."""
-    leaves = tuple(p.detach().clone().requires_grad_(True) for p in parameters)
-    slopes = torch.autograd.grad(loss(leaves), leaves, create_graph=True)
-    flat, sizes = _flatten(slopes), [p.numel() for p in parameters]
+    slopes = torch.autograd.grad(
+        value, leaves, create_graph=True, allow_unused=True, materialize_grads=True
+    )
+    flat = _flatten(slopes)
 
     def multiply(vector: Array) -> Array:
         v = torch.from_numpy(np.asarray(vector).reshape(-1)).to(flat)
-        pieces = [
-            piece.view_as(leaf)
-            for piece, leaf in zip(torch.split(v, sizes), leaves, strict=True)
-        ]
         products = torch.autograd.grad(
-            slopes, leaves, pieces, retain_graph=True, materialize_grads=True
+            flat @ v,
+            leaves,
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
         )
-        values: Array = _flatten(products).double().numpy()
+        values: Array = _flatten(products).detach().cpu().double().numpy()
         return values
 
     return multiply, slopes

@@ -28,7 +28,7 @@ from birthmark_experiments.abandonment.protocol import (
     describe,
     train_arms,
 )
-from birthmark_experiments.frame import labelled
+from birthmark_experiments.frame import labelled, variables
 
 _CURVES = {
     "train_loss": ("train loss, mean over an epoch as it was visited", "nat"),
@@ -78,23 +78,13 @@ def _read_arm(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset:
     values["below_eps"] = values["below_eps"] / len(dataset.y_train)
     measured = list(spec.recorded_epochs)
     deviation = records["deviation_std"].sel(layer=_LAYER).to_numpy()[measured]
-    arm = xr.Dataset(
-        {
-            name: (
-                ("epoch", "replica"),
-                np.float32(values[name]),
-                {"long_name": long_name, "units": units},
-            )
-            for name, (long_name, units) in _CURVES.items()
-        }
-    )
+    arm = xr.Dataset(variables(("epoch", "replica"), _CURVES, values))
     arm["deviation"] = (
         ("measured_epoch", "replica"),
         np.float32(deviation),
-        {
-            "long_name": "standard deviation of the deviation, between hidden layers",
-            "units": "weight",
-        },
+        labelled(
+            "standard deviation of the deviation, between hidden layers", "weight"
+        ),
     )
     # without a clip no example is abandoned, however small its probability
     clips = spec.training.loss == "clipped_cross_entropy"
@@ -105,7 +95,7 @@ def _read_arm(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset:
         ("death", "death", find_death(loss_TR, accuracy_TR, dataset.num_classes)),
         ("onset", "onset of abandoning", find_onset(share_TR)),
     ):
-        words = {"long_name": f"{long_name}; NaN: none", "units": "epochs"}
+        words = labelled(f"{long_name}; NaN: none", "epochs")
         arm[name] = ("replica", found, words)
     words = labelled("first epoch with this share abandoned; NaN: none", "epochs")
     onsets = np.stack([find_onset(share_TR, level) for level in LEVELS])

@@ -27,6 +27,7 @@ from birthmark_experiments.combined_goals.protocol import (
     describe,
     spec_of,
 )
+from birthmark_experiments.frame import labelled
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
@@ -51,17 +52,17 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         reading=(
             ("initialization", "replica", "goal"),
             readings,
-            {"long_name": "what the goal asks about, at the start", "units": "1"},
+            labelled("what the goal asks about, at the start", "1"),
         ),
         kind=(
             "initialization",
             [one.kind for one in starts],
-            {"long_name": "where the start is from", "units": "name"},
+            labelled("where the start is from", "name"),
         ),
         also=(
             "initialization",
             also,
-            {"long_name": "other rules that draw the same numbers", "units": "name"},
+            labelled("other rules that draw the same numbers", "name"),
         ),
         goal=[goal.name for goal in GOALS],
     )
@@ -76,7 +77,7 @@ def add_verdicts(results: xr.Dataset) -> xr.Dataset:
     values_ARG = readings.fillna(np.inf).to_numpy()
     middle_AG = np.median(values_ARG, axis=1)
     met = [goal.is_met(middle_AG[:, place]) for place, goal in enumerate(GOALS)]
-    words = {"long_name": "whether the goal is met", "units": "1"}
+    words = labelled("whether the goal is met", "1")
     return results.assign(
         is_met=(
             ("initialization", "goal"),
@@ -86,7 +87,7 @@ def add_verdicts(results: xr.Dataset) -> xr.Dataset:
         goal_title=(
             "goal",
             [goal.title for goal in GOALS],
-            {"long_name": "the goal in words", "units": "name"},
+            labelled("the goal in words", "name"),
         ),
     )
 
@@ -158,19 +159,19 @@ def _tabulate(
             "steps": (
                 ("level", *dims),
                 np.array([one.values_AR for one in steps]),
-                {"long_name": "steps to a test loss, at most all", "units": "steps"},
+                labelled("steps to a test loss, at most all", "steps"),
             ),
             "is_censored": (
                 ("level", *dims),
                 np.array([one.censored_AR for one in steps]).astype(float),
-                {"long_name": "whether it was not reached", "units": "1"},
+                labelled("whether it was not reached", "1"),
             ),
             "mean_test_loss": _variable(outcomes["mean_test_loss"], "nat"),
             "test_accuracy": _variable(outcomes["test_accuracy"], "1"),
             "test_loss": (
                 ("initialization", "step", "replica"),
                 loss.astype(np.float32),
-                {"long_name": "test loss", "units": "nat"},
+                labelled("test loss", "nat"),
             ),
         },
         {
@@ -183,5 +184,5 @@ def _tabulate(
 
 
 def _variable(outcome: Outcome, units: str) -> tuple[Any, Array, dict[str, str]]:
-    names = {"long_name": outcome.title, "units": units}
+    names = labelled(outcome.title, units)
     return ("initialization", "replica"), outcome.values_AR, names

@@ -16,6 +16,7 @@ from birthmark.shapes import Dataset, Layer, Weights
 from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.training import initial_configuration
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.probes import (
     as_inputs,
     as_tensors,
@@ -65,7 +66,7 @@ def compare_ends(
     columns = np.moveaxis(np.array(rows, dtype=np.float32), -1, 0)
     return xr.Dataset(
         {
-            name: (("end_start", "pair"), values, {"long_name": words, "units": unit})
+            name: (("end_start", "pair"), values, labelled(words, unit))
             for (name, (words, unit)), values in zip(
                 _NAMES.items(), columns, strict=True
             )

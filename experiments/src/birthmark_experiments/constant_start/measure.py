@@ -27,6 +27,7 @@ from birthmark_experiments.constant_start.protocol import (
     spec_of,
 )
 from birthmark_experiments.constant_start.ties import compare_ties
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.probes import as_inputs, as_tensors, stack_curves
 
 
@@ -76,26 +77,25 @@ def _measure_starts(protocol: Protocol, store: Store, dataset: Dataset) -> xr.Da
             "train_loss": (
                 curve,
                 stack_curves(records, "train_loss_evaluated"),
-                {"long_name": "train loss at the end of the epoch", "units": "nat"},
+                labelled("train loss at the end of the epoch", "nat"),
             ),
             "test_accuracy": (
                 curve,
                 stack_curves(records, "test_accuracy"),
-                {"long_name": "test accuracy", "units": "1"},
+                labelled("test accuracy", "1"),
             ),
             "distinct_units": (
                 (*curve, "layer"),
                 stack_curves(records, "distinct_units")[..., :2],
-                {"long_name": "number of different units", "units": "1"},
+                labelled("number of different units", "1"),
             ),
             "active_share": (
                 ("start", "replica"),
                 np.stack(active).astype(np.float32),
-                {
-                    "long_name": "share of (unit, test input) pairs of hidden2 above 0 "
-                    "at the end",
-                    "units": "1",
-                },
+                labelled(
+                    "share of (unit, test input) pairs of hidden2 above 0 at the end",
+                    "1",
+                ),
             ),
         },
         {
@@ -128,7 +128,7 @@ def _measure_narrow(protocol: Protocol, store: Store) -> xr.Dataset:
             "narrow_loss": (
                 ("lr", "narrow_replica"),
                 np.stack(final).astype(np.float32),
-                {"long_name": "final train loss of width-1 networks", "units": "nat"},
+                labelled("final train loss of width-1 networks", "nat"),
             )
         },
         {"lr": list(protocol.narrow_lrs)},

@@ -27,6 +27,7 @@ from birthmark_experiments.constant_start.protocol import (
     SCATTERED,
     THEORY,
 )
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.descent import Forward, descend
 from birthmark_experiments.frame.probes import stack_curves
 
@@ -79,17 +80,17 @@ def compare_ties(
             "spread": (
                 dims,
                 np.stack(spreads).astype(np.float32),
-                {"long_name": "spread of the units over the weights", "units": "1"},
+                labelled("spread of the units over the weights", "1"),
             ),
             "tie_loss": (
                 dims,
                 np.stack(loss).astype(np.float32),
-                {"long_name": "train loss as visited", "units": "nat"},
+                labelled("train loss as visited", "nat"),
             ),
             "noise": (
                 "tie",
                 np.array(noises),
-                {"long_name": "standard deviation over the constant", "units": "1"},
+                labelled("standard deviation over the constant", "1"),
             ),
         },
         {"tie": names},

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array
+from birthmark_experiments.frame import labelled
 
 WINDOW = (0.03, 0.5)  # of the distance between two correlations: where xi_c is read
 _LEAST = 3  # layers of a reading
@@ -58,10 +59,7 @@ def read_signals(signals: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
         found[f"{name}_read"] = (dims, read[name])
         found[f"{name}_expected"] = (dims[:2], aim[name])
         for kind, suffix in (("read", ""), ("expected", ", theory")):
-            found[f"{name}_{kind}"].attrs = {
-                "long_name": long_name + suffix,
-                "units": units,
-            }
+            found[f"{name}_{kind}"].attrs = labelled(long_name + suffix, units)
     found["scale_read"].attrs["note"] = "jackknife pseudo-values: their mean counts"
     return found
 

@@ -23,6 +23,7 @@ from birthmark_experiments.depth.protocol import (
     describe,
     spec_of,
 )
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.contests import hold_contest
 
 _LEVELS = tuple(share * math.log(10) for share in (PLATEAU, 0.75, 0.5))
@@ -45,7 +46,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
             start: spec_of(protocol, name, start, lr=lr) for start, lr in lrs.items()
         }
         contest = hold_contest(specs, store, losses=_LEVELS)
-        words = {"long_name": "lr of the contest", "units": "1"}
+        words = labelled("lr of the contest", "1")
         chosen = xr.Dataset(
             {"chosen_lr": ("initialization", list(lrs.values()), words)}
         )
@@ -117,14 +118,14 @@ def _measure_signals(protocol: Protocol, network: str) -> xr.Dataset:
         ]
     )  # [initialization, draw, reading, 2, layer]
     dims = ("initialization", "draw", "layer")
-    variables = {}
+    named = {}
     for place, (name, (long_name, units)) in enumerate(_READINGS.items()):
-        words = {"long_name": long_name, "units": units}
-        variables[name] = (dims, np.float32(found[:, :, place, 0]), words)
+        words = labelled(long_name, units)
+        named[name] = (dims, np.float32(found[:, :, place, 0]), words)
         theory = {**words, "long_name": f"{long_name}, theory"}
-        variables[f"{name}_theory"] = (dims, np.float32(found[:, :, place, 1]), theory)
+        named[f"{name}_theory"] = (dims, np.float32(found[:, :, place, 1]), theory)
     return xr.Dataset(
-        variables,
+        named,
         {
             "initialization": list(INITIALIZATIONS),
             "draw": np.arange(protocol.draws, dtype=np.int32),
@@ -148,10 +149,7 @@ def _scan(protocol: Protocol, network: str, store: Store) -> xr.Dataset:
         for start, one in enumerate(run_grid(Grid(tuple(specs)), store)):
             records = one.store.records(one.run_key, distributions=False)
             losses[place, start] = records["test_loss"].to_numpy()[-1, 0]
-    words = {
-        "long_name": "test loss after the last step, scan of rates",
-        "units": "nat",
-    }
+    words = labelled("test loss after the last step, scan of rates", "nat")
     return xr.Dataset(
         {
             "scan_loss": (
@@ -159,7 +157,7 @@ def _scan(protocol: Protocol, network: str, store: Store) -> xr.Dataset:
                 losses,
                 words,
             ),
-            "scan_lr": ("trial", list(lrs), {"long_name": "lr", "units": "1"}),
+            "scan_lr": ("trial", list(lrs), labelled("lr", "1")),
         },
         {
             "initialization": list(INITIALIZATIONS),

@@ -21,6 +21,7 @@ from birthmark.store import Store
 from birthmark.sweeps import Grid, run_grid
 from birthmark.training import initial_configuration
 from birthmark_experiments.deterministic_start.protocol import NTK_LRS, STANDARD
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.descent import Parameters, descend
 from birthmark_experiments.frame.probes import as_inputs, as_tensors
 
@@ -65,18 +66,12 @@ def count_flips(
             "flips": (
                 dims,
                 flips.astype(np.float32),
-                {
-                    "long_name": "share of gates that flipped since the start",
-                    "units": "1",
-                },
+                labelled("share of gates that flipped since the start", "1"),
             ),
             "gate_loss": (
                 dims,
                 losses.astype(np.float32),
-                {
-                    "long_name": "train loss of the last epoch as visited",
-                    "units": "nat",
-                },
+                labelled("train loss of the last epoch as visited", "nat"),
             ),
         },
         {

@@ -22,6 +22,7 @@ from birthmark.shapes import Dataset, Weights
 from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark_experiments.deterministic_start.protocol import MOMENTS, MOVES
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.probes import as_inputs, as_tensors, take_replicas
 
 _RANK_TOLERANCE = 1e-9  # of the largest eigenvalue of X'X: below it, no direction
@@ -88,17 +89,17 @@ def measure_spaces(
     results["distortion"] = (
         dims,
         distortion,
-        {"long_name": "std over mean of the ratio of distances", "units": "1"},
+        labelled("std over mean of the ratio of distances", "1"),
     )
     results["class_ratio"] = (
         dims,
         class_ratio,
-        {"long_name": "distance between classes over that within", "units": "1"},
+        labelled("distance between classes over that within", "1"),
     )
     results["class_ratio_of_inputs"] = (
         (),
         np.float32(read_distances(x_NI, y_N, x_NI)[1]),
-        {"long_name": "distance between classes over that within", "units": "1"},
+        labelled("distance between classes over that within", "1"),
     )
     change, flipped, length = np.moveaxis(np.array(moves, dtype=np.float32), 2, 0)
     dims = ("initialization", "replica", "move", "moment")
@@ -107,7 +108,7 @@ def measure_spaces(
         ("changed_share", flipped, "share of predictions that change"),
         ("move_length", length, "length of the move over that of a whole swap"),
     ):
-        results[name] = (dims, values, {"long_name": words, "units": "1"})
+        results[name] = (dims, values, labelled(words, "1"))
     return results.assign_coords(
         moment=list(MOMENTS), move=list(MOVES), layer=["hidden1", "hidden2"]
     )
@@ -173,7 +174,7 @@ def _name_spaces(spaces: list[list[dict[str, float]]]) -> xr.Dataset:
             name: (
                 ("initialization", "replica"),
                 np.array([[one[name] for one in row] for row in spaces]),
-                {"long_name": words, "units": unit},
+                labelled(words, unit),
             )
             for name, (words, unit) in _UNITS.items()
         }

@@ -9,7 +9,6 @@ from birthmark_experiments.frame.experiment import (
     SCALES,
     Experiment,
     Facts,
-    labelled,
 )
 from birthmark_experiments.frame.running import (
     draw_experiment,
@@ -18,6 +17,7 @@ from birthmark_experiments.frame.running import (
     run_experiment,
     shipped_results,
 )
+from birthmark_experiments.frame.variables import labelled, variables
 
 __all__ = [
     "SCALES",
@@ -31,4 +31,5 @@ __all__ = [
     "recall",
     "run_experiment",
     "shipped_results",
+    "variables",
 ]

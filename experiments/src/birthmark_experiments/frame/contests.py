@@ -17,6 +17,7 @@ from birthmark.analysis import (
 from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.sweeps import Grid, run_grid
+from birthmark_experiments.frame.variables import labelled
 
 _CURVES = {
     "test_loss": ("test loss", "nat"),
@@ -65,21 +66,21 @@ def record_contest(contest: Contest) -> xr.Dataset:
             for name, (long_name, units) in _CURVES.items()
         }
     )
-    words = {"long_name": "outcome of a replica", "units": "see unit"}
+    words = labelled("outcome of a replica", "see unit")
     results["result"] = (dims, np.array([o.values_AR for o in outcomes]), words)
     results["is_censored"] = (
         dims,
         np.array([o.censored_AR for o in outcomes]).astype(np.int8),
-        {"long_name": "whether the budget was spent before", "units": "1"},
+        labelled("whether the budget was spent before", "1"),
     )
     results["is_tested"] = (
         "outcome",
         np.array([o.is_tested for o in outcomes]).astype(np.int8),
-        {"long_name": "whether pairs are told apart by chance", "units": "1"},
+        labelled("whether pairs are told apart by chance", "1"),
     )
     for name in ("title", "unit", "better"):
         texts = [getattr(o, name) or "-" for o in outcomes]
-        words = {"long_name": f"{name} of the outcome", "units": "text"}
+        words = labelled(f"{name} of the outcome", "text")
         results[name] = ("outcome", texts, words)
     return results.assign_coords(outcome=_name(outcomes))
 

@@ -83,8 +83,3 @@ class Facts:
         if name not in self.__dataclass_fields__:
             raise KeyError(name)
         return getattr(self, name)
-
-
-def labelled(long_name: str, units: str) -> dict[str, str]:
-    """The attributes that every variable of results carries."""
-    return {"long_name": long_name, "units": units}

@@ -43,7 +43,7 @@ def test_the_experiment_of_the_docs_runs(folder, capsys):
         assert found["low"] < found["mean"] < found["high"]
     # more steps in an epoch, further from the start
     assert facts.moved[32]["mean"] > facts.moved[128]["mean"]
-    assert list((folder / "batch-size" / "figures").glob("*.svg"))
+    assert list((folder / "batch-size" / "figures").glob("*.png"))
     before = len(open_store(folder / "batch-size" / "store").runs())
     again = frame.run_experiment(scope["EXPERIMENT"], "batch-size", scale="quick")
     assert again.identical(scope["results"])

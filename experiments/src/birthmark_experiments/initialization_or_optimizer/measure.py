@@ -11,6 +11,7 @@ from birthmark.analysis import steps_to_reach
 from birthmark.shapes import Array
 from birthmark.store import Store, open_store
 from birthmark.sweeps import Grid, run_grid
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.initialization_or_optimizer.protocol import (
     LEVELS,
     OPTIMIZERS,
@@ -46,28 +47,25 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
                 np.where(np.isnan(steps), budget, steps).reshape(
                     *shape, len(LEVELS), -1
                 ),
-                {
-                    "long_name": "steps to a training loss, at most all",
-                    "units": "steps",
-                },
+                labelled("steps to a training loss, at most all", "steps"),
             ),
             "is_censored": (
                 (*dims, "level", "replica"),
                 np.isnan(steps).astype(np.int8).reshape(*shape, len(LEVELS), -1),
-                {"long_name": "whether it was not reached", "units": "1"},
+                labelled("whether it was not reached", "1"),
             ),
             "test_accuracy": (
                 (*dims, "replica"),
                 accuracy.reshape(*shape, -1),
-                {"long_name": "test accuracy after training", "units": "1"},
+                labelled("test accuracy after training", "1"),
             ),
             "train_loss": (
                 (*dims, "step", "replica"),
                 loss.astype(np.float32).reshape(*shape, *loss.shape[1:]),
-                {"long_name": "loss over the whole training set", "units": "nat"},
+                labelled("loss over the whole training set", "nat"),
             ),
             "search": search,
-            "lr": ("optimizer", list(best.values()), {"long_name": "lr", "units": "1"}),
+            "lr": ("optimizer", list(best.values()), labelled("lr", "1")),
         },
         {
             "initialization": list(protocol.starts),
@@ -111,7 +109,7 @@ def search_lrs(protocol: Protocol, store: Store) -> xr.DataArray:
             "searched_lr": (("candidate", "optimizer"), lrs),
         },
         ("candidate", "optimizer"),
-        attrs={"long_name": "geometric mean of steps in the search", "units": "steps"},
+        attrs=labelled("geometric mean of steps in the search", "steps"),
     )
 
 

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from birthmark.data import load_dataset
 from birthmark.network import forward_stack, gather_layers
 from birthmark.shapes import Array, Dataset
+from birthmark_experiments.frame import labelled, variables
 from birthmark_experiments.frame.probes import as_inputs
 from birthmark_experiments.near_the_start.points import (
     Ball,
@@ -70,7 +71,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
             distances(tip, origin[length] if origin else start)
             for length, tip in tips.items()
         ]
-        words = {"long_name": long_name, "units": "weight"}
+        words = labelled(long_name, "weight")
         results[name] = (("move", "replica"), np.array(values, dtype=np.float32), words)
     results.attrs = {"protocol": describe(protocol, spec, len(dataset.y_train))}
     return results
@@ -90,13 +91,6 @@ def _evaluate(
         right = (z_RNK.argmax(dim=-1) == y_N).double().mean(dim=1)
         found["test_accuracy"].append(right.numpy())
     return xr.Dataset(
-        {
-            f"{prefix}_{name}": (
-                (dim, "replica"),
-                np.array(found[name], dtype=np.float32),
-                {"long_name": long_name, "units": units},
-            )
-            for name, (long_name, units) in _RESULTS.items()
-        },
+        variables((dim, "replica"), _RESULTS, found, f"{prefix}_"),
         {dim: list(points)},
     )

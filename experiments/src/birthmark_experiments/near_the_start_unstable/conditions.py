@@ -21,7 +21,7 @@ from birthmark.store import Store
 from birthmark.sweeps import run
 from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
 from birthmark_experiments.abandonment.protocol import spec_of
-from birthmark_experiments.frame import recall
+from birthmark_experiments.frame import labelled, recall, variables
 from birthmark_experiments.frame.probes import as_tensors
 from birthmark_experiments.near_the_start.points import (
     Ball,
@@ -165,14 +165,7 @@ def _name_curves(
     """One arm: metrics of each epoch from 1 on, distances at the kept epochs."""
     curves["below_eps"] = curves["below_eps"] / len(dataset.y_train)
     results = xr.Dataset(
-        {
-            name: (
-                ("epoch", "replica"),
-                np.float32(curves[name]),
-                {"long_name": long_name, "units": units},
-            )
-            for name, (long_name, units) in _METRICS.items()
-        },
+        variables(("epoch", "replica"), _METRICS, curves),
         {
             "epoch": np.arange(1, len(curves["train_loss"]) + 1, dtype=np.int32),
             "kept_epoch": np.array(sorted(free.kept), dtype=np.int32),
@@ -182,6 +175,6 @@ def _name_curves(
         ("way", "distance from where this arm began", ways),
         ("from_start", "distance from the start of free training", froms),
     ):
-        words = {"long_name": long_name, "units": "weight"}
+        words = labelled(long_name, "weight")
         results[name] = (("kept_epoch", "replica"), np.float32(values), words)
     return results

@@ -12,6 +12,7 @@ import xarray as xr
 from birthmark.data import load_dataset
 from birthmark.network import forward_stack, gather_layers
 from birthmark.shapes import Array, Dataset
+from birthmark_experiments.frame import labelled, variables
 from birthmark_experiments.frame.probes import as_inputs
 from birthmark_experiments.near_the_start.points import (
     Parameters,
@@ -78,10 +79,10 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
             [distances(free.best, free.start) for free in frees.values()],
         ),
     ):
-        words = {"long_name": long_name, "units": units}
+        words = labelled(long_name, units)
         results[name] = (("free", "replica"), np.array(found, dtype=np.float32), words)
     norms = distances(frees["clipped"].start, zeros(frees["clipped"].start))
-    words = {"long_name": "norm of the start", "units": "weight"}
+    words = labelled("norm of the start", "weight")
     results["start_norm"] = ("replica", norms.astype(np.float32), words)
     results.attrs = {
         "protocol": describe_arms(protocol, len(dataset.y_train)),
@@ -136,13 +137,6 @@ def _evaluate(
         found["below_eps"].append((p_RN < eps).double().mean(dim=1).numpy())
     dim, values = labels
     return xr.Dataset(
-        {
-            f"{prefix}_{name}": (
-                (dim, "replica"),
-                np.array(found[name], dtype=np.float32),
-                {"long_name": long_name, "units": units},
-            )
-            for name, (long_name, units) in _POINTS.items()
-        },
+        variables((dim, "replica"), _POINTS, found, f"{prefix}_"),
         {dim: values},
     )

@@ -15,6 +15,7 @@ from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store, replacing
 from birthmark.training import train
+from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.contests import hold_contest
 from birthmark_experiments.pretrained_start.protocol import (
     FRESH_HEAD,
@@ -49,7 +50,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
             contest["accuracy_before"] = (
                 "replica",
                 kept["test_accuracy"].astype(np.float32),
-                {"long_name": "test accuracy in the first task", "units": "1"},
+                labelled("test accuracy in the first task", "1"),
             )
         results.append(_by_epoch(contest))
     joined = xr.concat(results, "task", data_vars="all", combine_attrs="drop_conflicts")
@@ -122,7 +123,7 @@ def _start_norms(specs: dict[str, RunSpec], store: Store) -> xr.DataArray:
     return xr.DataArray(
         np.array(norms, dtype=np.float32),
         dims=("initialization", "replica"),
-        attrs={"long_name": "L2 norm of all weights at the start", "units": "weight"},
+        attrs=labelled("L2 norm of all weights at the start", "weight"),
     )
 
 
@@ -132,7 +133,7 @@ def _by_epoch(contest: xr.Dataset) -> xr.Dataset:
     contest["steps_per_epoch"] = (
         (),
         np.int32(steps[1]),
-        {"long_name": "optimizer steps of an epoch", "units": "1"},
+        labelled("optimizer steps of an epoch", "1"),
     )
     epochs = np.arange(len(steps), dtype=np.int32)
     return contest.assign_coords(step=epochs).rename(step="epoch")

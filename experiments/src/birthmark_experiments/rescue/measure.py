@@ -13,6 +13,7 @@ from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.sweeps import run
 from birthmark.training import Training
+from birthmark_experiments.frame import labelled, variables
 from birthmark_experiments.rescue.protocol import (
     Intervention,
     Protocol,
@@ -50,10 +51,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
                     values[name][a, place, e] = found_values
     dims = ("intervention", "replica", "epoch_after")
     results = xr.Dataset(
-        {
-            name: (dims, values[name], {"long_name": long_name, "units": units})
-            for name, (long_name, units) in _METRICS.items()
-        },
+        variables(dims, _METRICS, values),
         {
             "intervention": list(arms),
             "replica": np.array(replicas, dtype=np.int32),
@@ -78,7 +76,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     return results
 
 
-_EPOCHS = {"long_name": "epoch of the intervention", "units": "epochs"}
+_EPOCHS = labelled("epoch of the intervention", "epochs")
 
 
 def find_onsets(

@@ -15,7 +15,7 @@ from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.theory import Parameters, find_top, read_batch_sharpness
-from birthmark_experiments.frame import labelled, recall
+from birthmark_experiments.frame import labelled, recall, variables
 from birthmark_experiments.frame.probes import as_inputs
 from birthmark_experiments.sharpness.losses import make_loss, take_parameters
 from birthmark_experiments.sharpness.protocol import LOSSES
@@ -97,9 +97,7 @@ def _look(
             for name, value in found.items():
                 values[name][t, r] = value
     records = store.records(spec.run_key, distributions=False)
-    results = xr.Dataset(
-        {n: (("look", "replica"), values[n], labelled(*_READINGS[n])) for n in values}
-    )
+    results = xr.Dataset(variables(("look", "replica"), _READINGS, values))
     deviation = records["deviation_std"].sel(layer=_LAYER).to_numpy()[list(looks)]
     results["deviation"] = (
         ("look", "replica"),
