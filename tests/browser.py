@@ -39,4 +39,4 @@ def open_page(browser, *, complaints=True, **options):
     page.on("request", lambda request: page.requests.append(request.url))
     yield page
     context.close()
-    assert not (complaints and heard)
+    assert not (complaints and heard), heard

@@ -3,8 +3,10 @@
 As a program it is a trainer: it writes epochs to a run until it is stopped or killed.
 """
 
+import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import xarray as xr
@@ -98,6 +100,18 @@ def write_run(path, spec, until=None, *, finish=True):
 
 
 FACTS = {"num_classes": 10, "largest_class_share": 0.1, "wall_time_s": 3.0}
+
+
+@contextmanager
+def trainer(path, seed, seconds):
+    """A process that has begun to train; it is killed at the end at the latest."""
+    program = [sys.executable, __file__, str(path), str(seed), str(seconds)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def main(path, seed, seconds):

@@ -1,10 +1,7 @@
 """The live page in a real browser: every view, live, and whatever a store may hold."""
 
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,33 +166,29 @@ def test_findings_are_stated_with_how_they_were_found(page):
 
 
 def test_a_run_lives_and_its_killed_trainer_is_seen(browser, tmp_path):
-    trainer = subprocess.Popen(
-        [sys.executable, Path(pages_store.__file__), tmp_path, "7", "0.25"],
-        stdout=subprocess.PIPE,
-    )
-    trainer.stdout.readline()
-    server = Server(tmp_path).start()
-    with open_page(browser) as page:
-        page.goto(server.door)
-        row = row_of(page, pages_store.make_spec(seed=7, epochs=10_000).run_key)
-        expect(row.locator(".badge")).to_have_text("running", timeout=20_000)
-        row.get_by_role("link").click()
-        legend = page.locator(".legend", has_text="train loss")
-        expect(legend).to_be_visible(timeout=20_000)
-        texts = {legend.inner_text()}
-        end = time.monotonic() + 30
-        while len(texts) < 3:  # the curve goes on
-            assert time.monotonic() < end
-            texts.add(legend.inner_text())
-            page.wait_for_timeout(200)
-        expect(page.locator(".badge")).to_have_text("running")
-        assert page.locator("progress").get_attribute("max") == "10000"
+    with pages_store.trainer(tmp_path, 7, 0.25) as trainer:
+        server = Server(tmp_path).start()
+        with open_page(browser) as page:
+            page.goto(server.door)
+            row = row_of(page, pages_store.make_spec(seed=7, epochs=10_000).run_key)
+            expect(row.locator(".badge")).to_have_text("running", timeout=20_000)
+            row.get_by_role("link").click()
+            legend = page.locator(".legend", has_text="train loss")
+            expect(legend).to_be_visible(timeout=20_000)
+            texts = {legend.inner_text()}
+            end = time.monotonic() + 30
+            while len(texts) < 3:  # the curve goes on
+                assert time.monotonic() < end
+                texts.add(legend.inner_text())
+                page.wait_for_timeout(200)
+            expect(page.locator(".badge")).to_have_text("running")
+            assert page.locator("progress").get_attribute("max") == "10000"
 
-        trainer.send_signal(signal.SIGKILL)
-        trainer.communicate()
-        expect(page.locator(".badge")).to_have_text("interrupted", timeout=20_000)
-        expect(page.locator(".problem")).to_contain_text("killed")
-    server.stop()
+            trainer.send_signal(signal.SIGKILL)
+            badge = page.locator(".badge")
+            expect(badge).to_have_text("interrupted", timeout=20_000)
+            expect(page.locator(".problem")).to_contain_text("killed")
+        server.stop()
 
 
 def test_the_page_comes_back_when_the_server_does(browser, store):

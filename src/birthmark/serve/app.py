@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -36,6 +37,7 @@ from birthmark.serve.watch import Watch
 from birthmark.serve.weights import describe_weights, read_weights
 from birthmark.store import Store
 
+_log = logging.getLogger(__name__)
 INTERVAL_S = 0.5  # between two looks at the store
 _SHARE = 4  # looking takes at most one part in so many of the time, and one
 _HEARTBEAT_S = 10.0
@@ -172,8 +174,12 @@ class _Guard(BaseHTTPMiddleware):
 async def _keep_watching(watch: Watch, listeners: Listeners) -> None:
     while True:
         begun = time.monotonic()
-        with contextlib.suppress(BirthmarkError, OSError):  # the next look may see it
+        try:
             listeners.tell(await to_thread.run_sync(watch.refresh))
+        except (BirthmarkError, OSError):
+            pass  # a folder that was just removed: the next look does not see it
+        except Exception:  # one run must not keep the page from showing the others
+            _log.exception("birthmark serve could not look at the store")
         spent = time.monotonic() - begun
         # a store that was just opened is read without a rest
         await asyncio.sleep(0.02 if watch.is_new else max(INTERVAL_S, _SHARE * spent))
@@ -187,14 +193,17 @@ async def _tell(
         pending.update(keys)
         yield _event("runs", watch.rows())
         while True:
-            for key in [key for key in keys if key in pending]:
+            event.clear()
+            changed = set(pending)
+            pending.clear()
+            told = []
+            for key in [key for key in keys if key in changed]:
                 with contextlib.suppress(BirthmarkError):
                     curves = await to_thread.run_sync(watch.curves, key, names)
-                    yield _event("curves", curves)
-            if pending:
-                yield _event("runs", watch.rows(sorted(pending)))
-                pending.clear()
-            event.clear()
+                    told.append(_event("curves", curves))
+            if changed:
+                told.append(_event("runs", watch.rows(sorted(changed))))
+                yield "".join(told)  # at once, so that the page draws once
             try:
                 await asyncio.wait_for(event.wait(), _HEARTBEAT_S)
             except TimeoutError:

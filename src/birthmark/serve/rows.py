@@ -18,10 +18,11 @@ from birthmark.analysis import (
     find_transitions,
     label_regimes,
 )
-from birthmark.errors import BirthmarkError
+from birthmark.errors import BirthmarkError, StoreError
 from birthmark.shapes import Array
+from birthmark.spec import RunSpec
 from birthmark.statistics import find_jumps
-from birthmark.store import RunDescription, Store
+from birthmark.store import RunDescription, Store, describe_spec
 
 _MARK = "mark_auc"
 _OF_LAYERS = ("relative_distance", "deviation_std", "correlation", "distinct_units")
@@ -35,6 +36,8 @@ class Row:
     state: str
     stamp: int = 0  # of the folder whose content this is
     description: RunDescription | None = None
+    spec: RunSpec | None = None  # of a run that follows one
+    fields: dict[str, Any] = field(default_factory=dict)  # as JSON has them
     problem: str = ""
     at: float | None = None  # the epoch or step up to which there are records
     outcomes: dict[str, Any] = field(default_factory=dict)
@@ -52,9 +55,9 @@ class Row:
             "kind": what.kind if what else "",
             "name": what.name if what else "",
             "clock": what.clock if what else "",
-            "fields": {k: plain(v) for k, v in what.columns.items()} if what else {},
+            "fields": self.fields,
             "at": self.at,
-            "until": what.columns.get("training.epochs") if what else None,
+            "until": self.fields.get("training.epochs"),
             "changed": self.stamp / 1e9,
             "outcomes": {k: plain(v) for k, v in self.outcomes.items()},
             "alarms": self.alarms,
@@ -69,14 +72,25 @@ def say_state(store: Store, run_key: str) -> str:
 
 def begin_row(store: Store, run_key: str, stamp: int) -> Row:
     """What is known of a run without its records."""
+    row = Row(run_key, "damaged", stamp)
     try:
-        what = store.description(run_key)
-        return Row(run_key, say_state(store, run_key), stamp, what)
+        row.spec, row.description = _describe(store, run_key)
+        row.fields = {k: plain(v) for k, v in row.description.columns.items()}
+        row.state = say_state(store, run_key)
     except BirthmarkError as error:
-        return Row(run_key, "damaged", stamp, problem=str(error), is_read=True)
+        row.problem, row.is_read, row.read_at = str(error), True, time.monotonic()
+    return row
 
 
-def read_outcomes(store: Store, row: Row, read: Callable[[str], xr.Dataset]) -> None:
+def _describe(store: Store, run_key: str) -> tuple[RunSpec | None, RunDescription]:
+    try:
+        spec = store.spec(run_key)  # read once, where there is one
+    except StoreError:
+        return None, store.description(run_key)
+    return spec, describe_spec(spec)
+
+
+def read_outcomes(row: Row, read: Callable[[str], xr.Dataset]) -> None:
     """Fill in what the records say, which `read` gives for a key."""
     row.is_read, row.read_at = True, time.monotonic()
     if row.description is None:
@@ -87,7 +101,7 @@ def read_outcomes(store: Store, row: Row, read: Callable[[str], xr.Dataset]) -> 
             return
         row.at = float(records[row.description.clock][-1])
         row.outcomes = _outcomes(records)
-        row.alarms = _judge(store, row, records)
+        row.alarms = _judge(row, records)
     except BirthmarkError as error:
         row.state, row.problem = "damaged", str(error)
 
@@ -121,14 +135,14 @@ def _last_mean(values_TR: Array) -> float | None:
     return float(np.nanmean(values_TR[recorded[-1]]))
 
 
-def _judge(store: Store, row: Row, records: xr.Dataset) -> list[dict[str, Any]]:
+def _judge(row: Row, records: xr.Dataset) -> list[dict[str, Any]]:
     """Alarms: what went wrong when; learner and regime go into the outcomes."""
-    if row.description is None or row.description.kind != "spec":
+    if row.spec is None:
         return _alarms_of_any(records)
-    spec, lines = store.spec(row.run_key), Thresholds()
-    found = find_transitions(records, spec, lines)
+    lines = Thresholds()
+    found = find_transitions(records, row.spec, lines)
     row.outcomes["learner"] = _majority(classify_learners(found, lines))
-    last_R = label_regimes(records, spec, lines).regime[-1]
+    last_R = label_regimes(records, row.spec, lines, found=found).regime[-1]
     row.outcomes["regime"] = _majority([REGIMES[n] for n in last_R if n >= 0])
     alarms = []
     for replica in range(records.sizes["replica"]):

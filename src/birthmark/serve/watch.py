@@ -44,7 +44,7 @@ class Watch:
         for row in sorted(waiting, key=lambda row: row.read_at):
             if time.monotonic() > end:
                 break
-            read_outcomes(self.store, row, self._read)
+            read_outcomes(row, self._read)
             changed.append(row.run_key)
         return list(dict.fromkeys(changed))
 
@@ -113,7 +113,8 @@ class Watch:
         ]
 
     def _read(self, key: str) -> xr.Dataset:
-        stamp = self.store.stamps().get(key, -1)
+        row = self._rows.get(key)
+        stamp = row.stamp if row else 0
         with self._reading:
             kept = self._records.pop(key, None)
             if kept is None or kept[0] != stamp:

@@ -36,6 +36,7 @@ function connect() {
   source.addEventListener("runs", (event) => {
     const came = JSON.parse(event.data);
     if (isFirst) runs.clear(); // all of them: some may be gone
+    if (isFirst || came.some(({ key }) => !runs.has(key))) found = null;
     isFirst = false;
     for (const run of came) runs.set(run.key, run);
     listener("runs", came.map((run) => run.key));
@@ -81,6 +82,12 @@ export async function ask(path) {
 
 /** Dotted names of the fields in which runs differ, the most telling first. */
 export function varied() {
+  found ??= findVaried(); // fields never change, runs come and go
+  return found;
+}
+let found = null;
+
+function findVaried() {
   const values = new Map();
   for (const run of runs.values()) {
     for (const [name, value] of Object.entries(run.fields)) {

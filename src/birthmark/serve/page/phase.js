@@ -4,10 +4,14 @@ import { choice, h, label, say } from "./elements.js";
 import { runs, sayField, short, varied } from "./live.js";
 import { compareValues } from "./runs.js";
 
+const [BLUE, AMBER, RED, GREY, GREEN] = [
+  ["#0072b2", "#ffffff"], ["#e69f00", "#111111"], ["#b91c1c", "#ffffff"],
+  ["#c4c9cf", "#111111"], ["#0f766e", "#ffffff"],
+];
 const CATEGORIES = {
-  strong: "#0072b2", weak: "#e69f00", unstable: "#d55e00", undecided: "#999999",
-  "high trainability": "#0072b2", "low trainability": "#e69f00", untrainability: "#d55e00",
-  done: "#0072b2", running: "#009e73", stopped: "#999999", interrupted: "#d55e00", damaged: "#b91c1c",
+  strong: BLUE, weak: AMBER, unstable: RED, undecided: GREY,
+  "high trainability": BLUE, "low trainability": AMBER, untrainability: RED,
+  done: BLUE, running: GREEN, stopped: GREY, interrupted: AMBER, damaged: RED,
 };
 const asked = { x: "", y: "", value: "" };
 
@@ -111,7 +115,7 @@ function scale(values) {
   const place = isLog ? Math.log : (x) => x;
   return (value) => {
     if (value === null) return ["transparent", "inherit"];
-    if (typeof value === "string") return [CATEGORIES[value] ?? "#666666", "#ffffff"];
+    if (typeof value === "string") return CATEGORIES[value] ?? GREY;
     const share = high > low ? (place(value) - place(low)) / (place(high) - place(low)) : 0.5;
     // from light yellow to dark blue: light is low, in both schemes
     const stops = [[255, 247, 188], [127, 188, 187], [12, 44, 132]];

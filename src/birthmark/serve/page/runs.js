@@ -109,14 +109,14 @@ function findColumns() {
       cell: (run) => sayField(run.fields[name]),
     })),
     { id: "at", label: "at", value: (run) => run.at, cell: progress },
+    {
+      id: "alarms", label: "alarms", value: (run) => run.alarms.length,
+      cell: ({ alarms }) => (alarms.length ? h("span", { className: "warning" }, alarms.length) : "–"),
+    },
     ...known.map((name) => ({
       id: name, label: label(name), value: (run) => run.outcomes[name],
       cell: (run) => say(run.outcomes[name]),
     })),
-    {
-      id: "alarms", label: "alarms", value: (run) => run.alarms.length,
-      cell: (run) => (run.alarms.length ? String(run.alarms.length) : "–"),
-    },
     { id: "changed", label: "changed", value: (run) => run.changed, cell: (run) => ago(run.changed) },
   ];
 }
