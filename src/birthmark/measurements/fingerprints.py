@@ -33,5 +33,5 @@ def _hash_tensor(tensor: Tensor) -> str:
     flat = tensor.detach().contiguous().flatten()
     for piece in torch.split(flat, _PIECE):
         # 8 bits wide: NumPy knows neither bfloat16 nor the small floats
-        found.update(piece.cpu().view(torch.uint8).numpy())
+        found.update(piece.cpu().view(torch.uint8).numpy().data)
     return found.hexdigest()

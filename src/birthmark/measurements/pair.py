@@ -130,6 +130,9 @@ class Pair:
     @cached_property
     def nonfinite_R(self) -> Tensor:
         """Number of weights that are NaN or Inf, int64."""
+        on_host = self.deviation_RN.device.type == "cpu"  # a GPU would have to wait
+        if on_host and bool(self.distance_R.isfinite().all()):
+            return torch.zeros(len(self.deviation_RN), dtype=torch.int64)
         return self.failed_RN.count_nonzero(1)
 
     @cached_property
