@@ -21,7 +21,7 @@ def find_package(wanted: str) -> ModuleType:
     """The package of the experiments.
 
     Args:
-        wanted: What for, as the message should say where it is missing.
+        wanted: What asks for it, the beginning of the message where it is missing.
 
     Raises:
         MissingDependencyError: It is not installed.
@@ -34,7 +34,8 @@ def find_package(wanted: str) -> ModuleType:
             if error.name != name:
                 raise
     raise MissingDependencyError(
-        f"{wanted} is in a package of its own: pip install birthmark-experiments"
+        f"{wanted} needs the package of the experiments and shipped records: "
+        "pip install birthmark-experiments"
     )
 
 

@@ -29,7 +29,7 @@ def experiment(
     from birthmark.experiments import find_package
     from birthmark.figures import write_drawings
 
-    package = find_package("every experiment")
+    package = find_package("birthmark experiment")
     if name is None:
         for each in package.experiment_names():
             print(f"{each:28s}{package.find_experiment(each).question}")

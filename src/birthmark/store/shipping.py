@@ -80,7 +80,7 @@ def open_shipped(name: str = "paper") -> Store:
     Raises:
         StoreError: This copy of the package has no such records.
     """
-    package = find_package("the shipped records")
+    package = find_package(f"opening the shipped records of {name!r}")
     records = resources.files(package) / name / "records"
     with resources.as_file(records) as folder:
         return open_store(folder)

@@ -1,0 +1,54 @@
+"""The library finds the experiments where they are, and says so where they are not."""
+
+import subprocess
+import sys
+
+import pytest
+
+from birthmark import experiments
+from birthmark.errors import MissingDependencyError
+from birthmark.store import open_shipped
+
+
+def test_the_names_that_the_library_had_lead_to_the_package():
+    assert "depth" in experiments.experiment_names()
+    assert experiments.find_experiment("depth").data == ("mnist", "cifar10_12k")
+
+
+@pytest.mark.parametrize(
+    "command", [["experiment"], ["experiment", "depth"], ["reproduce"]]
+)
+def test_without_the_package_a_command_says_how_to_get_it(command, tmp_path):
+    program = f"""
+import sys
+from birthmark import cli, experiments
+experiments._PACKAGE = "not_installed_here"
+experiments.entry_points = lambda group: []
+sys.argv = ["birthmark", *{command!r}]
+if {command!r} == ["reproduce"]:
+    sys.argv += ["--scale", "shipped"]
+cli.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "pip install birthmark-experiments" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fault_inside_the_package_is_not_taken_for_its_absence(monkeypatch):
+    def import_module(name):
+        raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
+
+    monkeypatch.setattr(experiments, "import_module", import_module)
+    with pytest.raises(ModuleNotFoundError, match="scipy"):
+        open_shipped("paper")
+    monkeypatch.setattr(
+        experiments,
+        "import_module",
+        lambda name: (_ for _ in ()).throw(ModuleNotFoundError(name=name)),
+    )
+    with pytest.raises(MissingDependencyError, match="shipped records of 'paper'"):
+        open_shipped("paper")
