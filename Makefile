@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean
+.PHONY: alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster
 
 setup: .venv/ready
 
@@ -25,6 +25,20 @@ test-slow: setup
 # in Debian's Chromium: apt-get install chromium; another one by CHROMIUM=path
 test-browser: setup
 	$(BIN)/python -m pytest -m browser --timeout 600
+
+# sweeps that are killed 200 times: KILLS=20 make test-crash
+test-crash: setup
+	$(BIN)/python -m pytest -m crash --timeout 3600
+
+# a real Ray cluster of three nodes, on this machine
+test-cluster: setup .venv-ray/ready
+	.venv-ray/bin/python -m pytest -m cluster --timeout 1800 -W default
+
+.venv-ray/ready: requirements.lock
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock 'ray>=2.52'
+	.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
 
 lint: setup
 	$(BIN)/ruff format --check
@@ -68,4 +82,4 @@ paper-check: setup
 	$(BIN)/python -m birthmark_experiments.pages --check
 
 clean:
-	rm -rf .venv .venv-peers demo build dist
+	rm -rf .venv .venv-peers .venv-ray demo build dist

@@ -10,7 +10,7 @@ import xarray as xr
 import birthmark as bm
 from birthmark.spec import RunSpec
 from birthmark.sweeps import Grid, pipeline, run, run_grid
-from birthmark.sweeps.sweep import find_groups
+from birthmark.sweeps.grid_runs import find_groups
 from birthmark.training import count_together, estimate_memory
 from kills import run_and_kill
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from birthmark.sweeps import preset as preset
     from birthmark.sweeps import run as run
     from birthmark.sweeps import run_grid as run_grid
+    from birthmark.sweeps import sweep as sweep
     from birthmark.tracking import Tracker as Tracker
     from birthmark.training import estimate_memory as estimate_memory
     from birthmark.training import initial_configuration as initial_configuration
@@ -82,6 +83,7 @@ _ROOMS = {
     "rewind": "interventions",
     "run": "sweeps",
     "run_grid": "sweeps",
+    "sweep": "sweeps",
     "to_parameters": "measurements",
     "train": "training",
     "transplant": "interventions",

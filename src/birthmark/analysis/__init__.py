@@ -39,6 +39,7 @@ from birthmark.analysis.overviews import (
     summarize_survey,
 )
 from birthmark.analysis.phases import PhaseDiagram, phase_diagram
+from birthmark.analysis.planes import LEARNER, Phases, read_phases
 from birthmark.analysis.published import (
     FIGURE_1B,
     FIGURE_2,
@@ -123,6 +124,7 @@ from birthmark.statistics import (
 __all__ = [
     "FIGURE_1B",
     "FIGURE_2",
+    "LEARNER",
     "LEARNERS",
     "METHOD",
     "NOT_KNOWN",
@@ -155,6 +157,7 @@ __all__ = [
     "PairedDifference",
     "Peak",
     "PhaseDiagram",
+    "Phases",
     "Pool",
     "PowerLaw",
     "Published",
@@ -214,6 +217,7 @@ __all__ = [
     "rank",
     "read_columns",
     "read_outcomes",
+    "read_phases",
     "read_retention",
     "read_study",
     "read_survey",

@@ -14,7 +14,10 @@ from birthmark.cli.diff import diff
 from birthmark.cli.experiments import experiment
 from birthmark.cli.outputs import figures, report, ship
 from birthmark.cli.pages import explore, serve
-from birthmark.cli.runs import reproduce, run, status, sweep
+from birthmark.cli.phases import phase
+from birthmark.cli.runs import reproduce, run, status
+from birthmark.cli.stores import export, repair, verify
+from birthmark.cli.sweeps import sweep
 from birthmark.cli.terminal import any_terminal
 
 app = typer.Typer(
@@ -29,6 +32,7 @@ app = typer.Typer(
 _COMMANDS = (
     *(reproduce, run, sweep, status, figures, report),
     *(check, diff, compare, experiment, ship, explore, serve),
+    *(phase, verify, repair, export),
 )
 for command in _COMMANDS:
     app.command()(command)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+import xarray as xr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
+from birthmark.store import open_store
+from birthmark.sweeps import Outcome, Plan, RunResult, Standing
 from birthmark.sweeps import Progress as RunProgress
-from birthmark.sweeps import RunResult
 
 
 class Display:
@@ -76,18 +79,104 @@ class Display:
         if self._quiet:
             return
         name = describe_run(result.store.spec(result.run_key))
-        what = "was done" if result.was_done else f"done in {_duration(seconds)}"
-        last = result.records.isel(step=-1)
+        what = "was done" if result.was_done else f"done in {duration(seconds)}"
+        losses = _last_losses(result.records)
         self._console.print(
-            f"[{self._num_finished}/{self._num_runs}] {name}: {what}; "
-            f"train loss {_mean(last.train_loss.values)}, "
-            f"test loss {_mean(last.test_loss.values)}, "
-            f"test accuracy {_mean(last.test_accuracy.values)}; "
+            f"[{self._num_finished}/{self._num_runs}] {name}: {what}; {losses}; "
             f"run {result.run_key}",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
+
+
+class SweepDisplay:
+    """One bar for all runs of a plan, and one line for each that ends."""
+
+    def __init__(self, plan: Plan, workers: int, *, quiet: bool) -> None:
+        self._plan, self._workers, self._quiet = plan, workers, quiet
+        self._words = {task.key: task.words for task in plan.tasks}
+        self._total = len(plan.done) + len(plan.tasks)
+        self._count = len(plan.done)
+        self._shares: dict[str, float] = {}
+        self._ended: set[str] = set()
+        self._began = time.monotonic()
+        self._console = Console(stderr=True)
+        self._live = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[state]}"),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+            transient=True,
+        )
+        self._bar = self._live.add_task("", total=1.0, state="")
+
+    def __enter__(self) -> Self:
+        if not self._quiet:
+            for number, spec in enumerate(self._plan.done, start=1):
+                name = describe_run(spec)
+                self._print(f"[{number}/{self._total}] {name}: was done")
+            if self._plan.tasks:
+                self._print(f"The largest of these runs needs {self._plan.memory()}.")
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, standing: Standing) -> None:
+        """Bring the bar up to date."""
+        if standing.key not in self._ended:
+            self._shares[standing.key] = standing.share
+        self._update()
+
+    def finish(self, outcome: Outcome, store: Path) -> None:
+        """Leave one line for a run that has ended."""
+        self._count += 1
+        self._ended.add(outcome.key)
+        self._shares.pop(outcome.key, None)
+        self._update()
+        if self._quiet:
+            return
+        words = outcome.message or outcome.status
+        if outcome.status == "done":
+            losses = _last_losses(open_store(store).records(outcome.key))
+            words = f"done in {duration(outcome.seconds)}; {losses}"
+        name = self._words[outcome.key]
+        self._print(f"[{self._count}/{self._total}] {name}: {words}; run {outcome.key}")
+
+    def _update(self) -> None:
+        seconds = self._plan.seconds
+        weights = {task.key: seconds.get(task.key, 1.0) for task in self._plan.tasks}
+        whole = sum(weights.values()) or 1.0
+        made = sum(weights[key] for key in self._ended)
+        made += sum(weights[key] * share for key, share in self._shares.items())
+        share = made / whole
+        passed = time.monotonic() - self._began
+        left = duration(passed * (1 - share) / share) if share > 0 else "?"
+        description = f"{self._count}/{self._total} runs"
+        state = f"{share:.0%}  {len(self._shares)} running  {left} left"
+        self._live.update(
+            self._bar, completed=share, description=description, state=state
+        )
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _last_losses(records: xr.Dataset) -> str:
+    last = records.isel(step=-1)
+    return (
+        f"train loss {_mean(last.train_loss.values)}, "
+        f"test loss {_mean(last.test_loss.values)}, "
+        f"test accuracy {_mean(last.test_accuracy.values)}"
+    )
 
 
 def describe_run(spec: RunSpec) -> str:
@@ -106,7 +195,7 @@ def _state(progress: RunProgress) -> str:
         words.append(f"train {_mean(metrics.train_loss)}")
         words.append(f"test {_mean(metrics.test_loss)}")
     words.append(f"{progress.examples_per_second:,.0f} examples/s")
-    words.append(f"{_duration(progress.seconds_left)} left")
+    words.append(f"{duration(progress.seconds_left)} left")
     return "  ".join(words)
 
 
@@ -115,7 +204,8 @@ def _mean(values_R: Array) -> str:
     return f"{finite.mean():.4g}" if len(finite) else "nan"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`2 h 05 min`, `3 min 20 s` or `7 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

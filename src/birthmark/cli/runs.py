@@ -1,4 +1,4 @@
-"""Commands that train: run, sweep, reproduce; and status."""
+"""Commands that train: run, reproduce; and status."""
 
 from __future__ import annotations
 
@@ -38,20 +38,6 @@ def run(
 
     chosen = RunSpec.from_toml(spec, dict(parse_setting(text) for text in settings))
     _carry_out(Grid((chosen,)), store, as_json=as_json)
-
-
-def sweep(
-    grid: Annotated[Path, typer.Argument(help="A grid in TOML.")],
-    store: StoreOption = Path("runs"),
-    as_json: JsonOption = False,
-) -> None:
-    """Carry out all runs of a grid; what is done already is skipped.
-
-    Example: `birthmark sweep grid.toml --store runs`
-    """
-    from birthmark.sweeps import Grid
-
-    _carry_out(Grid.from_toml(grid), store, as_json=as_json)
 
 
 def reproduce(
@@ -96,16 +82,23 @@ def reproduce(
 
 def status(
     store: StoreOption = Path("runs"),
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every 2 s, until all is done.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the runs of a store and how far they are.
 
-    Example: `birthmark status --store runs`
+    Example: `birthmark status --store runs --watch`
     """
-    from birthmark.cli.tables import print_runs
+    from birthmark.cli.tables import print_runs, watch_runs
     from birthmark.store import open_store
 
-    table = open_store(store).runs()
+    opened = open_store(store)
+    if watch:
+        watch_runs(opened.runs)
+        return
+    table = opened.runs()
     if as_json:
         print(table.to_json(orient="records", indent=2, date_format="iso"))
     else:
@@ -115,7 +108,7 @@ def status(
 def _carry_out(grid: Grid, store: Path, *, as_json: bool) -> None:
     from birthmark.cli.progress import Display
     from birthmark.data import fetch_dataset
-    from birthmark.sweeps import run_grid
+    from birthmark.sweeps import Stopped, run_grid
 
     # what is not here is refused, or comes with a bar, before the store is touched
     for name in sorted({spec.data.name for spec in grid}):
@@ -130,9 +123,11 @@ def _carry_out(grid: Grid, store: Path, *, as_json: bool) -> None:
                 watch=display.show,
                 finished=display.finish,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         command = shlex.join(["birthmark", *sys.argv[1:]])
-        print(f"\nStopped and saved. To go on: {command}", file=sys.stderr)
+        saved = isinstance(interrupt, Stopped)
+        how = "Stopped and saved" if saved else "Stopped; what was saved before is kept"
+        print(f"\n{how}. To go on: {command}", file=sys.stderr)
         raise typer.Exit(130) from None
     if as_json:
         print(json.dumps([_as_json(result) for result in results], indent=2))

@@ -18,6 +18,7 @@ from birthmark.figures.palettes import (
     choose_style,
     follow_theme,
 )
+from birthmark.figures.phases import draw_phases
 
 __all__ = [
     "DASHES",
@@ -30,6 +31,7 @@ __all__ = [
     "draw_comparison",
     "draw_figures",
     "draw_line",
+    "draw_phases",
     "draw_rewind",
     "draw_survey",
     "find_drawings",

@@ -54,7 +54,9 @@ class RuleSpec(BaseModel):
         sums = {
             f"{key}_sha256": checksum_file(key, path)
             for key, path in fields.items()
-            if names_file(key) and isinstance(path, str)
+            if names_file(key)
+            and isinstance(path, str)
+            and f"{key}_sha256" not in fields  # of a file that may have been moved
         }
         return {**sums, **fields}
 

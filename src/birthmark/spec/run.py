@@ -48,6 +48,7 @@ _BEFORE: dict[str, dict[str, Any]] = {
         "dropout": 0.0,
     },
     "training": {"shuffle_buffer": None},
+    "run": {"order_seed": None},
 }
 
 

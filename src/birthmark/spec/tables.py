@@ -221,6 +221,8 @@ class ReplicasSpec(_Part):
 
     replicas: Count = 10
     seed: Annotated[int, Field(ge=0, le=MOST)] = 0
+    # of the orders of batches alone; without it, they follow from the seed
+    order_seed: Annotated[int, Field(ge=0, le=MOST)] | None = None
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["full", "tf32", "bf16"] = "full"
     device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")] = "auto"

@@ -5,7 +5,8 @@ immutable Parquet segments, each of which says where the one before it ends.
 """
 
 from birthmark.store.claims import ClaimedError, LostClaimError
-from birthmark.store.description import RunDescription, describe_spec
+from birthmark.store.description import RunDescription, describe_spec, flatten
+from birthmark.store.exports import export_store
 from birthmark.store.files import DamageError, replacing
 from birthmark.store.folder import RunFolder
 from birthmark.store.formats import FORMAT_VERSION
@@ -28,6 +29,8 @@ __all__ = [
     "by_parameter",
     "clear_run",
     "describe_spec",
+    "flatten",
+    "export_store",
     "has_results",
     "load_results",
     "open_shipped",

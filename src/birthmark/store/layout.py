@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_RUN_KEY = re.compile("[0-9a-f]{16}")
+KEY_DIGITS = 16
+_RUN_KEY = re.compile(f"[0-9a-f]{{{KEY_DIGITS}}}")
 STORE_FILE = "birthmark-store.json"  # says which version of the format a store has
 
 
@@ -98,9 +99,13 @@ def run_keys(store: Path) -> list[str]:
     return sorted(
         path.name
         for path in store.iterdir()
-        if is_run_key(path.name)
-        and any(
-            file.name != "claim" and not file.name.startswith(".")
-            for file in path.iterdir()
-        )
+        if is_run_key(path.name) and holds_run(path)
+    )
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether anything of a run but a claim is in its folder."""
+    return folder.is_dir() and any(
+        file.name != "claim" and not file.name.startswith(".")
+        for file in folder.iterdir()
     )

@@ -29,7 +29,14 @@ from birthmark.store.formats import (
     migrate,
     read_version,
 )
-from birthmark.store.layout import STORE_FILE, RunPaths, is_run_key, run_keys
+from birthmark.store.index import read_rows
+from birthmark.store.layout import (
+    STORE_FILE,
+    RunPaths,
+    holds_run,
+    is_run_key,
+    run_keys,
+)
 from birthmark.store.query import select
 from birthmark.store.records import read_records
 from birthmark.store.segments import last_epoch
@@ -125,13 +132,9 @@ class Store:
         Raises:
             StoreError: A filter names no column, or several.
         """
-        rows = [self._row(key) for key in self._keys()]
-        columns = list(_NO_ROW)
-        columns += [name for row in rows for name in row if name not in _NO_ROW]
-        table = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
-        whole = dict.fromkeys(("epoch", "step", "replica"), "Int64")
-        table = table.astype({**whole, "wall_time_s": float})
-        return select(table, filters)
+        table = read_rows(self.path, self._row)
+        columns = [*_NO_ROW, *(name for name in table if name not in _NO_ROW)]
+        return select(table.reindex(columns=columns), filters)
 
     def description(self, run_key: str) -> RunDescription:
         """Kind, name, fields and replicas of any run.
@@ -252,10 +255,8 @@ class Store:
         return run_keys(self.path)
 
     def _find(self, run_key: str) -> RunPaths:
-        if is_run_key(run_key):
-            whole = RunPaths(self.path / run_key)
-            if whole.is_described:  # without looking at all the others
-                return whole
+        if is_run_key(run_key) and holds_run(self.path / run_key):
+            return RunPaths(self.path / run_key)  # without looking at all the others
         keys = self._keys()
         found = [key for key in keys if key.startswith(run_key)]
         if len(found) == 1:

@@ -1,5 +1,6 @@
 """Runs, grids of runs, and the presets that have names."""
 
+from birthmark.sweeps.cells import flatten_product
 from birthmark.sweeps.comparison import (
     Rule,
     entrant_specs,
@@ -7,30 +8,49 @@ from birthmark.sweeps.comparison import (
     name_rules,
     parse_rule,
 )
+from birthmark.sweeps.executors import Executor, Here, OnRay, Processes
+from birthmark.sweeps.functions import sweep
 from birthmark.sweeps.grid import Grid
+from birthmark.sweeps.grid_runs import run_grid
+from birthmark.sweeps.interrupts import Stopped
 from birthmark.sweeps.models import AS_BUILT, Factory, build_models, train_models
 from birthmark.sweeps.pace import Progress
 from birthmark.sweeps.pipeline import RunResult, run
+from birthmark.sweeps.plan import Plan, make_plan, parse_shard
 from birthmark.sweeps.presets import preset, reproduction
 from birthmark.sweeps.provenance import describe_software
-from birthmark.sweeps.sweep import run_grid
+from birthmark.sweeps.tasks import Outcome, RunTask, Standing, attempt
 
 __all__ = [
     "AS_BUILT",
+    "Executor",
     "Factory",
     "Grid",
+    "Here",
+    "OnRay",
+    "Outcome",
+    "Plan",
+    "Processes",
     "Progress",
     "Rule",
     "RunResult",
+    "RunTask",
+    "Standing",
+    "Stopped",
+    "attempt",
     "build_models",
     "describe_software",
     "entrant_specs",
+    "flatten_product",
+    "make_plan",
     "name_rule",
     "name_rules",
     "parse_rule",
+    "parse_shard",
     "preset",
     "reproduction",
     "run",
     "run_grid",
+    "sweep",
     "train_models",
 ]

@@ -1,9 +1,8 @@
-"""A grid of runs: one spec, and lists of values for dotted keys of it."""
+"""A grid of runs: one spec, and what is varied of it."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,11 @@ from birthmark.spec import (
     read_toml,
     resolve_files,
 )
+from birthmark.store import flatten
+from birthmark.sweeps.cells import conditions, derived_settings, expand_cells
+from birthmark.sweeps.expressions import evaluate
+
+Rule = str | Callable[[Mapping[str, Any]], Any]  # an expression, or a function
 
 
 @dataclass(frozen=True)
@@ -31,23 +35,60 @@ class Grid:
         return iter(self.specs)
 
     @classmethod
+    def over(
+        cls,
+        spec: RunSpec | Mapping[str, Any],
+        product: Mapping[str, list[Any]] | None = None,
+        *,
+        zip: Mapping[str, list[Any]] | None = None,
+        list: list[Mapping[str, Any]] | None = None,
+        derive: Mapping[str, Rule] | None = None,
+        where: Rule | None = None,
+    ) -> Grid:
+        """The grid over a spec; as in TOML (`birthmark.sweeps.cells`).
+
+            bm.Grid.over(spec, {"run.seed": range(10), "training.lr": [0.01, 0.1]},
+                         derive={"training.batch_size": lambda run: ...},
+                         where="lr < 0.1 or widths[0] > 50")
+
+        Args:
+            spec: What all runs share, as a spec or as its tables.
+            product: Values by dotted key, each with each of the others.
+            zip: Values by dotted key that go together, all lists of one length.
+            list: Settings, cell by cell.
+            derive: By key, an expression or a function of the fields of a run, which
+                it takes by their dotted names.
+            where: What is true of the runs that stay, likewise.
+
+        Raises:
+            SpecError: One of the runs is no valid spec.
+        """
+        tables: dict[str, Any] = {
+            "product": _as_lists(product),
+            "zip": _as_lists(zip),
+            "list": [dict(one) for one in list or ()],
+        }
+        if isinstance(spec, RunSpec):
+            spec = spec.model_dump(exclude_unset=True)
+        rules = [] if where is None else [where]
+        return cls(tuple(_make_specs(spec, tables, dict(derive or {}), rules)))
+
+    @classmethod
     def from_tables(cls, tables: dict[str, Any]) -> Grid:
-        """The grid of the tables `spec` and `grid.product`.
+        """The grid of the tables `spec` and `grid` (`birthmark.sweeps.cells`).
 
         Raises:
             SpecError: A table or key is unknown, a value is not a list, or one of the
                 runs is no valid spec.
         """
-        _check_keys(tables, ["spec", "grid"], "")
+        for key in tables:
+            if key not in ("spec", "grid"):
+                raise SpecError(
+                    f"{key}: {unknown_name('table', key, ['spec', 'grid'])}"
+                )
         base, grid = _table(tables, "spec"), _table(tables, "grid")
-        _check_keys(grid, ["product"], "grid.")
-        product = _flatten(_table(grid, "product", "grid."))
-        specs: dict[str, RunSpec] = {}
-        for values in itertools.product(*product.values()):
-            settings = dict(zip(product, values, strict=True))
-            spec = RunSpec(**apply_settings(base, settings))
-            specs[spec.run_key] = spec
-        return cls(tuple(specs.values()))
+        derived, where = derived_settings(grid), conditions(grid)
+        return cls(tuple(_make_specs(base, grid, derived, where)))
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Grid:
@@ -59,33 +100,60 @@ class Grid:
         tables = read_toml(path)
         if isinstance(tables.get("spec"), dict):
             resolve_files(tables["spec"], path)
-        with lines_named(path, ("grid.product.", "spec.", "")):
+        prefixes = ("grid.product.", "grid.zip.", "grid.derive.", "spec.", "")
+        with lines_named(path, prefixes):
             return cls.from_tables(tables)
 
 
-def _flatten(tables: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """Dotted keys, whether quoted as one or written as nested tables."""
-    flat: dict[str, list[Any]] = {}
-    for key, value in tables.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, list) and value:
-            flat[prefix + key] = value
-        else:
-            raise SpecError(
-                f"grid.product.{prefix}{key}: needs a list of values, got {value!r}"
-            )
-    return flat
+def apply_rules(
+    fields: Mapping[str, Any], derived: Mapping[str, Rule], where: list[Rule]
+) -> dict[str, Any] | None:
+    """What is derived for a cell with these fields; None if it does not stay."""
+    found = {}
+    for key, rule in derived.items():
+        try:
+            found[key] = _apply(rule, {**fields, **found})
+        except SpecError as error:
+            raise SpecError(f"{key}: {error}") from error
+    known = {**fields, **found}
+    return found if all(_apply(rule, known) for rule in where) else None
 
 
-def _table(tables: dict[str, Any], key: str, prefix: str = "") -> dict[str, Any]:
+def _make_specs(
+    base: Mapping[str, Any],
+    grid: Mapping[str, Any],
+    derived: Mapping[str, Rule],
+    where: list[Any],
+) -> list[RunSpec]:
+    """One spec a cell; what comes out twice is there once."""
+    specs: dict[str, RunSpec] = {}
+    for settings in expand_cells(grid):
+        spec = RunSpec(**apply_settings(base, settings))
+        if derived or where:
+            found = apply_rules(flatten(spec.model_dump()), derived, where)
+            if found is None:
+                continue
+            if found:
+                spec = RunSpec(**apply_settings(base, {**settings, **found}))
+        specs[spec.run_key] = spec
+    if not specs:
+        raise SpecError("grid: no run is left: loosen its conditions")
+    return list(specs.values())
+
+
+def _apply(rule: Rule, fields: Mapping[str, Any]) -> Any:
+    return evaluate(rule, fields) if isinstance(rule, str) else rule(fields)
+
+
+def _as_lists(table: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        key: value if isinstance(value, dict) else [*value]
+        for key, value in (table or {}).items()
+    }
+
+
+def _table(tables: dict[str, Any], key: str) -> dict[str, Any]:
     table = tables.get(key, {})
     if not isinstance(table, dict):
-        raise SpecError(f"{prefix}{key}: needs to be a table, got {table!r}")
+        raise SpecError(f"{key}: needs to be a table, got {table!r}")
     return table
-
-
-def _check_keys(table: dict[str, Any], known: list[str], prefix: str) -> None:
-    for key in table:
-        if key not in known:
-            raise SpecError(f"{prefix}{key}: {unknown_name('table', key, known)}")

@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class Stopped(KeyboardInterrupt):
+    """An interrupt after which all that was done is saved."""
+
+
 class Interrupt:
     """Whether a signal to stop has come since."""
 

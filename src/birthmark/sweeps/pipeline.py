@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from birthmark.data import load_dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
-from birthmark.sweeps.interrupts import deferred_interrupts
+from birthmark.sweeps.interrupts import Stopped, deferred_interrupts
 from birthmark.sweeps.pace import Progress, sum_up
 from birthmark.sweeps.stacks import Stack
 from birthmark.training import TURN, check_memory, check_spec
@@ -41,6 +42,7 @@ def run(
     store: str | Path | Store,
     *,
     watch: Callable[[Progress], None] | None = None,
+    how: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """Carry out a run, go on with one that was stopped, or return one that is done.
 
@@ -50,10 +52,13 @@ def run(
         spec: What to run.
         store: Folder of the store; made when it is missing.
         watch: Called a few times a second.
+        how: `path`, `products` and `threads` by which steps are made, as a plan fixes
+            them; a run that has begun goes on as it began.
 
     Raises:
         SpecError, HardwareError, DataError, StoreError: Before any work is done.
-        KeyboardInterrupt: It was stopped, and saved.
+        ClaimedError: Another process is carrying it out.
+        Stopped: It was stopped, and saved.
     """
     check_spec(spec)
     if not isinstance(store, Store):
@@ -61,13 +66,15 @@ def run(
     if store.is_done(spec.run_key):
         return RunResult(spec.run_key, store, was_done=True)
     check_memory(spec)
-    for progress in carry_out([spec], store):
+    for progress in carry_out([spec], store, how):
         if watch is not None:
             watch(progress)
     return RunResult(spec.run_key, store, was_done=False)
 
 
-def carry_out(specs: Sequence[RunSpec], store: Store) -> Iterator[Progress]:
+def carry_out(
+    specs: Sequence[RunSpec], store: Store, how: Mapping[str, Any] | None = None
+) -> Iterator[Progress]:
     """Train all to the end from wherever they stand; yields a few times a second.
 
     They take turns. On a GPU each queues its steps on a stream of its own, so that they
@@ -76,8 +83,9 @@ def carry_out(specs: Sequence[RunSpec], store: Store) -> Iterator[Progress]:
     Args:
         specs: What to carry out.
         store: Where to.
+        how: See `run`.
     """
-    stacks = going = _begin(specs, store)
+    stacks = going = _begin(specs, store, how or {})
     most_steps = TURN if len(going) > 1 else None
     latest = {stack.run_key: stack.progress() for stack in going}
     try:
@@ -92,7 +100,7 @@ def carry_out(specs: Sequence[RunSpec], store: Store) -> Iterator[Progress]:
                     latest[stack.run_key] = stack.progress()
                 if interrupt.came:
                     _leave(going)
-                    raise KeyboardInterrupt
+                    raise Stopped
                 yield sum_up(list(latest.values()))
                 going = _finish(going)
     finally:
@@ -101,7 +109,9 @@ def carry_out(specs: Sequence[RunSpec], store: Store) -> Iterator[Progress]:
             stack.lane.rejoin()
 
 
-def _begin(specs: Sequence[RunSpec], store: Store) -> list[Stack]:
+def _begin(
+    specs: Sequence[RunSpec], store: Store, how: Mapping[str, Any]
+) -> list[Stack]:
     """The stacks where they stand; of data that several need there is one copy."""
     datasets = {}
     stacks = []
@@ -110,7 +120,12 @@ def _begin(specs: Sequence[RunSpec], store: Store) -> list[Stack]:
             datasets[spec.data] = load_dataset(spec.data)
         others = [one.run_key for one in specs if one is not spec]
         notes = {"beside": others} if others else {}
-        stacks.append(Stack(spec, datasets[spec.data], store, notes))
+        try:
+            stacks.append(Stack(spec, datasets[spec.data], store, notes, how))
+        except BaseException:
+            for stack in stacks:
+                stack.close()
+            raise
     return stacks
 
 

@@ -20,7 +20,7 @@ def describe_origin(training: Training, dataset: Dataset) -> dict[str, Any]:
     largest = max(Counter(dataset.y_train.tolist()).values())
     return {
         **describe_software(),
-        "device": _device_name(training.device),
+        "device": describe_device(training.device),
         "threads": torch.get_num_threads(),
         "path": training.path_name,
         "products": training.products,
@@ -73,9 +73,10 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _device_name(device: str) -> str:
+def describe_device(device: str) -> str:
+    """The processor or the GPU that a device is."""
     if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.getdescribe_device(device)
     return f"cpu: {_processor()}"
 
 

@@ -14,8 +14,8 @@ from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.sweeps.observer import Observer
 from birthmark.sweeps.pace import Pace, Progress
-from birthmark.sweeps.provenance import describe_origin
-from birthmark.training import Training
+from birthmark.sweeps.provenance import describe_device, describe_origin
+from birthmark.training import Training, find_device
 
 
 class Stack:
@@ -31,7 +31,12 @@ class Stack:
     """
 
     def __init__(
-        self, spec: RunSpec, dataset: Dataset, store: Store, notes: Mapping[str, Any]
+        self,
+        spec: RunSpec,
+        dataset: Dataset,
+        store: Store,
+        notes: Mapping[str, Any],
+        how: Mapping[str, Any],
     ) -> None:
         """Draw the initial configurations, or load the checkpoint.
 
@@ -40,11 +45,29 @@ class Stack:
             dataset: Its data.
             store: Where to.
             notes: What the manifest is to say besides where the run comes from.
+            how: Path, products and threads of a run that has not begun.
         """
         self._started = self.saved = time.monotonic()
         self._last: EpochMetrics | None = None
         self.run_key, self._folder = spec.run_key, store.start_run(spec)
+        try:
+            self._begin(spec, dataset, notes, how)
+        except BaseException:
+            self._folder.close()
+            raise
+
+    def _begin(
+        self,
+        spec: RunSpec,
+        dataset: Dataset,
+        notes: Mapping[str, Any],
+        how: Mapping[str, Any],
+    ) -> None:
+        before = self._folder.load_manifest()
         arrays, facts = self._folder.load_checkpoint() or ({}, {})
+        if not arrays:  # as it began, if it was killed before its first checkpoint
+            device = describe_device(find_device(spec.run.device))
+            facts = dict(before if before.get("device") == device else how)
         self._num_threads = facts.get("threads", torch.get_num_threads())
         self._seconds_before = float(facts.get("seconds", 0.0))
         with _on_threads(self._num_threads):
@@ -54,7 +77,11 @@ class Stack:
             self.lane = self._training.lane
             with self.lane.apart():
                 self._observer = Observer(spec, self._training, dataset, self._folder)
-                self._manifest = {**describe_origin(self._training, dataset), **notes}
+                self._manifest = {
+                    **describe_origin(self._training, dataset),
+                    **_changes(before, facts, self._training),
+                    **notes,
+                }
                 self._folder.save_manifest(self._manifest)
                 if arrays:
                     self._observer.load_state_dict(arrays)
@@ -112,6 +139,23 @@ class Stack:
     def progress(self) -> Progress:
         """Where it stands, and how quickly it goes on."""
         return self.pace.progress(self._last)
+
+
+def _changes(
+    before: Mapping[str, Any], facts: Mapping[str, Any], training: Training
+) -> dict[str, Any]:
+    """What a manifest says of a run that could not go on by the path it began with.
+
+    Its bits are those of another path from that step on.
+    """
+    began = before.get("path_at_start", facts.get("path", training.path_name))
+    if training.step == 0 and "step" not in facts:
+        return {}
+    if "path_changed_at_step" in before:
+        return {k: before[k] for k in ("path_at_start", "path_changed_at_step")}
+    if began == training.path_name:
+        return {}
+    return {"path_at_start": began, "path_changed_at_step": int(facts.get("step", 0))}
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from birthmark.training.memory import (
 )
 from birthmark.training.optimizers import OPTIMIZERS
 from birthmark.training.orders import DrawnOrder, Order
-from birthmark.training.paths import Path, choose_path
+from birthmark.training.paths import Path, choose_path, find_path_name
 from birthmark.training.products import (
     check_precision,
     choose_products,
@@ -57,6 +57,7 @@ __all__ = [
     "estimate_memory",
     "find_device",
     "find_loss",
+    "find_path_name",
     "has_bf16_products",
     "initial_configuration",
     "learning_rate",

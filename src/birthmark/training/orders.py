@@ -50,7 +50,9 @@ class DrawnOrder:
         """
         shared = spec.training.batch_order == "shared"
         self._replicas = [0] if shared else list(replicas)
-        self._seed, self._num_examples = spec.run.seed, num_examples
+        seed, of_orders = spec.run.seed, spec.run.order_seed
+        self._seed = seed if of_orders is None else of_orders
+        self._num_examples = num_examples
         self._buffer, self._epochs = spec.training.shuffle_buffer, spec.training.epochs
         self._device = device
         # a GPU sorts quicker, and by the same rule

@@ -1,0 +1,182 @@
+"""The command `sweep`: plan, carry out, watch, sum up."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from birthmark.cli.runs import JsonOption, StoreOption
+
+if TYPE_CHECKING:
+    from birthmark.spec import RunSpec
+    from birthmark.sweeps import Executor, Outcome, Plan
+
+LOG = "sweep-log.jsonl"  # in the store: one JSON object a line
+
+
+def sweep(
+    grid: Annotated[Path, typer.Argument(help="A grid in TOML.")],
+    store: StoreOption = Path("runs"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option("--workers", "-j", min=1, help="Processes on this machine.")
+    ] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of each run; the cores over the workers.")
+    ] = None,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Only the I-th of N parts (job arrays).")
+    ] = "1/1",
+    executor: Annotated[
+        str, typer.Option(help="local, or ray (see docs/how-to/cluster.md).")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster that is there.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Carry out all runs of a grid; what is done already is skipped.
+
+    The status is 0 when all is done, 1 when runs have failed, 130 when it was stopped.
+
+    Example: `birthmark sweep grid.toml --store runs --workers 4`
+    """
+    from birthmark.data import fetch_dataset
+    from birthmark.store import open_store
+    from birthmark.sweeps import Grid, make_plan, parse_shard
+
+    part = parse_shard(shard)
+    chosen, count = _choose(executor, address, workers, threads)
+    specs = Grid.from_toml(grid)
+    # what is not here is refused, or comes with a bar, before the store is touched
+    for name in sorted({spec.data.name for spec in specs}):
+        fetch_dataset(name, progress=True)
+    exists = store.exists() and any(store.iterdir())
+    opened = open_store(store) if dry_run and exists else None
+    if not dry_run:
+        opened = open_store(store, create=True)
+    timed = dry_run or workers > 1
+    plan = make_plan(specs, opened, shard=part, threads=count, timed=timed)
+    if dry_run:
+        _print_plan(plan, chosen.workers, as_json=as_json)
+        return
+    outcomes = _carry_out(plan, chosen, store, as_json=as_json)
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if as_json:
+        print(json.dumps([vars(outcome) for outcome in outcomes], indent=2))
+    elif failed:
+        _sum_up(failed, plan, store)
+    if any(outcome.status == "stopped" for outcome in outcomes):
+        command = shlex.join(["birthmark", *sys.argv[1:]])
+        print(f"\nStopped and saved. To go on: {command}", file=sys.stderr)
+        raise typer.Exit(130)
+    if failed:
+        raise typer.Exit(1)
+
+
+def carry_out_specs(
+    specs: Sequence[RunSpec], store: Path, workers: int
+) -> list[Outcome]:
+    """Carry out what is not there yet; those that failed."""
+    from birthmark.store import open_store
+    from birthmark.sweeps import make_plan
+
+    chosen, threads = _choose("local", None, workers, None)
+    plan = make_plan(specs, open_store(store), threads=threads)
+    outcomes = _carry_out(plan, chosen, store, as_json=False)
+    if any(outcome.status == "stopped" for outcome in outcomes):
+        raise typer.Exit(130)
+    return [outcome for outcome in outcomes if outcome.status == "failed"]
+
+
+def _choose(
+    name: str, address: str | None, workers: int, threads: int | None
+) -> tuple[Executor, int | None]:
+    import os
+
+    from birthmark.errors import unknown_name
+    from birthmark.sweeps import Here, OnRay, Processes
+
+    if name == "ray":
+        return OnRay(address, cpus=threads or 1), threads or 1
+    if name != "local":
+        raise unknown_name("executor", name, ["local", "ray"])
+    if workers == 1:
+        return Here(), threads
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    each = max(1, (cores or os.cpu_count() or 1) // workers)
+    return Processes(workers), threads or each
+
+
+def _carry_out(
+    plan: Plan, executor: Executor, store: Path, *, as_json: bool
+) -> list[Outcome]:
+    from birthmark.cli.progress import SweepDisplay
+    from birthmark.sweeps import Outcome
+
+    outcomes = [Outcome(spec.run_key, "done") for spec in plan.done]
+    words = {task.key: task.words for task in plan.tasks}
+    with SweepDisplay(plan, executor.workers, quiet=as_json) as display:
+        for outcome in executor.carry_out(plan.tasks, store, display.show):
+            outcomes.append(outcome)
+            _log(store, outcome, words[outcome.key])
+            display.finish(outcome, store)
+    return outcomes
+
+
+def _log(store: Path, outcome: Outcome, words: str) -> None:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    line = json.dumps({"time": now, "run": words, **vars(outcome)})
+    with (store / LOG).open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def _sum_up(failed: list[Outcome], plan: Plan, store: Path) -> None:
+    commands = {task.key: task.command(store) for task in plan.tasks}
+    print(f"\n{len(failed)} of {len(plan.tasks)} runs failed:", file=sys.stderr)
+    for outcome in failed:
+        print(f"  {outcome.key}: {outcome.message}", file=sys.stderr)
+        print(f"    alone: {commands[outcome.key]}", file=sys.stderr)
+
+
+def _print_plan(plan: Plan, workers: int, *, as_json: bool) -> None:
+    from birthmark.cli.progress import duration
+    from birthmark.cli.tables import print_rows
+
+    seconds = plan.time(workers)
+    if as_json:
+        runs = [
+            {"run_key": task.key, "seconds": plan.seconds[task.key], **task.how}
+            for task in plan.tasks
+        ]
+        done = [spec.run_key for spec in plan.done]
+        print(json.dumps({"done": done, "runs": runs, "seconds": seconds}, indent=2))
+        return
+    print(f"{len(plan.done)} runs are there already, {len(plan.tasks)} are to be done")
+    if not plan.tasks:
+        return
+    print_rows(
+        ["run", "what", "epochs", "path", "about"],
+        [
+            [
+                task.key,
+                task.words,
+                str(task.spec.training.epochs),
+                str(task.how.get("path", "tried out")),
+                duration(plan.seconds[task.key]),
+            ]
+            for task in plan.tasks
+        ],
+    )
+    beside = f", {workers} at a time" if workers > 1 else ""
+    print(f"About {duration(seconds)} on this machine{beside}.")
+    print(f"The largest needs {plan.memory()}.")

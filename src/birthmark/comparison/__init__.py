@@ -1,0 +1,10 @@
+"""What needs both rooms: `sweeps` trains, `analysis` compares.
+
+Initializations side by side, and boundaries of phase diagrams followed with few runs.
+"""
+
+from birthmark.comparison.boundaries import follow_boundaries
+from birthmark.comparison.initializations import compare
+from birthmark.comparison.refinement import Refined, refine
+
+__all__ = ["Refined", "compare", "follow_boundaries", "refine"]

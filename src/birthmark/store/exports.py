@@ -1,0 +1,141 @@
+"""Records for other programs: one long table, or one file a run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from birthmark.errors import MissingDependencyError, StoreError
+from birthmark.store import files
+from birthmark.store.runs import Store
+
+_TABLES = (".parquet", ".csv")
+_ARRAYS = {".nc": "netCDF", ".zarr": "Zarr"}
+
+
+def export_store(store: Store, out: str | Path) -> list[Path]:
+    """Write the records of all runs that can be read.
+
+    `NAME.parquet` and `NAME.csv` are one table: a row for each run, epoch, replica and
+    layer, with the losses, what was measured as one number, and the fields in which the
+    runs differ. `FOLDER.nc` (netCDF 4) and `FOLDER.zarr` are folders with all records
+    of each run under its key.
+
+    Args:
+        store: Any.
+        out: Where to; its ending says what is written.
+
+    Returns:
+        The files.
+
+    Raises:
+        StoreError: The ending is none of these, or nothing can be written.
+        MissingDependencyError: A package is needed that is not installed.
+    """
+    path = Path(out)
+    if path.suffix in _TABLES:
+        return [_write_table(store, path)]
+    if path.suffix not in _ARRAYS:
+        endings = ", ".join([*_TABLES, *_ARRAYS])
+        raise StoreError(f"{path} has no ending that is known: there are {endings}")
+    _require("h5netcdf" if path.suffix == ".nc" else "zarr", path.suffix)
+    files.make_folder(path)
+    written = []
+    for key, records in _readable(store):
+        target = path / f"{key}{path.suffix}"
+        plain = records.assign_attrs().drop_attrs(deep=False)
+        plain = plain.assign_attrs(plain_attrs(records.attrs))
+        for name in plain.variables:
+            plain[name].attrs = plain_attrs(plain[name].attrs)
+        if path.suffix == ".nc":
+            plain.to_netcdf(target, engine="h5netcdf")
+        else:
+            plain.to_zarr(target, mode="w", consolidated=False)
+        written.append(target)
+    return written
+
+
+def plain_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as every format has them: numbers, texts, lists of either."""
+    found: dict[str, Any] = {}
+    for name, value in attrs.items():
+        if isinstance(value, bool):
+            found[str(name)] = int(value)
+        elif isinstance(value, list | tuple):
+            numbers = all(type(one) in (int, float) for one in value) and value
+            found[str(name)] = list(value) if numbers else ", ".join(map(str, value))
+        elif isinstance(value, int | float | str):
+            found[str(name)] = value
+        elif value is not None:
+            found[str(name)] = str(value)
+    return found
+
+
+def _readable(store: Store) -> Iterator[tuple[str, xr.Dataset]]:
+    for key in store.runs()["run_key"]:
+        try:
+            records = store.records(key)
+        except files.DamageError:
+            continue
+        if records.sizes.get("step", 0):
+            yield key, records
+
+
+def _write_table(store: Store, path: Path) -> Path:
+    runs = store.runs().set_index("run_key")
+    fields = [
+        name for name in runs if "." in str(name) and runs[name].map(str).nunique() > 1
+    ]
+    parts = []
+    for key, records in _readable(store):
+        table = _long(records)
+        table.insert(0, "run_key", key)
+        for name in fields:
+            value = runs.at[key, name]
+            listed = isinstance(value, tuple)
+            table[name] = "-".join(map(str, value)) if listed else value
+        parts.append(table)
+    if not parts:
+        raise StoreError(f"{store.path} holds no records yet: nothing to export")
+    whole = pd.concat(parts, ignore_index=True)
+    for name in whole.columns:
+        if whole[name].dtype == object:  # of several kinds of values: as texts
+            whole[name] = whole[name].map(lambda v: None if v is None else str(v))
+    with files.replacing(path) as temporary:
+        if path.suffix == ".csv":
+            whole.to_csv(temporary, index=False)
+        else:
+            whole.to_parquet(temporary, index=False)
+    return path
+
+
+def _long(records: xr.Dataset) -> pd.DataFrame:
+    """A row for each step, replica and layer."""
+    dims = [dim for dim in ("step", "replica", "layer") if dim in records.dims]
+    names = [
+        name
+        for name, variable in records.data_vars.items()
+        if "step" in variable.dims and set(variable.dims) <= set(dims)
+    ]
+    kept = records[names].drop_vars(
+        [n for n in records.coords if n not in (*dims, "epoch")], errors="ignore"
+    )
+    table = kept.to_dataframe(dim_order=dims).reset_index()
+    if "layer" in table:
+        table["layer"] = table["layer"].astype(str)
+    return table.astype({n: float for n in names if table[n].dtype == np.float32})
+
+
+def _require(package: str, ending: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{_ARRAYS[ending]} needs {package}: pip install {package}"
+        ) from error

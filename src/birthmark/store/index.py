@@ -1,0 +1,174 @@
+"""The table of runs in one file beside them, so that a store is not opened run by run.
+
+`index.parquet` has one row a run and a column for each field, values as JSON (Parquet
+keeps each different text once). A run that is done does not change: its row stands
+while its folder has the same time of change. All others are looked at anew. A lost, old
+or damaged index is made again from the runs; it holds nothing that they do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from birthmark.errors import StoreError
+from birthmark.store import files
+from birthmark.store.checksums import BLANK
+from birthmark.store.layout import holds_run
+
+LEAST_RUNS = 64  # below them an index would save nothing
+_FILE = "index.parquet"
+_STAMP = "folder_changed"  # nanoseconds, of this file alone
+_PLAIN = {
+    **dict.fromkeys(("run_key", "state", "problem", "kind", "name"), pa.string()),
+    **dict.fromkeys(("epoch", "step", "replica", _STAMP), pa.int64()),
+    "wall_time_s": pa.float64(),
+    "written": pa.timestamp("ns", "UTC"),
+}
+
+Row = Mapping[str, Any]
+
+
+def read_rows(store: Path, look: Callable[[str], Row]) -> pd.DataFrame:
+    """The table of runs, in order of their keys.
+
+    Args:
+        store: The folder of the store.
+        look: Gives the row of a run, by opening it.
+
+    Raises:
+        StoreError: The folder cannot be listed.
+    """
+    stamps = _list_folders(store)
+    index = _load(store / _FILE) if len(stamps) >= LEAST_RUNS else None
+    kept = _find_kept(index, stamps)
+    fresh = [
+        {**look(key), _STAMP: stamp}
+        for key, stamp in stamps.items()
+        if key not in kept and holds_run(store / key)
+    ]
+    old = None if index is None else index.filter(_among(index["run_key"], kept))
+    table = _to_table(fresh) if old is None else _join(old, fresh)
+    gone = index is not None and len(kept) + len(fresh) < len(index)
+    settled = sum(row["state"] == "done" for row in fresh)
+    if len(table) >= LEAST_RUNS and (settled or gone or index is None):
+        _save(store / _FILE, table)
+    return _to_frame(table.sort_by("run_key"))
+
+
+def _list_folders(store: Path) -> dict[str, int]:
+    """When each folder that is named like a run was changed last."""
+    with files.reading(store), os.scandir(store) as entries:
+        return {
+            entry.name: entry.stat().st_mtime_ns
+            for entry in entries
+            if len(entry.name) == 16 and not entry.name.strip("0123456789abcdef")
+        }
+
+
+def _load(path: Path) -> pa.Table | None:
+    if not path.exists():
+        return None
+    with contextlib.suppress(StoreError), files.reading(path):
+        content = pa.BufferReader(files.read_bytes(path))
+        names = pq.read_schema(content).names
+        content.seek(0)
+        texts = [name for name in names if name not in _PLAIN]
+        table: pa.Table = pq.read_table(content, read_dictionary=texts)
+        if set(_PLAIN) <= set(names):
+            return table
+    return None
+
+
+def _save(path: Path, table: pa.Table) -> None:
+    plain = table.schema
+    for name in table.column_names:
+        if pa.types.is_dictionary(plain.field(name).type):
+            place = plain.get_field_index(name)
+            plain = plain.set(place, pa.field(name, pa.string()))
+    whole = table.cast(plain).replace_schema_metadata({"checksum": BLANK})
+    with contextlib.suppress(StoreError), files.sealing(path) as temporary:
+        pq.write_table(whole, temporary)  # nobody has to be able to write here
+
+
+def _find_kept(index: pa.Table | None, stamps: Mapping[str, int]) -> set[str]:
+    if index is None:
+        return set()
+    columns = (index[name].to_pylist() for name in ("run_key", "state", _STAMP))
+    return {
+        key
+        for key, state, stamp in zip(*columns, strict=True)
+        if state == "done" and stamps.get(key) == stamp
+    }
+
+
+def _among(column: pa.ChunkedArray, keys: set[str]) -> pa.ChunkedArray:
+    return pc.is_in(column, pa.array(sorted(keys), pa.string()))
+
+
+def _join(old: pa.Table, fresh: list[Row]) -> pa.Table:
+    if not fresh:
+        return old
+    tables = [_as_texts(old), _to_table(fresh)]
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _as_texts(table: pa.Table) -> pa.Table:
+    for place, name in enumerate(table.column_names):
+        if pa.types.is_dictionary(table.schema.field(name).type):
+            column = table[name].cast(pa.string())
+            table = table.set_column(place, name, column)
+    return table
+
+
+def _to_table(rows: Iterable[Row]) -> pa.Table:
+    rows = list(rows)
+    names = dict.fromkeys([*_PLAIN, *(name for row in rows for name in row)])
+    columns = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        if name not in _PLAIN:
+            values = [None if v is None else json.dumps(v) for v in values]
+        columns[name] = pa.array(values, _PLAIN.get(name, pa.string()))
+    return pa.table(columns)
+
+
+def _to_frame(table: pa.Table) -> pd.DataFrame:
+    columns = {
+        name: _plain(table[name]) if name in _PLAIN else _decoded(table[name])
+        for name in table.column_names
+        if name != _STAMP
+    }
+    return pd.DataFrame(columns)
+
+
+def _plain(column: pa.ChunkedArray) -> pd.Series:
+    if pa.types.is_integer(column.type):
+        return pd.Series(column.to_pandas(integer_object_nulls=True), dtype="Int64")
+    series: pd.Series = column.to_pandas()
+    return series
+
+
+def _decoded(column: pa.ChunkedArray) -> pd.Series:
+    """Each different text is read once."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):  # without any row
+        return pd.Series([], dtype=object)
+    values = [json.loads(text) for text in whole.dictionary.to_pylist()]
+    different = [tuple(v) if isinstance(v, list) else v for v in values] + [None]
+    places = whole.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    if len(values) and not whole.null_count:
+        del different[-1]
+    return pd.Series(different).take(np.asarray(places)).reset_index(drop=True)

@@ -1,0 +1,167 @@
+"""Sweeps over a training function of the user's own.
+
+def train(track, lr, width, seed):
+    torch.manual_seed(seed)
+    model, optimizer = ...
+    tracker = track(model, optimizer)        # a bm.Tracker of this run
+    ...                                      # the loop as it was
+
+bm.sweep(train, {"lr": [0.01, 0.1], "width": [64, 256], "seed": range(10)},
+         store="runs")
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from birthmark.errors import SpecError
+from birthmark.store import Store, open_store
+from birthmark.sweeps.cells import expand_cells
+from birthmark.sweeps.executors import Executor, Here
+from birthmark.sweeps.grid import Rule, apply_rules
+from birthmark.sweeps.tasks import Outcome, Report
+from birthmark.tracking import Tracker
+
+REPLICA = "seed"  # the field that numbers replicas, and tells no runs apart
+
+Train = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class FunctionTask:
+    """One call of a training function."""
+
+    train: Train
+    name: str
+    fields: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """`train(lr=0.1, seed=3)`."""
+        given = ", ".join(f"{key}={value!r}" for key, value in self.fields.items())
+        return f"{self.name}({given})"
+
+    @property
+    def words(self) -> str:
+        """The call."""
+        return self.key
+
+    def is_done(self, store: Path) -> bool:
+        """Whether a run of this name and these fields is there and finished."""
+        runs = open_store(store).runs()
+        runs = runs[(runs["name"] == self.name) & (runs["state"] == "done")]
+        runs = runs[runs["replica"] == self._replica]
+        return any(
+            all(_same(row.get(key), value) for key, value in self._said.items())
+            for row in runs.to_dict("records")
+        )
+
+    def carry_out(self, store: Path, report: Report) -> None:
+        """Call the function; what it tracks is finished when it returns."""
+        trackers: list[Tracker] = []
+
+        def track(*arguments: Any, **options: Any) -> Tracker:
+            options = {"name": self.name, "replica": self._replica, **options}
+            tracker = Tracker(*arguments, store=store, fields=self._said, **options)
+            trackers.append(tracker)
+            return tracker
+
+        try:
+            self.train(track, **self.fields)
+        except BaseException:
+            for tracker in trackers:
+                tracker.close()
+            raise
+        for tracker in trackers:
+            tracker.finish()
+
+    def command(self, store: Path) -> str:
+        """The call in Python."""
+        module = getattr(self.train, "__module__", "__main__")
+        call = f"bm.sweep({module}.{self.train.__qualname__}, list=[{self.fields!r}]"
+        code = f"import birthmark as bm, {module}; {call}, store={str(store)!r})"
+        return shlex.join(["python", "-c", code])
+
+    @property
+    def _replica(self) -> int:
+        return int(self.fields.get(REPLICA, 0))
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        return {key: value for key, value in self.fields.items() if key != REPLICA}
+
+
+def sweep(
+    train: Train,
+    product: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    store: str | Path | Store,
+    zip: Mapping[str, Sequence[Any]] | None = None,
+    list: Sequence[Mapping[str, Any]] | None = None,
+    derive: Mapping[str, Rule] | None = None,
+    where: Rule | None = None,
+    name: str | None = None,
+    executor: Executor | None = None,
+    shard: tuple[int, int] = (1, 1),
+    finished: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Call a training function for each cell of a grid, where it was not called yet.
+
+    Args:
+        train: Called as `train(track, **fields)`. `track` takes what `bm.Tracker` does
+            and gives a tracker of this run; when the function returns, the run is done.
+            Other processes import it: it stands at the top of a module.
+        product: Values by field, each with each of the others. A field named `seed`
+            numbers replicas: runs that differ in it alone are compared as such.
+        store: Folder of the store; made when it is missing.
+        zip: Values by field that go together, all of one length.
+        list: Fields, cell by cell.
+        derive: By field, an expression or a function of the other fields.
+        where: What is true of the cells that stay, likewise.
+        name: Of the runs; that of the function unless given.
+        executor: This process unless given; `birthmark.sweeps` has others.
+        shard: (I, N): only the I-th of N parts of the cells.
+        finished: Called with what becomes of each call.
+
+    Returns:
+        What became of each, in the order of the grid; those that were done as well.
+
+    Raises:
+        SpecError: The grid is none.
+        KeyboardInterrupt: It was stopped.
+    """
+    opened = store if isinstance(store, Store) else open_store(store, create=True)
+    named = name or getattr(train, "__name__", "sweep")
+    grid = {
+        "product": {key: [*values] for key, values in (product or {}).items()},
+        "zip": {key: [*values] for key, values in (zip or {}).items()},
+        "list": [dict(cell) for cell in list or ()],
+    }
+    tasks = []
+    for cell in expand_cells(grid):
+        derived = apply_rules(cell, derive or {}, [] if where is None else [where])
+        if derived is not None:
+            tasks.append(FunctionTask(train, named, {**cell, **derived}))
+    tasks = tasks[shard[0] - 1 :: shard[1]]
+    if not tasks:
+        raise SpecError("grid: no run is left: loosen its conditions")
+    found = {task.key: Outcome(task.key, "done") for task in tasks}
+    waiting = [task for task in tasks if not task.is_done(opened.path)]
+    chosen = executor or Here()
+    for outcome in chosen.carry_out(waiting, opened.path, lambda standing: None):
+        found[outcome.key] = outcome
+        if finished is not None:
+            finished(outcome)
+    stopped = any(outcome.status == "stopped" for outcome in found.values())
+    if stopped:
+        raise KeyboardInterrupt
+    return [*found.values()]
+
+
+def _same(stored: Any, value: Any) -> bool:
+    wanted = tuple(value) if isinstance(value, list | tuple) else value
+    return type(stored) in (type(wanted), int, float) and bool(stored == wanted)

@@ -1,0 +1,135 @@
+"""One task of a sweep: what any executor hands to any process, and what comes back.
+
+A task says which run, and how its steps are made (path, products, threads), so that its
+bits are the same whichever process makes them. What comes back is a word, no arrays.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+from birthmark.errors import BirthmarkError
+from birthmark.spec import RunSpec
+from birthmark.store import ClaimedError, open_store
+from birthmark.sweeps.pace import Progress
+from birthmark.sweeps.pipeline import run
+
+WAIT_SECONDS = 2.0  # between two looks at a run that another process writes
+
+Report = Callable[["Standing"], None]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a task is."""
+
+    key: str
+    share: float  # of its steps, 0 ... 1
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of a task."""
+
+    key: str
+    status: Literal["done", "failed", "stopped"]
+    message: str = ""  # one line, of what failed
+    seconds: float = 0.0
+
+
+class Task(Protocol):
+    """A run to be carried out; it can be pickled."""
+
+    @property
+    def key(self) -> str:
+        """Names it; for a run of a spec, its run key."""
+
+    @property
+    def words(self) -> str:
+        """What it is, for who looks on."""
+
+    def is_done(self, store: Path) -> bool:
+        """Whether its run is there and finished."""
+
+    def carry_out(self, store: Path, report: Report) -> None:
+        """Do it, here, from wherever it stands."""
+
+    def command(self, store: Path) -> str:
+        """What carries it out alone."""
+
+
+@dataclass(frozen=True)
+class RunTask:
+    """The run of a spec."""
+
+    spec: RunSpec
+    how: Mapping[str, Any] = field(default_factory=dict)  # path, products, threads
+    words: str = ""
+
+    @property
+    def key(self) -> str:
+        """The run key."""
+        return self.spec.run_key
+
+    def is_done(self, store: Path) -> bool:
+        """Whether the run is there and finished."""
+        return open_store(store).is_done(self.key)
+
+    def carry_out(self, store: Path, report: Report) -> None:
+        """Train, measure and store it."""
+
+        def tell(progress: Progress) -> None:
+            report(Standing(self.key, progress.share, progress.seconds_left))
+
+        with _on_threads(self.how.get("threads")):
+            run(self.spec, store, watch=tell, how=self.how)
+
+    def command(self, store: Path) -> str:
+        """`birthmark run`, with the spec that lies in the store."""
+        spec = store / self.key / "spec.toml"
+        return shlex.join(["birthmark", "run", str(spec), "--store", str(store)])
+
+
+def attempt(task: Task, store: Path, report: Report = lambda standing: None) -> Outcome:
+    """Carry a task out, or say why not; while another process is at it, wait for it.
+
+    An interrupt stops it when all is saved.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            if not task.is_done(store):
+                task.carry_out(store, report)
+        except ClaimedError:
+            try:
+                time.sleep(WAIT_SECONDS)
+                continue
+            except KeyboardInterrupt:
+                return Outcome(task.key, "stopped")
+        except KeyboardInterrupt:
+            return Outcome(task.key, "stopped")
+        except BirthmarkError as error:
+            return Outcome(task.key, "failed", " ".join(str(error).split()))
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            return Outcome(task.key, "failed", f"{type(error).__name__}: {lines[0]}")
+        return Outcome(task.key, "done", seconds=time.monotonic() - began)
+
+
+@contextmanager
+def _on_threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,191 @@
+"""Whoever carries a run out, it is the same run, to the last bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from birthmark.spec import RunSpec
+from birthmark.store import open_store
+from birthmark.sweeps import Here, Processes, RunTask, make_plan, sweep
+
+TIMES = {"wall_time_s"}
+
+
+def spec(seed=0, **tables):
+    return RunSpec(
+        data={"name": "digits"},
+        network={"widths": [8, 8]},
+        training={"epochs": 3, "lr": 0.2, **tables},
+        run={"replicas": 2, "seed": seed},
+        record={"weights": [3]},
+    )
+
+
+def carry_out(executor, specs, store):
+    plan = make_plan(specs, open_store(store, create=True), threads=1)
+    told = []
+    return [*executor.carry_out(plan.tasks, store, told.append)], told
+
+
+def assert_same(found, expected, keys):
+    for key in keys:
+        xr.testing.assert_identical(
+            found.records(key).drop_attrs(deep=False),
+            expected.records(key).drop_attrs(deep=False),
+        )
+        manifests = [store.manifest(key) for store in (found, expected)]
+        for manifest in manifests:
+            for name in TIMES:
+                manifest.pop(name)
+        assert manifests[0] == manifests[1]
+        for name, layer in expected.weights(key, 3).items():
+            np.testing.assert_array_equal(found.weights(key, 3)[name].w, layer.w)
+
+
+class Fatal(RunTask):
+    """Kills the process that carries it out, the first time."""
+
+    def carry_out(self, store, report):
+        mark = store / "killed"
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().carry_out(store, report)
+
+
+def test_a_pool_makes_the_same_runs_and_outlives_its_workers(tmp_path):
+    specs = [spec(0), spec(1), spec(2, loss="cross_entropy"), spec(3, lr=0.1)]
+    outcomes, told = carry_out(Here(), specs, tmp_path / "here")
+    assert [one.status for one in outcomes] == ["done"] * 4
+    assert {one.key for one in told} == {one.run_key for one in specs}
+    plan = make_plan(specs, open_store(tmp_path / "pool", create=True), threads=1)
+    fatal = Fatal(plan.tasks[0].spec, plan.tasks[0].how)
+    tasks = [fatal, *plan.tasks[1:]]
+    found = [*Processes(2).carry_out(tasks, tmp_path / "pool", lambda one: None)]
+    assert (tmp_path / "pool" / "killed").exists()
+    assert {one.key: one.status for one in found} == {
+        one.run_key: "done" for one in specs
+    }
+    here, pool = open_store(tmp_path / "here"), open_store(tmp_path / "pool")
+    assert_same(pool, here, [one.run_key for one in specs])
+
+
+def test_one_failure_is_told_and_stops_no_other(tmp_path, monkeypatch):
+    def fail(task, store, report):
+        raise RuntimeError("no such luck\nand more")
+
+    good, bad = RunTask(spec(0)), RunTask(spec(1))
+    real = RunTask.carry_out
+    monkeypatch.setattr(
+        RunTask,
+        "carry_out",
+        lambda task, *rest: (fail if task.key == bad.key else real)(task, *rest),
+    )
+    open_store(tmp_path, create=True)
+    outcomes = [*Here().carry_out([bad, good], tmp_path, lambda one: None)]
+    assert [one.status for one in outcomes] == ["failed", "done"]
+    assert outcomes[0].message == "RuntimeError: no such luck"
+    spec_file = tmp_path / bad.key / "spec.toml"
+    assert bad.command(tmp_path) == f"birthmark run {spec_file} --store {tmp_path}"
+
+
+def test_a_second_start_waits_for_the_first_and_trains_nothing(tmp_path):
+    """Of one run, in two processes at once; both say that it is done."""
+    long = spec(0, epochs=60)
+    grid = tmp_path / "run.toml"
+    grid.write_text(long.to_toml())
+    command = [sys.executable, "-m", "birthmark", "run", str(grid), "--store"]
+    command += [str(tmp_path / "runs"), "--json"]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE)
+    while not (tmp_path / "runs" / long.run_key / "claim").exists():
+        time.sleep(0.02)
+        assert first.poll() is None
+    outcome = RunTask(long)
+    from birthmark.sweeps import attempt
+
+    steps = []
+    assert attempt(outcome, tmp_path / "runs", steps.append).status == "done"
+    assert first.wait() == 0
+    first.stdout.close()
+    assert steps == []
+    assert open_store(tmp_path / "runs").is_done(long.run_key)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs signals of POSIX")
+def test_a_pool_that_is_terminated_saves_and_goes_on(tmp_path):
+    text = (
+        "import sys; from pathlib import Path\n"
+        "from test_sweeps_executors import spec, carry_out\n"
+        "from birthmark.sweeps import Processes\n"
+        "if __name__ == '__main__':\n"
+        "    specs = [spec(seed, epochs=400) for seed in (0, 1)]\n"
+        "    found, _ = carry_out(Processes(2), specs, Path(sys.argv[1]))\n"
+        "    print([one.status for one in found])\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    keys = [spec(seed, epochs=400).run_key for seed in (0, 1)]
+    store = tmp_path / "runs"
+    folder = os.path.dirname(__file__)  # noqa: PTH120
+    paths = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, script, store],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    while not all((store / key / "manifest.json").exists() for key in keys):
+        time.sleep(0.05)
+        assert process.poll() is None
+    time.sleep(0.3)
+    process.terminate()
+    printed, _ = process.communicate(timeout=120)
+    assert "stopped" in printed
+    states = open_store(store).runs()["state"].tolist()
+    assert set(states) <= {"stopped", "done"} and "stopped" in states
+
+
+def train(track, lr, width, seed):
+    """As a user writes it."""
+    import torch
+
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(3, width), torch.nn.ReLU(), torch.nn.Linear(width, 2)
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    tracker = track(model, optimizer)
+    x, y = torch.randn(16, 3), torch.randint(2, (16,))
+    for _ in range(4):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        tracker.log(loss=loss)
+
+
+def test_a_function_of_the_users_own_is_swept_once(tmp_path):
+    grid = {"lr": [0.1, 0.2], "width": [4], "seed": [0, 1]}
+    outcomes = sweep(train, grid, store=tmp_path)
+    assert [one.status for one in outcomes] == ["done"] * 4
+    runs = open_store(tmp_path).runs()
+    assert runs["state"].tolist() == ["done"] * 4
+    assert sorted(zip(runs["lr"], runs["replica"], strict=True)) == [
+        *((0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1)),
+    ]
+    again = []
+    more = sweep(
+        train,
+        {**grid, "lr": [0.1, 0.2, 0.3]},
+        store=tmp_path,
+        where="lr < 0.25 or seed == 0",
+        finished=again.append,
+    )
+    assert len(more) == 5 and len(again) == 1
+    assert again[0].key == "train(lr=0.3, width=4, seed=0)"
