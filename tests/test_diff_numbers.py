@@ -1,6 +1,7 @@
 """The numbers of a diff against NumPy in float64, its null models against draws."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 import birthmark as bm
+from birthmark.weight_files import kernels, sums
 
 
 def rng(seed=0):
@@ -38,7 +40,10 @@ def of_one(before, after, **kwargs):
         ((4_300_001,), "float32"),
     ],
 )
-def test_numbers_are_those_of_float64(shape, dtype):
+@pytest.mark.parametrize("compiled", [True, False])
+def test_numbers_are_those_of_float64(shape, dtype, compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(sums, "find_kernel", lambda dtype: None)
     before, after = (x.to(getattr(torch, dtype)) for x in moved(shape, 0.01))
     found, values = of_one(before, after)
     a, b = (x.double().numpy().ravel() for x in (before, after))
@@ -59,6 +64,12 @@ def test_numbers_are_those_of_float64(shape, dtype):
     for name, value in expected.items():
         assert values[name] == pytest.approx(value, rel=1e-7, abs=1e-12), name
     assert found.count == a.size
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_the_kernels_are_compiled_where_there_is_a_compiler():
+    for name in ("float32", "float64", "bfloat16"):
+        assert kernels.find_kernel(getattr(torch, name)) is not None
 
 
 def test_numbers_are_those_of_the_table_of_measurements():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from birthmark.compilation import compile_command
 from birthmark.training.compiled import library as library_module
 
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
@@ -54,7 +55,7 @@ def library(request, tmp_path_factory):
     defines = [f"-DREAL={request.param}", fma]
     defines += ["-DREAL_IS_DOUBLE"] if request.param == "double" else []
     command = [
-        *library_module.compile_command(COMPILER),
+        *compile_command(COMPILER),
         *defines,
         f"-I{SOURCE}",
         str(folder / "wrapper.c"),

@@ -2,16 +2,8 @@
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from importlib.resources import files
-from pathlib import Path
 
-import platformdirs
+from birthmark.compilation import compile_sources
 
 _SOURCES = (
     "step.c",
@@ -26,15 +18,6 @@ _DEFINES = {
     ("float32", "bf16"): ["-DREAL=float", "-DBF16"],
     ("float64", "full"): ["-DREAL=double", "-DREAL_IS_DOUBLE"],
 }
-# products and sums may be fused into one instruction; nothing else is relaxed
-_FLAGS = [
-    "-std=gnu11",
-    "-O3",
-    "-ffp-contract=fast",
-    "-fno-math-errno",
-    "-fPIC",
-    "-shared",
-]
 
 
 @functools.cache
@@ -46,12 +29,15 @@ def load_library(dtype: str, precision: str = "full") -> ctypes.CDLL | None:
     bfloat16. All then goes on without it, more slowly. Delete the folder `kernels` of
     the cache to compile anew.
     """
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None or (dtype, precision) not in _DEFINES:
+    options = _DEFINES.get((dtype, precision))
+    if options is None:
+        return None
+    path = compile_sources("birthmark.training.compiled", _SOURCES, options)
+    if path is None:
         return None
     try:
-        library = ctypes.CDLL(str(_compile(compiler, _DEFINES[dtype, precision])))
-    except (OSError, subprocess.SubprocessError):
+        library = ctypes.CDLL(str(path))
+    except OSError:
         return None
     library.row_stride.restype = library.scratch_size.restype = ctypes.c_int64
     library.train.restype = ctypes.c_int64
@@ -60,35 +46,3 @@ def load_library(dtype: str, precision: str = "full") -> ctypes.CDLL | None:
         library.shared_scratch_size.restype = ctypes.c_int64
         library.train_shared.restype = None
     return library
-
-
-def _compile(compiler: str, defines: list[str]) -> Path:
-    source = files("birthmark.training.compiled")
-    texts = [source.joinpath(name).read_bytes() for name in _SOURCES]
-    command = [*compile_command(compiler), *defines]
-    # what the compiler says of this processor is in the name: a home may be shared
-    macros = _run([*command, "-dM", "-E", "-x", "c", os.devnull])
-    name = hashlib.sha256(b"\0".join([*texts, " ".join(command).encode(), macros]))
-    folder = Path(platformdirs.user_cache_dir("birthmark")) / "kernels"
-    target = folder / f"{name.hexdigest()[:32]}.so"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as workshop:
-            for file, text in zip(_SOURCES, texts, strict=True):
-                (Path(workshop) / file).write_bytes(text)
-            made = Path(workshop) / target.name
-            _run([*command, str(Path(workshop) / "step.c"), "-o", str(made), "-lm"])
-            made.replace(target)  # two processes may compile it at once
-    return target
-
-
-def compile_command(compiler: str) -> list[str]:
-    """What makes a library of these sources, but for their defines and names."""
-    if platform.machine() in ("x86_64", "AMD64"):
-        return [compiler, *_FLAGS, "-march=native", "-mprefer-vector-width=512"]
-    return [compiler, *_FLAGS, "-mcpu=native"]
-
-
-def _run(command: list[str]) -> bytes:
-    done = subprocess.run(command, capture_output=True, check=True, timeout=120)
-    return done.stdout

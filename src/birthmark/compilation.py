@@ -1,0 +1,82 @@
+"""C of ours, compiled for this processor at first use and kept in a cache.
+
+Delete the folder `kernels` of the cache to compile anew.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import platformdirs
+
+# products and sums may be fused into one instruction; nothing else is relaxed
+_FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fPIC",
+    "-shared",
+]
+
+
+def compile_sources(
+    package: str, sources: Sequence[str], options: Sequence[str] = ()
+) -> Path | None:
+    """A library made of the C of a package; None where it cannot be had.
+
+    That is where there is no C compiler (`cc`, or the one that `CC` names), or where it
+    does not take the sources. All goes on without it then, more slowly.
+
+    Args:
+        package: Whose files the sources are.
+        sources: The one to compile, and those that it includes.
+        options: Of the compiler, besides ours.
+    """
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        return None
+    try:
+        return _compile(compiler, package, sources, options)
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def compile_command(compiler: str) -> list[str]:
+    """What makes a library of our sources, but for their options and names."""
+    if platform.machine() in ("x86_64", "AMD64"):
+        return [compiler, *_FLAGS, "-march=native", "-mprefer-vector-width=512"]
+    return [compiler, *_FLAGS, "-mcpu=native"]
+
+
+def _compile(
+    compiler: str, package: str, sources: Sequence[str], options: Sequence[str]
+) -> Path:
+    folder = files(package)
+    texts = [folder.joinpath(name).read_bytes() for name in sources]
+    command = [*compile_command(compiler), *options]
+    # what the compiler says of this processor is in the name: a home may be shared
+    macros = _run([*command, "-dM", "-E", "-x", "c", os.devnull])
+    name = hashlib.sha256(b"\0".join([*texts, " ".join(command).encode(), macros]))
+    kernels = Path(platformdirs.user_cache_dir("birthmark")) / "kernels"
+    target = kernels / f"{name.hexdigest()[:32]}.so"
+    if not target.exists():
+        kernels.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kernels) as workshop:
+            for file, text in zip(sources, texts, strict=True):
+                (Path(workshop) / file).write_bytes(text)
+            made = Path(workshop) / target.name
+            _run([*command, str(Path(workshop) / sources[0]), "-o", str(made), "-lm"])
+            made.replace(target)  # two processes may compile it at once
+    return target
+
+
+def _run(command: list[str]) -> bytes:
+    done = subprocess.run(command, capture_output=True, check=True, timeout=120)
+    return done.stdout
