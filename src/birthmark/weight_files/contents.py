@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.fft import irfft, rfft
 from scipy.optimize import linear_sum_assignment
 
 from birthmark.shapes import Array, Tensor
@@ -81,9 +82,9 @@ def resemble(a: Tensor, b: Tensor) -> Resemblance:
     nulls = []
     for axis in (0, 1):
         if x.shape[axis] >= _FEWEST_SHIFTS:
-            turned = np.fft.rfft(x, axis=axis), np.fft.rfft(y, axis=axis)
+            turned = rfft(x, axis=axis), rfft(y, axis=axis)
             products = (turned[0] * turned[1].conj()).sum(1 - axis)
-            shifts = np.fft.irfft(products, n=x.shape[axis])[1:] / size
+            shifts = irfft(products, n=x.shape[axis])[1:] / size
             nulls.append((float(shifts.mean()), float(shifts.std())))
     mean, std = max(nulls, key=lambda null: null[1], default=(0.0, float("nan")))
     return Resemblance(float((x * y).sum()) / size, mean, std, x.size)

@@ -45,7 +45,9 @@ def glance(match: Match) -> Glance:
         if turned is not None:
             return turned
     fresh_a, law = _is_fresh(piece_a, a)
-    fresh_b, _ = _is_fresh(piece_b, b)
+    fresh_b = None
+    if not (fresh_a and relation.score > RELATED):  # or the second cannot be a start
+        fresh_b, _ = _is_fresh(piece_b, b)
     return Glance(match, relation, find_spectrum(b - a), fresh_a, fresh_b, law)
 
 

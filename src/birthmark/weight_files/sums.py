@@ -20,7 +20,7 @@ from birthmark.weight_files.views import Piece
 
 BLOCK = 65_536  # numbers
 _TASK = 64 * BLOCK  # numbers that one thread takes at a time
-_BETWEEN = 8  # one block in so many is looked at for what a sample tells well enough
+_BETWEEN = 32  # one block in so many is looked at for what a sample tells well enough
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Sums:
     kept: float = 0.0  # b has the sign of a
     nonfinite_a: float = 0.0
     nonfinite_b: float = 0.0
-    # over one block in eight
+    # over one block in 32
     sampled: float = 0.0
     positive_a: float = 0.0
     negative_a: float = 0.0
