@@ -1,14 +1,21 @@
 """What was found with birthmark: one folder a question, and the paper's records."""
 
+from typing import TYPE_CHECKING, Any
+
+from birthmark_experiments import frame
 from birthmark_experiments.frame import (
     SCALES,
     Experiment,
-    draw_experiment,
     experiment_names,
     find_experiment,
-    run_experiment,
-    shipped_results,
 )
+
+if TYPE_CHECKING:
+    from birthmark_experiments.frame import (
+        draw_experiment,
+        run_experiment,
+        shipped_results,
+    )
 
 __all__ = [
     "SCALES",
@@ -19,3 +26,9 @@ __all__ = [
     "run_experiment",
     "shipped_results",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(frame, name)

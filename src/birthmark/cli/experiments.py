@@ -27,7 +27,6 @@ def experiment(
     Example: `birthmark experiment depth --scale full --store depth`
     """
     from birthmark.experiments import find_package
-    from birthmark.figures import write_drawings
 
     package = find_package("birthmark experiment")
     if name is None:
@@ -44,6 +43,8 @@ def experiment(
         command = shlex.join(["birthmark", *sys.argv[1:]])
         print(f"\nStopped. To go on: {command}", file=sys.stderr)
         raise typer.Exit(130) from None
+    from birthmark.figures import write_drawings
+
     drawing = package.draw_experiment(name, results)
     for path in write_drawings([drawing], folder / "figures"):
         print(path)

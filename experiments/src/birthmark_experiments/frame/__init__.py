@@ -4,20 +4,33 @@ Each experiment has a protocol, a figure, a page in the docs, and records that s
 the package. One may be carried out again, at the scale of the docs or a quick one.
 """
 
-from birthmark_experiments.frame.cache import hash_protocol, recall
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from birthmark_experiments.frame.experiment import (
     SCALES,
     Experiment,
     Facts,
 )
-from birthmark_experiments.frame.running import (
-    draw_experiment,
-    experiment_names,
-    find_experiment,
-    run_experiment,
-    shipped_results,
-)
+from birthmark_experiments.frame.listing import experiment_names, find_experiment
 from birthmark_experiments.frame.variables import labelled, variables
+
+if TYPE_CHECKING:
+    from birthmark_experiments.frame.cache import hash_protocol, recall
+    from birthmark_experiments.frame.running import (
+        draw_experiment,
+        run_experiment,
+        shipped_results,
+    )
+
+# what reads and writes results is loaded when it is asked for: a list needs none of it
+_FILES = {
+    "draw_experiment": "running",
+    "hash_protocol": "cache",
+    "recall": "cache",
+    "run_experiment": "running",
+    "shipped_results": "running",
+}
 
 __all__ = [
     "SCALES",
@@ -33,3 +46,9 @@ __all__ = [
     "shipped_results",
     "variables",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)

@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 import time
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from birthmark.errors import SpecError, unknown_name
+from birthmark.errors import SpecError
 from birthmark.spec import DataSpec
 from birthmark.store import has_results, load_results, save_results
 from birthmark_experiments.frame.cache import hash_protocol
 from birthmark_experiments.frame.experiment import Experiment
+from birthmark_experiments.frame.listing import find_experiment
 
 if TYPE_CHECKING:
     from birthmark.figures import Drawing
-
-# a folder each, in the order of the docs
-_FOLDERS: tuple[str, ...] = (
-    "constant_start",
-    "deterministic_start",
-    "pretrained_start",
-    "depth",
-    "critical_variance",
-    "combined_goals",
-    "initialization_or_optimizer",
-    "abandonment",
-    "rescue",
-    "who_is_abandoned",
-    "near_the_start",
-    "near_the_start_unstable",
-    "protocol_details",
-    "sharpness",
-    "sharpness_paper",
-)
-
-
-def find_experiment(name: str) -> Experiment:
-    """The experiment of this name.
-
-    Raises:
-        SpecError: There is none; the message has the nearest.
-    """
-    if name not in experiment_names():
-        raise unknown_name("experiment", name, experiment_names())
-    package = f"{__package__.partition('.')[0]}.{name.replace('-', '_')}"
-    experiment: Experiment = import_module(package).EXPERIMENT
-    return experiment
-
-
-def experiment_names() -> list[str]:
-    """All names, in the order of the docs."""
-    return [folder.replace("_", "-") for folder in _FOLDERS]
 
 
 def run_experiment(
