@@ -125,7 +125,6 @@ def test_long_curves_are_thinned_and_keep_their_ends():
     np.testing.assert_allclose(
         found["metrics"]["loss"]["mean"], 2 * np.array(found["x"]), rtol=1e-4
     )
-    assert found["metrics"]["loss"]["high"][-1] == 29997
 
 
 def test_runs_are_read_again_only_when_they_change(tmp_path, monkeypatch):

@@ -84,7 +84,7 @@ def test_runs_are_listed_filtered_sorted_and_laid_over_each_other(page):
     page.get_by_role("link", name="Compare 2").click()
     expect(page.locator("h2")).to_have_text("2 runs over each other")
     expect(page.locator("figure:visible")).to_have_count(6)
-    assert page.locator(".uplot").count() == 6
+    expect(page.locator(".uplot")).to_have_count(6)
     page.go_back()
     expect(rows).to_have_count(4)  # the filter stays
 

@@ -18,7 +18,7 @@ _DIGITS = 5
 def summarize_curves(
     records: xr.Dataset, clock: str, names: list[str] | None = None
 ) -> dict[str, Any]:
-    """Each variable along the clock: mean and range over replicas.
+    """Each variable along the clock, its mean over replicas.
 
     Args:
         records: Of one run.
@@ -65,11 +65,7 @@ def _curve(values_TR: Array) -> dict[str, Any] | None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # epochs without a value
-        parts = {"mean": np.nanmean(values, axis=1)}
-        if values.shape[1] > 1:
-            parts["low"] = np.nanmin(values, axis=1)
-            parts["high"] = np.nanmax(values, axis=1)
-    return {name: _listed(part) for name, part in parts.items()}
+        return {"mean": _listed(np.nanmean(values, axis=1))}
 
 
 def _listed(values: Array) -> list[float | None]:

@@ -5,7 +5,9 @@ import { h, say } from "./elements.js";
 const COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#8c6d1f", "#56b4e9",
   "#7f3c8d", "#4d7c0f", "#b91c1c", "#0f766e"];
 const HEIGHT = 220;
+const FRAME_MS = 8;
 const all = new Set();
+const waiting = new Map(); // charts with lines that are still to be drawn
 
 export const colour = (n) => COLOURS[n % COLOURS.length];
 
@@ -66,6 +68,10 @@ export function makeChart(caption, { log = false, clock = "epoch", named = true 
   const chart = {
     figure,
     update(newLines) {
+      if (!waiting.size) requestAnimationFrame(drawWaiting);
+      waiting.set(chart, newLines);
+    },
+    draw(newLines) {
       lines = newLines;
       figure.hidden = !lines.length;
       if (!lines.length) return;
@@ -83,12 +89,24 @@ export function makeChart(caption, { log = false, clock = "epoch", named = true 
     },
     remove() {
       plot?.destroy();
+      waiting.delete(chart);
       all.delete(chart);
     },
   };
   all.add(chart);
   new ResizeObserver(() => chart.resize()).observe(place);
   return chart;
+}
+
+/** Draw as many charts as a frame has time for, and the others in the next. */
+function drawWaiting() {
+  const end = performance.now() + FRAME_MS;
+  for (const [chart, lines] of waiting) {
+    waiting.delete(chart);
+    chart.draw(lines);
+    if (performance.now() > end) break;
+  }
+  if (waiting.size) requestAnimationFrame(drawWaiting);
 }
 
 /** Forget the charts of a view that is left. */
