@@ -308,7 +308,7 @@ def test_a_run_in_a_loop_of_its_own_is_reported_by_its_layers(tmp_path):
     assert family.axis == Axis("lr", (0.1, 0.3))
     overview = look_at(family)
     assert overview.sentence.startswith(
-        "head has moved the farthest from its start, 1.4"
+        "Layer head has moved the farthest from its start, 1.4"
     )
     assert overview.fates == () and overview.numbers[0].text == "1.4"
     names = {one.name for one in draw_survey(Survey(None, (run, other))).drawings}

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from birthmark.analysis import Study as Study
+    from birthmark.analysis import Survey as Survey
     from birthmark.analysis import find_findings as find_findings
     from birthmark.analysis import find_transitions as find_transitions
+    from birthmark.analysis import read_survey as read_survey
     from birthmark.checkup import check as check
     from birthmark.comparison import compare as compare
     from birthmark.data import load_dataset as load_dataset
     from birthmark.errors import BirthmarkError as BirthmarkError
     from birthmark.figures import draw_figures as draw_figures
+    from birthmark.figures import register_figure as register_figure
     from birthmark.interventions import interpolate as interpolate
     from birthmark.interventions import rewind as rewind
     from birthmark.interventions import transplant as transplant
@@ -58,6 +61,7 @@ _ROOMS = {
     "RunSpec": "spec",
     "Snapshot": "shapes",
     "Study": "analysis",
+    "Survey": "analysis",
     "Tracker": "tracking",
     "Weights": "shapes",
     "check": "checkup",
@@ -78,6 +82,8 @@ _ROOMS = {
     "open_store": "store",
     "part": "weight_files",
     "preset": "sweeps",
+    "read_survey": "analysis",
+    "register_figure": "figures",
     "register_initialization": "network",
     "register_measurement": "measurements",
     "rewind": "interventions",

@@ -147,7 +147,9 @@ def _say_laws(family: Family, loss: float) -> Said | None:
         ("relative_distance", "the relative distance"),
         ("spectral_distance", "the spectral norm"),
     )
-    said, values, first = [], {}, None
+    said: list[str] = []
+    values: dict[str, float] = {}
+    first = None
     for measure, words in measures:
         fit = deviation_at_loss(family.study, [loss], measure=measure).fits[0]
         if fit is not None:

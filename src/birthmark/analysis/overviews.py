@@ -76,9 +76,10 @@ def summarize_survey(survey: Survey) -> str:
     clock = runs[0].clock
     last = int(max(run.epochs[-1] for run in runs))
     names = dict.fromkeys(_name(run) for run in runs)
+    on = f" on {say_list(list(names))}" if runs[0].given is not None else ""
     return (
-        f"{_count(networks, 'network')} in {_count(len(runs), 'run')} on "
-        f"{say_list(list(names))}, up to {_count(last, clock)}."
+        f"{_count(networks, 'network')} in {_count(len(runs), 'run')}{on}, up to "
+        f"{_count(last, clock)}."
     )
 
 
@@ -134,8 +135,8 @@ def _moves(run: Run) -> tuple[Number, ...]:
         return ()
     (least, low), (most, high) = layers[0], layers[-1]
     return (
-        Number(say_number(high, 2), f"relative distance of {most}, the farthest"),
-        Number(say_number(low, 2), f"relative distance of {least}, the nearest"),
+        Number(say_number(high, 2), f"relative distance of layer {most}, the farthest"),
+        Number(say_number(low, 2), f"relative distance of layer {least}, the nearest"),
         Number(f"{int(run.epochs[-1]):,}", f"{run.clock}s recorded"),
     )
 
@@ -146,8 +147,8 @@ def _say_moved(family: Family, run: Run) -> str:
         return "Nothing has been measured of the weights yet."
     (least, low), (most, high) = layers[0], layers[-1]
     return (
-        f"{most} has moved the farthest from its start, {say_number(high, 2)} of its "
-        f"norm; {least} the least, {say_number(low, 2)}."
+        f"Layer {most} has moved the farthest from its start, {say_number(high, 2)} of "
+        f"its norm; {least} the least, {say_number(low, 2)}."
     )
 
 

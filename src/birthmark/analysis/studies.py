@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -23,12 +23,11 @@ Found = TypeVar("Found")
 UNKNOWN = Axis("", ())  # of a study, to be found from its runs
 
 
-class _HasFound(Protocol):
-    _found: dict[Any, Any]
+def remember(self: Any, key: Any, find: Callable[[], Found]) -> Found:
+    """What was found in this under a key; found now if it was not yet.
 
-
-def remember(self: _HasFound, key: Any, find: Callable[[], Found]) -> Found:
-    """What was found in this under a key; found now if it was not yet."""
+    A method of what has a dict `_found`: runs, families, surveys.
+    """
     if key not in self._found:
         self._found[key] = find()
     found: Found = self._found[key]

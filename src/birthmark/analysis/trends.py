@@ -14,6 +14,15 @@ from birthmark.analysis.studies import Run
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
 
+# scalars by layer of the library's own table; any other is a user's measurement
+MEASURED = frozenset(
+    ("cannot_move", "correlation", "cosine", "deviation_kurtosis", "deviation_max")
+    + ("deviation_mean", "deviation_mean_abs", "deviation_skewness", "deviation_std")
+    + ("distance", "distinct_units", "intercept", "mark_auc", "mark_contrast")
+    + ("nonfinite_count", "path_length", "r_squared", "relative_distance")
+    + ("sign_flips", "slope")
+)
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -79,9 +88,10 @@ def _metrics(runs: Sequence[Run]) -> Iterator[Quantity]:
 
 
 def _own_measurements(runs: Sequence[Run]) -> Iterator[Quantity]:
-    """Measurements by layer that are marked as a user's own."""
+    """Numbers by layer that the library does not measure itself."""
     for name, variable in runs[0].records.data_vars.items():
-        if variable.attrs.get("own") and variable.dims == ("step", "replica", "layer"):
+        own = str(name) not in MEASURED and not str(name).startswith("bias_")
+        if own and variable.dims == ("step", "replica", "layer"):
             said = str(variable.attrs.get("long_name", name))
             yield Quantity(str(name), said, "linear", _final(str(name)))
 

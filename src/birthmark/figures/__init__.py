@@ -3,8 +3,19 @@
 Nothing is computed here; matplotlib is used nowhere else, and without pyplot.
 """
 
-from birthmark.figures.canvas import label_log, name_panel, new_figure
-from birthmark.figures.catalogue import Drawn, draw_survey, find_drawings
+from birthmark.figures.canvas import (
+    axis_data,
+    label_log,
+    name_panel,
+    new_figure,
+    tick_axis,
+)
+from birthmark.figures.catalogue import (
+    Drawn,
+    draw_survey,
+    find_drawings,
+    register_figure,
+)
 from birthmark.figures.comparison import draw_comparison, write_comparison
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.files import draw_figures, write_drawings
@@ -27,6 +38,7 @@ __all__ = [
     "Drawing",
     "Drawn",
     "Palette",
+    "axis_data",
     "choose_style",
     "draw_comparison",
     "draw_figures",
@@ -40,6 +52,8 @@ __all__ = [
     "name_panel",
     "new_figure",
     "picture_matrix",
+    "register_figure",
+    "tick_axis",
     "write_comparison",
     "write_drawings",
 ]

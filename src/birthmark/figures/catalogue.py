@@ -12,6 +12,7 @@ from birthmark.analysis import (
     Thresholds,
     read_survey,
 )
+from birthmark.errors import SpecError
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.evolution import draw_evolution
 from birthmark.figures.joint import draw_joint
@@ -35,16 +36,39 @@ class FigureKind:
     is_general: bool = False  # drawn of runs in a user's own loop too
 
 
-FIGURES = (
-    FigureKind("figure1-mark", draw_marks),
-    FigureKind("figure2-regimes", draw_regimes),
-    FigureKind("trends", draw_trends, is_general=True),
-    FigureKind("layers", draw_layers, is_general=True),
-    FigureKind("figure3-joint", draw_joint),
-    FigureKind("figure4-moments", draw_moments),
-    FigureKind("figure5-evolution", draw_evolution),
-    FigureKind("figure6-scaling", draw_scaling),
-)
+FIGURES: dict[str, FigureKind] = {
+    kind.name: kind
+    for kind in (
+        FigureKind("figure1-mark", draw_marks),
+        FigureKind("figure2-regimes", draw_regimes),
+        FigureKind("trends", draw_trends, is_general=True),
+        FigureKind("layers", draw_layers, is_general=True),
+        FigureKind("figure3-joint", draw_joint),
+        FigureKind("figure4-moments", draw_moments),
+        FigureKind("figure5-evolution", draw_evolution),
+        FigureKind("figure6-scaling", draw_scaling),
+    )
+}
+
+
+def register_figure(
+    name: str, draw: Callable[[Family], list[Drawing]], *, is_general: bool = False
+) -> None:
+    """Put a figure of your own into the table: `figures` and `report` draw it too.
+
+    Args:
+        name: Of its files, which end with that of the family: `my-figure-digits.pdf`.
+        draw: Takes a `Family`; raises `NothingFoundError` where its runs do not allow
+            the figure, and says what they lack.
+        is_general: It is also drawn of runs in a user's own loop, which may have no
+            train loss.
+
+    Raises:
+        SpecError: The name is taken.
+    """
+    if name in FIGURES and FIGURES[name].draw is not draw:
+        raise SpecError(f"there is a figure {name!r} already: give another name")
+    FIGURES[name] = FigureKind(name, draw, is_general)
 
 
 @dataclass(frozen=True)
@@ -97,7 +121,7 @@ def _draw(survey: Survey) -> Drawn:
 
 
 def _draw_family(family: Family) -> Iterator[tuple[str, list[Drawing] | str]]:
-    for kind in FIGURES:
+    for kind in FIGURES.values():
         name = f"{kind.name}-{family.name}"
         if not (family.is_judged or kind.is_general):
             continue

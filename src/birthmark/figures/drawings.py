@@ -48,6 +48,8 @@ class Drawing:
         """The figure, ready to be saved; its background is left to the saver."""
         with styled(PALETTES[theme]):
             figure = self.paint(self.data, PALETTES[theme])
+            for axes in figure.axes:  # ticks that are made late have these colours too
+                axes.tick_params(which="both", colors=PALETTES[theme].ink)
             engine = figure.get_layout_engine()
             if engine is not None:
                 engine.execute(figure)

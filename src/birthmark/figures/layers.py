@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PANELS = 3  # runs, along the axis
 _MOST_LINES = 6  # layers; more are drawn as a map
+_FEW = 3  # records, of which a line would show nothing
 
 
 def draw_layers(family: Family) -> list[Drawing]:
@@ -50,7 +51,8 @@ def draw_layers(family: Family) -> list[Drawing]:
     caption = (
         f"{title}: norm of the deviation of the weights over the norm of the initial "
         f"weights, mean over the replicas ({replicas}) of {_say(family, runs)}; bands: "
-        "Student's 95 % interval (none for a single replica). Dashed: an independent "
+        "Student's 95 % interval (a single replica has no interval). Dashed: an "
+        "independent "
         "second draw, 1.41, the null model of a start that is forgotten."
     )
     name = f"layers-{family.name}"
@@ -105,9 +107,11 @@ def _paint_lines(
     epochs = data[f"epochs_{place}"]
     for i, layer in enumerate(data[f"layers_{place}"]):
         colour = (*palette.lines, palette.ink)[i]
-        axes.plot(epochs, data[f"mean_{place}"][:, i], color=colour, label=str(layer))
-        ends = (data[f"{end}_{place}"][:, i] for end in ("low", "high"))
-        axes.fill_between(epochs, *ends, color=colour, alpha=0.2, linewidth=0)
+        mean = data[f"mean_{place}"][:, i]
+        marker = "o" if len(epochs) < _FEW else ""
+        axes.plot(epochs, mean, marker=marker, color=colour, label=str(layer))
+        low, high = (data[f"{end}_{place}"][:, i] for end in ("low", "high"))
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.axhline(np.sqrt(2), color=palette.faint, linewidth=0.8, linestyle="--")
 
 
