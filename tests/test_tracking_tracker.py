@@ -297,6 +297,10 @@ def test_what_starts_at_zero_has_moved_in_units_of_its_law():
     assert head.from_zero
     assert head.moved == pytest.approx(rms * 24**0.5, rel=1e-5)  # U(+-1/sqrt(8))
     assert "σ" in str(tracker.summary())
+    model.register_parameter("a<b", nn.Parameter(torch.ones(2)))
+    page = tracker.summary()._repr_html_()
+    assert "a&lt;b" in page
+    assert "a<b" not in page
 
 
 class Told:

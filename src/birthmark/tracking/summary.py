@@ -73,9 +73,7 @@ class Summary:
             ]
             lines.append("  ".join(parts).rstrip())
         lines += ["", _LEGEND]
-        for finding in self.findings:
-            advice = f" Do: {finding.advice}." if finding.advice else ""
-            lines.append(f"{finding.level}: {finding.what}.{advice}")
+        lines += map(_sentence, self.findings)
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -84,20 +82,20 @@ class Summary:
 
     def _repr_html_(self) -> str:
         """As a notebook shows it."""
-        rows = "".join(
-            f"<tr>{_cells('td', row.cells)}</tr>"
-            for row in (*self.kinds, *self.extremes)
+        bodies = "".join(
+            f"<tbody style='border-top:1px solid'>{_html_rows(rows)}</tbody>"
+            for rows in (self.kinds, self.extremes)
+            if rows
         )
         found = "".join(
-            f"<li><b>{html.escape(one.level)}</b>: {html.escape(one.what)}. "
-            f"{html.escape(one.advice)}</li>"
-            for one in self.findings
+            f"<li>{html.escape(_sentence(one))}</li>" for one in self.findings
         )
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in _HEADER)
         return (
             f"<div><p><b>{html.escape(self.verdict)}</b></p>"
-            f"<table><thead><tr>{_cells('th', _HEADER)}</tr></thead>"
-            f"<tbody>{rows}</tbody></table><p><small>{html.escape(_LEGEND)}</small></p>"
-            f"<ul>{found}</ul></div>"
+            "<table style='border-collapse:collapse'>"
+            f"<thead><tr>{head}</tr></thead>{bodies}</table>"
+            f"<p><small>{html.escape(_LEGEND)}</small></p><ul>{found}</ul></div>"
         )
 
 
@@ -213,5 +211,19 @@ def _say(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _cells(tag: str, cells: Sequence[str]) -> str:
-    return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+def _sentence(finding: Finding) -> str:
+    advice = f" Do: {finding.advice}." if finding.advice else ""
+    return f"{finding.level}: {finding.what}.{advice}"
+
+
+def _html_rows(rows: Sequence[Row]) -> str:
+    return "".join(map(_html_row, rows))
+
+
+def _html_row(row: Row) -> str:
+    cells = "".join(
+        f"<td style='text-align:{'left' if place < 2 else 'right'};padding:0 .5em'>"
+        f"{html.escape(cell)}</td>"
+        for place, cell in enumerate(row.cells)
+    )
+    return f"<tr>{cells}</tr>"
