@@ -68,6 +68,20 @@ bench-gpu: setup
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
+# the check-up over families of timm, torchvision, transformers and diffusers (seed 0;
+# more by SEEDS="0 1 2"), and over planted defects; then the tables of the docs
+SEEDS ?= 0
+.PHONY: check-zoo
+check-zoo: .venv-zoo/ready
+	.venv-zoo/bin/python benchmarks/zoo/run.py --seeds $(SEEDS) --out benchmarks/zoo/results/zoo.jsonl
+	.venv-zoo/bin/python benchmarks/zoo/plant.py --out benchmarks/zoo/results/planted.jsonl
+	.venv-zoo/bin/python benchmarks/zoo/tables.py
+
+.venv-zoo/ready: benchmarks/zoo/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-zoo
+	.venv-zoo/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< --editable .
+	touch $@
+
 bench-memory: setup
 	$(BIN)/python benchmarks/bench_memory.py
 

@@ -62,7 +62,7 @@ def call(monkeypatch, birthmark, tmp_path):
 def test_a_healthy_model_passes(call, name):
     status, out, err = call(f"mymodels:{name}", "--fail-on", "warning")
     assert (status, err) == (0, "")
-    assert "No findings." in out
+    assert out.startswith("Sequential: healthy")
     assert "Initial loss" in out
 
 

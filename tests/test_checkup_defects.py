@@ -394,7 +394,7 @@ DEFECTS = {
     ),
     "detached body": (
         lambda: (Detached(), data()),
-        "unused_parameters",
+        "detached",
         "warning",
         "body.0.weight",
     ),

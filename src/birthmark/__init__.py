@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from birthmark.analysis import find_findings as find_findings
     from birthmark.analysis import find_transitions as find_transitions
     from birthmark.analysis import read_survey as read_survey
+    from birthmark.checkup import assert_healthy as assert_healthy
     from birthmark.checkup import check as check
     from birthmark.comparison import compare as compare
     from birthmark.data import load_dataset as load_dataset
@@ -64,6 +65,7 @@ _ROOMS = {
     "Survey": "analysis",
     "Tracker": "tracking",
     "Weights": "shapes",
+    "assert_healthy": "checkup",
     "check": "checkup",
     "compare": "comparison",
     "diff": "weight_files",

@@ -85,13 +85,16 @@ class Contest:
         return next(one for one in self.rankings if one.outcome.name == name)
 
 
-def make_contest(entrants: Sequence[Entrant], losses: Sequence[float] = ()) -> Contest:
+def make_contest(
+    entrants: Sequence[Entrant], losses: Sequence[float] = (), *, tuned: bool = False
+) -> Contest:
     """Compare entrants that differ in their initialization alone.
 
     Args:
         entrants: At least two.
         losses: Test losses to be reached, in the unit of the loss; 0.5, 0.25 and 0.1
             of the loss of a guess unless given.
+        tuned: Whether each has a learning rate of its own, found on other seeds.
 
     Raises:
         SpecError: Too few entrants or replicas; they differ in more than their
@@ -102,7 +105,7 @@ def make_contest(entrants: Sequence[Entrant], losses: Sequence[float] = ()) -> C
         raise SpecError(f"a comparison needs 2 initializations, got {len(entrants)}")
     first = entrants[0]
     for one in entrants[1:]:
-        if _protocol(one.spec) != _protocol(first.spec):
+        if _protocol(one.spec, tuned) != _protocol(first.spec, tuned):
             raise SpecError(
                 f"{one.name} and {first.name} differ in more than the initialization: "
                 "only runs of one protocol are paired"
@@ -133,8 +136,10 @@ def join_curves(contest: Contest) -> xr.Dataset:
     return xr.Dataset({name: (dims, one) for name, one in curves.items()}, coords)
 
 
-def _protocol(spec: RunSpec) -> RunSpec:
+def _protocol(spec: RunSpec, tuned: bool) -> RunSpec:
     """All that entrants must have in common."""
+    if tuned:
+        spec = spec.with_settings({"training.lr": 1.0})
     plain = RunSpec(data={"name": "none"})
     return spec.model_copy(
         update={"initialization": plain.initialization, "record": plain.record}

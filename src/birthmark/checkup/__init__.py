@@ -1,11 +1,23 @@
 """The check-up: a model's initialization on the user's data, before the first step."""
 
 from birthmark.checkup.examination import check
+from birthmark.checkup.health import assert_healthy, ignoring
 from birthmark.checkup.images import take_batch
 from birthmark.checkup.origins import Origin, find_origin
+from birthmark.checkup.passport import (
+    Change,
+    Entry,
+    Passport,
+    compare_passports,
+    make_passport,
+    read_passport,
+    write_passport,
+)
 from birthmark.checkup.readings import (
     LEVELS,
+    Attention,
     CheckUp,
+    Circuits,
     Curvature,
     LayerReading,
     Outcome,
@@ -16,16 +28,27 @@ from birthmark.theory import Activation, forward_moment, joint_moment, slope_mom
 __all__ = [
     "LEVELS",
     "Activation",
+    "Attention",
+    "Change",
     "CheckUp",
+    "Circuits",
     "Curvature",
+    "Entry",
     "LayerReading",
     "Origin",
     "Outcome",
+    "Passport",
     "TensorReading",
+    "assert_healthy",
     "check",
+    "compare_passports",
     "find_origin",
     "forward_moment",
+    "ignoring",
     "joint_moment",
+    "make_passport",
+    "read_passport",
     "slope_moment",
     "take_batch",
+    "write_passport",
 ]

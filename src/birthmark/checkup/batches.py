@@ -1,47 +1,20 @@
-"""What a batch is, how the model takes it, and which loss fits what comes out."""
+"""What a batch is, and how the model takes it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from birthmark.errors import SpecError, WeightsError, unknown_name
+from birthmark.errors import SpecError
 
-LossFunction = Callable[[Tensor, Tensor], Tensor]
-
-_LABELS = ("labels", "label", "target", "targets", "y")
-
-
-def _cross_entropy(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.cross_entropy(_classes_second(outputs, target), target)
-
-
-def _nll(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.nll_loss(_classes_second(outputs, target), target)
-
-
-def _mean_squared_error(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.mse_loss(outputs, target.to(outputs.dtype).reshape(outputs.shape))
-
-
-def _binary_cross_entropy(outputs: Tensor, target: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(
-        outputs, target.to(outputs.dtype).reshape(outputs.shape)
-    )
-
-
-LOSSES: dict[str, LossFunction] = {
-    "cross_entropy": _cross_entropy,
-    "nll": _nll,
-    "mean_squared_error": _mean_squared_error,
-    "binary_cross_entropy": _binary_cross_entropy,
-}
+LABELS = ("labels", "label", "targets", "target", "y", "start_positions")
 
 
 @dataclass(frozen=True)
@@ -50,119 +23,193 @@ class Batch:
 
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any] = field(default_factory=dict)
-    target: Tensor | None = None
+    target: Any = None  # a tensor, or what only the user's own loss understands
+    given: Any = None  # as it came, its tensors on the model's device: for objectives
 
     @property
     def inputs(self) -> Tensor:
-        """The first tensor that goes in, [B, ...]."""
-        for value in (*self.arguments, *self.keywords.values()):
-            if isinstance(value, Tensor):
+        """The first tensor that goes in, [B, ...]; floating ones go first."""
+        tensors = [*_tensors(self.arguments), *_tensors(self.keywords)]
+        for value in tensors:
+            if value.is_floating_point() and value.ndim > 1:
                 return value
-        raise SpecError("the batch holds no tensor")
+        if tensors:
+            return tensors[0]
+        raise SpecError(
+            "the batch holds no tensor or array: give x, (x, y) or a mapping of "
+            "arguments, or objective=fn(model, batch)"
+        )
 
     def __len__(self) -> int:
         return int(self.inputs.shape[0]) if self.inputs.ndim else 0
 
 
-def read_batch(batch: Any, model: nn.Module) -> Batch:
-    """Understand `x`, `(x, y)` or a mapping of keywords, on the model's device.
+def read_batch(batch: Any, model: nn.Module, *, is_opaque: bool = False) -> Batch:
+    """Understand a batch, and bring it to the model's device and type.
+
+    Args:
+        batch: `x`, `(x, y)`, several inputs and y, or a mapping of keywords.
+        model: Its forward pass says which keywords and how many inputs it takes.
+        is_opaque: An objective will take the batch apart: only tensors are moved.
 
     Raises:
         SpecError: It is none of these, or has fewer than two examples.
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-
-    def place(value: Any, *, is_input: bool = True) -> Any:
-        if isinstance(value, np.ndarray):
-            value = torch.from_numpy(np.array(value))
-        if not isinstance(value, Tensor):
-            return value
-        value = value.detach().to(device)
-        if is_input and dtype is not None and value.is_floating_point():
-            value = value.to(dtype)
-        return value
-
-    if isinstance(batch, Mapping):
-        keywords = {key: place(value) for key, value in batch.items()}
-        target = next((keywords[key] for key in _LABELS if key in keywords), None)
-        read = Batch((), keywords, target)
+    dtype = _compute_type(model)
+    if is_opaque:
+        placed = _place(batch, device, None)
+        return _checked(Batch((placed,), given=placed))
+    if isinstance(batch, Mapping) or hasattr(batch, "keys"):
+        read = _read_mapping(dict(batch), model, device, dtype)
     elif isinstance(batch, tuple | list):
-        if len(batch) != 2:
-            raise SpecError(
-                f"a batch is x, (x, y) or a mapping; got {len(batch)} parts: put "
-                "several inputs into a mapping by the names of the forward arguments"
-            )
-        read = Batch((place(batch[0]),), {}, place(batch[1], is_input=False))
+        read = _read_sequence(batch, model, device, dtype)
     elif isinstance(batch, Tensor | np.ndarray):
-        read = Batch((place(batch),))
+        read = Batch((_place(batch, device, dtype),))
     else:
-        raise SpecError(f"a batch is x, (x, y) or a mapping, got {type(batch)}")
-    if len(read) < 2:
+        raise SpecError(
+            f"a batch is x, (x, y) or a mapping, got {type(batch).__name__}: give "
+            "tensors, or objective=fn(model, batch), which takes any batch"
+        )
+    return _checked(read)
+
+
+def _checked(read: Batch) -> Batch:
+    if read.inputs.ndim and len(read) < 2:
         raise SpecError(
             f"a check-up compares inputs and needs at least 2 examples, got {len(read)}"
         )
     return read
 
 
-def find_loss(
-    loss: str | LossFunction | None, outputs: Tensor, target: Tensor | None
-) -> tuple[str, LossFunction | None]:
-    """The loss by name, as given, or as outputs and target suggest; '' and None: none.
+def _read_mapping(
+    batch: dict[str, Any],
+    model: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype | None,
+) -> Batch:
+    """Keywords that forward takes go in; labels that it does not are the target."""
+    parameters = inspect.signature(model.forward).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    key = next((one for one in LABELS if one in batch), None)
+    target = None if key is None else _place(batch[key], device, None)
+    keywords = {}
+    for name, value in batch.items():
+        if name in parameters:
+            keywords[name] = _place(value, device, None if name == key else dtype)
+        elif takes_all and name != key:
+            keywords[name] = _place(value, device, dtype)
+    if not keywords:  # `{"x": x, "y": y}` for a forward pass with other names
+        rest = [_place(v, device, dtype) for k, v in batch.items() if k != key]
+        return Batch(tuple(rest[:1]), {}, target)
+    return Batch((), keywords, target)
 
-    Raises:
-        SpecError: No loss has this name.
-    """
-    if isinstance(loss, str):
-        if loss not in LOSSES:
-            raise unknown_name("loss", loss, LOSSES)
-        return loss, LOSSES[loss]
-    if loss is not None:
-        name = getattr(loss, "__name__", type(loss).__name__)
-        return str(name), loss
-    if target is None:
-        return "", None
-    if not target.is_floating_point() and outputs.ndim == target.ndim + 1:
-        return "cross_entropy", _cross_entropy
-    if target.is_floating_point() and target.numel() == outputs.numel():
-        return "mean_squared_error", _mean_squared_error
-    return "", None
+
+def _read_sequence(
+    batch: tuple[Any, ...] | list[Any],
+    model: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype | None,
+) -> Batch:
+    """The last part is the target, unless forward needs them all."""
+    if not batch:
+        raise SpecError("the batch is empty: give x, (x, y) or a mapping of arguments")
+    if all(map(_is_number, batch)):
+        return Batch((_place(list(batch), device, dtype),))
+    needed, taken = _positions(model)
+    grouped = isinstance(batch[0], tuple | list | Mapping) and len(batch) == 2
+    several = len(batch) > 1 and (grouped or needed < len(batch) <= max(taken + 1, 2))
+    parts = batch[:-1] if several else batch
+    if len(batch) > max(taken + 1, 2):
+        raise SpecError(
+            f"the batch has {len(batch)} parts, and forward takes {taken}: put inputs "
+            "into a mapping by the names of its arguments, or give objective="
+        )
+    target = _place(batch[-1], device, None) if several else None
+    if len(parts) == 1 and isinstance(parts[0], Mapping):
+        inside = _read_mapping(dict(parts[0]), model, device, dtype)
+        return Batch(inside.arguments, inside.keywords, target)
+    if len(parts) == 1 and isinstance(parts[0], tuple | list) and needed > 1:
+        parts = parts[0]
+    return Batch(tuple(_place(one, device, dtype) for one in parts), {}, target)
+
+
+def _positions(model: nn.Module) -> tuple[int, int]:
+    """How many arguments forward needs, and how many it takes at most."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = list(inspect.signature(model.forward).parameters.values())
+    plain = [p for p in parameters if p.kind in kinds]
+    needed = sum(p.default is p.empty for p in plain)
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return max(needed, 1), 64
+    return max(needed, 1), max(len(plain), 1)
+
+
+def _compute_type(model: nn.Module) -> torch.dtype | None:
+    """The type that inputs must have: of the first parameter that can be computed."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and parameter.element_size() > 1:
+            return parameter.dtype
+    return None
+
+
+def _place(value: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
+    """Arrays and tensors on the device, inside of tuples, lists and mappings too."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "fiubc":
+            raise SpecError(
+                f"the batch has an array of {value.dtype}: give numbers as arrays"
+            )
+        value = torch.from_numpy(
+            np.ascontiguousarray(value, value.dtype.newbyteorder("="))
+        )
+    if isinstance(value, Tensor):
+        value = value.detach().to(device)
+        if dtype is not None and value.is_floating_point():
+            value = value.to(dtype)
+        return value
+    if isinstance(value, list) and value and all(map(_is_number, value)):
+        return _place(np.asarray(value), device, dtype)
+    if isinstance(value, Mapping):
+        return {key: _place(one, device, dtype) for key, one in value.items()}
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        return type(value)(_place(one, device, dtype) for one in value)
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, tuple | list):
+        return [tensor for one in value for tensor in _tensors(one)]
+    return []
 
 
 def first_tensor(value: Any) -> Tensor | None:
     """The first floating tensor in what a module gives back; `logits` goes first."""
+    found = floating_tensors(value)
+    return found[0] if found else None
+
+
+def floating_tensors(value: Any) -> list[Tensor]:
+    """All floating tensors in what a module gives back; `logits` first, no `loss`."""
     if isinstance(value, Tensor):
-        return value if value.is_floating_point() else None
+        return [value] if value.is_floating_point() else []
     if isinstance(value, Mapping):
-        parts = [value[key] for key in ("logits",) if key in value] + [*value.values()]
+        first = [value[key] for key in ("logits", "out", "sample") if key in value]
+        parts = first + [one for key, one in value.items() if key != "loss"]
     elif isinstance(value, tuple | list):
         parts = list(value)
-    elif hasattr(value, "logits"):
-        parts = [value.logits]
+    elif dataclasses.is_dataclass(value) or hasattr(value, "logits"):
+        names = sorted(vars(value), key=lambda name: name != "logits")
+        parts = [getattr(value, name) for name in names if name != "loss"]
     else:
-        return None
-    return next((t for t in map(first_tensor, parts) if t is not None), None)
-
-
-def check_target(outputs: Tensor, target: Tensor, name: str) -> None:
-    """Refuse classes that the outputs do not have.
-
-    Raises:
-        WeightsError: A class is negative (and not the ignored -100) or too large.
-    """
-    if name not in ("cross_entropy", "nll") or target.is_floating_point():
-        return
-    classes = target[target != -100]
-    count = _classes_second(outputs, target).shape[1]
-    if classes.numel() and (classes.min() < 0 or classes.max() >= count):
-        raise WeightsError(
-            f"the model has {count} outputs, but the batch has classes "
-            f"{int(classes.min())} to {int(classes.max())}: mend its last layer"
-        )
-
-
-def _classes_second(outputs: Tensor, target: Tensor) -> Tensor:
-    """[B, T, C] as [B, C, T] where the target is [B, T]; otherwise as it is."""
-    if outputs.ndim == 3 and target.ndim == 2 and outputs.shape[:2] == target.shape:
-        return outputs.transpose(1, 2)
-    return outputs
+        return []
+    tensors = [tensor for part in parts for tensor in floating_tensors(part)]
+    return list({id(tensor): tensor for tensor in tensors}.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from birthmark.checkup.batches import LossFunction
+from birthmark.checkup.losses import LossFunction
 
 _LOWEST = 37.0  # p = 1e-37: float32's smallest normal number is 1.2e-38
 _HALVINGS = 12  # of 36 decades: eps to 2 %

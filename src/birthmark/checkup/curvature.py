@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from birthmark.checkup.batches import Batch, LossFunction, find_loss
-from birthmark.checkup.passes import apply_loss, call
+from birthmark.checkup.batches import first_tensor
+from birthmark.checkup.evaluation import Problem
+from birthmark.checkup.isolation import alias_parameters, copy_buffers, standing_in
 from birthmark.checkup.readings import Curvature
 from birthmark.shapes import Array
 
@@ -21,48 +22,42 @@ _JACOBIAN_EXAMPLES = 4
 _LANCZOS_VECTORS = 12  # kept, each as long as all parameters
 
 
-def read_curvature(
-    model: nn.Module,
-    batch: Batch,
-    loss: str | LossFunction | None,
-    leaves: Mapping[str, Tensor],
-    buffers: Mapping[str, Tensor],
-) -> Curvature:
+def read_curvature(problem: Problem) -> Curvature:
     """Jacobian of the outputs by the inputs, and the Hessian's largest eigenvalue.
 
     The sharpness comes from ARPACK's Lanczos iteration (scipy's `eigsh`) on products of
     the Hessian with vectors, to a relative 1e-2 (Cohen et al. 2103.00065 compare it
     with 2 / lr). What a model does not allow is named in `unread`.
     """
+    model = problem.model
+    leaves, buffers = alias_parameters(model), copy_buffers(model)
     unread = []
     jacobian = sharpness = None
     # the other kernels of attention have no second derivative
-    with sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH), standing_in(model, leaves, buffers):
         try:
-            jacobian = _read_jacobian(model, batch, dict(leaves), dict(buffers))
+            jacobian = _read_jacobian(problem)
         except (RuntimeError, ValueError) as error:
             unread.append(f"Jacobian: {error}")
         try:
-            sharpness = _read_sharpness(model, batch, loss, dict(leaves), dict(buffers))
+            sharpness = _read_sharpness(problem, leaves)
         except (RuntimeError, ValueError, ArpackError) as error:
             unread.append(f"sharpness: {error}")
     return Curvature(jacobian, sharpness, tuple(unread))
 
 
-def _read_jacobian(
-    model: nn.Module,
-    batch: Batch,
-    leaves: dict[str, Tensor],
-    buffers: dict[str, Tensor],
-) -> dict[str, float]:
+def _read_jacobian(problem: Problem) -> dict[str, float]:
+    batch = problem.batch
     x = batch.inputs
     if not x.is_floating_point():
         raise ValueError("the inputs are whole numbers, which have no derivative")
-    if batch.keywords:
+    if batch.keywords or len(batch.arguments) > 1 or problem.objective is not None:
         raise ValueError("read for models with one input only")
     x = x.detach().clone().requires_grad_(True)
-    outputs = call(model, Batch((x,)), leaves, dict(buffers))
-    outputs = outputs[:_JACOBIAN_EXAMPLES].flatten(1)
+    found = first_tensor(problem.model(x))
+    if found is None:
+        raise ValueError("the model gives no floating tensor")
+    outputs = found[:_JACOBIAN_EXAMPLES].flatten(1)
     if outputs.shape[1] > _MOST_OUTPUTS:
         raise ValueError(f"{outputs.shape[1]} outputs are more than {_MOST_OUTPUTS}")
     values = []
@@ -85,18 +80,11 @@ def _read_jacobian(
     }
 
 
-def _read_sharpness(
-    model: nn.Module,
-    batch: Batch,
-    loss: str | LossFunction | None,
-    leaves: dict[str, Tensor],
-    buffers: dict[str, Tensor],
-) -> float:
-    outputs = call(model, batch, leaves, buffers)
-    _, function = find_loss(loss, outputs, batch.target)
-    if function is None or batch.target is None:
+def _read_sharpness(problem: Problem, leaves: Mapping[str, Tensor]) -> float:
+    found = problem.evaluate()
+    if found.loss is None:
         raise ValueError("needs a loss: give (x, y)")
-    value = apply_loss(function, outputs, batch.target)
+    value = found.value
     inside = [leaf for leaf in leaves.values() if leaf.requires_grad]
     if not inside or not torch.isfinite(value):
         raise ValueError("needs parameters, and a loss that is finite")

@@ -25,7 +25,8 @@ def find_shared_draws(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, ...
             continue
         head = flat[:LENGTH].double().cpu()
         # constants, and rows of an identity, are no draws
-        if torch.isfinite(head).all() and len(set(head.tolist())) > LENGTH // 2:
+        is_drawn = len(set(head.tolist())) > LENGTH // 2 and not _is_smooth(head)
+        if torch.isfinite(head).all() and is_drawn:
             names.append(name)
             heads.append(head / head.norm())
     if len(names) < 2:
@@ -42,3 +43,10 @@ def find_shared_draws(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, ...
         for name, label in zip(names, labels, strict=True)
         if (labels == label).sum() > 1
     }
+
+
+def _is_smooth(head: Tensor) -> bool:
+    """A ramp or a wave is a formula: independent neighbours correlate by 0.18."""
+    centred = head - head.mean()
+    size = float(centred.square().sum())
+    return size > 0 and float((centred[1:] * centred[:-1]).sum()) > 0.75 * size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,10 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from birthmark.checkup.batches import Batch, LossFunction, read_batch
+from birthmark.checkup.batches import Batch, read_batch
+from birthmark.checkup.circuits import read_circuits
 from birthmark.checkup.curvature import read_curvature
+from birthmark.checkup.evaluation import Objective, Problem
+from birthmark.checkup.findings_of_circuits import CIRCUIT_FINDINGS
 from birthmark.checkup.findings_of_laws import LAW_FINDINGS
 from birthmark.checkup.findings_of_loss import LOSS_FINDINGS
+from birthmark.checkup.findings_of_optimizer import OPTIMIZER_FINDINGS
 from birthmark.checkup.findings_of_signal import SIGNAL_FINDINGS
 from birthmark.checkup.findings_of_tensors import TENSOR_FINDINGS
 from birthmark.checkup.isolation import (
@@ -24,11 +29,19 @@ from birthmark.checkup.isolation import (
 )
 from birthmark.checkup.keras_models import is_keras, read_keras
 from birthmark.checkup.layers import find_layers
+from birthmark.checkup.losses import LossFunction
+from birthmark.checkup.openings import find_opened
+from birthmark.checkup.optimizers import Held, read_optimizer
 from birthmark.checkup.outcomes import read_outcome
 from birthmark.checkup.passes import Pass, run_pass
 from birthmark.checkup.paths import find_activations, find_sources
 from birthmark.checkup.prediction import Signal, predict_backward, predict_forward
-from birthmark.checkup.readings import LEVELS, CheckUp, LayerReading
+from birthmark.checkup.readings import (
+    LEVELS,
+    CheckUp,
+    LayerReading,
+    TensorReading,
+)
 from birthmark.checkup.separation import (
     Geometry,
     distortion,
@@ -37,6 +50,7 @@ from birthmark.checkup.separation import (
 )
 from birthmark.checkup.tensors import read_tensors
 from birthmark.checkup.visits import Visit
+from birthmark.checkup.words import say_names
 from birthmark.errors import SpecError
 from birthmark.measurements import clean_name, unwrap
 from birthmark.network import INITIALIZATIONS
@@ -55,6 +69,8 @@ def check(
     batch: Any,
     *,
     loss: str | LossFunction | None = None,
+    objective: Objective | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
     expected: Mapping[str, str] | None = None,
     lr: float | None = None,
     deep: bool = False,
@@ -69,11 +85,16 @@ def check(
     Args:
         model: Any `torch.nn.Module`; inside `torch.compile` and parallel wrappers the
             module itself is looked at. Of a Keras 3 model weights and loss are read.
-        batch: `(x, y)`, `x` alone, or a mapping of keyword arguments whose labels are
-            called `labels`, `target` or `y`. Tensors or NumPy arrays, examples first,
-            at least two; 64 to 256 are good.
+        batch: `(x, y)`, `x` alone, several inputs and y, or a mapping of keyword
+            arguments whose labels are called `labels`, `target` or `y`. Tensors or
+            arrays, examples first, at least two; 64 to 256 are good.
         loss: `cross_entropy`, `nll`, `mean_squared_error`, `binary_cross_entropy`, or
-            a function of (outputs, target). By default what fits the target.
+            a function of (outputs, target). By default what the model returns as its
+            loss, else what fits the target.
+        objective: In the place of a loss: called as `objective(model, batch)` with the
+            batch as it is, for models whose loss needs more than outputs and target.
+        optimizer: The one that will train; it is not stepped. Its first update is held
+            against each tensor, and parameters that it does not have are named.
         expected: Which initialization the tensors should have: patterns of parameter
             names (`"*.weight"`) to names of the library (`"he_normal"`).
         lr: Learning rate, against which `deep` compares the sharpness.
@@ -97,40 +118,84 @@ def check(
         )
     own = unwrap(model)
     refuse_unmaterialized(own)
-    read = read_batch(batch, own)
-    buffers = copy_buffers(own)
-    curvature = None
+    _check_patterns(expected, [clean_name(n) for n, _ in own.named_parameters()])
+    batch_read = read_batch(batch, own, is_opaque=objective is not None)
+    if objective is not None and loss is not None:
+        raise SpecError("give loss=, of (outputs, target), or objective=, not both")
     with left_as_it_was(own):
-        seen = run_pass(own, read, loss, alias_parameters(own), buffers)
-        outcome = read_outcome(seen, read, loss)
-        if deep:
-            curvature = read_curvature(
-                own, read, loss, alias_parameters(own), copy_buffers(own)
-            )
-        tensors = read_tensors(own, seen.gradients if seen.steps else None)
-    checkup = CheckUp(
+        problem = Problem(own, batch_read, loss, objective)
+        checkup = _examine(problem, optimizer, deep=deep)
+    checkup = replace(checkup, lr=lr, expected=expected)
+    return replace(find_findings(checkup), seconds=time.perf_counter() - start)
+
+
+def _examine(
+    problem: Problem, optimizer: torch.optim.Optimizer | None, *, deep: bool
+) -> CheckUp:
+    own, batch = problem.model, problem.batch
+    held = read_optimizer(own, optimizer)
+    seen = run_pass(
+        problem, alias_parameters(own), copy_buffers(own), held.update if held else None
+    )
+    outcome = read_outcome(seen, batch)
+    tensors = read_tensors(own, seen.gradients if seen.steps else None, seen.roles)
+    tensors = tuple(_placed(reading, seen, held) for reading in tensors)
+    opened = find_opened(problem, tensors)
+    curvature = read_curvature(problem) if deep else None
+    return CheckUp(
         model=type(own).__name__,
         num_parameters=sum(p.numel() for p in own.parameters()),
-        num_examples=len(read),
+        num_examples=len(batch),
         training=own.training,
-        layers=_read_layers(seen, _geometry(read)),
-        tensors=tensors,
+        layers=_read_layers(seen, _geometry(batch)),
+        tensors=tuple(replace(t, opens=t.name in opened) for t in tensors),
         outcome=outcome,
         curvature=curvature,
+        circuits=read_circuits(own, seen),
+        has_optimizer=held is not None,
         unread=(
             *seen.unread,
+            *_not_read(tensors),
             *_not_called(own, seen),
+            *(held.unread if held else ()),
             *(curvature.unread if curvature else ()),
         ),
-        lr=lr,
-        expected=expected,
     )
-    return replace(find_findings(checkup), seconds=time.perf_counter() - start)
+
+
+def _placed(reading: TensorReading, seen: Pass, held: Held | None) -> TensorReading:
+    """With what the trace and the optimizer say of the tensor."""
+    name = next((n for n in seen.trace.leaves if clean_name(n) == reading.name), "")
+    gradient = seen.gradients.get(name)
+    return replace(
+        reading,
+        is_used=seen.roles.is_used(name) if seen.trace.nodes else None,
+        first_use=seen.roles.first_use(name),
+        is_upstream=name in seen.upstream_tensors,
+        is_output=name in seen.output_tensors,
+        update=None if gradient is None else gradient.step,
+        is_optimized=None if held is None else name in held.names,
+    )
+
+
+def _not_read(tensors: tuple[TensorReading, ...]) -> tuple[str, ...]:
+    """Parameters of which neither the trace nor the class says what they are for."""
+    names = [t.name for t in tensors if t.role == "other" and t.size > 1]
+    if not names:
+        return ()
+    return (f"role of {say_names(names)}: no operation of the forward pass told it",)
 
 
 def find_findings(checkup: CheckUp) -> CheckUp:
     """The check-up with its findings, the gravest first."""
-    for state in (*LAW_FINDINGS, *TENSOR_FINDINGS, *SIGNAL_FINDINGS, *LOSS_FINDINGS):
+    for state in (
+        *LAW_FINDINGS,
+        *TENSOR_FINDINGS,
+        *OPTIMIZER_FINDINGS,
+        *CIRCUIT_FINDINGS,
+        *SIGNAL_FINDINGS,
+        *LOSS_FINDINGS,
+    ):
         found = tuple(state(checkup))
         checkup = replace(checkup, findings=(*checkup.findings, *found))
     ordered = sorted(checkup.findings, key=lambda f: -LEVELS.index(f.level))
@@ -145,6 +210,15 @@ def _check_names(expected: Mapping[str, str]) -> None:
             raise SpecError(
                 f"expected: unknown initialization {name!r}; known: "
                 + ", ".join(sorted(known))
+            )
+
+
+def _check_patterns(expected: Mapping[str, str], names: list[str]) -> None:
+    for pattern in expected:
+        if not any(fnmatch.fnmatch(name, pattern) for name in names):
+            raise SpecError(
+                f"expected: no parameter is named {pattern!r}; there are "
+                + ", ".join(names[:5])
             )
 
 
@@ -216,7 +290,7 @@ def _read_layer(
     here = visit.geometry
     return LayerReading(
         name=clean_name(visit.name),
-        kind=type(visit.module).__name__,
+        kind=visit.kind,
         role=visit.role,
         shape=visit.shape,
         num_units=visit.num_units,

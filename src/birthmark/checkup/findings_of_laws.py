@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 
 from birthmark.checkup.readings import CheckUp, TensorReading
-from birthmark.checkup.thresholds import ERRORS, LARGEST_GAIN, REACH
+from birthmark.checkup.thresholds import (
+    ERRORS,
+    FEWEST_SIBLINGS,
+    GARBAGE,
+    LARGEST_GAIN,
+    ONE_HOT,
+    REACH,
+    RECTIFIERS,
+    SIBLING_GAP,
+)
 from birthmark.checkup.words import have, say_count, say_names
 from birthmark.shapes import Finding
 
@@ -80,10 +90,102 @@ def shared_draws(checkup: CheckUp) -> Iterator[Finding]:
         )
 
 
+def garbage(checkup: CheckUp) -> Iterator[Finding]:
+    """Finite numbers of no law, among tensors that were drawn: memory left over."""
+    known = [t for t in checkup.tensors if t.family and t.family != "sparse"]
+    if len(known) * 2 < len(checkup.tensors):
+        return  # a trained model follows no law
+    bad = [
+        t
+        for t in checkup.tensors
+        if t.size >= 16
+        and not t.nonfinite
+        and t.reach <= REACH
+        and (t.denormal > 0 or (_is_lawless(t) and t.reach > _heavy(t)))
+    ]
+    if bad:
+        names = tuple(t.name for t in bad)
+        worst = max(bad, key=lambda t: t.reach)
+        yield Finding(
+            what=f"{say_names(names)} {have(names, 'follows', 'follow')} no law, with "
+            f"numbers up to {worst.reach:.0e} times the median one, while "
+            f"{len(known)} other tensors were drawn: this looks like memory that was "
+            "never written.",
+            why="torch.empty and to_empty leave in a tensor what stood there before: "
+            "other numbers in each process.",
+            how=f"refused by all families, and largest over median above {GARBAGE:g} "
+            "(normal draws reach 8.5), or numbers below the smallest normal one",
+            source="torch documentation, Module.to_empty",
+            level="warning",
+            values={"reach": worst.reach},
+            name="uninitialized_memory",
+            where=names,
+            advice=f"Initialize {names[0]} (reset_parameters, or torch.nn.init).",
+        )
+
+
+def _heavy(t: TensorReading) -> float:
+    """Biases may hold a few numbers on purpose: gates, priors of rare classes."""
+    return GARBAGE if t.role in ("weight", "embedding") else GARBAGE**2
+
+
+def _is_lawless(t: TensorReading) -> bool:
+    return not t.family or (t.family == "sparse" and "no known family" in t.law)
+
+
+def unlike_siblings(checkup: CheckUp) -> Iterator[Finding]:
+    """One tensor that differs from those in the same place of the other blocks."""
+    groups: dict[tuple[str, tuple[int, ...]], list[TensorReading]] = {}
+    for t in checkup.tensors:
+        pattern = re.sub(r"\d+", "#", t.name)
+        if pattern != t.name and t.role != "other" and not t.nonfinite:
+            groups.setdefault((pattern, t.shape), []).append(t)
+    for members in groups.values():
+        odd = _odd_one(members)
+        if odd is None:
+            continue
+        like = next(t for t in members if t is not odd)
+        yield Finding(
+            what=f"{odd.name} is {odd.law}, unlike its {len(members) - 1} siblings in "
+            f"the other blocks ({like.law}).",
+            why="Blocks that are built alike are drawn alike, unless an initialization "
+            "missed one or reached it twice.",
+            how="tensors of one name but for the numbers in it, and one shape; the "
+            "others agree within sampling error, this one does not",
+            level="warning",
+            values={"std": odd.std, "siblings": like.std},
+            name="unlike_siblings",
+            where=(odd.name,),
+            advice=f"Look at what draws {odd.name}: its order, its name, its fans.",
+        )
+
+
+def _odd_one(members: list[TensorReading]) -> TensorReading | None:
+    """The only member whose size the others, which agree, do not explain."""
+    if len(members) < FEWEST_SIBLINGS:
+        return None
+    sizes = {t.name: math.hypot(t.mean, t.std) for t in members}
+    ordered = sorted(sizes.values())
+    middle = ordered[len(ordered) // 2]
+    if middle == 0:
+        return None  # zeros, which one block may well not have
+    off = []
+    for t in members:
+        # four standard errors of two sizes, and a tenth for what is drawn in parts
+        error = 0.0 if t.family == "constant" else ERRORS / math.sqrt(t.size)
+        size = sizes[t.name]
+        if size == 0 or abs(math.log(size / middle)) > error + SIBLING_GAP:
+            off.append(t)
+    return off[0] if len(off) == 1 else None
+
+
 def unexpected_laws(checkup: CheckUp) -> Iterator[Finding]:
     """Tensors that were not drawn as the user says."""
     for pattern, rule in checkup.expected.items():
-        matched = [t for t in checkup.tensors if fnmatch.fnmatch(t.name, pattern)]
+        named = [t for t in checkup.tensors if fnmatch.fnmatch(t.name, pattern)]
+        # a pattern means matrices and tables: gains of norms are ones beside them
+        drawn = [t for t in named if t.role in ("weight", "embedding")]
+        matched = drawn or named
         wrong = [t for t in matched if rule not in (*t.rules, t.family)]
         if wrong:
             names = tuple(t.name for t in wrong)
@@ -103,22 +205,35 @@ def unexpected_laws(checkup: CheckUp) -> Iterator[Finding]:
 
 
 def oversized_weights(checkup: CheckUp) -> Iterator[Finding]:
-    """Scales that no rule has, in layers that no norm forgives."""
+    """Scales that no rule has, where the signal does grow by them."""
     layers = {layer.name: layer for layer in checkup.layers}
+    attention = {
+        name
+        for one in checkup.circuits.attention
+        if one.largest > ONE_HOT
+        for name in one.tensors
+    }
     large: dict[TensorReading, float] = {}
     for t in checkup.tensors:
         random = t.family in ("uniform", "normal", "truncated_normal")
-        layer = layers.get(t.layer)
+        layer = layers.get(t.layer) or layers.get(t.name)
         if t.role != "weight" or not random or t.rules or layer is None:
             continue
         if layer.role not in ("dense", "conv") or layer.followed_by_norm:
             continue
+        if t.is_output or t.name in attention or t.name in checkup.circuits.hidden:
+            continue  # judged by the loss, by the softmax, by what a norm hides
         gain = (t.fan_in or 1) * t.std**2
-        if math.log(gain / LARGEST_GAIN) > ERRORS * math.sqrt(2 / t.size):
+        if math.log(gain / LARGEST_GAIN) <= ERRORS * math.sqrt(2 / t.size):
+            continue
+        if layer.forward > LARGEST_GAIN * max(layer.input or 0.0, 1.0):
             large[t] = gain
     if large:
         worst = max(large, key=lambda t: large[t])
         gain = large[worst]
+        row = layers.get(worst.layer) or layers[worst.name]
+        behind = row.activation
+        wanted = 2 if behind in RECTIFIERS else 1
         others = [t.name for t in large if t is not worst]
         also = f"; so {have(others, 'is', 'are')} {say_names(others)}" if others else ""
         yield Finding(
@@ -127,14 +242,14 @@ def oversized_weights(checkup: CheckUp) -> Iterator[Finding]:
             why="Activations, logits and gradients behind and before it grow by the "
             "same factor.",
             how=f"fan_in times variance, line at {LARGEST_GAIN:.3g}, the largest gain "
-            "of a rule",
+            "of a rule, and the measured outputs as large",
             source="He et al. 1502.01852, eq. 7; torch.nn.init.calculate_gain",
             level="warning",
             values={"gain": gain},
             name="oversized_weights",
             where=tuple(t.name for t in large),
-            advice=f"Divide {worst.name} by about {math.sqrt(gain / 2):.2g}: its gain "
-            "is then He's 2.",
+            advice=f"Divide {worst.name} by about {math.sqrt(gain / wanted):.2g}: its "
+            f"gain is then {wanted:g}{f', as {behind} wants it' if behind else ''}.",
         )
 
 
@@ -208,6 +323,8 @@ def unknown_laws(checkup: CheckUp) -> Iterator[Finding]:
 LAW_FINDINGS = (
     nonfinite_weights,
     uninitialized_memory,
+    garbage,
+    unlike_siblings,
     shared_draws,
     unexpected_laws,
     oversized_weights,

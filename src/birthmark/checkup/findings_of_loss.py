@@ -6,7 +6,13 @@ import math
 from collections.abc import Iterator
 
 from birthmark.checkup.readings import CheckUp
-from birthmark.checkup.thresholds import ERRORS, LOGIT_STD, LOSS_FACTOR
+from birthmark.checkup.thresholds import (
+    ERRORS,
+    FEWEST_LABELS,
+    LOGIT_STD,
+    LOSS_FACTOR,
+    TARGET_MOMENT,
+)
 from birthmark.shapes import Finding
 
 _CLASSIFIERS = ("cross_entropy", "nll", "CrossEntropyLoss", "NLLLoss", "nll_loss")
@@ -34,6 +40,7 @@ def initial_loss(checkup: CheckUp) -> Iterator[Finding]:
     if not math.isfinite(o.loss) or o.are_probabilities or o.loss < 0:
         return
     nothing = math.log(o.num_classes)
+    heads = tuple(t.name for t in checkup.tensors if t.is_output)
     s = o.logit_std or 0.0
     how = (
         f"{o.num_classes} classes, ln C = {nothing:.3f}, logits with std s = {s:.3g}: "
@@ -52,8 +59,9 @@ def initial_loss(checkup: CheckUp) -> Iterator[Finding]:
             level="warning" if high else "note",
             values={"loss": o.loss, "expected": o.loss_expected, "logit_std": s},
             name="high_initial_loss",
-            advice="Draw the last layer smaller; with tied embeddings scale them to "
-            "1 / sqrt(width).",
+            where=heads,
+            advice=f"Draw {heads[0] if heads else 'the last layer'} smaller, by about "
+            f"{max(s, 1):.2g}; tied embeddings by 1 / sqrt(width).",
         )
     elif o.loss_error is not None and o.loss < o.loss_expected - max(
         ERRORS * o.loss_error, 0.09 * nothing
@@ -89,6 +97,21 @@ def wrong_outputs(checkup: CheckUp) -> Iterator[Finding]:
             name="wrong_outputs",
             advice="Put log_softmax behind the model, or use cross_entropy.",
         )
+    elif checkup.circuits.ending == "sigmoid" and _takes_logits(checkup):
+        yield Finding(
+            what="The model ends in a sigmoid, and the loss takes logits.",
+            why="The loss squeezes the outputs again: probabilities between 0.5 and "
+            "0.73 are all that it can see, gradients are small, and it cannot fall "
+            "near 0.",
+            how="the last operation of the traced forward pass; the loss is one of "
+            "logits",
+            source="torch.nn.BCEWithLogitsLoss",
+            level="warning",
+            name="sigmoid_before_logits",
+            where=tuple(t.name for t in checkup.tensors if t.is_output),
+            advice="Take the sigmoid out of the model, or use binary_cross_entropy on "
+            "probabilities.",
+        )
     elif o.are_probabilities and o.loss_takes_logits:
         yield Finding(
             what="The model gives probabilities, and the loss takes its softmax again.",
@@ -101,6 +124,51 @@ def wrong_outputs(checkup: CheckUp) -> Iterator[Finding]:
             level="warning",
             name="double_softmax",
             advice="Take the softmax out of the model, and keep cross_entropy.",
+        )
+
+
+def _takes_logits(checkup: CheckUp) -> bool:
+    o = checkup.outcome
+    if o is None:
+        return False
+    named = any(word in o.loss_name for word in ("ogits", "binary_cross_entropy"))
+    return o.loss_takes_logits or named
+
+
+def unusual_targets(checkup: CheckUp) -> Iterator[Finding]:
+    """Targets that the outputs cannot reach, and batches of one class."""
+    o = checkup.outcome
+    if o is None:
+        return
+    q, out = o.target_moment, max(o.output_moment or 0.0, 1.0)
+    if q is not None and not o.num_classes and q > TARGET_MOMENT * out:
+        yield Finding(
+            what=f"The targets have a root mean square of {math.sqrt(q):.3g}, the "
+            f"outputs one of {math.sqrt(o.output_moment or 0):.3g}.",
+            why="The first steps do nothing but move the last bias, with gradients "
+            "that much too large for the rest.",
+            how=f"second moments over the batch, line at {TARGET_MOMENT:g}",
+            source="LeCun et al. 1998, section 4.3",
+            level="warning",
+            values={"second_moment": q},
+            name="unusual_targets",
+            where=tuple(t.name for t in checkup.tensors if t.is_output),
+            advice="Standardize the targets, by the mean and standard deviation of the "
+            "training set.",
+        )
+    few = checkup.num_examples < FEWEST_LABELS or (o.num_classes or 0) < 2
+    if o.num_labels == 1 and not few:
+        yield Finding(
+            what=f"All {checkup.num_examples} examples of the batch have one class, of "
+            f"{o.num_classes}.",
+            why="The loss falls by answering always the same; nothing can be said "
+            "about how the network tells classes apart.",
+            how="different labels in the batch",
+            level="warning",
+            values={"labels": 1.0},
+            name="one_class",
+            advice="Shuffle the training set, and check with a batch of several "
+            "classes.",
         )
 
 
@@ -179,6 +247,7 @@ LOSS_FINDINGS = (
     nonfinite_loss,
     initial_loss,
     wrong_outputs,
+    unusual_targets,
     abandoning_loss,
     constant_outputs,
     unstable_step,

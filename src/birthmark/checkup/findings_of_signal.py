@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from birthmark.checkup.advice import advise_chain, energy
 from birthmark.checkup.readings import CheckUp, LayerReading
+from birthmark.checkup.separation import MOST_EXAMPLES, NEIGHBOURS
 from birthmark.checkup.thresholds import (
     BEYOND,
     ERRORS,
@@ -100,38 +102,50 @@ def signal_along_chains(checkup: CheckUp) -> Iterator[Finding]:
             values={"ln": change, "layers": float(len(chain))},
             name="signal_vanishes" if change < 0 else "signal_explodes",
             where=(chain[0].name, layer.name),
-            advice="For ReLU draw weights with variance 2 / fan_in (he_normal) and "
-            "biases 0, or put norms between.",
+            advice=advise_chain(chain, chain.index(layer), forward=True),
         )
 
 
 def gradient_along_chains(checkup: CheckUp) -> Iterator[Finding]:
     """The gradient's energy, from the last layer of a plain chain to each other one."""
     for chain in plain_chains(checkup):
-        last = _energy(chain[-1])
+        last = energy(chain[-1])
         found = _extreme(
-            [(layer, last, _energy(layer)) for layer in chain], chain, forward=False
+            [(layer, last, energy(layer)) for layer in chain], chain, forward=False
         )
         if found is None:
             continue
         layer, change, beyond = found
+        mixed = neighbours_lost(checkup, chain[-2])
         verb = "shrinks" if change < 0 else "grows"
         yield Finding(
             what=f"The gradient {verb} by 2^{change / math.log(2):+.1f} in energy from "
             f"layer {chain[-1].name} back to layer {layer.name}.",
             why="Layers near the input learn far "
             + ("slower" if change < 0 else "faster")
-            + " than those near the output, at any one learning rate.",
+            + " than those near the output, at any one learning rate."
+            + (" Inputs that were near each other are so no more." if mixed else ""),
             how=_how(chain, layer),
             source="Glorot & Bengio 2010; He et al. 1502.01852, eq. 13; Schoenholz et "
             "al. 1611.01232",
-            level="warning" if beyond else "note",
+            level="warning" if beyond or mixed else "note",
             values={"ln": change, "layers": float(len(chain))},
             name="gradient_vanishes" if change < 0 else "gradient_explodes",
             where=(layer.name, chain[-1].name),
-            advice="For ReLU draw weights with variance 2 / fan_in (he_normal), or use "
-            "residual branches with norms.",
+            advice=advise_chain(chain, chain.index(layer), forward=False),
         )
+
+
+def neighbours_lost(checkup: CheckUp, layer: LayerReading) -> bool:
+    """Whether nearest neighbours behind a layer are those of chance.
+
+    Told for 32 examples and more: of fewer, chance keeps too many.
+    """
+    count = min(checkup.num_examples, MOST_EXAMPLES)
+    if layer.neighbours is None or count < MOST_EXAMPLES // 2:
+        return False
+    chance = NEIGHBOURS / (count - 1)
+    return layer.neighbours < chance + ERRORS * share_error(chance, NEIGHBOURS * count)
 
 
 def exploding_stream(checkup: CheckUp) -> Iterator[Finding]:
@@ -333,10 +347,6 @@ def unusual_inputs(checkup: CheckUp) -> Iterator[Finding]:
         )
 
 
-def _energy(layer: LayerReading) -> float:
-    return (layer.backward or 0.0) * layer.size
-
-
 def _extreme(
     pairs: list[tuple[LayerReading, float, float]],
     chain: list[LayerReading],
@@ -352,10 +362,24 @@ def _extreme(
         at = chain.index(layer)
         passed = chain[: at + 1] if forward else chain[at:]
         spread = ERRORS * width_error([one.num_units or 1 for one in passed])
+        foretold = _foretold(layer, start, forward=forward)
         excess = abs(change) - spread
+        if foretold is not None and foretold * change > 0:  # no chance: theory has it
+            excess = max(excess, min(abs(change), abs(foretold)))
         if excess > TRAINABLE and (found is None or abs(change) > abs(found[1])):
             found = (layer, change, excess > BEYOND)
     return found
+
+
+def _foretold(layer: LayerReading, start: float, *, forward: bool) -> float | None:
+    """The change in ln that mean-field theory has for these weights."""
+    value = layer.forward_predicted
+    if not forward:
+        per_number = layer.backward_predicted
+        value = None if per_number is None else per_number * layer.size
+    if value is None or not 0 < value < math.inf:
+        return None
+    return math.log(value / start)
 
 
 def _how(chain: list[LayerReading], layer: LayerReading) -> str:

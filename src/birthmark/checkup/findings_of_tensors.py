@@ -3,68 +3,99 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from birthmark.checkup.readings import CheckUp, TensorReading
-from birthmark.checkup.thresholds import FLUSHED, LOST_RANK, TRAINABLE
+from birthmark.checkup.thresholds import (
+    FLUSHED,
+    LOST_RANK,
+    TRAINABLE,
+)
 from birthmark.checkup.words import have, say_count, say_names
 from birthmark.shapes import Finding
 
 
 def stuck_tensors(checkup: CheckUp) -> Iterator[Finding]:
-    """Weights without any gradient, with no zero tensor about to open their way."""
-    still = [t for t in _drawn(checkup) if t.trainable and t.gradient == 0]
-    if not still:
-        return
-    names = tuple(t.name for t in still)
-    openers = [
-        t.name for t in _drawn(checkup) if t.family == "zeros" and (t.gradient or 0) > 0
-    ]
-    share = sum(t.size for t in still) / max(checkup.num_parameters, 1)
-    if openers:
+    """Weights without any gradient: a late start, or a dead end."""
+    still = [t for t in _drawn(checkup) if t.trainable and t.gradient == 0 and t.size]
+    late = [t for t in still if t.opens]
+    stuck = [t for t in still if not t.opens]
+    if late:
+        names = tuple(t.name for t in late)
+        share = sum(t.size for t in late) / max(checkup.num_parameters, 1)
+        openers = [t.name for t in checkup.tensors if _is_gate(t)]
+        since = ""
+        if openers:
+            since = f", since {say_names(openers)} {have(openers, 'is', 'are')} zero"
         yield Finding(
             what=f"{say_names(names)} ({share:.0%} of the parameters) "
-            f"{have(names, 'gets', 'get')} no gradient in the first step, "
-            f"since {say_names(openers)} {have(openers, 'is', 'are')} zero.",
+            f"{have(names, 'gets', 'get')} no gradient in the first step{since}.",
             why="A zero at the end of a branch or in the head is often wanted: what "
-            "lies before it starts one step later.",
-            how="gradient exactly 0 on the batch",
-            source="Zhang et al. 1901.09321; Goyal et al. 1706.02677",
+            "lies before it starts a step or two later.",
+            how="gradient exactly 0 on the batch, and not any more after at most four "
+            "small steps on a copy",
+            source="Zhang et al. 1901.09321; Goyal et al. 1706.02677; Bachlechner et "
+            "al. 2003.04887",
             level="note",
             values={"share": share},
             name="late_start",
             where=names,
             advice="Nothing, if the zeros are meant.",
         )
-        return
-    yield Finding(
-        what=f"{say_names(names)} ({share:.0%} of the parameters) "
-        f"{have(names, 'gets', 'get')} no gradient at all.",
-        why="A tensor whose gradient is exactly 0 does not move; nothing that does "
-        "move will change that by itself.",
-        how="gradient exactly 0 on the whole batch, and no zero tensor with a gradient "
-        "stands in the way",
-        source="Lu et al. 1903.06733",
-        level="error",
-        values={"share": share},
-        name="no_gradient",
-        where=names,
-        advice="Look for zero weights in two layers in a row, silent units, or a "
-        "detach() on the way.",
-    )
+    if stuck:
+        names = tuple(t.name for t in stuck)
+        share = sum(t.size for t in stuck) / max(checkup.num_parameters, 1)
+        yield Finding(
+            what=f"{say_names(names)} ({share:.0%} of the parameters) "
+            f"{have(names, 'gets', 'get')} no gradient at all.",
+            why="A tensor whose gradient is exactly 0 does not move, and four steps of "
+            "all the others did not change that.",
+            how="gradient exactly 0 on the whole batch, before and after four small "
+            "steps on a copy",
+            source="Lu et al. 1903.06733",
+            level="error",
+            values={"share": share},
+            name="no_gradient",
+            where=names,
+            advice=_advise_stuck(checkup, stuck),
+        )
+
+
+def _is_gate(t: TensorReading) -> bool:
+    return t.family == "zeros" and (t.gradient or 0) > 0 and t.role != "bias"
+
+
+def _advise_stuck(checkup: CheckUp, stuck: list[TensorReading]) -> str:
+    """What to look at, by what else is seen."""
+    zero = [t.name for t in stuck if t.family == "zeros"]
+    dead = [layer.name for layer in checkup.layers if layer.dead == 1]
+    if len(zero) > 1:
+        return f"Draw {zero[0]} at random: zeros in two layers in a row stay zero."
+    if dead:
+        return f"Look at {dead[0]}, all of whose units are silent: its biases first."
+    return "Look for zero weights, a detach(), or no_grad() on the way to the loss."
 
 
 def duplicate_units(checkup: CheckUp) -> Iterator[Finding]:
-    """Units of a layer with the same weights, and whether their gradients part them."""
+    """Hidden units with the same weights, and whether their gradients part them.
+
+    Units of the output are parted by their labels, sooner or later, whatever this
+    batch holds.
+    """
     symmetric, parted = [], []
     for t in checkup.tensors:
         if t.num_units is None or t.num_units < 2 or not t.distinct_units:
             continue
-        stuck = t.family == "zeros" and not t.gradient
-        distinct = t.distinct_jointly or t.distinct_units
-        if distinct < t.num_units and not stuck:
+        if t.distinct_units == t.num_units or t.is_output:
+            continue
+        jointly = t.distinct_jointly or t.distinct_units
+        if t.family == "zeros":  # units that start at 0 are parted by their gradients
+            if t.distinct_gradients == 1 and t.gradient:
+                symmetric.append(t)
+        elif jointly < t.num_units and (t.gradient is not None or checkup.unread):
             symmetric.append(t)
-        elif t.distinct_units < t.num_units and t.family not in ("zeros", "sparse"):
+        elif t.family != "sparse":
             parted.append(t)
     for t in symmetric:
         count = t.distinct_jointly or t.distinct_units or 0
@@ -101,24 +132,81 @@ def duplicate_units(checkup: CheckUp) -> Iterator[Finding]:
         )
 
 
+def equal_experts(checkup: CheckUp) -> Iterator[Finding]:
+    """Experts that hold the same numbers."""
+    names = checkup.circuits.equal_experts
+    if names:
+        yield Finding(
+            what=f"All experts of {say_names(names)} hold the same numbers.",
+            why="Equal experts give the same output, whatever the router does: it gets "
+            "no gradient from their difference, and they part by noise alone.",
+            how="slices along the first axis compared exactly",
+            source="He et al. 2410.07524 on copies of one trained layer",
+            level="warning",
+            name="equal_experts",
+            where=names,
+            advice="Draw each expert apart, or add noise to the copies if they come "
+            "from one trained layer.",
+        )
+
+
 def unused_and_frozen(checkup: CheckUp) -> Iterator[Finding]:
     """Parameters that the loss does not see, and those that may not move."""
     ran = any(t.gradient is not None for t in checkup.tensors)
-    unused = tuple(
-        t.name for t in checkup.tensors if ran and t.trainable and t.gradient is None
-    )
-    if unused:
+    apart = [t for t in checkup.tensors if ran and t.trainable and t.gradient is None]
+    detached = [t for t in apart if _is_detached(checkup, t)]
+    outside = tuple(t.name for t in apart if t.is_used and t not in detached)
+    unused = [t for t in apart if not t.is_used and t.size]
+    names = tuple(t.name for t in unused)
+    twins = _have_working_twins(checkup, unused)
+    if detached:
+        cut = tuple(t.name for t in detached)
         yield Finding(
-            what=f"{say_names(unused)} {have(unused, 'does', 'do')} not take part in "
-            "the outputs.",
-            why="They get no gradient and stay as they are; distributed training may "
-            "stop at them.",
-            how="no path of autograd from the loss",
+            what=f"The outputs are computed from {say_names(cut)}, and no gradient "
+            "comes back.",
+            why="Something between cuts the path: a detach(), no_grad(), or numbers "
+            "taken out as NumPy's or Python's. Nothing before it learns.",
+            how="upstream of the outputs in the traced forward pass; no path of "
+            "autograd from the loss, nor to anything that comes earlier",
             level="warning",
-            values={"tensors": float(len(unused))},
+            values={"tensors": float(len(cut))},
+            name="detached",
+            where=cut,
+            advice=f"Look behind {cut[-1]} for what takes the gradient away; if it is "
+            "meant, set requires_grad_(False).",
+        )
+    if outside:
+        yield Finding(
+            what=f"{say_names(outside)} {have(outside, 'works', 'work')} in the "
+            "forward pass, but not for this loss.",
+            why="What it gives is not in the outputs that the loss takes: auxiliary "
+            "heads, poolers and hidden states have losses of their own.",
+            how="used by an operation of the forward pass; no path of autograd from "
+            "the loss",
+            level="note",
+            values={"tensors": float(len(outside))},
+            name="outside_the_loss",
+            where=outside,
+            advice="Give the loss that you train with: loss= takes all outputs, "
+            "objective= the model and the batch.",
+        )
+    if names:
+        optional = twins or all(t.role == "other" for t in unused)  # mask tokens
+        yield Finding(
+            what=f"{say_names(names)} {have(names, 'does', 'do')} not take part in "
+            "the forward pass of this batch.",
+            why="They get no gradient and stay as they are; distributed training may "
+            "stop at them."
+            if not twins
+            else "Their likes do: no example of this batch was sent to them.",
+            how="no operation of the forward pass took them",
+            level="note" if optional else "warning",
+            values={"tensors": float(len(names))},
             name="unused_parameters",
-            where=unused,
-            advice="Use them in forward, or take them out of the model.",
+            where=names,
+            advice="Use them in forward, or take them out of the model."
+            if not twins
+            else "Check with a larger batch.",
         )
     frozen = [t for t in checkup.tensors if not t.trainable]
     if frozen:
@@ -137,11 +225,33 @@ def unused_and_frozen(checkup: CheckUp) -> Iterator[Finding]:
         )
 
 
+def _is_detached(checkup: CheckUp, t: TensorReading) -> bool:
+    """Whether outputs come from it, and no gradient to it or anything before it."""
+    if not t.is_upstream or t.first_use is None:
+        return False
+    return all(
+        one.gradient is None
+        for one in checkup.tensors
+        if one.first_use is not None and one.first_use < t.first_use
+    )
+
+
+def _have_working_twins(checkup: CheckUp, unused: list[TensorReading]) -> bool:
+    """Whether tensors of the same place in sibling modules did take part: experts."""
+    working = {(_pattern(t.name), t.shape) for t in checkup.tensors if t.is_used}
+    return bool(unused) and all((_pattern(t.name), t.shape) in working for t in unused)
+
+
+def _pattern(name: str) -> str:
+    return re.sub(r"\d+", "#", name)
+
+
 def lost_rank(checkup: CheckUp) -> Iterator[Finding]:
     """Weight matrices below full rank, which a continuous law never gives."""
     for t in checkup.tensors:
         copies = t.distinct_units is not None and t.distinct_units < (t.num_units or 0)
-        if t.rank is None or t.family in ("zeros", "constant") or copies:
+        structured = t.family in ("zeros", "constant", "identity", "sparse")
+        if t.rank is None or structured or copies:
             continue
         full = t.rank + min(t.nullity or 0, t.nullity_transposed or 0)
         if 0 < t.rank <= full - LOST_RANK:
@@ -230,6 +340,7 @@ def _drawn(checkup: CheckUp) -> list[TensorReading]:
 TENSOR_FINDINGS = (
     stuck_tensors,
     duplicate_units,
+    equal_experts,
     unused_and_frozen,
     lost_rank,
     flushed_gradients,

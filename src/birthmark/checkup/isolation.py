@@ -45,10 +45,47 @@ def alias_parameters(model: nn.Module) -> dict[str, Tensor]:
     leaves = {}
     for name, parameter in model.named_parameters():
         leaf = parameter.detach()
-        if leaf.is_floating_point() or leaf.is_complex():
-            leaf.requires_grad_(True)
-        leaves[name] = leaf
+        # of numbers below 16 bits, and of sparse ones, there are no gradients
+        floats = leaf.is_floating_point() and leaf.element_size() > 1
+        wanted = (floats or leaf.is_complex()) and leaf.layout is torch.strided
+        leaves[name] = nn.Parameter(leaf, requires_grad=wanted)
     return leaves
+
+
+@contextmanager
+def standing_in(
+    model: nn.Module, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+) -> Iterator[None]:
+    """Put other tensors in the place of the model's own, and its own back.
+
+    Unlike `torch.func.functional_call` it lasts as long as the context, so that what
+    runs forward again inside of backward (checkpointing) finds the same tensors; and
+    it reaches variables of Keras layers, which hold their parameters twice.
+    """
+    own = {id(p): leaves[n] for n, p in model.named_parameters() if n in leaves}
+    own |= {id(b): buffers[n] for n, b in model.named_buffers() if n in buffers}
+    changed: list[tuple[dict[str, Any], str, Any]] = []
+    places: list[dict[str, Any]] = []
+    for module in model.modules():
+        places += [module._parameters, module._buffers]
+        for variable in _keras_variables(module):
+            places.append(variable.__dict__)
+    try:
+        for place in places:
+            for key, value in list(place.items()):
+                if id(value) in own and isinstance(value, Tensor):
+                    changed.append((place, key, value))
+                    place[key] = own[id(value)]
+        yield
+    finally:
+        for place, key, value in reversed(changed):
+            place[key] = value
+
+
+def _keras_variables(module: nn.Module) -> list[Any]:
+    if not any(base.__module__.startswith("keras.") for base in type(module).__mro__):
+        return []
+    return list(getattr(module, "variables", ()))
 
 
 def copy_buffers(model: nn.Module) -> dict[str, Tensor]:
@@ -63,6 +100,7 @@ def left_as_it_was(model: nn.Module) -> Iterator[None]:
     attributes: dict[nn.Module, Mapping[str, Any]] = {
         module: dict(module.__dict__) for module in model.modules()
     }
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=_devices(model)))
         if "torch._dynamo" in sys.modules:  # else nothing here can be compiled
@@ -77,6 +115,9 @@ def left_as_it_was(model: nn.Module) -> Iterator[None]:
             for module, before in attributes.items():
                 module.__dict__.clear()
                 module.__dict__.update(before)
+            for parameter, gradient in gradients:
+                if parameter.grad is not gradient:
+                    parameter.grad = gradient
             random.setstate(streams[0])
             np.random.set_state(streams[1])  # noqa: NPY002
 

@@ -7,23 +7,25 @@ refused; the scale fits a rule when it lies within four standard errors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from scipy.special import ndtr
 from torch import Tensor
 
-from birthmark.checkup.spectra import Spectrum
+from birthmark.checkup.spectra import Spectrum, read_spectrum
 from birthmark.network import find_law
 from birthmark.shapes import Array
 from birthmark.spec import RuleSpec
 
 FEWEST = 20  # numbers below which no family can be told
 _SAMPLE = 20_000  # numbers that a Kolmogorov-Smirnov distance is taken of
-_CUT_STD = 0.8796256610342398  # of a normal law cut at two standard deviations
 _ERRORS = 4.0  # standard errors: one true rule in 16,000 is missed
+_ORTHOGONAL = 1.001  # largest condition of orthogonal rows in float32
+_PARTS = (3, 4, 2)  # query, key and value; gates; key and value
 
 # D sqrt(n) above which a family is refused, each at about 1e-4: with bounds from the
 # extremes it is Kolmogorov's law; a fitted normal one has Lilliefors' shorter tail
@@ -34,8 +36,11 @@ _BY_FAMILY = {
     "uniform": ("torch_default", "glorot_uniform", "he_uniform", "lecun_uniform"),
     "normal": ("he_normal", "glorot_normal", "lecun_normal"),
     "truncated_normal": ("he_normal", "glorot_normal", "lecun_normal"),
-    "orthogonal": ("orthogonal",),
 }
+# the same scale for all shapes: they say the least, and come last
+_FIXED = {"normal": ("gpt2_default", "bert_default"), "truncated_normal": ()}
+
+Fans = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -48,57 +53,149 @@ class Origin:
 
 
 def find_origin(
-    values: Tensor, fans: tuple[int, int] | None, spectrum: Spectrum | None
+    values: Tensor,
+    fans: Sequence[Fans],
+    matrix: Tensor | None = None,
+    spectrum: Spectrum | None = None,
 ) -> Origin:
     """Tell the law of a tensor of finite numbers.
 
     Args:
         values: The tensor; of many numbers a sample at equal distances is looked at.
-        fans: Fan-in and fan-out as torch counts them, for weights only.
-        spectrum: Of the tensor as a matrix, for weights only.
+        fans: Fan-in and fan-out, for weights only: first as they are, then in other
+            ways of counting (torch's, Keras', those of packed parts).
+        matrix: The weights as [O, I], where they are a matrix.
+        spectrum: Of that matrix.
     """
     flat = values.detach().flatten()
     low, high = float(flat.min()), float(flat.max())
     if low == high:
         words = f"constant {low:.4g}" if low else "zeros"
         return Origin("zeros" if not low else "constant", ("zeros",) * (not low), words)
+    if matrix is not None:
+        structured = _find_structure(matrix, spectrum)
+        if structured is not None:
+            return structured
     zeros = float((flat == 0).double().mean())
-    std = float(flat.float().std(correction=0))
-    if values.ndim >= 2 and _is_identity(values):
-        return Origin(
-            "identity", ("identity",), f"identity times {max(high, -low):.4g}"
-        )
-    if fans and spectrum and min(fans) > 1 and spectrum.condition < 1.001:
-        gain = std * math.sqrt(max(values.shape[0], values[0].numel()))
-        return Origin("orthogonal", ("orthogonal",), f"orthogonal, gain {gain:.3g}")
     if zeros > 0.1:
-        rest = find_origin(flat[flat != 0], None, None)
+        rest = find_origin(flat[flat != 0], ())
         return Origin("sparse", (), f"{zeros:.0%} zeros, the rest: {rest.words}")
-    families = _find_families(_sample(flat), low, high)
-    if not families:
-        few = flat.numel() < FEWEST
-        why = "too few numbers to tell" if few else "no known family"
-        return Origin("", (), f"{why}, std {std:.4g}")
-    tolerance = 2e-3 if values.dtype in (torch.float16, torch.bfloat16) else 1e-5
-    scale = _Scale(std, max(abs(low), abs(high)), flat.numel(), tolerance)
-    rules = {one: _find_rules(one, scale, fans) if fans else () for one in families}
-    # few numbers fit several families: one with a rule of this scale goes first
-    family = next((one for one in families if rules[one]), families[0])
-    words = f"{family}, std {std:.4g}"
-    if family == "uniform":
-        words = f"uniform, {low:.4g} to {high:.4g}"
-    if rules[family]:
-        fitting = tuple(dict.fromkeys(name for one in families for name in rules[one]))
-        return Origin(family, fitting, f"{rules[family][0]} ({words})")
-    if fans:
-        name, ratio = _nearest(family, std, fans)
-        words += f" = {ratio:.3g} x {name}"
-    return Origin(family, (), words)
+    found = _find_drawn(flat, fans)
+    if found.family or matrix is None or matrix.shape[0] < 2 * FEWEST:
+        return found
+    return _find_parts(matrix, fans) or found
 
 
 def torch_default_bound(fan_in: int) -> float:
     """The bound of torch's default for weights and biases."""
     return find_law(RuleSpec(name="torch_default"), fan_in, 1).bound
+
+
+def _find_structure(matrix: Tensor, spectrum: Spectrum | None) -> Origin | None:
+    """Identities and orthogonal matrices, as a whole or in packed parts."""
+    if min(matrix.shape) < 2:
+        return None  # one row is orthogonal whatever it holds
+    scale = _identity_scale(matrix)
+    if scale is not None:
+        rules = ("identity",) if scale == 1 else ()
+        return Origin("identity", rules, f"identity times {scale:.4g}")
+    if spectrum is None:
+        return None
+    if spectrum.condition < _ORTHOGONAL:
+        return _orthogonal(matrix, "")
+    for parts in _PARTS:
+        if matrix.shape[0] % parts or matrix.shape[0] // parts < 2:
+            continue
+        blocks = matrix.chunk(parts)
+        if min(blocks[0].shape) < 2:
+            continue
+        if all(_is_orthogonal(block) for block in blocks):
+            return _orthogonal(blocks[0], f" in {parts} parts")
+    return None
+
+
+def _is_orthogonal(block: Tensor) -> bool:
+    found = read_spectrum(block)
+    return found is not None and found.condition < _ORTHOGONAL
+
+
+def _orthogonal(matrix: Tensor, parts: str) -> Origin:
+    gain = float(matrix.double().norm()) / math.sqrt(min(matrix.shape))
+    rules = ("orthogonal",)
+    return Origin("orthogonal", rules, f"orthogonal{parts}, gain {gain:.3g}")
+
+
+def _identity_scale(matrix: Tensor) -> float | None:
+    """The number on the diagonal of [O, I * places], if all else is 0."""
+    filled = matrix != 0
+    count = int(filled.sum())
+    if count < 2 or count > matrix.shape[0]:
+        return None
+    rows, columns = filled.nonzero(as_tuple=True)
+    if len(rows.unique()) != count:
+        return None
+    entries = matrix[filled]
+    if float(entries.min()) != float(entries.max()):
+        return None
+    # input i stands at i * places + centre (torch.nn.init.dirac_, eye_)
+    steps = columns.diff()
+    if len(steps) and not bool((steps == steps[0]).all() & (steps[0] > 0)):
+        return None
+    return float(entries[0])
+
+
+def _find_parts(matrix: Tensor, fans: Sequence[Fans]) -> Origin | None:
+    """Rows that were drawn in parts, each from a law of its own: query, key, value."""
+    for parts in _PARTS:
+        if matrix.shape[0] % parts:
+            continue
+        found = [
+            _find_drawn(block.flatten(), [(f[0], f[1] // parts) for f in fans[:1]])
+            for block in matrix.chunk(parts)
+        ]
+        if all(one.family for one in found):
+            family = found[0].family
+            same = all(one.family == family for one in found)
+            rules = tuple(r for r in found[0].rules if all(r in o.rules for o in found))
+            stds = [float(b.float().std(correction=0)) for b in matrix.chunk(parts)]
+            sizes = ", ".join(f"{std:.3g}" for std in stds)
+            named = f"{rules[0]}, " if rules else ""
+            words = f"in {parts} parts: {named}{family}, std {sizes}"
+            return Origin(family if same else "parts", rules, words)
+    return None
+
+
+def _find_drawn(flat: Tensor, fans: Sequence[Fans]) -> Origin:
+    """The law of independent entries."""
+    low, high = float(flat.min()), float(flat.max())
+    std = float(flat.float().std(correction=0))
+    families = _find_families(_sample(flat), low, high)
+    if not families or std == 0:
+        few = flat.numel() < FEWEST
+        why = "too few numbers to tell" if few else "no known family"
+        return Origin("", (), f"{why}, std {std:.4g}")
+    tolerance = 2e-3 if flat.dtype in (torch.float16, torch.bfloat16) else 1e-5
+    scale = _Scale(std, max(abs(low), abs(high)), flat.numel(), tolerance)
+    rules = {one: _find_rules(one, scale, fans) for one in families}
+    # few numbers fit several families: one with a rule of this scale goes first
+    family = next((one for one in families if rules[one]), next(iter(families)))
+    words = _say_law(family, std, low, high, families[family])
+    fitting = tuple(dict.fromkeys(name for one in families for name in rules[one]))
+    if rules[family]:
+        first = rules[family][0]
+        named = first not in (*_FIXED.get(family, ()),)
+        return Origin(family, fitting, f"{first} ({words})" if named else words)
+    if fans:
+        words += f", fan_in Var = {fans[0][0] * std**2:.3g}"
+    return Origin(family, (), words)
+
+
+def _say_law(family: str, std: float, low: float, high: float, cut: float) -> str:
+    if family == "uniform":
+        return f"uniform, {low:.4g} to {high:.4g}"
+    if family == "truncated_normal" and abs(cut - 2) > 0.1:
+        return f"truncated normal, std {std:.4g}, cut at {low:.4g} and {high:.4g}"
+    return f"{family}, std {std:.4g}"
 
 
 @dataclass(frozen=True)
@@ -109,29 +206,41 @@ class _Scale:
     tolerance: float  # relative, of the number format
 
 
-def _find_rules(family: str, scale: _Scale, fans: tuple[int, int]) -> tuple[str, ...]:
-    fits: dict[str, float] = {}
-    for name, std, bound in _candidates(family, fans):
+def _find_rules(family: str, scale: _Scale, fans: Sequence[Fans]) -> tuple[str, ...]:
+    """Names whose scale fits; those of the layer's own fans before other countings."""
+    fits: dict[str, None] = {}
+    for pair in fans:
+        fits.update(dict.fromkeys(_fitting(family, scale, _candidates(family, pair))))
+        if fits:
+            break
+    if fans:
+        fixed = [
+            (name, law.std, law.bound)
+            for name in _FIXED.get(family, ())
+            for law in [find_law(RuleSpec(name=name), *fans[0])]
+        ]
+        fits.update(dict.fromkeys(_fitting(family, scale, fixed)))
+    return tuple(fits)
+
+
+def _fitting(
+    family: str, scale: _Scale, candidates: list[tuple[str, float, float]]
+) -> list[str]:
+    found = []
+    for name, std, bound in candidates:
         error = math.sqrt((_KURTOSIS[family] - 1) / (4 * scale.count))
-        distance = abs(math.log(scale.std / std))
-        if distance > _ERRORS * error + scale.tolerance:
+        if abs(math.log(scale.std / std)) > _ERRORS * error + scale.tolerance:
             continue
         if family == "uniform":
             # of n draws none comes within 16 / n of the bound once in 9 million times
             edge = scale.reach / bound - 1
             if edge > scale.tolerance or edge < -16 / scale.count - scale.tolerance:
                 continue
-            distance = abs(edge)
-        fits[name] = distance
-    return tuple(fits)
+        found.append(name)
+    return found
 
 
-def _nearest(family: str, std: float, fans: tuple[int, int]) -> tuple[str, float]:
-    ratios = [(name, std / one) for name, one, _ in _candidates(family, fans)]
-    return min(ratios, key=lambda pair: abs(math.log(pair[1])))
-
-
-def _candidates(family: str, fans: tuple[int, int]) -> list[tuple[str, float, float]]:
+def _candidates(family: str, fans: Fans) -> list[tuple[str, float, float]]:
     """Names with standard deviation and bound; `(fan_out)` where the fans are swapped.
 
     A cut normal law is taken as its rule rescaled to the same variance, as Keras and
@@ -144,50 +253,77 @@ def _candidates(family: str, fans: tuple[int, int]) -> list[tuple[str, float, fl
         if fans[0] != fans[1] and not name.startswith(("glorot", "torch")):
             law = find_law(RuleSpec(name=name), fans[1], fans[0])
             found.append((f"{name} (fan_out)", law.std, law.bound))
+    for name in [one for one in _BY_FAMILY[family] if one.startswith("glorot")]:
+        law = find_law(RuleSpec(name=name), *fans)
+        for gain, words in ((math.sqrt(2), "gain sqrt(2)"), (5 / 3, "gain 5/3")):
+            found.append((f"{name} ({words})", gain * law.std, gain * law.bound))
     return found
 
 
-def _find_families(sample: Array, low: float, high: float) -> list[str]:
-    """Families that are not refused, the nearest first."""
+def _find_families(sample: Array, low: float, high: float) -> dict[str, float]:
+    """Families that are not refused, the nearest first, and where a normal is cut."""
     n = len(sample)
     if n < FEWEST:
-        return []
+        return {}
     mean, std = float(sample.mean()), float(sample.std())
-    distances: dict[str, float] = {}
+    if std == 0 or not math.isfinite(std):
+        return {}
     laws: dict[str, Callable[[Array], Array]] = {
         "uniform": lambda x: np.clip((x - low) / (high - low), 0, 1),
         "normal": lambda x: ndtr((x - mean) / std),
-        "truncated_normal": lambda x: (
-            (ndtr((x - mean) * _CUT_STD / std) - ndtr(-2)) / (ndtr(2) - ndtr(-2))
-        ),
     }
-    ranks = np.arange(1, n + 1) / n
-    for family, cdf in laws.items():
-        expected = cdf(sample)
-        distance = max(
-            float((ranks - expected).max()), float((expected - ranks + 1 / n).max())
-        )
-        # a cut law has nothing beyond two of its own deviations
-        error = math.sqrt((_KURTOSIS[family] - 1) / (4 * n))
-        reach = 2 * (1 + _ERRORS * error) * std / _CUT_STD
-        if family == "truncated_normal" and max(high - mean, mean - low) > reach:
+    distances = {family: _distance(sample, law) for family, law in laws.items()}
+    cuts = dict.fromkeys(laws, math.inf)
+    for cut in dict.fromkeys((2.0, _fit_cut(std, (high - low) / 2))):
+        if cut is None or not _reaches(cut, std, max(high - mean, mean - low), n):
             continue
-        if distance * math.sqrt(n) < _REFUSED[family]:
-            distances[family] = distance
-    return sorted(distances, key=lambda one: distances[one])
+        distance = _distance(sample, _cut_law(mean, std, cut))
+        if distance < distances.get("truncated_normal", math.inf):
+            distances["truncated_normal"], cuts["truncated_normal"] = distance, cut
+    kept = [one for one, d in distances.items() if d * math.sqrt(n) < _REFUSED[one]]
+    return {one: cuts[one] for one in sorted(kept, key=lambda one: distances[one])}
+
+
+def _distance(sample: Array, law: Callable[[Array], Array]) -> float:
+    """Kolmogorov and Smirnov's, of a sorted sample."""
+    n = len(sample)
+    ranks, expected = np.arange(1, n + 1) / n, law(sample)
+    return max(float((ranks - expected).max()), float((expected - ranks + 1 / n).max()))
+
+
+def _cut_law(mean: float, std: float, cut: float) -> Callable[[Array], Array]:
+    scale = std / cut_std(cut)
+    inside = ndtr(cut) - ndtr(-cut)
+    return lambda x: np.clip((ndtr((x - mean) / scale) - ndtr(-cut)) / inside, 0, 1)
+
+
+def _reaches(cut: float, std: float, reach: float, n: int) -> bool:
+    """A cut law has nothing beyond its cut."""
+    error = math.sqrt((_KURTOSIS["truncated_normal"] - 1) / (4 * n))
+    return reach <= cut * (1 + _ERRORS * error) * std / cut_std(cut)
+
+
+def cut_std(cut: float) -> float:
+    """Standard deviation of a standard normal variable kept within +-cut."""
+    density = math.exp(-cut * cut / 2) / math.sqrt(2 * math.pi)
+    inside = float(ndtr(cut) - ndtr(-cut))
+    return math.sqrt(max(1 - 2 * cut * density / inside, 1e-12))
+
+
+def _fit_cut(std: float, bound: float) -> float | None:
+    """Where a symmetric normal law with these extremes was cut, in deviations.
+
+    None where it is nearer to a uniform law, or the cut is in the tail.
+    """
+
+    def gap(cut: float) -> float:
+        return cut_std(cut) / cut - std / bound
+
+    if not gap(0.5) > 0 > gap(3.0):
+        return None
+    return float(brentq(gap, 0.5, 3.0))
 
 
 def _sample(flat: Tensor) -> Array:
     stride = max(1, flat.numel() // _SAMPLE)
     return np.sort(flat[::stride][:_SAMPLE].double().cpu().numpy())
-
-
-def _is_identity(values: Tensor) -> bool:
-    """One entry in each row at most, all of them the same number."""
-    filled = values != 0
-    count = int(filled.sum())
-    if count < 2 or count > max(values.shape[0], values.shape[1]):
-        return False
-    entries = values[filled]
-    one_a_row = int(filled.flatten(1).sum(dim=1).max()) <= 1
-    return one_a_row and float(entries.min()) == float(entries.max())

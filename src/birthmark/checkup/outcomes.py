@@ -7,29 +7,30 @@ import math
 import torch
 from torch import Tensor
 
-from birthmark.checkup.batches import Batch, LossFunction, find_loss
+from birthmark.checkup.batches import Batch
 from birthmark.checkup.clipping import are_probabilities, find_clip
-from birthmark.checkup.passes import Pass, apply_loss
+from birthmark.checkup.losses import apply_loss, classes_of
+from birthmark.checkup.moments import second_moment
+from birthmark.checkup.passes import Pass
 from birthmark.checkup.readings import Outcome
 from birthmark.checkup.separation import read_geometry
 
 
 @torch.no_grad()
-def read_outcome(
-    seen: Pass, batch: Batch, loss: str | LossFunction | None
-) -> Outcome | None:
+def read_outcome(seen: Pass, batch: Batch) -> Outcome | None:
     """What came out of the model; None when it gave nothing."""
     outputs = seen.outputs
-    if outputs is None:
-        return None
+    if outputs is None or outputs.ndim == 0:
+        return _loss_alone(seen, batch)
     flat = outputs.double()
     x = batch.inputs
     floats = x.is_floating_point()
     geometry = read_geometry(x) if floats else None
     probable = are_probabilities(outputs)
-    _, function = find_loss(loss, outputs, batch.target)
+    function = seen.evaluation.function if seen.evaluation else None
     target = batch.target if seen.loss_name else None
-    classes = _num_classes(outputs, target)
+    labels = target if isinstance(target, Tensor) else None
+    classes = classes_of(outputs, labels)
     spread = _logit_std(flat, classes)
     invariant = False
     clip = None
@@ -39,14 +40,16 @@ def read_outcome(
         and classes
         and math.isfinite(seen.loss or 0)
     ):
+        plain = float(apply_loss(function, outputs, target))
         shifted = float(apply_loss(function, outputs + 1.0, target))
-        invariant = abs(shifted - (seen.loss or 0.0)) < 1e-3 * max(1.0, abs(shifted))
-        with torch.enable_grad():
-            clip = find_clip(function, classes, target, of_logits=invariant)
+        invariant = abs(shifted - plain) < 1e-3 * max(1.0, abs(shifted))
+        if labels is not None:
+            with torch.enable_grad():
+                clip = find_clip(function, classes, labels, of_logits=invariant)
     expected = error = None
-    if classes and spread is not None and target is not None and invariant:
+    if classes and spread is not None and labels is not None and invariant:
         expected = math.log(classes) + (1 - 1 / classes) * spread**2 / 2
-        error = spread * _label_error(target, classes)
+        error = spread * _label_error(labels, classes)
     return Outcome(
         loss=seen.loss,
         loss_name=seen.loss_name,
@@ -64,17 +67,49 @@ def read_outcome(
         input_gap=None if geometry is None else geometry.gap,
         inputs_differ=bool((x != x[:1]).any()),
         steps=next((v.steps for v in seen.visits.values() if v.steps), None),
+        output_moment=second_moment(outputs),
+        target_moment=_target_moment(batch.target),
+        num_labels=_num_labels(labels, classes),
     )
 
 
-def _num_classes(outputs: Tensor, target: Tensor | None) -> int | None:
-    """C, where the target holds classes."""
-    if target is None or target.is_floating_point() or outputs.ndim < 2:
+def _loss_alone(seen: Pass, batch: Batch) -> Outcome:
+    """Of a model that gives its loss and nothing else."""
+    x = batch.inputs
+    floats = x.is_floating_point()
+    return Outcome(
+        loss=seen.loss,
+        loss_name=seen.loss_name,
+        loss_expected=None,
+        loss_error=None,
+        logit_std=None,
+        num_classes=None,
+        are_probabilities=False,
+        loss_takes_logits=False,
+        clip=None,
+        nonfinite=0,
+        constant=False,
+        input_moment=float(x.double().square().mean()) if floats else None,
+        input_mean=float(x.double().mean()) if floats else None,
+        input_gap=None,
+        inputs_differ=bool((x != x[:1]).any()) if x.ndim else True,
+        steps=None,
+    )
+
+
+def _target_moment(target: object) -> float | None:
+    if isinstance(target, Tensor) and target.is_floating_point() and target.numel():
+        return second_moment(target)
+    return None
+
+
+def _num_labels(target: Tensor | None, classes: int | None) -> int | None:
+    """Different classes in the batch; None where the target holds none."""
+    if target is None or not classes or target.is_floating_point():
         return None
-    if outputs.ndim != target.ndim + 1:
-        return None
-    last = outputs.ndim == 3 and outputs.shape[:2] == target.shape
-    return int(outputs.shape[-1] if last else outputs.shape[1])
+    if target.ndim > 1 and target.shape[1] == classes:
+        return int((target != 0).any(dim=0).sum())
+    return int(target[target >= 0].unique().numel())
 
 
 def _logit_std(outputs: Tensor, classes: int | None) -> float | None:
@@ -92,6 +127,11 @@ def _label_error(target: Tensor, classes: int) -> float:
     When all inputs share their logits, the mean over examples of the true class's logit
     scatters by the imbalance of the labels; when each has its own, by 1 / sqrt(N).
     """
+    if target.is_floating_point() or (target.ndim > 1 and target.shape[1] == classes):
+        shares = target.double().reshape(-1, classes).mean(dim=0)
+        return math.sqrt(
+            max(float(shares.square().sum()) - 1 / classes, 0) + 1 / len(target)
+        )
     labels = target[(target >= 0) & (target < classes)].flatten()
     count = max(int(labels.numel()), 1)
     shares = torch.bincount(labels, minlength=classes).double() / count

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from birthmark.checkup.batches import (
-    Batch,
-    LossFunction,
-    check_target,
-    find_loss,
-    first_tensor,
-)
-from birthmark.checkup.layers import find_layers, role_of, rows_of
+from birthmark.checkup.batches import first_tensor
+from birthmark.checkup.evaluation import Evaluation, Problem
+from birthmark.checkup.isolation import standing_in
+from birthmark.checkup.layers import find_layers, role_of
 from birthmark.checkup.moments import root_mean_square, second_moment
+from birthmark.checkup.operations import SAME
 from birthmark.checkup.paths import Step, trace_paths
+from birthmark.checkup.roles import Roles
 from birthmark.checkup.symmetry import sign_rows
-from birthmark.checkup.visits import Visit, add_gradient, visit_layer
-from birthmark.errors import BirthmarkError, WeightsError
+from birthmark.checkup.trace import Trace
+from birthmark.checkup.visits import Visit, add_gradient, visit_layer, visit_product
+from birthmark.errors import WeightsError
 from birthmark.shapes import Array
 
 
@@ -33,162 +34,195 @@ class Gradient:
     rms: float
     flushed: float  # share exactly 0 or below the smallest normal number
     signs: Array | None  # of its rows, see `symmetry`
+    step: float | None = None  # root mean square of the optimizer's first update
 
 
 @dataclass
 class Pass:
     """Everything that one forward and backward pass showed."""
 
+    trace: Trace
+    roles: Roles
     visits: dict[str, Visit] = field(default_factory=dict)
     gradients: dict[str, Gradient] = field(default_factory=dict)
     steps: dict[Any, Step] = field(default_factory=dict)
     leaf_moments: dict[Any, float] = field(default_factory=dict)
+    evaluation: Evaluation | None = None
+    output_node: int | None = None  # of the trace
     outputs: Tensor | None = None
     loss: float | None = None
     loss_name: str = ""
     unread: list[str] = field(default_factory=list)
 
+    @cached_property
+    def output_tensors(self) -> frozenset[str]:
+        """Matrices whose products are the outputs, but for biases and fixed factors."""
+        if self.output_node is None:
+            return frozenset()
+        through = SAME | {"add", "add_", "mul", "div"}
+        last = list(self.trace.back(self.output_node, through))[-1]
+        return frozenset(self.trace.nodes[last].weights)
+
+    @cached_property
+    def upstream_tensors(self) -> frozenset[str]:
+        """Parameters from which the outputs are computed, detached ones too."""
+        if self.output_node is None:
+            return frozenset()
+        found: set[str] = set()
+        queue, visited = [self.output_node], {self.output_node}
+        while queue:
+            node = self.trace.nodes[queue.pop()]
+            found.update(node.tensors)
+            queue += [one for one in node.parents if one not in visited]
+            visited.update(node.parents)
+        return frozenset(found)
+
+
+Update = Callable[[str, Tensor, Tensor], float | None]
+
 
 def run_pass(
-    model: nn.Module,
-    batch: Batch,
-    loss: str | LossFunction | None,
+    problem: Problem,
     leaves: dict[str, Tensor],
     buffers: dict[str, Tensor],
+    update: Update | None = None,
 ) -> Pass:
     """Send the batch through the model and the gradient of its loss back.
+
+    Args:
+        problem: Model, batch and loss.
+        leaves: Stand for the parameters.
+        buffers: Stand for the buffers.
+        update: Of (name, leaf, gradient): how far an optimizer would go.
 
     Raises:
         WeightsError: The model or the loss refuses the batch.
         SpecError: No loss has the name that was asked for.
     """
-    seen = Pass()
-    with _watched(model, seen, len(batch)):
-        outputs = call(model, batch, leaves, buffers)
-    seen.outputs = outputs.detach()
-    seen.loss_name, function = find_loss(loss, outputs, batch.target)
-    if function is not None and batch.target is not None:
-        check_target(outputs, batch.target, seen.loss_name)
-        value = apply_loss(function, outputs, batch.target)
-        seen.loss = float(value.detach())
-    else:
-        seen.loss_name = ""
-        # the signal back still has its law: one random direction of unit variance
-        generator = torch.Generator().manual_seed(0)
-        direction = torch.randn(outputs.shape, generator=generator).to(outputs)
-        value = (outputs * direction).sum() / len(batch)
-        seen.unread.append(
-            "loss: no target and loss that fit each other; gradients are those of a "
-            "random direction of the outputs: give (x, y), or loss=..."
+    model, count = problem.model, len(problem.batch)
+    trace = Trace(leaves, buffers)
+    seen = Pass(trace, Roles(model, leaves, trace))
+    # other kernels of attention hide their scores from the trace
+    with standing_in(model, leaves, buffers), sdpa_kernel(SDPBackend.MATH):
+        with _watched(model, seen, count), trace:
+            given = problem.evaluate()
+        seen.evaluation = given
+        seen.unread += given.unread
+        if given.outputs is not None:
+            seen.output_node = trace.node_of(given.outputs)
+            seen.outputs = given.outputs.detach()
+        seen.loss_name = given.loss_name
+        seen.loss = None if given.loss is None else float(given.loss.detach())
+        if not given.value.requires_grad:
+            seen.unread.append("gradients: the outputs depend on no parameter")
+            return seen
+        ends = [given.value.grad_fn if given.outputs is None else given.outputs.grad_fn]
+        seen.steps = trace_paths(
+            ends,
+            {v.output_node: v.name for v in seen.visits.values() if v.output_node},
+            {v.name: v.input_node for v in seen.visits.values()},
         )
-    if not value.requires_grad:
-        seen.unread.append("gradients: the outputs depend on no parameter")
-        return seen
-    seen.steps = trace_paths(
-        [outputs.grad_fn],
-        {v.output_node: v.name for v in seen.visits.values() if v.output_node},
-        {v.name: v.input_node for v in seen.visits.values()},
-    )
-    seen.leaf_moments = {
-        node: second_moment(node.variable)
-        for node, step in seen.steps.items()
-        if step.kind == "leaf"
-    }
-    with _reducing(model, leaves, seen):
-        try:
-            torch.autograd.backward(value)
-        except RuntimeError as error:
-            raise WeightsError(f"the backward pass failed: {error}") from error
+        seen.leaf_moments = {
+            node: second_moment(node.variable)
+            for node, step in seen.steps.items()
+            if step.kind == "leaf"
+        }
+        with _reducing(leaves, seen, update):
+            try:
+                torch.autograd.backward(given.value)
+            except RuntimeError as error:
+                raise WeightsError(f"the backward pass failed: {error}") from error
     return seen
-
-
-def call(
-    model: nn.Module,
-    batch: Batch,
-    leaves: dict[str, Tensor],
-    buffers: dict[str, Tensor],
-) -> Tensor:
-    """The model's outputs with these tensors in the place of its own.
-
-    Raises:
-        WeightsError: The model refuses the batch, or gives no floating tensor.
-    """
-    try:
-        given = torch.func.functional_call(
-            model, {**leaves, **buffers}, batch.arguments, dict(batch.keywords)
-        )
-    except BirthmarkError:
-        raise
-    except Exception as error:
-        shape = tuple(batch.inputs.shape)
-        raise WeightsError(
-            f"the model refuses a batch of shape {shape}: {type(error).__name__}: "
-            f"{error}"
-        ) from error
-    outputs = first_tensor(given)
-    if outputs is None:
-        raise WeightsError(f"the model gives {type(given)}, and no floating tensor")
-    return outputs
-
-
-def apply_loss(function: LossFunction, outputs: Tensor, target: Tensor) -> Tensor:
-    """The loss as one number.
-
-    Raises:
-        WeightsError: The loss refuses outputs and target.
-    """
-    try:
-        value = function(outputs, target)
-    except Exception as error:
-        raise WeightsError(
-            f"the loss refuses outputs {tuple(outputs.shape)} and target "
-            f"{tuple(target.shape)}: {type(error).__name__}: {error}"
-        ) from error
-    return value.mean()
 
 
 @contextmanager
 def _watched(model: nn.Module, seen: Pass, num_examples: int) -> Iterator[None]:
     """Hooks on all layers: a visit at the first call, a gradient when it comes."""
+    starts: dict[str, int] = {}
+    trace = seen.trace
+    products: list[tuple[Visit, Tensor]] = []
+
+    def begin(name: str) -> Callable[[nn.Module, Any], None]:
+        def hook(module: nn.Module, args: Any) -> None:
+            starts[name] = len(trace.nodes)
+
+        return hook
 
     def watch(name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
         def hook(module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
             output = first_tensor(result)
-            if output is None or output.ndim == 0:
+            if output is None or output.ndim == 0 or output.numel() == 0:
                 return
-            first = name not in seen.visits
-            if first:
-                x = first_tensor(args) if args else first_tensor(kwargs)
-                seen.visits[name] = visit_layer(
-                    name, module, role_of(module), x, output, num_examples
-                )
-            visit = seen.visits[name]
-            # under activation checkpointing the graph comes with the second call
-            if output.requires_grad and (first or visit.output_node is None):
-                visit.output_node = visit.output_node or output.grad_fn
-                output.register_hook(  # type: ignore[no-untyped-call]
-                    lambda gradient: add_gradient(visit, gradient, num_examples)
-                )
+            with trace.paused():
+                look(name, module, args, kwargs, output)
 
         return hook
 
+    def look(
+        name: str, module: nn.Module, args: Any, kwargs: Any, output: Tensor
+    ) -> None:
+        role = role_of(module)
+        if role == "other":
+            if any(visit.name.startswith(name) for visit, _ in products):
+                return  # its products have rows of their own
+            inside = trace.nodes[starts.get(name, len(trace.nodes)) :]
+            role = "norm" if any(node.is_norm for node in inside) else role
+        first = name not in seen.visits
+        if first:
+            x = first_tensor(args) if args else first_tensor(kwargs)
+            seen.visits[name] = visit_layer(name, module, role, x, output, num_examples)
+        visit = seen.visits[name]
+        # under activation checkpointing the graph comes with the second call
+        if output.requires_grad and (first or visit.output_node is None):
+            visit.output_node = visit.output_node or output.grad_fn
+            _follow(visit, output, num_examples)
+
+    def meet(
+        owner: str, weight: Tensor, fan_in: int, x: Tensor, output: Tensor, axis: int
+    ) -> None:
+        name, kind = seen.roles.row_of(owner)
+        if not name or name in seen.visits or not output.numel() or not x.numel():
+            return
+        if not x.is_floating_point() or axis >= output.ndim:
+            return
+        visit = visit_product(
+            name,
+            kind,
+            x,
+            weight,
+            fan_in,
+            output,
+            num_examples,
+            unit_axis=axis,
+        )
+        seen.visits[name] = visit
+        products.append((visit, output))
+
+    trace.on_product = meet
     with ExitStack() as stack:
         for name, module in find_layers(model):
+            stack.callback(module.register_forward_pre_hook(begin(name)).remove)
             handle = module.register_forward_hook(watch(name), with_kwargs=True)
             stack.callback(handle.remove)
         yield
+        for visit, output in products:
+            if output.grad_fn is not None:
+                visit.output_node = output.grad_fn
+                _follow(visit, output, num_examples)
+    trace.on_product = None
+
+
+def _follow(visit: Visit, output: Tensor, num_examples: int) -> None:
+    output.register_hook(  # type: ignore[no-untyped-call]
+        lambda gradient: add_gradient(visit, gradient, num_examples)
+    )
 
 
 @contextmanager
 def _reducing(
-    model: nn.Module, leaves: dict[str, Tensor], seen: Pass
+    leaves: dict[str, Tensor], seen: Pass, update: Update | None
 ) -> Iterator[None]:
     """Hooks on the leaves: keep a few numbers of a gradient, and free it."""
-    owners = {
-        f"{path}.{name}" if path else name: module
-        for path, module in model.named_modules()
-        for name, _ in module.named_parameters(recurse=False)
-    }
 
     def reduce(name: str) -> Callable[[Tensor], None]:
         def hook(leaf: Tensor) -> None:
@@ -198,11 +232,13 @@ def _reducing(
                 return
             gradient = gradient.to_dense() if gradient.is_sparse else gradient
             tiny = torch.finfo(gradient.dtype).tiny
-            rows = gradient_rows(owners[name], name, gradient)
+            rows = seen.roles.units(name, gradient)
+            step = None if update is None else update(name, leaf, gradient)
             seen.gradients[name] = Gradient(
                 rms=root_mean_square(gradient),
                 flushed=float((gradient.abs() < tiny).float().mean()),
                 signs=None if rows is None else sign_rows(rows),
+                step=step,
             )
 
         return hook
@@ -215,12 +251,3 @@ def _reducing(
                 )
                 stack.callback(handle.remove)
         yield
-
-
-def gradient_rows(module: nn.Module, name: str, values: Tensor) -> Tensor | None:
-    """A parameter or its gradient as one row a unit; None where it has no units."""
-    if values.ndim < 2 or role_of(module) in ("other", "norm"):
-        return None
-    if name.endswith("bias") or min(values.shape[:2]) == 0:
-        return None
-    return rows_of(module, values)

@@ -6,6 +6,7 @@ modules alike, and needs no tracing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -113,25 +114,42 @@ def find_activations(steps: Mapping[Any, Step]) -> dict[str, Activation]:
 def find_sources(
     inputs: Mapping[str, Any], steps: Mapping[Any, Step]
 ) -> dict[str, str]:
-    """The layer before each layer, where only activations and pooling lie between."""
+    """The layer before each layer, where only activations and pooling lie between.
+
+    And nothing leaves on the way: a signal that also goes past a layer, on a skip path,
+    is not the layer's alone, and neither is the gradient that comes back.
+    """
     plain = {"same", "activation", "pool", "scale"}
     sources = {}
+    children: Counter[Any] = Counter()
+    for step in steps.values():
+        children.update(set(step.parents))
     for name, node in inputs.items():
-        before = _reach_back((node,) if node is not None else (), steps, plain)
+        before = _reach_back(
+            (node,) if node is not None else (), steps, plain, children
+        )
         if len(before) == 1:
             sources[name] = before[0]
     return sources
 
 
 def _reach_back(
-    nodes: tuple[Any, ...], steps: Mapping[Any, Step], through: set[str]
+    nodes: tuple[Any, ...],
+    steps: Mapping[Any, Step],
+    through: set[str],
+    children: Mapping[Any, int] | None = None,
 ) -> list[str]:
     """The layers that lead here through steps of these kinds alone, else nothing."""
     found = []
+    children = children or {}
     for node in nodes:
         while node in steps and steps[node].kind in through:
+            if children.get(node, 1) > 1:
+                node = None
+                break
             parents = steps[node].parents
             node = parents[0] if len(parents) == 1 else None
-        if node in steps and steps[node].kind == "layer":
+        alone = children.get(node, 1) == 1
+        if node in steps and steps[node].kind == "layer" and alone:
             found.append(steps[node].layer)
     return found

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from birthmark.checkup import texts
+from birthmark.checkup.depth_plot import draw_depth
 from birthmark.shapes import Finding
 
 LEVELS = ("note", "warning", "error")  # of a check-up's findings, in rising order
@@ -88,6 +89,14 @@ class TensorReading:
     gradient_flushed: float | None  # share exactly 0 or below the smallest normal
     reach: float  # largest over median absolute value
     gates: tuple[float, ...]  # LSTM biases: means over input, forget, cell, output
+    is_used: bool | None = None  # by an operation of the forward pass; None: not known
+    first_use: int | None = None  # number of the operation that took it first
+    is_upstream: bool = False  # the outputs are computed from it
+    is_output: bool = False  # its products are the model's outputs
+    opens: bool = False  # it gets no gradient at first, and one after a few steps
+    denormal: float = 0.0  # share below the smallest normal number, without zeros
+    update: float | None = None  # root mean square of the optimizer's first update
+    is_optimized: bool | None = None  # whether the optimizer has it; None: none given
 
     @property
     def size(self) -> int:
@@ -118,6 +127,9 @@ class Outcome:
     input_gap: float | None  # 1 - cosine of two inputs, mean over pairs
     inputs_differ: bool
     steps: int | None  # length of the sequences that recurrent layers see
+    output_moment: float | None = None  # second moment of the outputs
+    target_moment: float | None = None  # ... of a target of floating numbers
+    num_labels: int | None = None  # different classes in the batch
 
 
 @dataclass(frozen=True)
@@ -127,6 +139,31 @@ class Curvature:
     jacobian: Mapping[str, float] | None  # largest, smallest, mean, spread, condition
     sharpness: float | None  # largest eigenvalue of the Hessian of the loss
     unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The softmax of one attention, averaged over its queries."""
+
+    tensors: tuple[str, ...]  # matrices of queries and keys
+    largest: float  # mean of the largest probability
+    entropy: float  # over ln(keys): 1 where all weigh the same, 0 where one has all
+    spread: float  # standard deviation of the logits over keys
+    keys: float  # mean number of keys
+
+
+@dataclass(frozen=True)
+class Circuits:
+    """What the trace says about how tensors work together."""
+
+    attention: tuple[Attention, ...] = ()
+    linear_chains: tuple[tuple[str, ...], ...] = ()  # matrices with nothing between
+    sums: tuple[tuple[str, float, str, float], ...] = ()  # two lookups, their moments
+    hidden: tuple[str, ...] = ()  # matrices whose scale a norm behind them hides
+    ending: str = ""  # the last operation: sigmoid, _softmax, _log_softmax or ''
+    statistics: tuple[tuple[str, float], ...] = ()  # norm, ln(running / batch variance)
+    radii: tuple[tuple[str, float, int], ...] = ()  # recurrent matrix, radius, steps
+    equal_experts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,11 +183,22 @@ class CheckUp:
     seconds: float = 0.0
     lr: float | None = None
     expected: Mapping[str, str] = field(default_factory=dict)
+    circuits: Circuits = field(default_factory=Circuits)
+    has_optimizer: bool = False
 
     def at_or_above(self, level: str) -> tuple[Finding, ...]:
         """Findings of this level (`note`, `warning`, `error`) or a graver one."""
         lowest = LEVELS.index(level)
         return tuple(f for f in self.findings if LEVELS.index(f.level) >= lowest)
+
+    @property
+    def verdict(self) -> str:
+        """One line: whether it will train, what was read, and what was not."""
+        return texts.say_verdict(self)
+
+    def worst(self, count: int = 5) -> tuple[list[str], list[list[str]]]:
+        """Header and rows: the layers and tensors that findings name, gravest first."""
+        return texts.worst_table(self, count)
 
     def layer_table(self) -> tuple[list[str], list[list[str]]]:
         """Header and rows as text, one row a layer; `~` marks predictions."""
@@ -160,9 +208,17 @@ class CheckUp:
         """Header and rows as text, one row a parameter."""
         return texts.tensor_table(self)
 
-    def summary(self) -> list[str]:
+    def legends(self) -> Mapping[str, str]:
+        """What each column of the tables says."""
+        return texts.LEGEND
+
+    def sentences(self) -> list[str]:
         """What was checked and what came out, in a few sentences."""
         return texts.summarize(self)
+
+    def summary(self) -> str:
+        """The verdict, the five worst rows, and where the rest is."""
+        return texts.write_summary(self)
 
     def text(self) -> str:
         """The findings and the tables, as plain text."""
@@ -171,3 +227,11 @@ class CheckUp:
     def to_json(self) -> str:
         """All readings and findings as JSON; what is not finite becomes null."""
         return texts.write_json(self)
+
+    def svg(self) -> str:
+        """Signal and gradient by depth as a drawing; bad layers are marked."""
+        return draw_depth(self)
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it: the verdict, the drawing, the findings."""
+        return texts.write_fragment(self)

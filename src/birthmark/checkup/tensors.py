@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from birthmark.checkup.draws import find_shared_draws
-from birthmark.checkup.layers import role_of, rows_of
+from birthmark.checkup.layers import role_of
 from birthmark.checkup.origins import FEWEST, Origin, find_origin, torch_default_bound
-from birthmark.checkup.passes import Gradient, gradient_rows
+from birthmark.checkup.passes import Gradient
 from birthmark.checkup.readings import TensorReading
+from birthmark.checkup.roles import Roles
 from birthmark.checkup.spectra import read_spectrum
 from birthmark.checkup.symmetry import count_distinct, sign_rows
+from birthmark.checkup.thresholds import ERRORS
 from birthmark.measurements import clean_name
 
 _SAMPLE = 100_000  # numbers that a median is taken of
@@ -25,40 +27,65 @@ _NEAR_ZERO = 0.01  # of the root mean square: 0.8 % of normal, 0.6 % of uniform 
 
 @torch.no_grad()
 def read_tensors(
-    model: nn.Module, gradients: Mapping[str, Gradient] | None
+    model: nn.Module,
+    gradients: Mapping[str, Gradient] | None,
+    roles: Roles | None = None,
 ) -> tuple[TensorReading, ...]:
     """One reading for each parameter, in the order in which the model names them.
 
     Args:
         model: Its parameters are only read.
         gradients: By name; None when there was no backward pass.
+        roles: As the forward pass showed them; by class without.
     """
-    shared = find_shared_draws(dict(model.named_parameters()))
-    owners = dict(model.named_modules())
+    parameters = {name: _readable(p) for name, p in model.named_parameters()}
+    roles = roles or Roles(model, parameters, None)
+    shared = find_shared_draws(parameters)
+    wanted = dict(model.named_parameters())
     readings = []
-    for name, value in model.named_parameters():
+    for name, value in parameters.items():
         gradient = None if gradients is None else gradients.get(name)
-        owner = owners[name.rpartition(".")[0]]
-        reading = _read_tensor(name, value, owner, gradient)
+        reading = _read_tensor(name, value, roles, gradient)
         others = tuple(map(clean_name, shared.get(name, ())))
-        readings.append(replace(reading, shares_draw_with=others))
+        readings.append(
+            replace(
+                reading,
+                shares_draw_with=others,
+                trainable=wanted[name].requires_grad,
+                dtype=str(wanted[name].dtype).removeprefix("torch."),
+            )
+        )
     return tuple(readings)
 
 
+def _readable(value: Tensor) -> Tensor:
+    """The numbers as a dense tensor of a type that can be computed with."""
+    value = value.detach()
+    if value.layout is not torch.strided:
+        value = value.to_dense()
+    if value.is_floating_point() and value.element_size() == 1:
+        value = value.float()
+    return value
+
+
 def _read_tensor(
-    name: str, value: Tensor, module: nn.Module, gradient: Gradient | None
+    name: str, value: Tensor, roles: Roles, gradient: Gradient | None
 ) -> TensorReading:
-    role = _role(name, value, module)
+    module, role = roles.owner(name), roles.role(name)
     flat = value.flatten().float() if value.is_floating_point() else value.flatten()
     nonfinite = int((~torch.isfinite(flat)).sum())
     readable = value.is_floating_point() and not nonfinite and value.numel() > 0
-    fans = _nominal_fans(value) if role == "weight" else None
-    matrix = rows_of(module, value) if value.ndim > 1 and role == "weight" else None
+    axes = roles.axes(name) if value.numel() else None
+    fans = roles.fans(name)
+    matrix = axes.rows(value) if axes is not None and value.ndim > 1 else None
     spectrum = None
     if matrix is not None and readable:
         spectrum = read_spectrum(matrix)
-    origin = find_origin(value, fans, spectrum) if readable else Origin("", (), "")
-    default = _is_default(name, value, module, origin) if readable else None
+    drawn = _without_empty_rows(value) if role == "embedding" and readable else value
+    origin = Origin("", (), "")
+    if readable:
+        origin = find_origin(drawn, fans, matrix, spectrum)
+    default = _is_default(name, drawn, module, origin) if readable else None
     if default and role == "bias" and origin.family not in ("zeros", "constant"):
         # too few numbers to tell a family by their shape, but not by their bound
         words = f"torch_default (uniform, {float(flat.min()):.4g} to "
@@ -66,11 +93,11 @@ def _read_tensor(
             "uniform", ("torch_default",), f"{words}{float(flat.max()):.4g})"
         )
     rms = float(flat.square().mean().sqrt()) if readable else 0.0
-    units = gradient_rows(module, name, value) if readable else None
+    units = roles.units(name, value) if readable else None
     signs = None if units is None else sign_rows(units)
     slopes = None if gradient is None else gradient.signs
     jointly = None
-    if signs is not None and slopes is not None:
+    if signs is not None and slopes is not None and len(signs) == len(slopes):
         jointly = count_distinct(np.concatenate([signs, slopes], axis=1))
     return TensorReading(
         name=clean_name(name),
@@ -79,8 +106,8 @@ def _read_tensor(
         role=role,
         layer=clean_name(name.rpartition(".")[0]),
         layer_kind=type(module).__name__,
-        fan_in=fans[0] if fans else None,
-        fan_out=fans[1] if fans else None,
+        fan_in=fans[0][0] if fans else None,
+        fan_out=fans[0][1] if fans else None,
         trainable=value.requires_grad,
         mean=float(flat.mean()) if readable else 0.0,
         std=float(flat.std(correction=0)) if readable else 0.0,
@@ -104,26 +131,23 @@ def _read_tensor(
         gradient=None if gradient is None else gradient.rms,
         gradient_flushed=None if gradient is None else gradient.flushed,
         reach=_reach(flat) if readable else 1.0,
+        denormal=_denormal(value) if readable else 0.0,
         gates=_gate_biases(name, value, module) if readable else (),
     )
 
 
-def _role(name: str, value: Tensor, module: nn.Module) -> str:
-    last = name.rpartition(".")[2]
-    kind = role_of(module)
-    if kind == "embedding":
-        return "embedding"
-    if kind == "norm":
-        return "bias" if last == "bias" else "scale"
-    if "bias" in last:
-        return "bias"
-    return "weight" if value.ndim > 1 and kind != "other" else "other"
+def _without_empty_rows(value: Tensor) -> Tensor:
+    """An embedding without the rows of zeros that padding has."""
+    if value.ndim != 2:
+        return value
+    filled = (value != 0).any(dim=1)
+    share = float(filled.float().mean())
+    return value[filled] if 0.5 < share < 1 else value
 
 
-def _nominal_fans(value: Tensor) -> tuple[int, int]:
-    """Fans as torch.nn.init counts them, which overlooks groups and transposition."""
-    field = value[0, 0].numel()
-    return value.shape[1] * field, value.shape[0] * field
+def _nominal_fan_in(value: Tensor) -> int:
+    """As torch.nn.init counts it, which overlooks groups and transposition."""
+    return value[0].numel() if value.numel() else 1
 
 
 def _is_default(
@@ -134,7 +158,8 @@ def _is_default(
     if kind == "norm":
         return origin.words == ("zeros" if last == "bias" else "constant 1")
     if kind == "embedding":
-        return origin.family == "normal" and abs(origin_std(value) - 1) < 0.02
+        error = ERRORS / (2 * value.numel()) ** 0.5
+        return origin.family == "normal" and abs(origin_std(value) - 1) < error
     if kind == "attention":
         if last == "in_proj_weight":
             return "glorot_uniform" in origin.rules
@@ -142,16 +167,16 @@ def _is_default(
     if kind == "recurrent":
         return _fits_bound(value, 1 / int(module.hidden_size) ** 0.5)  # type: ignore[arg-type]
     if kind in ("dense", "conv"):
-        if last == "weight" and value.numel() < FEWEST:
-            return _fits_bound(value, torch_default_bound(_nominal_fans(value)[0]))
+        if last == "weight" and value.ndim > 1:
+            bound = torch_default_bound(_nominal_fan_in(value))
+            uniform = origin.family == "uniform" or "torch_default" in origin.rules
+            return _fits_bound(value, bound) and (value.numel() < FEWEST or uniform)
         weight = module._parameters.get("weight")  # reading a parametrized one runs it
-        if weight is None:
+        if weight is None or last == "weight":
             return None
-        if last == "weight":
-            return "torch_default" in origin.rules
         if isinstance(module, NonDynamicallyQuantizableLinear):  # inside of attention
             return origin.family == "zeros"
-        return _fits_bound(value, torch_default_bound(_nominal_fans(weight)[0]))
+        return _fits_bound(value, torch_default_bound(_nominal_fan_in(weight)))
     return None
 
 
@@ -175,6 +200,12 @@ def _reach(flat: Tensor) -> float:
         return 1.0
     stride = max(1, size.numel() // _SAMPLE)
     return float(size.max() / size[::stride].median())
+
+
+def _denormal(value: Tensor) -> float:
+    size = value.abs()
+    tiny = torch.finfo(value.dtype).tiny
+    return float(((size > 0) & (size < tiny)).float().mean())
 
 
 def _gate_biases(name: str, value: Tensor, module: nn.Module) -> tuple[float, ...]:

@@ -22,6 +22,9 @@ ERRORS = 4.0  # standard errors: two-sided tail 6e-5
 # The largest gain of any rule on fan_in: tanh's (5/3)^2 in torch's table.
 LARGEST_GAIN = 25 / 9
 
+# Activations that keep half of the second moment: they want a gain near 2.
+RECTIFIERS = ("relu", "leaky_relu", "gelu", "silu", "mish", "hardswish")
+
 # Every rule assumes inputs of second moment 1. At 10, each layer up to the first norm
 # and the logits' variance are ten times what the rule intends.
 INPUT_MOMENT = 10.0
@@ -47,9 +50,28 @@ LOSS_FACTOR = 2.0
 # reach some hundreds. Memory that was never written spans the range of the exponent.
 REACH = 1e6
 
+# Of a tensor that all families refuse, among tensors that were drawn: heavy tails.
+GARBAGE = 30.0
+
+# Siblings: as many as can outvote one, and a tenth beyond sampling errors.
+FEWEST_SIBLINGS = 4
+SIBLING_GAP = 0.1
+
 # The smallest singular value of a square matrix of n independent draws is below 1e-6 of
 # the largest with a chance of about 2e-6 n (Edelman 1988); two at once never are.
 LOST_RANK = 2
+
+# Of a softmax over eight keys and more: one key has all but a tenth of the weight.
+ONE_HOT = 0.9
+
+# Targets a hundred times as large as outputs: the first steps move the last bias alone.
+TARGET_MOMENT = 1e4
+
+# Of eight balanced draws from two classes all are alike once in 128 batches.
+FEWEST_LABELS = 8
+
+# An update as large as the tensor itself replaces the initialization.
+LARGE_UPDATE = 1.0
 
 # Half of a tensor's gradient below the smallest normal number of its type.
 FLUSHED = 0.5

@@ -28,8 +28,9 @@ class Visit:
     """One layer's numbers on the batch; the gradient comes later."""
 
     name: str
-    module: nn.Module
+    kind: str  # class of the module, or the operation
     role: Role
+    unit_axis: int | None  # of the output
     shape: tuple[int, ...]  # of one example's output
     input_node: Any
     output_node: Any
@@ -47,6 +48,7 @@ class Visit:
     steps: int | None
     gain: tuple[float, float, float] | None  # forward gain, shift, energy gain
     is_norm: bool
+    statistics: float | None = None  # median of ln(running / batch variance)
     energy: float | None = None  # sum of squares of one example's gradient
     without_gradient: float | None = None
 
@@ -81,12 +83,7 @@ def visit_layer(
     moment = second_moment(flat)
     nonfinite = 0 if math.isfinite(moment) else int((~flat.isfinite()).sum())
     axis = unit_axis(module, output)
-    active = None
-    if axis is not None and 0 < axis < output.ndim and not nonfinite:
-        others = [dim for dim in range(output.ndim) if dim != axis]
-        active = (flat > 0).float().mean(dim=others)
-    silent = None if active is None else float((active == 0).float().mean())
-    seldom = None if active is None else float((active < 0.01).float().mean())
+    silent, seldom = _count_silent(flat, axis, nonfinite)
     gain, is_norm = _read_gain(module, role, x)
     fresh = _draw_fresh(module, role, x) if silent and x is not None else None
     size = flat.abs()
@@ -94,8 +91,9 @@ def visit_layer(
     inputs = None if x is None else split_examples(x, num_examples)
     return Visit(
         name=name,
-        module=module,
+        kind=type(module).__name__,
         role=role,
+        unit_axis=axis,
         shape=tuple(output.shape[1:]),
         input_node=None if x is None else x.grad_fn,
         output_node=output.grad_fn,
@@ -115,7 +113,94 @@ def visit_layer(
         else None,
         gain=gain,
         is_norm=is_norm,
+        statistics=_compare_statistics(module, x),
     )
+
+
+def _compare_statistics(module: nn.Module, x: Tensor | None) -> float | None:
+    """ln(running variance / batch variance); None where the running one has no say."""
+    running = getattr(module, "running_var", None)
+    if not isinstance(module, _BatchNorm) or running is None or x is None or x.ndim < 2:
+        return None
+    seen = getattr(module, "num_batches_tracked", None)
+    if module.training and (seen is None or int(seen) <= 1):
+        return None
+    others = [dim for dim in range(x.ndim) if dim != 1]
+    batch = x.detach().double().var(dim=others, correction=0)
+    both = (running > 0) & (batch > 0) & batch.isfinite()
+    if not both.any():
+        return None
+    return float((running[both].double() / batch[both]).log().median())
+
+
+@torch.no_grad()
+def visit_product(
+    name: str,
+    kind: str,
+    x: Tensor,
+    weight: Tensor,
+    fan_in: int,
+    output: Tensor,
+    num_examples: int,
+    *,
+    unit_axis: int,
+) -> Visit:
+    """Measure a product of the data with a matrix that no known module holds.
+
+    Args:
+        name: Of the row.
+        kind: The class of the module, or the operation.
+        x: What came in; its examples may stand in rows beside tokens.
+        weight: As it was multiplied: masked, normalized, cut out of a larger one.
+        fan_in: Numbers that are added up for one output.
+        output: What came out.
+        num_examples: Of the batch.
+        unit_axis: Of the output.
+    """
+    flat = output.detach().float()
+    moment = second_moment(flat)
+    nonfinite = 0 if math.isfinite(moment) else int((~flat.isfinite()).sum())
+    silent, seldom = _count_silent(flat, unit_axis, nonfinite)
+    gain = fan_in * second_moment(weight)
+    size = flat.abs()
+    examples = split_examples(output, num_examples)
+    inputs = split_examples(x, num_examples)
+    rows = output.shape[0] / max(num_examples, 1)
+    beside = (int(rows),) if output.ndim == 2 and rows > 1 and rows.is_integer() else ()
+    return Visit(
+        name=name,
+        kind=kind,
+        role="conv" if output.ndim > 3 else "dense",
+        unit_axis=unit_axis,
+        shape=(*beside, *output.shape[1:]),
+        input_node=x.grad_fn,
+        output_node=None,
+        input_moment=second_moment(x),
+        moment=moment,
+        input_geometry=None if inputs is None else read_geometry(inputs),
+        geometry=None if examples is None else read_geometry(examples),
+        num_units=int(output.shape[unit_axis]),
+        silent=silent,
+        seldom=seldom,
+        silent_fresh=None,
+        beyond_tanh=float((size > _TANH).float().mean()),
+        beyond_sigmoid=float((size > _SIGMOID).float().mean()),
+        nonfinite=nonfinite,
+        steps=None,
+        gain=(gain, 0.0, gain),
+        is_norm=False,
+    )
+
+
+def _count_silent(
+    flat: Tensor, axis: int | None, nonfinite: int
+) -> tuple[float | None, float | None]:
+    """Shares of units that are never above 0, and on less than 1 % of the batch."""
+    if axis is None or not 0 < axis < flat.ndim or nonfinite:
+        return None, None
+    others = [dim for dim in range(flat.ndim) if dim != axis]
+    active = (flat > 0).float().mean(dim=others)
+    return float((active == 0).float().mean()), float((active < 0.01).float().mean())
 
 
 @torch.no_grad()
@@ -124,7 +209,7 @@ def add_gradient(visit: Visit, gradient: Tensor, num_examples: int) -> None:
     flat = gradient.detach().float()
     # the mean over examples divides each one's gradient by their number
     visit.energy = second_moment(flat) * flat.numel() * num_examples
-    axis = unit_axis(visit.module, flat)
+    axis = visit.unit_axis
     if axis is not None and 0 < axis < flat.ndim:
         others = [dim for dim in range(flat.ndim) if dim != axis]
         none = flat.abs().amax(dim=others) == 0

@@ -60,6 +60,15 @@ def compare(
         list[float],
         typer.Option(help="A test loss to reach; by default 3 shares of a guess's."),
     ] = [],  # noqa: B006 - typer copies it
+    tune_lr: Annotated[
+        str | None,
+        typer.Option(
+            "--tune-lr",
+            metavar="LR,LR,...",
+            help="Choose each initialization's learning rate among these, on other "
+            "seeds.",
+        ),
+    ] = None,
     store: Annotated[
         Path, typer.Option(help="Folder of the store; not used with --model.")
     ] = Path("runs"),
@@ -83,12 +92,13 @@ def compare(
 
     rules = [parse_rule(text) for listed in init for text in listed.split(",")]
     chosen = _read_spec(spec, data, settings, replicas=replicas, epochs=epochs)
+    lrs = _read_lrs(tune_lr)
     fetch_dataset(chosen.data.name, progress=True)
     try:
         if model is None:
-            contest = _compare_runs(rules, chosen, store, reach)
+            contest = _compare_runs(rules, chosen, store, reach, lrs)
         else:
-            contest = _compare_models(model, rules, chosen, shape, reach)
+            contest = _compare_models(model, rules, chosen, shape, reach, lrs)
     except SpecError as error:
         if "needs the parameter" not in str(error):
             raise
@@ -128,19 +138,35 @@ def _read_spec(
     return RunSpec(**apply_settings(tables, given))
 
 
+def _read_lrs(text: str | None) -> list[float]:
+    from birthmark.errors import SpecError
+
+    try:
+        return [float(one) for one in text.split(",")] if text else []
+    except ValueError as error:
+        raise SpecError(
+            f"--tune-lr takes numbers with commas between, got {text!r}"
+        ) from error
+
+
 def _compare_runs(
-    rules: list[RuleSpec], spec: RunSpec, store: Path, reach: list[float]
+    rules: list[RuleSpec],
+    spec: RunSpec,
+    store: Path,
+    reach: list[float],
+    lrs: list[float],
 ) -> Contest:
     from birthmark.cli.progress import Display
     from birthmark.comparison import compare as compare_runs
 
-    display = Display(len(rules), quiet=False)
+    display = Display(len(rules) * (1 + len(lrs)), quiet=False)
     with display:
         return compare_runs(
             rules,
             spec,
             store=store,
             losses=reach,
+            lrs=lrs,
             starting=display.announce,
             watch=display.show,
             finished=display.finish,
@@ -148,7 +174,12 @@ def _compare_runs(
 
 
 def _compare_models(
-    address: str, rules: list[RuleSpec], spec: RunSpec, shape: str, reach: list[float]
+    address: str,
+    rules: list[RuleSpec],
+    spec: RunSpec,
+    shape: str,
+    reach: list[float],
+    lrs: list[float],
 ) -> Contest:
     from birthmark.comparison import compare_models
 
@@ -164,7 +195,9 @@ def _compare_models(
         except Exception as error:
             raise cannot_make(address, error) from error
 
-    return compare_models(factory, rules, spec, losses=reach, shape=shape, watch=say)
+    return compare_models(
+        factory, rules, spec, losses=reach, lrs=lrs, shape=shape, watch=say
+    )
 
 
 def _print(contest: Contest) -> None:
@@ -178,8 +211,9 @@ def _print(contest: Contest) -> None:
     spec = contest.entrants[0].spec
     print(
         f"\n{len(contest.names)} initializations on {spec.data.name}, "
-        f"{contest.num_replicas} paired replicas, {contest.budget:,} steps each\n"
+        f"{contest.num_replicas} paired replicas, {contest.budget:,} steps each"
     )
+    console.print(Text(_say_protocol(contest) + "\n", "dim"))
     print_rows(*contest_table(contest))
     console.print(
         Text("Letters: no difference is seen between those that share one.\n", "dim")
@@ -189,6 +223,26 @@ def _print(contest: Contest) -> None:
         what = finding.what.replace(" %", "\u00a0%")  # no line begins with it
         console.print(Text(f"- {what}", style=colour))
     console.print(Text(f"\nMethod: {METHOD}.", style="dim"))
+
+
+def _say_protocol(contest: Contest) -> str:
+    """All that was alike, and the learning rates where they were not."""
+    spec = contest.entrants[0].spec
+    training, data = spec.training, spec.data
+    lrs = {one.name: one.spec.training.lr for one in contest.entrants}
+    same = len(set(lrs.values())) == 1
+    rates = (
+        f"{training.lr:g}"
+        if same
+        else "tuned on the next seed: "
+        + ", ".join(f"{name} {lr:g}" for name, lr in lrs.items())
+    )
+    return (
+        f"Protocol: loss {training.loss}, optimizer {training.optimizer} (lr {rates}, "
+        f"momentum {training.momentum:g}, weight decay {training.weight_decay:g}), "
+        f"batch size {training.batch_size}, {training.epochs} epochs, "
+        f"{data.preprocessing} inputs, {spec.run.dtype}, seed {spec.run.seed}."
+    )
 
 
 def _write(path: Path, contest: Contest) -> None:

@@ -5,13 +5,16 @@ It joins two rooms that do not know each other: `sweeps` trains, `analysis` comp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import xarray as xr
 
 from birthmark.analysis import Contest, Entrant, make_contest
 from birthmark.data import load_dataset
 from birthmark.errors import SpecError
-from birthmark.shapes import EpochMetrics
+from birthmark.shapes import Dataset, EpochMetrics
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps import (
@@ -35,6 +38,7 @@ def compare(
     store: str | Path | Store | None = None,
     model: Factory | None = None,
     losses: Sequence[float] = (),
+    lrs: Sequence[float] = (),
     shape: str = "auto",
     starting: Callable[[int, str], None] | None = None,
     watch: Callable[[Progress], None] | None = None,
@@ -54,6 +58,9 @@ def compare(
             trained.
         losses: Test losses to be reached; 0.5, 0.25 and 0.1 of that of a guess unless
             given.
+        lrs: Learning rates to choose from, for each initialization its own: the one of
+            the lowest mean test loss at the end, on the next seed, so that the choice
+            does not favour anybody in the comparison.
         shape: How the model takes an example: `flat`, `image` or `auto`.
         starting: See `run_grid`, as `watch` and `finished`.
         watch: Called a few times a second.
@@ -64,14 +71,33 @@ def compare(
         KeyboardInterrupt: It was stopped, and saved: the same call goes on.
     """
     if model is not None:
-        return compare_models(model, initializations, spec, losses=losses, shape=shape)
+        return compare_models(
+            model, initializations, spec, losses=losses, lrs=lrs, shape=shape
+        )
     if store is None:
         raise SpecError("give a store for the runs, or a model of your own")
-    _check(spec, losses)
+    _check(spec, losses, lrs)
     rules = name_rules(initializations)
-    specs = entrant_specs(spec, rules.values())
     if not isinstance(store, Store):
         store = open_store(store, create=True)
+    specs = entrant_specs(spec, rules.values())
+    if lrs:
+        pilots = _pilots(specs, lrs)
+        run_grid(
+            Grid(tuple(one for tried in pilots for one in tried)),
+            store,
+            starting=starting,
+            watch=watch,
+            finished=finished,
+        )
+        found = [
+            [store.records(one.run_key, distributions=False) for one in tried]
+            for tried in pilots
+        ]
+        specs = [
+            one.with_settings({"training.lr": lrs[_best(records)]})
+            for one, records in zip(specs, found, strict=True)
+        ]
     run_grid(
         Grid(tuple(specs)), store, starting=starting, watch=watch, finished=finished
     )
@@ -79,7 +105,24 @@ def compare(
     for name, one in zip(rules, specs, strict=True):
         records = store.records(one.run_key, distributions=False)
         entrants.append(Entrant(name, one, records, one.run_key))
-    return make_contest(entrants, losses)
+    return make_contest(entrants, losses, tuned=bool(lrs))
+
+
+def _pilots(specs: Sequence[RunSpec], lrs: Sequence[float]) -> list[list[RunSpec]]:
+    """Each spec with each learning rate, on the seed that follows."""
+    return [
+        [
+            spec.with_settings({"training.lr": lr, "run.seed": spec.run.seed + 1})
+            for lr in lrs
+        ]
+        for spec in specs
+    ]
+
+
+def _best(tried: Sequence[xr.Dataset]) -> int:
+    """Which of several runs ends at the lowest test loss, in the mean of replicas."""
+    ends = [float(records.test_loss.isel(step=-1).mean("replica")) for records in tried]
+    return min(range(len(ends)), key=lambda i: (not math.isfinite(ends[i]), ends[i]))
 
 
 def compare_models(
@@ -88,6 +131,8 @@ def compare_models(
     spec: RunSpec,
     *,
     losses: Sequence[float] = (),
+    lrs: Sequence[float] = (),
+    dataset: Dataset | None = None,
     shape: str = "auto",
     watch: Callable[[str, EpochMetrics], None] | None = None,
 ) -> Contest:
@@ -98,15 +143,17 @@ def compare_models(
         initializations: As for `compare`, or `as_built`: as the factory made it.
         spec: Data, training, replicas and seed; its network does not count.
         losses: Test losses to be reached.
+        lrs: See `compare`.
+        dataset: In the place of the one that the spec names.
         shape: How the model takes an example: `flat`, `image` or `auto`.
         watch: Called with the name of the initialization at the end of each epoch.
 
     Raises:
         SpecError, HardwareError, DataError: Before any training.
     """
-    _check(spec, losses)
+    _check(spec, losses, lrs)
     rules = name_rules(initializations)
-    dataset = load_dataset(spec.data)
+    dataset = load_dataset(spec.data) if dataset is None else dataset
     one = spec.model_copy(update={"run": spec.run.model_copy(update={"replicas": 1})})
     for rule in rules.values():  # refused before the first of them is trained
         build_models(factory, rule, one, dataset, shape=shape)
@@ -117,12 +164,19 @@ def compare_models(
             if watch is not None:
                 watch(name, metrics)
 
-        records = train_models(factory, rule, spec, dataset, shape=shape, watch=look)
-        entrants.append(Entrant(name, spec, records))
-    return make_contest(entrants, losses)
+        chosen = spec
+        if lrs:
+            tried = [
+                train_models(factory, rule, pilot, dataset, shape=shape)
+                for pilot in _pilots([spec], lrs)[0]
+            ]
+            chosen = spec.with_settings({"training.lr": lrs[_best(tried)]})
+        records = train_models(factory, rule, chosen, dataset, shape=shape, watch=look)
+        entrants.append(Entrant(name, chosen, records))
+    return make_contest(entrants, losses, tuned=bool(lrs))
 
 
-def _check(spec: RunSpec, losses: Sequence[float]) -> None:
+def _check(spec: RunSpec, losses: Sequence[float], lrs: Sequence[float]) -> None:
     """What would be refused only after the training is refused before it."""
     if spec.run.replicas < 2:
         raise SpecError(
@@ -131,3 +185,6 @@ def _check(spec: RunSpec, losses: Sequence[float]) -> None:
     for loss in losses:
         if not 0 < loss < float("inf"):
             raise SpecError(f"a loss to be reached is a number above 0, got {loss}")
+    for lr in lrs:
+        if not 0 < lr < float("inf"):
+            raise SpecError(f"a learning rate to be tried is above 0, got {lr}")

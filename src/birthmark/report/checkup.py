@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from birthmark.report.pages import write_page
 
 if TYPE_CHECKING:
@@ -31,5 +33,10 @@ def write_checkup(checkup: CheckUp, path: str | Path) -> Path:
             for level in ("error", "warning", "note")
         },
         layers=checkup.layer_table(),
+        legends=checkup.legends(),
+        drawing=Markup(checkup.svg()),  # names in it are escaped where it is drawn
+        bad={
+            name for finding in checkup.at_or_above("warning") for name in finding.where
+        },
         tensors=checkup.tensor_table(),
     )

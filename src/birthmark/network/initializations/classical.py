@@ -26,6 +26,12 @@ from birthmark.network.matrix_laws import (
     Sparse,
 )
 
+Nonlinearity = Literal[
+    "linear", "relu", "leaky_relu", "tanh", "sigmoid", "selu", "conv1d", "conv2d"
+]
+# torch.nn.init.calculate_gain, squared
+_SQUARED_GAINS = {"relu": 2.0, "tanh": 25 / 9, "selu": 9 / 16}
+
 _LEAST_KEPT = 0.01  # a window that keeps less is drawn again and again
 
 
@@ -63,12 +69,17 @@ def truncated_normal(
     std: float = 0.05,
     low: float = -2.0,
     high: float = 2.0,
+    cut: Literal["std", "absolute"] = "std",
 ) -> Law:
     """N(mean, std^2) cut at mean + low std and mean + high std, not rescaled.
 
     At the usual two std what is left has the std 0.8796 std, as in Keras'
-    TruncatedNormal and in JAX; `variance_scaling` makes up for the cut.
+    TruncatedNormal and in JAX; `variance_scaling` makes up for the cut. Under
+    cut=absolute, low and high are the numbers themselves, as torch's a and b: at std
+    0.02 its -2 and 2 lie a hundred deviations out.
     """
+    if cut == "absolute":
+        low, high = ((edge - mean) / positive("std", std) for edge in (low, high))
     law = TruncatedNormal(mean, positive("std", std), low, high)
     if low >= high or law.kept < _LEAST_KEPT:
         raise SpecError(
@@ -83,7 +94,9 @@ def variance_scaling(
     *,
     scale: float = 1.0,
     mode: Mode = "fan_in",
-    distribution: Literal["truncated_normal", "normal", "uniform"] = "truncated_normal",
+    distribution: Literal[
+        "truncated_normal", "untruncated_normal", "normal", "uniform"
+    ] = "truncated_normal",
 ) -> Law:
     """Variance scale / fan, of any of three shapes (Keras, JAX).
 
@@ -93,7 +106,7 @@ def variance_scaling(
     variance = positive("scale", scale) / target.fan(mode)
     if distribution == "uniform":
         return symmetric_uniform(variance)
-    if distribution == "normal":
+    if distribution in ("normal", "untruncated_normal"):
         return Normal(0.0, math.sqrt(variance))
     return TruncatedNormal(0.0, math.sqrt(variance) / TruncatedNormal(0.0, 1.0).std)
 
@@ -123,9 +136,11 @@ def he_uniform(
     *,
     negative_slope: float = 0.0,
     mode: Literal["fan_in", "fan_out"] = "fan_in",
+    nonlinearity: Nonlinearity = "leaky_relu",
 ) -> Law:
     """U(-a, a), a = sqrt(6 / ((1 + s^2) fan)) (He et al. 1502.01852, eqs. 10, 14)."""
-    return symmetric_uniform(2 / ((1 + negative_slope**2) * target.fan(mode)))
+    gain = _squared_gain(nonlinearity, negative_slope)
+    return symmetric_uniform(gain / target.fan(mode))
 
 
 def he_normal(
@@ -133,9 +148,17 @@ def he_normal(
     *,
     negative_slope: float = 0.0,
     mode: Literal["fan_in", "fan_out"] = "fan_in",
+    nonlinearity: Nonlinearity = "leaky_relu",
 ) -> Law:
     """N(0, 2 / ((1 + s^2) fan)), not truncated (He et al. 1502.01852, eqs. 10, 14)."""
-    return Normal(0.0, math.sqrt(2 / ((1 + negative_slope**2) * target.fan(mode))))
+    gain = _squared_gain(nonlinearity, negative_slope)
+    return Normal(0.0, math.sqrt(gain / target.fan(mode)))
+
+
+def _squared_gain(nonlinearity: str, negative_slope: float) -> float:
+    if nonlinearity == "leaky_relu":
+        return 2 / (1 + negative_slope**2)
+    return _SQUARED_GAINS.get(nonlinearity, 1.0)
 
 
 def orthogonal(target: Target, *, gain: float = 1.0) -> Law:

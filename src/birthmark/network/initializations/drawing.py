@@ -113,6 +113,7 @@ def beside_weights(vector: Target, weights: Target) -> Target:
         vector.name,
         vector.replica,
         is_vector=True,
+        groups_in=weights.groups_in,
     )
 
 

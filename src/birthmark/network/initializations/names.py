@@ -41,8 +41,12 @@ ALIASES: dict[str, dict[str, Alias]] = {
     "torch": {
         "uniform_": Alias("uniform", {"low": 0, "high": 1}, {"a": "low", "b": "high"}),
         "normal_": Alias("normal", {"std": 1}),
-        # cut at a and b, not at two std: the same for std = 1 alone
-        "trunc_normal_": Alias("truncated_normal", {"std": 1}),
+        # cut at the numbers a and b, not at two std
+        "trunc_normal_": Alias(
+            "truncated_normal",
+            {"std": 1, "cut": "absolute"},
+            {"a": "low", "b": "high"},
+        ),
         "constant_": Alias("constant", {}, {"val": "value"}),
         "ones_": Alias("ones"),
         "zeros_": Alias("zeros"),

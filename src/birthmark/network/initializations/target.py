@@ -25,7 +25,7 @@ class Target:
     """A weight tensor [*kernel, I, O], or the biases [O] beside it.
 
     The fans are those of the weights, for the biases too: num_in or num_out times the
-    receptive field, as in torch, Keras and JAX.
+    receptive field, as in torch, Keras and JAX; within a group, where there are groups.
     """
 
     num_in: int
@@ -34,6 +34,8 @@ class Target:
     name: str = ""  # `hidden1.w`, `features.0.weight`
     replica: int = 0
     is_vector: bool = False
+    groups_in: int = 1  # one unit sees this part of num_in: a grouped transposed one
+    groups_out: int = 1  # one input reaches this part of num_out: a grouped one
 
     @property
     def receptive_field(self) -> int:
@@ -43,12 +45,12 @@ class Target:
     @property
     def fan_in(self) -> int:
         """Numbers that enter one unit."""
-        return self.num_in * self.receptive_field
+        return self.num_in // self.groups_in * self.receptive_field
 
     @property
     def fan_out(self) -> int:
         """Numbers that one input enters."""
-        return self.num_out * self.receptive_field
+        return self.num_out // self.groups_out * self.receptive_field
 
     def fan(self, mode: Mode) -> float:
         """`fan_in`, `fan_out` or their mean."""

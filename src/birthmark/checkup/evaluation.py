@@ -1,0 +1,131 @@
+"""One forward pass: the model on its batch, and the number that is differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from birthmark.checkup.batches import Batch, floating_tensors
+from birthmark.checkup.losses import (
+    LossFunction,
+    apply_loss,
+    believed_loss,
+    check_target,
+    find_loss,
+    scale_of,
+    whole_loss,
+)
+from birthmark.errors import BirthmarkError, WeightsError
+
+Objective = Callable[[nn.Module, Any], Any]
+NO_LOSS = (
+    "loss: no target and loss that fit each other; gradients are those of a random "
+    "direction of the outputs: give (x, y), loss= or objective="
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out; `value` is the mean over examples whose gradient is taken."""
+
+    outputs: Tensor | None  # the first floating tensor
+    value: Tensor
+    loss: Tensor | None  # as the loss says it: None for a random direction
+    loss_name: str
+    function: LossFunction | None  # of outputs and target alone, where there is one
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model, a batch, and what is to become small."""
+
+    model: nn.Module
+    batch: Batch
+    loss: str | LossFunction | None = None
+    objective: Objective | None = None
+
+    def evaluate(self) -> Evaluation:
+        """Run forward, with the parameters that the model has now.
+
+        Raises:
+            WeightsError: Model, loss or objective refuses the batch.
+            SpecError: No loss has the name that was asked for.
+        """
+        if self.objective is not None:
+            return self._ask(self.objective)
+        given = self._call()
+        believed = believed_loss(given) if self.loss is None else None
+        if believed is not None:
+            tensors = [one for one in floating_tensors(given) if one is not given]
+            outputs = tensors[0] if tensors else None
+            return Evaluation(outputs, believed, believed, "the model's own loss", None)
+        tensors = floating_tensors(given)
+        if not tensors:
+            raise WeightsError(
+                f"the model gives {type(given).__name__}, and no floating tensor: give "
+                "objective=fn(model, batch)"
+            )
+        return self._lose(given, tensors)
+
+    def _lose(self, given: Any, tensors: list[Tensor]) -> Evaluation:
+        outputs, target = tensors[0], self.batch.target
+        name, function = find_loss(self.loss, outputs, target)
+        if function is None or target is None:
+            return self._point(tensors)
+        check_target(outputs, target, name)
+        if callable(self.loss) and given is not outputs:
+            try:  # a loss of one's own may take all that the model gives
+                value = self.loss(given, target)
+                return Evaluation(outputs, value.mean(), value.mean(), name, None)
+            except Exception:
+                pass
+        value = apply_loss(function, outputs, target)
+        scale = scale_of(function, outputs, target, float(value.detach()))
+        return Evaluation(outputs, value / scale, value / scale, name, function)
+
+    def _point(self, tensors: list[Tensor]) -> Evaluation:
+        """The signal back still has its law: random directions of unit variance."""
+        generator = torch.Generator().manual_seed(0)
+        total: Any = 0
+        for one in tensors:
+            direction = torch.randn(one.shape, generator=generator).to(one)
+            total = total + (one * direction).sum()
+        value = total / max(len(self.batch), 1)
+        return Evaluation(tensors[0], value, None, "", None, (NO_LOSS,))
+
+    def _ask(self, objective: Objective) -> Evaluation:
+        """The user's own loss of model and batch; outputs are caught on their way."""
+        seen: list[Any] = []
+        hook = self.model.register_forward_hook(lambda _m, _i, out: seen.append(out))
+        name = str(getattr(objective, "__name__", type(objective).__name__))
+        try:
+            given = objective(self.model, self.batch.given)
+        except BirthmarkError:
+            raise
+        except Exception as error:
+            raise WeightsError(
+                f"the objective {name} fails: {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            hook.remove()
+        value = whole_loss(given, name)
+        tensors = floating_tensors(seen[0]) if seen else []
+        return Evaluation(tensors[0] if tensors else None, value, value, name, None)
+
+    def _call(self) -> Any:
+        batch = self.batch
+        try:
+            return self.model(*batch.arguments, **dict(batch.keywords))
+        except BirthmarkError:
+            raise
+        except Exception as error:
+            shape = tuple(batch.inputs.shape)
+            kind = type(error).__name__
+            raise WeightsError(
+                f"the model refuses a batch of shape {shape}: {kind}: {error}"
+            ) from error

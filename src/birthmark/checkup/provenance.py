@@ -1,0 +1,94 @@
+"""From which axes of which parameters the axes of a tensor come.
+
+A parameter often meets the data only after it was transposed, cut, masked, normalized
+or cast. Labels follow it there, so that "which axis was summed over" has an answer for
+each parameter, whatever class holds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Label = frozenset[tuple[str, int]]  # axes of parameters: (name, axis)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What a tensor made of parameters and constants alone is made of."""
+
+    names: frozenset[str]
+    labels: tuple[Label, ...]  # one an axis of the tensor
+    is_product: bool = False  # parameters were multiplied as matrices: used already
+
+    def axes(self, name: str, dims: tuple[int, ...]) -> tuple[int, ...]:
+        """Axes of the parameter `name` that these axes of the tensor run over."""
+        found = {axis for d in dims for owner, axis in self.labels[d] if owner == name}
+        return tuple(sorted(found))
+
+
+def of_parameter(name: str, value: Tensor) -> Derived:
+    """A parameter itself."""
+    labels = tuple(frozenset({(name, axis)}) for axis in range(value.ndim))
+    return Derived(frozenset({name}), labels)
+
+
+def of_view(source: Derived, before: Tensor, after: Tensor) -> Derived:
+    """Another view of the same memory: axes are matched by their strides."""
+    spans = [
+        (before.stride(d), before.stride(d) * before.shape[d], source.labels[d])
+        for d in range(before.ndim)
+        if before.shape[d] > 1 and before.stride(d) > 0
+    ]
+    labels = []
+    for d in range(after.ndim):
+        step, size = after.stride(d), after.shape[d]
+        met: set[tuple[str, int]] = set()
+        if size > 1 and step > 0:
+            for low, high, label in spans:
+                if low < step * size and high > step:
+                    met |= label
+        labels.append(frozenset(met))
+    return Derived(source.names, tuple(labels), source.is_product)
+
+
+def of_elementwise(parts: list[tuple[Derived, Tensor]], after: Tensor) -> Derived:
+    """Broadcasting from the right; what has another shape gives its names alone."""
+    labels: list[set[tuple[str, int]]] = [set() for _ in range(after.ndim)]
+    for source, before in parts:
+        fits = before.ndim <= after.ndim and all(
+            size in (1, after.shape[after.ndim - before.ndim + d])
+            for d, size in enumerate(before.shape)
+        )
+        if fits:
+            for d, label in enumerate(source.labels):
+                labels[after.ndim - before.ndim + d] |= label
+        elif before.ndim == 1:  # the gain of a norm: one number a channel
+            for d, size in enumerate(after.shape):
+                if size == before.shape[0]:
+                    labels[d] |= source.labels[0]
+                    break
+    names = frozenset().union(*(source.names for source, _ in parts))
+    product = all(source.is_product for source, _ in parts)
+    return Derived(names, tuple(frozenset(one) for one in labels), product)
+
+
+def labels_after_sum(
+    source: Derived, before: Tensor, after: Tensor
+) -> tuple[Label, ...]:
+    """Labels after one axis was summed away: the first that explains the shape."""
+    for axis in range(before.ndim):
+        if (*before.shape[:axis], *before.shape[axis + 1 :]) == tuple(after.shape):
+            return (*source.labels[:axis], *source.labels[axis + 1 :])
+    return tuple(frozenset() for _ in range(after.ndim))
+
+
+def shares_memory(before: Tensor, after: Tensor) -> bool:
+    """Whether one is a view of the other."""
+    try:
+        same = before.untyped_storage().data_ptr() == after.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):  # subclasses without a storage
+        return False
+    return same and before.layout is torch.strided and before.numel() > 0
