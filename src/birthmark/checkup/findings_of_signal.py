@@ -13,6 +13,7 @@ from birthmark.checkup.thresholds import (
     ERRORS,
     FAINT_INPUT,
     FRESH_UNITS,
+    GATE,
     INPUT_MOMENT,
     LARGE_SHARE,
     SATURATED,
@@ -198,6 +199,11 @@ def collapsed_inputs(checkup: CheckUp) -> Iterator[Finding]:
             for layer, one in gaps
             if math.log(max(one, 1e-16) / first) < -TRAINABLE
         )
+        gates = [
+            t.name
+            for t in checkup.tensors
+            if t.role == "scale" and t.family == "constant" and 0 < abs(t.mean) < GATE
+        ]
         yield Finding(
             what=f"Different inputs come out of layer {last.name} almost the same: 1 - "
             f"correlation falls from {first:.2g} to {gap:.1g}; lost at {at.name}.",
@@ -206,11 +212,14 @@ def collapsed_inputs(checkup: CheckUp) -> Iterator[Finding]:
             f"e^{TRAINABLE:g}, warning by e^{BEYOND:g} (once and twice the trainable "
             "depth)",
             source="Schoenholz et al. 1611.01232, section 3; Poole et al. 1606.05340",
-            level="warning" if change < -BEYOND else "note",
+            level="warning" if change < -BEYOND and not gates else "note",
             values={"ln": change, "gap": gap},
             name="inputs_collapse",
             where=(at.name, last.name),
-            advice="Draw weights at the edge of chaos (he_normal for ReLU) with zero "
+            advice=f"Nothing, if small gates as {gates[0]} are meant: they open in the "
+            "first steps."
+            if gates
+            else "Draw weights at the edge of chaos (he_normal for ReLU) with zero "
             "biases, use fewer layers, or residual branches.",
         )
 

@@ -191,7 +191,8 @@ def unused_and_frozen(checkup: CheckUp) -> Iterator[Finding]:
             "objective= the model and the batch.",
         )
     if names:
-        optional = twins or all(t.role == "other" for t in unused)  # mask tokens
+        # mask tokens and segment biases, not the matrix of a layer
+        optional = twins or all(t.role not in ("weight", "embedding") for t in unused)
         yield Finding(
             what=f"{say_names(names)} {have(names, 'does', 'do')} not take part in "
             "the forward pass of this batch.",

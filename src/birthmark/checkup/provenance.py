@@ -54,10 +54,21 @@ def of_view(source: Derived, before: Tensor, after: Tensor) -> Derived:
     return Derived(source.names, tuple(labels), source.is_product)
 
 
-def of_elementwise(parts: list[tuple[Derived, Tensor]], after: Tensor) -> Derived:
-    """Broadcasting from the right; what has another shape gives its names alone."""
+def of_elementwise(
+    parts: list[tuple[Derived, Tensor]], after: Tensor, *, channels: int | None = None
+) -> Derived:
+    """Broadcasting from the right; what has another shape gives its names alone.
+
+    Args:
+        parts: What went in.
+        after: What came out.
+        channels: The axis along which a norm takes its vectors, where it is one.
+    """
     labels: list[set[tuple[str, int]]] = [set() for _ in range(after.ndim)]
     for source, before in parts:
+        if before.ndim == 1 and channels is not None and after.ndim > channels:
+            labels[channels] |= source.labels[0]
+            continue
         fits = before.ndim <= after.ndim and all(
             size in (1, after.shape[after.ndim - before.ndim + d])
             for d, size in enumerate(before.shape)
@@ -65,11 +76,6 @@ def of_elementwise(parts: list[tuple[Derived, Tensor]], after: Tensor) -> Derive
         if fits:
             for d, label in enumerate(source.labels):
                 labels[after.ndim - before.ndim + d] |= label
-        elif before.ndim == 1:  # the gain of a norm: one number a channel
-            for d, size in enumerate(after.shape):
-                if size == before.shape[0]:
-                    labels[d] |= source.labels[0]
-                    break
     names = frozenset().union(*(source.names for source, _ in parts))
     product = all(source.is_product for source, _ in parts)
     return Derived(names, tuple(frozenset(one) for one in labels), product)

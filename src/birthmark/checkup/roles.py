@@ -161,7 +161,8 @@ class Roles:
         found = [true, (shape[1] * field, shape[0] * field)]
         if len(shape) == 3 and len(axes.inputs) == 1:  # stacked experts
             found.append((shape[-2], shape[-1]))
-        if len(shape) > 2 and axes.inputs and max(axes.units) > max(axes.inputs):
+        both = axes.inputs and axes.units
+        if len(shape) > 2 and both and max(axes.units) > max(axes.inputs):
             # kernels in front, as Keras has them
             field = math.prod(shape[:-2])
             found.append((shape[-2] * field, shape[-1] * field))

@@ -53,6 +53,9 @@ REACH = 1e6
 # Of a tensor that all families refuse, among tensors that were drawn: heavy tails.
 GARBAGE = 30.0
 
+# Gates of layer scale start between 1e-6 and 1e-2 (Touvron et al. 2103.17239).
+GATE = 0.02
+
 # Siblings: as many as can outvote one, and a tenth beyond sampling errors.
 FEWEST_SIBLINGS = 4
 SIBLING_GAP = 0.1

@@ -171,7 +171,10 @@ class Trace(TorchDispatchMode):
                 labels = labels_after_sum(source, before, result)
                 self._derived[result] = Derived(source.names, labels, source.is_product)
             else:
-                self._derived[result] = of_elementwise(made, result)
+                by_channel = "batch_norm" in name or "group_norm" in name
+                self._derived[result] = of_elementwise(
+                    made, result, channels=1 if by_channel else None
+                )
 
     def _look_up(
         self,
