@@ -160,7 +160,7 @@ def test_the_page_needs_nothing_else_and_has_all_findings(tmp_path):
         if attributes.get("href", "").startswith("#"):
             assert attributes["href"][1:] in reader.ids
     assert page.count('<article class="finding') == len(checkup.findings) > 0
-    assert page.count("<tr>") == 2 + len(checkup.layers) + len(checkup.tensors)
+    assert page.count("<tr") == 2 + len(checkup.layers) + len(checkup.tensors)
 
 
 def test_names_of_the_users_cannot_break_the_page(tmp_path):
