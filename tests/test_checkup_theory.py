@@ -11,16 +11,16 @@ from torch.nn import functional
 
 from architectures import BasicBlock, draw_he, images, resnet
 from birthmark.checkup import check
-from birthmark.checkup.activations import (
+from birthmark.checkup.clipping import find_clip
+from birthmark.checkup.separation import distortion, neighbour_overlap, read_geometry
+from birthmark.checkup.spectra import read_spectrum
+from birthmark.checkup.symmetry import count_distinct, sign_rows
+from birthmark.theory import (
     Activation,
     forward_moment,
     joint_moment,
     slope_moment,
 )
-from birthmark.checkup.clipping import find_clip
-from birthmark.checkup.separation import distortion, neighbour_overlap, read_geometry
-from birthmark.checkup.spectra import read_spectrum
-from birthmark.checkup.symmetry import count_distinct, sign_rows
 
 
 def chain(depth=30, width=256, inputs=64, rule=None):
