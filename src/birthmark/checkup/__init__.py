@@ -3,6 +3,7 @@
 from birthmark.checkup.examination import check
 from birthmark.checkup.health import assert_healthy, ignoring
 from birthmark.checkup.images import take_batch
+from birthmark.checkup.isolation import seed_streams
 from birthmark.checkup.origins import Origin, find_origin
 from birthmark.checkup.passport import (
     Change,
@@ -48,6 +49,7 @@ __all__ = [
     "joint_moment",
     "make_passport",
     "read_passport",
+    "seed_streams",
     "slope_moment",
     "take_batch",
     "write_passport",

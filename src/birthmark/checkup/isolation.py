@@ -93,6 +93,13 @@ def copy_buffers(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.named_buffers()}
 
 
+def seed_streams(seed: int) -> None:
+    """Set all streams that a user's factory may draw from."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+
+
 @contextmanager
 def left_as_it_was(model: nn.Module) -> Iterator[None]:
     """Put back random streams and the modules' plain attributes; compile nothing."""
@@ -106,9 +113,7 @@ def left_as_it_was(model: nn.Module) -> Iterator[None]:
         if "torch._dynamo" in sys.modules:  # else nothing here can be compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(torch.enable_grad())
-        torch.manual_seed(0)
-        random.seed(0)
-        np.random.seed(0)  # noqa: NPY002
+        seed_streams(0)
         try:
             yield
         finally:

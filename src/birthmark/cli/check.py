@@ -128,14 +128,9 @@ def check(
 
 def _make(address: str, seed: int) -> Any:
     """The model that an address names; classes and factories are called."""
-    import random
+    from birthmark.checkup import seed_streams
 
-    import numpy as np
-    import torch
-
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - what a user's factory may draw from
-    random.seed(seed)
+    seed_streams(seed)
     found = find_named(address)
     try:
         # a module of torch is callable too, but no factory: it has parameters
