@@ -138,7 +138,9 @@ def unlike_siblings(checkup: CheckUp) -> Iterator[Finding]:
     groups: dict[tuple[str, tuple[int, ...]], list[TensorReading]] = {}
     for t in checkup.tensors:
         pattern = re.sub(r"\d+", "#", t.name)
-        if pattern != t.name and t.role != "other" and not t.nonfinite:
+        # a default bias is drawn by the fan-in of the weights beside it
+        by_fan = t.role == "bias" and t.family != "constant"
+        if pattern != t.name and t.role != "other" and not t.nonfinite and not by_fan:
             groups.setdefault((pattern, t.shape), []).append(t)
     for members in groups.values():
         odd = _odd_one(members)
