@@ -7,11 +7,21 @@ it goes on.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 _aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Places:
+    """What a head writes for a batch."""
+
+    score_RB: Tensor
+    p_true_RB: Tensor  # only by heads whose scores do not tell it
+    delta_RBK: Tensor  # the gradient by the outputs, times the rate
 
 
 class Head(ABC):
@@ -27,14 +37,7 @@ class Head(ABC):
 
     @abstractmethod
     def differentiate(
-        self,
-        z_RBK: Tensor,
-        y_RB: Tensor,
-        rate: Tensor,
-        *,
-        score_RB: Tensor,
-        p_true_RB: Tensor,
-        delta_RBK: Tensor,
+        self, z_RBK: Tensor, y_RB: Tensor, rate: Tensor, to: Places
     ) -> None:
         """Write the scores, and the gradient by the outputs times the rate.
 
@@ -42,9 +45,7 @@ class Head(ABC):
             z_RBK: Outputs, which stay as they are.
             y_RB: Classes.
             rate: Scalar on the device, `scale` included.
-            score_RB: Is written.
-            p_true_RB: Is written by heads whose scores do not tell it.
-            delta_RBK: Is written.
+            to: Where they are written.
         """
 
     @abstractmethod
@@ -56,21 +57,14 @@ class CrossEntropyHead(Head):
     """The score is the logarithm of the probability of the true class."""
 
     def differentiate(
-        self,
-        z_RBK: Tensor,
-        y_RB: Tensor,
-        rate: Tensor,
-        *,
-        score_RB: Tensor,
-        p_true_RB: Tensor,
-        delta_RBK: Tensor,
+        self, z_RBK: Tensor, y_RB: Tensor, rate: Tensor, to: Places
     ) -> None:
         """See `Head`."""
         p_RBK, y_RB1 = self._p_RBK, y_RB.unsqueeze(-1)
         torch.log_softmax(z_RBK, -1, out=p_RBK)
-        torch.gather(p_RBK, -1, y_RB1, out=score_RB.unsqueeze(-1))
+        torch.gather(p_RBK, -1, y_RB1, out=to.score_RB.unsqueeze(-1))
         p_RBK.exp_().scatter_add_(-1, y_RB1, self._minus_one_RB1)
-        torch.mul(p_RBK, rate, out=delta_RBK)
+        torch.mul(p_RBK, rate, out=to.delta_RBK)
 
     def read(self, score: Tensor, p_true: Tensor) -> tuple[Tensor, Tensor]:
         """See `Head`."""
@@ -89,28 +83,21 @@ class ClippedCrossEntropyHead(Head):
         self._low, self._high = torch.nextafter(edges, outside).tolist()
 
     def differentiate(
-        self,
-        z_RBK: Tensor,
-        y_RB: Tensor,
-        rate: Tensor,
-        *,
-        score_RB: Tensor,
-        p_true_RB: Tensor,
-        delta_RBK: Tensor,
+        self, z_RBK: Tensor, y_RB: Tensor, rate: Tensor, to: Places
     ) -> None:
         """See `Head`."""
         p_RBK, y_RB1 = self._p_RBK, y_RB.unsqueeze(-1)
         torch.softmax(z_RBK, -1, out=p_RBK)
-        torch.gather(p_RBK, -1, y_RB1, out=score_RB.unsqueeze(-1))
+        torch.gather(p_RBK, -1, y_RB1, out=to.score_RB.unsqueeze(-1))
         p_RBK.scatter_add_(-1, y_RB1, self._minus_one_RB1)
         _aten.hardtanh_backward.grad_input(
-            rate.expand_as(score_RB),
-            score_RB,
+            rate.expand_as(to.score_RB),
+            to.score_RB,
             self._low,
             self._high,
             grad_input=self._factor_RB,
         )
-        torch.mul(p_RBK, self._factor_RB.unsqueeze(-1), out=delta_RBK)
+        torch.mul(p_RBK, self._factor_RB.unsqueeze(-1), out=to.delta_RBK)
 
     def read(self, score: Tensor, p_true: Tensor) -> tuple[Tensor, Tensor]:
         """See `Head`."""
@@ -127,24 +114,17 @@ class MeanSquaredErrorHead(Head):
         self.scale = 2 / num_classes
 
     def differentiate(
-        self,
-        z_RBK: Tensor,
-        y_RB: Tensor,
-        rate: Tensor,
-        *,
-        score_RB: Tensor,
-        p_true_RB: Tensor,
-        delta_RBK: Tensor,
+        self, z_RBK: Tensor, y_RB: Tensor, rate: Tensor, to: Places
     ) -> None:
         """See `Head`."""
         error_RBK, y_RB1 = self._p_RBK, y_RB.unsqueeze(-1)
         torch.softmax(z_RBK, -1, out=error_RBK)
-        torch.gather(error_RBK, -1, y_RB1, out=p_true_RB.unsqueeze(-1))
+        torch.gather(error_RBK, -1, y_RB1, out=to.p_true_RB.unsqueeze(-1))
         error_RBK.copy_(z_RBK).scatter_add_(-1, y_RB1, self._minus_one_RB1)
-        torch.mul(error_RBK, error_RBK, out=delta_RBK)
-        torch.mean(delta_RBK, -1, out=score_RB)
-        score_RB.neg_()
-        torch.mul(error_RBK, rate, out=delta_RBK)
+        torch.mul(error_RBK, error_RBK, out=to.delta_RBK)
+        torch.mean(to.delta_RBK, -1, out=to.score_RB)
+        to.score_RB.neg_()
+        torch.mul(error_RBK, rate, out=to.delta_RBK)
 
     def read(self, score: Tensor, p_true: Tensor) -> tuple[Tensor, Tensor]:
         """See `Head`."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from birthmark.network import ACTIVATIONS
 from birthmark.training.examples import Examples
-from birthmark.training.graphed.heads import Head
+from birthmark.training.graphed.heads import Head, Places
 from birthmark.training.graphed.lanes import Lane
 from birthmark.training.graphed.layers import PaddedLayer, round_up
 from birthmark.training.tallies import Tally
@@ -176,9 +176,9 @@ class Lap:
             self._z_RBK,
             y_RB,
             self._rate_S[step],
-            score_RB=self._scores_SRB[step, :, :-1],
-            p_true_RB=self._p_true_SRB[step],
-            delta_RBK=self._delta_RBK,
+            Places(
+                self._scores_SRB[step, :, :-1], self._p_true_SRB[step], self._delta_RBK
+            ),
         )
         worst_R1 = self._scores_SRB[step + 1, :, -1:]
         torch.amin(self._scores_SRB[step], dim=1, keepdim=True, out=worst_R1)
