@@ -38,7 +38,7 @@ def draw_phases(phases: Phases) -> Drawing:
     caption = (
         f"Over {phases.x.noun} and {phases.y.noun}: {what}"
         + ("; paler where fewer of them agree" if of_learners else ", mean of replicas")
-        + f". Each place has {counts.min()} to {counts.max()} replicas; empty: no run."
+        + f". Each place has {_range(counts)} replicas; empty: no run."
     )
     if phases.left_out:
         caption += f" {phases.left_out} runs that differ in other fields are left out."
@@ -86,6 +86,11 @@ def _paint_learners(
         bbox_to_anchor=(1.01, 1),
         frameon=False,
     )
+
+
+def _range(counts: Array) -> str:
+    least, most = int(counts.min()), int(counts.max())
+    return str(least) if least == most else f"{least} to {most}"
 
 
 def _axis(data: Mapping[str, Array], which: str) -> dict[str, Array]:

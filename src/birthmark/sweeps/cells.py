@@ -24,10 +24,9 @@ Product, zip and list are multiplied with each other.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-import numpy as np
 
 from birthmark.errors import SpecError, unknown_name
 
@@ -45,11 +44,11 @@ def expand_cells(grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for key in grid:
         if key not in KEYS:
             raise SpecError(f"grid.{key}: {unknown_name('table', key, KEYS)}")
-    axes = [_listed(grid.get("list", [])), _zipped(_table(grid, "zip"))]
+    together = (_listed(grid.get("list", [])), _zipped(_table(grid, "zip")))
+    axes = [axis for axis in together if axis is not None]
     product = _values(_table(grid, "product"), "grid.product.")
     axes += [[{key: value} for value in values] for key, values in product.items()]
-    axes = [axis for axis in axes if axis is not None]
-    count = int(np.prod([float(len(axis)) for axis in axes]))
+    count = math.prod(len(axis) for axis in axes)
     if count > _MOST_CELLS:
         raise SpecError(f"grid: {count} runs are more than the {_MOST_CELLS} at most")
     for parts in itertools.product(*axes):
