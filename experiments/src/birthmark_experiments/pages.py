@@ -29,7 +29,7 @@ import jinja2
 from birthmark.figures import Drawing, find_drawings
 from birthmark.store import load_results, open_shipped, save_results
 from birthmark_experiments import experiment_names, find_experiment, shipped_results
-from birthmark_experiments.frame import draw_experiment
+from birthmark_experiments.frame import Facts, draw_experiment
 from birthmark_experiments.keras import facts, figure
 from birthmark_experiments.paper.facts import describe_paper
 
@@ -42,7 +42,7 @@ PICTURES = {
 }  # pages of several
 
 
-class Facts(Mapping[str, Any]):
+class Lazy(Mapping[str, Any]):
     """Facts by name, computed when they are first asked for."""
 
     def __init__(self, names: list[str], find: Callable[[Any], Any]) -> None:
@@ -58,7 +58,7 @@ class Facts(Mapping[str, Any]):
         return len(self._names)
 
 
-def summarize(name: str) -> dict[str, Any]:
+def summarize(name: str) -> Facts:
     """The facts of an experiment."""
     return find_experiment(name).summarize(shipped_results(name))
 
@@ -143,10 +143,10 @@ def main() -> None:
 def find_sources() -> dict[str, Any]:
     """What templates may name."""
     return {
-        "experiments": Facts(experiment_names(), summarize),
-        "paper": Facts([], lambda name: paper_facts()[name]),
-        "drawings": Facts([], lambda number: paper_drawings()[number]),
-        "keras": Facts([], lambda name: getattr(facts, f"describe_{name}")()),
+        "experiments": Lazy(experiment_names(), summarize),
+        "paper": Lazy([], lambda name: paper_facts()[name]),
+        "drawings": Lazy([], lambda number: paper_drawings()[number]),
+        "keras": Lazy([], lambda name: getattr(facts, f"describe_{name}")()),
         "questions": [
             (name, find_experiment(name).question, find_gathering(name))
             for name in experiment_names()

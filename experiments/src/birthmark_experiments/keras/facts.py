@@ -236,7 +236,9 @@ def describe_wide() -> dict[str, Any]:
         "published": published,
         "goes_below": lowest["value"]
         < published.min_train_loss - published.error("min_train_loss"),
-        "highest_since": max(one["train_loss"] for one in lines[lowest["epoch"] - 1 :]),
+        "highest_since": max(
+            one["train_loss"] for one in lines[int(lowest["epoch"]) - 1 :]
+        ),
         "has_diverged": max(one["train_loss"] for one in lines[9:])
         >= DIVERGED * plateau,
     }

@@ -62,8 +62,8 @@ def draw() -> Drawing:
     data["wide_birthmark"] = losses.T
     for key in facts.NAMES:
         for output in OUTPUTS:
-            found = facts.find(lines, key, output == "logits")
-            data[f"{key}_{output}"] = np.array([one["loss"] for one in found])
+            curves = facts.find(lines, key, output == "logits")
+            data[f"{key}_{output}"] = np.array([one["loss"] for one in curves])
     return Drawing("keras", 0, title, caption, data, paint)
 
 

@@ -26,7 +26,7 @@ import json
 import math
 from importlib.metadata import distributions, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from birthmark import Dataset, RunSpec
     from birthmark.shapes import Array
 
+Numbers = dict[str, float]
 LR = 0.1
 LOGIT = -25.0  # of the true class; the two others have 0
 TRAINING = {"width": 100, "batch": 32, "epochs": 120, "epsilon": 1e-3}
@@ -130,7 +131,7 @@ def _train_epochs(
     x: Array,
     y: Array,
     address: tuple[int, int],
-) -> tuple[list[dict], list[dict]]:
+) -> tuple[list[Numbers], list[Numbers]]:
     """Loss and accuracy of each step of the first epoch, and of each epoch.
 
     Args:
@@ -153,7 +154,8 @@ def _train_epochs(
             steps_per_execution=steps_at_once,
         )
 
-    size, steps = TRAINING["batch"], []
+    size, epochs = int(TRAINING["batch"]), int(TRAINING["epochs"])
+    steps: list[Numbers] = []
     prepare(1)
     order = batch_order(*address, 0, len(x))
     batches = [order[at : at + size] for at in range(0, len(x), size)]
@@ -170,7 +172,7 @@ def _train_epochs(
     ]
     # PyTorch has no other number
     prepare(1 if keras.backend.backend() == "torch" else AT_ONCE)
-    for epoch in range(1, TRAINING["epochs"]):
+    for epoch in range(1, epochs):
         index = batch_order(*address, epoch, len(x))
         found = model.fit(x[index], y[index], size, shuffle=False, verbose=0).history
         history.append({name: float(values[0]) for name, values in found.items()})
@@ -185,7 +187,7 @@ def _framework(backend: str) -> str:
     return f"{backend} {version(name)}"
 
 
-def tabulate(lines: list[dict]) -> str:
+def tabulate(lines: list[dict[str, Any]]) -> str:
     """Markdown: a row for each version and backend."""
     rows = [
         "| Keras | backend | loss, softmax | biases move by | loss, from_logits "

@@ -50,11 +50,11 @@ def make_epoch(
     pixels, classes = jnp.asarray(data.x_train), jnp.asarray(data.y_train)
     cross_entropy, size = find_loss(data), spec.training.batch_size
 
-    def loss_of(weights: list, x: jax.Array, y: jax.Array) -> tuple:
+    def loss_of(weights: list[Any], x: jax.Array, y: jax.Array) -> tuple[Any, ...]:
         p, _ = model.stateless_call(weights, [], x, training=True)
         return cross_entropy(y, p), p
 
-    def step(state: tuple, index: jax.Array) -> tuple:
+    def step(state: tuple[Any, ...], index: jax.Array) -> tuple[Any, ...]:
         weights, variables = state
         x = pixels[index].astype("float32") / data.full_scale
         y = classes[index]
@@ -65,13 +65,14 @@ def make_epoch(
         sums = [loss * len(index), (p.argmax(1) == y).sum(), below.sum()]
         return (weights, variables), jnp.stack([jnp.float32(one) for one in sums])
 
-    def epoch(state: tuple, order: jax.Array) -> tuple:
+    def epoch(state: tuple[Any, ...], order: jax.Array) -> tuple[Any, ...]:
         whole = len(order) // size * size
         state, sums = jax.lax.scan(step, state, order[:whole].reshape(-1, size))
         state, rest = step(state, order[whole:])
         return state, sums.sum(0) + rest
 
-    return jax.jit(epoch, donate_argnums=0)
+    compiled: Callable[..., Any] = jax.jit(epoch, donate_argnums=0)
+    return compiled
 
 
 def make_test(model: keras.Model, data: Dataset) -> Callable[..., Any]:
@@ -80,8 +81,8 @@ def make_test(model: keras.Model, data: Dataset) -> Callable[..., Any]:
     y = jnp.asarray(data.y_test).reshape(-1, AT_ONCE)
     cross_entropy = find_loss(data)
 
-    def test(weights: list) -> jax.Array:
-        def one(examples: tuple) -> jax.Array:
+    def test(weights: list[Any]) -> jax.Array:
+        def one(examples: tuple[Any, ...]) -> jax.Array:
             x, y = examples
             x = x.astype("float32") / data.full_scale
             p, _ = model.stateless_call(weights, [], x)
@@ -89,7 +90,8 @@ def make_test(model: keras.Model, data: Dataset) -> Callable[..., Any]:
 
         return jax.lax.map(one, (x, y)).mean(0)
 
-    return jax.jit(test)
+    compiled: Callable[..., Any] = jax.jit(test)
+    return compiled
 
 
 def find_loss(data: Dataset) -> Callable[..., Any]:
@@ -126,7 +128,7 @@ def train(key: str, replica: int, epochs: int, folder: Path) -> None:
             save_state(path, state, number + 1)
 
 
-def save_state(path: Path, weights: list, epoch: int) -> None:
+def save_state(path: Path, weights: list[Any], epoch: int) -> None:
     """Write the state beside the lines, whole or not at all."""
     saved = path.with_suffix(".npz")
     part = saved.with_name(f"part-{saved.name}")
@@ -134,7 +136,7 @@ def save_state(path: Path, weights: list, epoch: int) -> None:
     part.replace(saved)
 
 
-def load_state(path: Path, model: keras.Model) -> tuple[list, int]:
+def load_state(path: Path, model: keras.Model) -> tuple[list[Any], int]:
     """Weights and epochs done: the saved ones, else those of the model and 0.
 
     Lines of epochs after the saved state are cut off.

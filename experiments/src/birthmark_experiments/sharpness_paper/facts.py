@@ -31,9 +31,9 @@ class SharpnessPaperFacts(Facts):
     epochs: int
     edge: float
     onset_share: float
-    onset: Sequence[int]
+    onset: Sequence[int | None]  # epochs; None: it did not set in
     collapse: Mapping[str, Any]
-    looks: Mapping[str, Mapping[str, Any]]
+    looks: Mapping[str, Mapping[int, Any]]  # by loss, by epoch
     before: Mapping[str, Mapping[str, Any]]
     differences: Sequence[Mapping[str, Any]]
     peak: Mapping[str, float]

@@ -36,7 +36,7 @@ class WhoIsAbandonedFacts(Facts):
     early: int
     onset_share: float
     divergence_share: float
-    onsets: Sequence[int]
+    onsets: Sequence[int | None]  # epochs; None: it did not set in
     num_common: int
     num_shown: int
     resamples: int
