@@ -77,7 +77,7 @@ def _git(folder: Path, *arguments: str) -> str:
 def describe_device(device: str) -> str:
     """The processor or the GPU that a device is."""
     if device.startswith("cuda"):
-        return torch.cuda.getdescribe_device(device)
+        return torch.cuda.get_device_name(device)
     return f"cpu: {_processor()}"
 
 
