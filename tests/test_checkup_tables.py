@@ -10,7 +10,8 @@ ZOO = ROOT / "benchmarks" / "zoo"
 
 
 def lines_of(name):
-    return [json.loads(line) for line in (ZOO / "results" / name).open()]
+    text = (ZOO / "results" / name).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_the_page_has_the_tables_that_were_measured():
