@@ -147,7 +147,7 @@ class Roles:
         if axes is None or not axes.units or axes.groups > 1:
             return None
         shape = tuple(values.shape)
-        if min(shape) == 0 or axes.fan_in(shape) < 2:
+        if values.is_complex() or min(shape) == 0 or axes.fan_in(shape) < 2:
             return None
         return axes.rows(values)
 
