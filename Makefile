@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster
+.PHONY: test-integrations alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster
 
 setup: .venv/ready
 
@@ -54,6 +54,16 @@ bench-peers: setup .venv-peers/ready
 
 bench-measuring: setup
 	$(BIN)/python benchmarks/bench_measuring.py $(BENCH)
+
+# the integrations with the real frameworks, in an environment of their own
+test-integrations: .venv-frameworks/ready
+	.venv-frameworks/bin/python -m pytest -m frameworks --timeout 600 tests/test_integrations.py
+
+.venv-frameworks/ready: pyproject.toml requirements.lock requirements-frameworks.txt
+	$(PYTHON) -m venv .venv-frameworks
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-frameworks.txt
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
 
 # how often the alarm for jumps is false, and how early it is where training collapses
 alarms: setup

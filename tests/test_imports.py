@@ -24,6 +24,7 @@ ONLY_IN = {
         "weight_files",
         "experiments",
         "interventions",
+        "integrations",
     },
     "matplotlib": {"figures"},
     "typer": {"cli"},

@@ -433,10 +433,20 @@ def _as_names(names: str | Collection[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _as_list(optimizer: Optimizers | None) -> list[torch.optim.Optimizer]:
+def _as_list(optimizer: Any) -> list[torch.optim.Optimizer]:
     if optimizer is None:
         return []
-    return list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
+    several = isinstance(optimizer, Sequence)
+    return [_bare(one) for one in (optimizer if several else [optimizer])]
+
+
+def _bare(optimizer: Any) -> torch.optim.Optimizer:
+    """The optimizer that makes the steps, inside of what accelerate wraps it in."""
+    inner = getattr(optimizer, "optimizer", None)
+    while isinstance(inner, torch.optim.Optimizer):
+        optimizer, inner = inner, getattr(inner, "optimizer", None)
+    bare: torch.optim.Optimizer = optimizer
+    return bare
 
 
 def _leave_at_exit(tracker: Tracker) -> None:
