@@ -158,14 +158,19 @@ def read_run(store: Store, run_key: str) -> Run:
     return Run(key, None, records.drop_dims(binned), fields)
 
 
-def split_by_protocol(study: Study) -> list[Study]:
+def split_by_protocol(study: Study, axis: str | None = None) -> list[Study]:
     """Studies within which only what lies along one axis differs, and seed and records.
 
     Only such runs may be averaged, or compared. The largest come first.
+
+    Args:
+        study: Of any runs.
+        axis: The field along which they lie; told by the runs themselves unless given.
     """
     runs = study.runs
     studies = []
-    for group in group_runs(unify_fields([run.fields for run in runs]), series=""):
+    fields = unify_fields([run.fields for run in runs])
+    for group in group_runs(fields, axis, series=""):
         studies += [one for _, one in split_group(group, runs)]
     return sorted(studies, key=lambda one: -len(one.runs))
 

@@ -85,7 +85,9 @@ def reproduction(scale: str) -> Grid:
             two networks whose weights are kept for the pictures of Figure 1: three
             replicas each, a night on two cores (on a quiet one, the three of width 50
             take 22 minutes and those of 150 take 48 in float32, those of 250 take 48
-            in bf16, of 300 about 65, of 500 about 115). `paper`: all widths, ten
+            in bf16, of 300 about 65, of 500 about 115). `gpu`: more widths of HASYv2,
+            and four with a stream shuffled in a buffer, three replicas each in TF32:
+            ten minutes on a large GPU. `paper`: all widths, ten
             replicas, three data sets, the quickest runs first; for a GPU.
 
     Raises:
@@ -103,6 +105,17 @@ def reproduction(scale: str) -> Grid:
             for width in _MARKED_WIDTHS
         )
         return Grid((*(_recorded_often(*one) for one in _LAPTOP), *pictured))
+    if scale == "gpu":
+        return Grid(
+            (
+                *(_on_gpu(width) for width in (100, 200, 225, 275)),
+                *(_on_gpu(width, buffer=2000) for width in (150, 250, 275, 300)),
+                *(
+                    _recorded_less_often(data, 100)
+                    for data in ("mnist", "fashion_mnist")
+                ),
+            )
+        )
     if scale == "paper":
         specs = (
             preset("paper", dataset=dataset, width=width, mark=mark)
@@ -111,7 +124,7 @@ def reproduction(scale: str) -> Grid:
             for width in widths
         )
         return Grid(tuple(sorted(specs, key=_count_operations)))
-    raise unknown_name("scale", scale, ["demo", "laptop", "paper"])
+    raise unknown_name("scale", scale, ["demo", "laptop", "gpu", "paper"])
 
 
 def _count_operations(spec: RunSpec) -> int:
@@ -124,6 +137,29 @@ def _count_operations(spec: RunSpec) -> int:
     first, *others = pairwise((inputs, *spec.network.widths, classes))
     products = 4 * math.prod(first) + 6 * sum(map(math.prod, others))
     return products * examples * spec.training.epochs * spec.run.replicas
+
+
+def _on_gpu(width: int, buffer: int | None = None) -> RunSpec:
+    """A width of HASYv2 on a GPU, in a new order every epoch or out of a buffer."""
+    settings: dict[str, Any] = {"run.device": "cuda", "run.precision": "tf32"}
+    if buffer is not None:
+        settings["training.shuffle_buffer"] = buffer
+    return _recorded_less_often("hasyv2", width).with_settings(settings)
+
+
+def _recorded_less_often(data: str, width: int) -> RunSpec:
+    """Marked, with scalars every ten epochs and few distributions."""
+    log = np.rint(np.geomspace(1, 1000, 40)).astype(int).tolist()
+    return RunSpec(
+        data={"name": data},
+        network={"widths": [width, width]},
+        mark={"text": "a"},
+        run={"replicas": 3},
+        record={
+            "epochs": sorted({0, *log, *range(100, 1001, 10)}),
+            "distributions": [0, 1, 10, 30, 100, 200, 300, 400, 600, 800, 1000],
+        },
+    )
 
 
 def _recorded_often(data: str, width: int, loss: str, precision: str) -> RunSpec:

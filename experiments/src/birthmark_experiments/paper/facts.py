@@ -52,7 +52,7 @@ def find_arms(
         data: On which of the paper's data sets.
     """
     arms: dict[str, Arm] = {}
-    for one in split_by_protocol(study):
+    for one in split_by_protocol(study, "network.widths"):
         spec = one.runs[0].spec
         loss = spec.training.loss
         papers = {"data.name": DATA[0], "training.loss": CLIPPED}

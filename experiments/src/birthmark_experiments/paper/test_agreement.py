@@ -153,8 +153,8 @@ def test_an_evaluated_loss_is_compared_where_it_was_evaluated():
     running = np.stack([collapsing(300)] * 3, axis=1)
     evaluated = np.full_like(running, np.nan)
     evaluated[[200, 210]] = running[[200, 210]] * [1.1, 1.2, 1.6]
+    assert compare_evaluated(as_paper(150, running)) is None
     run = as_paper(150, running)
-    assert compare_evaluated(run) is None
     run.records["train_loss_evaluated"] = (("step", "replica"), evaluated)
     found = compare_evaluated(run)
     assert found.epochs == (200, 210)

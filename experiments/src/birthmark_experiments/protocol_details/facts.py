@@ -12,6 +12,7 @@ import xarray as xr
 
 from birthmark.analysis import FIGURE_1B, FIGURE_2, Published, running_median
 from birthmark.shapes import Array
+from birthmark.store import open_shipped
 from birthmark_experiments.frame import Facts
 from birthmark_experiments.paper.divergences import stays_above
 
@@ -37,6 +38,7 @@ class ProtocolDetailsFacts(Facts):
     fork: int
     level: float
     published: Mapping[int, Mapping[str, float]]
+    followed: Sequence[Mapping[str, Any]]  # with a buffer, to the last epoch, by width
 
 
 def summarize(results: xr.Dataset) -> ProtocolDetailsFacts:
@@ -63,7 +65,24 @@ def summarize(results: xr.Dataset) -> ProtocolDetailsFacts:
         fork=fork,
         level=level,
         published={w: vars(published[w]) for w in widths if w in published},
+        followed=_follow(level, float(results.attrs["plateau"]), published),
     )
+
+
+def _follow(
+    level: float, plateau: float, published: dict[int, Published]
+) -> list[dict[str, Any]]:
+    """The runs that ship with this question, described as the arms are."""
+    store, arms = open_shipped("protocol_details"), []
+    for key in store.runs()["run_key"]:
+        spec, records = store.spec(key), store.records(key)
+        kept = records[["train_loss", "test_loss"]].swap_dims(step="epoch")
+        one = kept.sel(epoch=kept.epoch > 0).drop_vars("step").reset_coords(drop=True)
+        buffer, width = spec.training.shuffle_buffer or 0, spec.network.widths[0]
+        one = one.assign_coords(arm="followed", width=width, buffer=buffer)
+        one = one.assign_attrs(plateau=plateau)
+        arms.append(_describe(one, level, published))
+    return sorted(arms, key=lambda arm: arm["width"])
 
 
 def _describe(
