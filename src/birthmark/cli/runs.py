@@ -44,8 +44,8 @@ def reproduce(
     scale: Annotated[
         str,
         typer.Option(
-            help="shipped (no training, seconds), demo (minutes), laptop (a night) or "
-            "paper (a GPU)."
+            help="shipped (no training), demo (minutes), laptop (a night), gpu (ten "
+            "minutes there) or paper (everything, a GPU)."
         ),
     ] = "demo",
     store: Annotated[
