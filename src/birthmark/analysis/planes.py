@@ -100,9 +100,9 @@ def read_phases(
         raise SpecError(f"both axes are {x}: name two fields")
     group = _largest_group(fields, (x, y))
     cells: dict[tuple[Value, Value], list[Run]] = {}
-    for place in group:
-        at = fields[place].get(x, "none"), fields[place].get(y, "none")
-        cells.setdefault(at, []).append(runs[place])
+    for number in group:
+        at = fields[number].get(x, "none"), fields[number].get(y, "none")
+        cells.setdefault(at, []).append(runs[number])
     axes = [
         Axis(name, order_values([at[n] for at in cells]))
         for n, name in enumerate((x, y))

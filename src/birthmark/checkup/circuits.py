@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from birthmark.checkup.operations import SAME
+from birthmark.checkup.operations import SAME, Node
 from birthmark.checkup.passes import Pass
 from birthmark.checkup.readings import Attention, Circuits
-from birthmark.checkup.trace import Node, Trace
+from birthmark.checkup.trace import Trace
 from birthmark.measurements import clean_name
 
 # what neither bends nor sets the size of a signal
@@ -153,7 +153,8 @@ def _read_radii(model: nn.Module, seen: Pass) -> Iterator[tuple[str, float, int]
 
 def _feeds_itself(trace: Trace, number: int, name: str) -> bool:
     """Whether an earlier product with the same matrix is among what comes in."""
-    queue, visited = list(trace.nodes[number].parents), set()
+    queue = list(trace.nodes[number].parents)
+    visited: set[int] = set()
     while queue and len(visited) < 200:
         at = queue.pop()
         if at in visited:

@@ -81,10 +81,10 @@ def _read_jacobian(problem: Problem) -> dict[str, float]:
 
 
 def _read_sharpness(problem: Problem, leaves: Mapping[str, Tensor]) -> float:
-    found = problem.evaluate()
-    if found.loss is None:
+    evaluation = problem.evaluate()
+    if evaluation.loss is None:
         raise ValueError("needs a loss: give (x, y)")
-    value = found.value
+    value = evaluation.value
     inside = [leaf for leaf in leaves.values() if leaf.requires_grad]
     if not inside or not torch.isfinite(value):
         raise ValueError("needs parameters, and a loss that is finite")
@@ -109,7 +109,7 @@ def _read_sharpness(problem: Problem, leaves: Mapping[str, Tensor]) -> float:
     size = sum(sizes)
     operator = LinearOperator((size, size), matvec=multiply, dtype=np.float64)
     start = torch.randn(size, generator=torch.Generator().manual_seed(0)).double()
-    found = eigsh(
+    largest = eigsh(
         operator,
         k=1,
         which="LA",
@@ -118,4 +118,4 @@ def _read_sharpness(problem: Problem, leaves: Mapping[str, Tensor]) -> float:
         tol=1e-2,
         return_eigenvectors=False,
     )
-    return float(found[0])
+    return float(largest[0])

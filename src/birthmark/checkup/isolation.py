@@ -42,7 +42,7 @@ def alias_parameters(model: nn.Module) -> dict[str, Tensor]:
     signal can be followed. Hooks on the user's parameters, such as an optimizer that
     steps inside of backward, do not fire.
     """
-    leaves = {}
+    leaves: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         leaf = parameter.detach()
         # of numbers below 16 bits, and of sparse ones, there are no gradients

@@ -130,7 +130,7 @@ def _identity_scale(matrix: Tensor) -> float | None:
     if count < 2 or count > matrix.shape[0]:
         return None
     rows, columns = filled.nonzero(as_tuple=True)
-    if len(rows.unique()) != count:
+    if len(rows.unique()) != count:  # type: ignore[no-untyped-call]
         return None
     entries = matrix[filled]
     if float(entries.min()) != float(entries.max()):

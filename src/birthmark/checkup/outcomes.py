@@ -109,7 +109,8 @@ def _num_labels(target: Tensor | None, classes: int | None) -> int | None:
         return None
     if target.ndim > 1 and target.shape[1] == classes:
         return int((target != 0).any(dim=0).sum())
-    return int(target[target >= 0].unique().numel())
+    labels: Tensor = target[target >= 0].unique()  # type: ignore[no-untyped-call]
+    return labels.numel()
 
 
 def _logit_std(outputs: Tensor, classes: int | None) -> float | None:

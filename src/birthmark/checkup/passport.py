@@ -81,8 +81,9 @@ def make_passport(
 def _localize(value: Tensor) -> tuple[Tensor, str]:
     if not hasattr(value, "to_local"):
         return value, ""
-    local = value.to_local()
-    return local, f"{value.placements}, local {tuple(local.shape)}"
+    sharded: Any = value  # a DTensor, whose module need not be imported
+    local = sharded.to_local()
+    return local, f"{sharded.placements}, local {tuple(local.shape)}"
 
 
 def _shell(model: nn.Module, local: Mapping[str, tuple[Tensor, str]]) -> nn.Module:
@@ -137,9 +138,9 @@ def write_passport(passport: Passport, path: str | Path) -> Path:
         StoreError: The file cannot be written.
     """
     target = Path(path)
-    table = {"birthmark_passport": FORMAT, "tensors": {}}
+    table: dict[str, Any] = {"birthmark_passport": FORMAT, "tensors": {}}
     tensors = {name: asdict(entry) for name, entry in passport.items()}
-    table["tensors"] = tensors  # type: ignore[assignment]
+    table["tensors"] = tensors
     try:
         target.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     except OSError as error:

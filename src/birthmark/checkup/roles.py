@@ -75,7 +75,7 @@ class Roles:
     ):
         self._leaves = leaves
         self._trace = trace
-        self._modules = dict(model.named_modules())
+        self._modules: dict[str, nn.Module] = dict(model.named_modules())
         self._rows: dict[str, tuple[str, str]] = {}
         self._layers = {
             name: module

@@ -77,7 +77,8 @@ def worst_table(checkup: CheckUp, count: int) -> Table:
             named.add(name)
             tensor = tensors.get(name)
             layer = layers.get(name) or (tensor and layers.get(tensor.layer))
-            gradient = layer.backward if layer else tensor and tensor.gradient
+            source = tensor.gradient if tensor else None
+            gradient = layer.backward if layer else source
             rows.append(
                 [
                     name or "(model)",

@@ -51,7 +51,7 @@ from birthmark.checkup.provenance import (
 
 
 @dataclass
-class Trace(TorchDispatchMode):
+class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """What one forward pass did; used as a context around it."""
 
     leaves: Mapping[str, Tensor]
@@ -63,7 +63,7 @@ class Trace(TorchDispatchMode):
     on_product: OnProduct | None = None  # told of each product with a parameter
 
     def __post_init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._paused = False
         self._derived: Any = WeakTensorKeyDictionary()
         self._node_of: Any = WeakTensorKeyDictionary()

@@ -22,7 +22,7 @@ else:
         from lightning.pytorch import Callback
 
 
-class TrackerCallback(Callback):
+class TrackerCallback(Callback):  # type: ignore[misc]
     """A `Tracker` on the module and the optimizers of a trainer.
 
     Attributes:

@@ -97,7 +97,7 @@ def _write_table(store: Store, path: Path) -> Path:
         table = _long(records)
         table.insert(0, "run_key", key)
         for name in fields:
-            value = runs.at[key, name]
+            value: Any = runs.at[key, name]
             listed = isinstance(value, tuple)
             table[name] = "-".join(map(str, value)) if listed else value
         parts.append(table)

@@ -280,4 +280,4 @@ def _write_safetensors(
     file.write(len(text).to_bytes(8, "little") + text)
     for name in names:
         # as it lies in memory, a strided view would be scrambled
-        file.write(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8))
+        file.write(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)

@@ -52,7 +52,7 @@ def read_rows(store: Path, look: Callable[[str], Row]) -> pd.DataFrame:
     stamps = _list_folders(store)
     index = _load(store / _FILE) if len(stamps) >= LEAST_RUNS else None
     kept = _find_kept(index, stamps)
-    fresh = [
+    fresh: list[Row] = [
         {**look(key), _STAMP: stamp}
         for key, stamp in stamps.items()
         if key not in kept and holds_run(store / key)

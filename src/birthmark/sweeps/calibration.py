@@ -8,6 +8,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import torch
@@ -95,9 +96,9 @@ def _name(spec: RunSpec, threads: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _read(cache: Path) -> dict[str, dict[str, float]]:
+def _read(cache: Path) -> dict[str, dict[str, Any]]:
     try:
-        known: dict[str, dict[str, float]] = json.loads(cache.read_text("utf-8"))
+        known: dict[str, dict[str, Any]] = json.loads(cache.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

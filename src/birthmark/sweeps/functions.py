@@ -135,7 +135,7 @@ def sweep(
         KeyboardInterrupt: It was stopped.
     """
     opened = store if isinstance(store, Store) else open_store(store, create=True)
-    named = name or getattr(train, "__name__", "sweep")
+    named = name or str(getattr(train, "__name__", "sweep"))
     grid = {
         "product": {key: [*values] for key, values in (product or {}).items()},
         "zip": {key: [*values] for key, values in (zip or {}).items()},

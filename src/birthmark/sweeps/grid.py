@@ -109,7 +109,7 @@ def apply_rules(
     fields: Mapping[str, Any], derived: Mapping[str, Rule], where: list[Rule]
 ) -> dict[str, Any] | None:
     """What is derived for a cell with these fields; None if it does not stay."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, rule in derived.items():
         try:
             found[key] = _apply(rule, {**fields, **found})

@@ -90,7 +90,7 @@ def _place(
     """Where each part lies, in the order of parts that fits the numbers best."""
     for axis in range(len(whole.shape)):
         shapes = [parts[name].shape for name in names]
-        turned = None
+        turned: tuple[int, ...] | None = None
         if axis == len(whole.shape) - 1 and axis == 1:
             turned = (1, 0)  # c_attn of GPT-2 keeps [in, out]
             shapes = [shape[::-1] for shape in shapes]
@@ -103,7 +103,8 @@ def _place(
             continue
         best: tuple[float, list[tuple[str, _Place]]] | None = None
         for order in permutations(range(len(names))):
-            start, placed, score = 0, [], 0.0
+            start, score = 0, 0.0
+            placed: list[tuple[str, _Place]] = []
             for i in order:
                 place = (axis, start, shapes[i][axis], turned)
                 placed.append((names[i], place))

@@ -107,7 +107,7 @@ def pair_tensors(a: WeightFile, b: WeightFile) -> Pairing:
 
 def _by_key(left: Leftovers, key: Callable[[str], str], how: str) -> None:
     """Match names that are the same once a rule has been applied to both."""
-    named = {}
+    named: dict[str, str] = {}
     for name in left.a:
         named.setdefault(key(name), name)
     for name in [*left.b]:
@@ -138,8 +138,8 @@ def _by_prefix(left: Leftovers) -> None:
 
         named = {strip(name, "a"): name for name in left.a}
         for name in [*left.b]:
-            if (other := named.get(strip(name, "b"))) is not None:
-                left.take(other, name, f"prefix {prefix.rstrip('./')}")
+            if (same := named.get(strip(name, "b"))) is not None:
+                left.take(same, name, f"prefix {prefix.rstrip('./')}")
 
 
 def _last_parts(name: str) -> str:

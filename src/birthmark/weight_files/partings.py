@@ -205,7 +205,7 @@ def _part_records(first: Path, second: Path, null: Any) -> Parting:
             "common: track them with one schedule and one model"
         )
     names = [n for n in _MEASUREMENTS if n in a and n in b]
-    gaps = [np.abs(a[n].mean("replica") - b[n].mean("replica")) for n in names]
+    gaps = [abs(a[n].mean("replica") - b[n].mean("replica")) for n in names]
     differ = np.any([np.nan_to_num(gap.values) > 0 for gap in gaps], axis=0)
     null_TP, said = _null_of_records(a, null)
     return Parting(
@@ -226,7 +226,7 @@ def _null_of_records(a: xr.Dataset, null: Any) -> tuple[Array, str]:
     if null is not None:
         other = _read(Path(null))["relative_distance"]
         other = other.mean("replica").reindex_like(moved.mean("replica"))
-        return np.abs(moved.mean("replica") - other).values, "another seed"
+        return abs(moved.mean("replica") - other).values, "another seed"
     if a.sizes["replica"] > 1:
         # the mean absolute gap of two draws of one spread
         return moved.std("replica", ddof=1).values * 2 / math.sqrt(math.pi), "replicas"

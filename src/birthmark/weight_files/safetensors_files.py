@@ -7,6 +7,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -61,7 +62,7 @@ def read_safetensors(path: Path) -> WeightFile:
     return WeightFile(path.name, "safetensors", tensors, tuple(notes))
 
 
-def _read_header(mapped: MappedFile) -> tuple[dict[str, dict[str, object]], int]:
+def _read_header(mapped: MappedFile) -> tuple[dict[str, dict[str, Any]], int]:
     size = int.from_bytes(mapped.head(0, 8), "little")
     if size > min(len(mapped) - 8, _LARGEST_HEADER):
         raise _damaged(mapped.path, f"its header of {size} bytes is cut short")
@@ -75,11 +76,11 @@ def _read_header(mapped: MappedFile) -> tuple[dict[str, dict[str, object]], int]
 
 
 def _read_entry(
-    path: Path, name: str, entry: dict[str, object]
+    path: Path, name: str, entry: dict[str, Any]
 ) -> tuple[torch.dtype | None, tuple[int, ...], int, int]:
     try:
-        begin, end = entry["data_offsets"]  # type: ignore[misc]
-        shape = tuple(int(side) for side in entry["shape"])  # type: ignore[attr-defined]
+        begin, end = entry["data_offsets"]
+        shape = tuple(int(side) for side in entry["shape"])
         return _DTYPES.get(str(entry["dtype"])), shape, int(begin), int(end)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"the entry of {name} is no tensor") from error

@@ -136,7 +136,7 @@ def _sum_block(a: Tensor, b: Tensor, *, sampled: bool) -> Sums:
     d = y - x
     stored = d if a.dtype == b.dtype else _in_coarser(b, a) - _in_coarser(a, b)
     dd = float(torch.dot(d, d))
-    nonfinite = (0.0, 0.0)
+    nonfinite: tuple[float, ...] = (0.0, 0.0)
     if not dd < float("inf"):
         nonfinite = tuple(float((~t.isfinite()).count_nonzero()) for t in (x, y))
         finite = d.isfinite()

@@ -71,12 +71,9 @@ def _originals(module: nn.Module) -> Iterator[str]:
     """Paths of the modules that hold what parametrized tensors are computed from."""
     for path, owner in module.named_modules():
         if parametrize.is_parametrized(owner):
-            inside = owner.parametrizations.named_modules()  # type: ignore[union-attr]
+            inside = owner.parametrizations.named_modules()
             for name, _ in inside:
                 yield f"{path}.parametrizations.{name}".strip(".")
-
-
-Held = dict[str, tuple[Tensor, Write]]
 
 
 def _tensors_of(
@@ -121,7 +118,8 @@ def _parametrized(owner: nn.Module, key: str) -> tuple[Tensor, Write]:
 def _weight_norm_dim(owner: nn.Module, key: str) -> int | None:
     for hook in owner._forward_pre_hooks.values():
         if getattr(hook, "name", None) == key and hasattr(hook, "dim"):
-            return hook.dim
+            dim: int | None = hook.dim
+            return dim
     return 0
 
 
