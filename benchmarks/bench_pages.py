@@ -7,6 +7,7 @@ the epochs a second of the explorer at width 64.
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -141,7 +142,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--write"]:
-        write_live(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", help="only train into this store, as a live run")
+    chosen = parser.parse_args()
+    if chosen.write:
+        write_live(chosen.write)
     else:
         main()
