@@ -52,4 +52,5 @@ def test_false_alarms_over_many_draws_are_rare():
         alarms += [f.what for f in checkup.at_or_above("warning")]
         notes.update(f.name for f in checkup.findings)
     assert not alarms
-    assert notes <= {"silent_units"}  # which is so, in narrow layers
+    # which are so: in narrow layers, and under torch's own law, of gain 1/3 a layer
+    assert notes <= {"silent_units", "gradient_vanishes"}

@@ -12,7 +12,7 @@ import torch
 from birthmark.network import draw_weights
 from birthmark.seeds import batch_order, order_draws
 from birthmark.training import Training, choose_path, train_together
-from birthmark.training.graphed.heads import HEADS
+from birthmark.training.graphed.heads import HEADS, Places
 from birthmark.training.graphed.lanes import Lane
 from birthmark.training.graphed.laps import Lap, Program
 from birthmark.training.graphed.layers import PaddedLayer
@@ -141,9 +141,7 @@ def test_the_edges_of_the_clip_are_those_of_torch_in_float32(z, eps):
         z_RBK,
         torch.zeros(1, len(z), dtype=torch.int64),
         torch.tensor(1.0),
-        score_RB=score_RB,
-        p_true_RB=p_true_RB,
-        delta_RBK=delta_RBK,
+        Places(score_RB, p_true_RB, delta_RBK),
     )
     torch.testing.assert_close(delta_RBK[0], leaf.grad)
     assert (leaf.grad == 0).all(dim=1).sum() == len(z) // 2

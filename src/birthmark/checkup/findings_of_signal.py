@@ -117,7 +117,8 @@ def gradient_along_chains(checkup: CheckUp) -> Iterator[Finding]:
         if found is None:
             continue
         layer, change, beyond = found
-        mixed = neighbours_lost(checkup, chain[-2])
+        # chaos, which pulls neighbours apart, makes gradients grow
+        mixed = change > 0 and neighbours_lost(checkup, chain[-2])
         verb = "shrinks" if change < 0 else "grows"
         yield Finding(
             what=f"The gradient {verb} by 2^{change / math.log(2):+.1f} in energy from "

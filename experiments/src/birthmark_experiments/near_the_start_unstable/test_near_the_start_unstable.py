@@ -260,7 +260,8 @@ def test_an_arm_that_is_put_back_more_often_is_trained_anew(folder):
     assert often.every != QUICK.every
     before = carry_out(arm, QUICK, free, dataset, folder)
     after = carry_out(arm, often, free, dataset, folder)
-    assert float(after["way"].max()) < float(before["way"].max())
+    # the replica whose way is the longest is never put back in either
+    assert float(after["way"].sum()) < float(before["way"].sum())
 
 
 def test_lost_is_what_falls_from_more_than_half():
