@@ -66,9 +66,7 @@ def test_results_come_back_as_they_were_saved(tmp_path):
 def test_damaged_results_are_refused_in_one_line(tmp_path):
     save_results(tmp_path, xr.Dataset({"a": ("x", np.arange(3.0))}), {})
     (tmp_path / "results.nc").write_bytes(b"CDF\x01 and nothing else")
-    with pytest.raises(
-        BirthmarkError, match=r"results\.nc (cannot be read|is damaged)"
-    ) as caught:
+    with pytest.raises(BirthmarkError, match=r"results\.nc is damaged") as caught:
         load_results(tmp_path)
     assert "\n" not in str(caught.value)
 
