@@ -9,16 +9,16 @@ import xarray as xr
 from scipy import stats
 
 from birthmark.analysis import (
-    Entrant,
+    Candidate,
     Outcome,
-    contest_table,
+    comparison_table,
     find_differences,
     letter_display,
-    make_contest,
+    make_comparison,
     rank,
     read_outcomes,
     steps_to_reach,
-    summarize_contest,
+    summarize_comparison,
 )
 from birthmark.errors import SpecError
 from birthmark.spec import RunSpec
@@ -34,7 +34,7 @@ def outcome(values_AR, better="high"):
 
 
 def draw_null(rng, kind, replicas=5):
-    """Six entrants with equal means: [A, R]; replicas share what their batches do."""
+    """Six candidates with equal means: [A, R]; replicas share what their batches do."""
     shared = rng.normal(size=replicas)
     if kind == "equal scatter":
         own = rng.normal(size=(6, replicas))
@@ -217,7 +217,7 @@ def test_an_exponential_loss_is_reached_where_it_is_and_never_before_it_falls():
     assert steps_to_reach(step_T, up_again_TR, 1.0).item() == 10
 
 
-def entrant(name, loss_TR, *, accuracy_TR=None, rule="he_normal", **given):
+def candidate(name, loss_TR, *, accuracy_TR=None, rule="he_normal", **given):
     """Records of a network of one hidden layer of 4 units, recorded every 10 steps."""
     loss_TR = np.asarray(loss_TR, dtype=float)
     num_steps, num_replicas = loss_TR.shape
@@ -251,7 +251,7 @@ def entrant(name, loss_TR, *, accuracy_TR=None, rule="he_normal", **given):
         },
         attrs={"num_classes": 10, "largest_class_share": 0.1},
     )
-    return Entrant(name, spec, records)
+    return Candidate(name, spec, records)
 
 
 def test_the_restricted_mean_is_the_area_under_kaplan_meier_up_to_the_budget():
@@ -259,7 +259,7 @@ def test_the_restricted_mean_is_the_area_under_kaplan_meier_up_to_the_budget():
     step_T = 10.0 * np.arange(9)
     times = rng.exponential(60, size=12)
     loss_TR = 2 * np.exp(-step_T[:, None] * math.log(2 / 0.3) / times)
-    a, b = entrant("a", loss_TR), entrant("b", loss_TR * 0 + 5)
+    a, b = candidate("a", loss_TR), candidate("b", loss_TR * 0 + 5)
     first = read_outcomes([a, b], [0.3])[0]
     assert first.censored_AR[0].sum() == (times > 80).sum() > 0
     reached = np.minimum(times, 80)
@@ -274,18 +274,18 @@ def test_the_restricted_mean_is_the_area_under_kaplan_meier_up_to_the_budget():
 
 def test_times_that_rest_on_interpolation_alone_are_told():
     loss_TR = np.array([[2.0, 2.0], [1.0, 0.2], [0.5, 0.1]])
-    pair = [entrant(name, loss_TR) for name in "ab"]
+    pair = [candidate(name, loss_TR) for name in "ab"]
     early, late, *_ = read_outcomes(pair, [0.6, 1.5])
     assert early.caveat.startswith("4 of 4 replicas get there before the first")
     assert late.caveat.startswith("2 of 4")
     assert read_outcomes(pair, [0.15])[0].caveat == ""
-    found = find_differences(make_contest(pair, [1.5]))
+    found = find_differences(make_comparison(pair, [1.5]))
     assert "interpolation alone" in found[0].what
 
 
 def test_the_numbers_of_one_replica_are_those_of_a_hand():
     loss_TR = np.array([[9.0], [2.0], [1.0], [0.5]])
-    outcomes = read_outcomes([entrant("a", loss_TR), entrant("b", loss_TR)], [1.0])
+    outcomes = read_outcomes([candidate("a", loss_TR), candidate("b", loss_TR)], [1.0])
     found = {one.name: one.values_AR[0, 0] for one in outcomes}
     guess = math.log(10)
     area = 10 * ((guess + 2) / 2 + (2 + 1) / 2 + (1 + 0.5) / 2) / 30
@@ -303,7 +303,7 @@ def test_the_numbers_of_one_replica_are_those_of_a_hand():
 def test_a_frozen_replica_guesses_and_nobody_is_left_out_for_it():
     loss_TR = np.array([[2.0, 2.0], [1.0, np.nan], [0.1, np.nan]])
     accuracy_TR = np.array([[0.1, 0.1], [0.5, np.nan], [0.8, np.nan]])
-    pair = [entrant(name, loss_TR, accuracy_TR=accuracy_TR) for name in "ab"]
+    pair = [candidate(name, loss_TR, accuracy_TR=accuracy_TR) for name in "ab"]
     found = {one.name: one for one in read_outcomes(pair, [0.5])}
     assert found["test_accuracy"].values_AR[0].tolist() == [0.8, 0.1]
     guess = math.log(10)
@@ -312,7 +312,7 @@ def test_a_frozen_replica_guesses_and_nobody_is_left_out_for_it():
     )
     assert found["steps_to_0.5"].censored_AR[0].tolist() == [False, True]
     assert np.isnan(found["distance"].values_AR[0]).tolist() == [False, True]
-    failed = make_contest(pair).failures[0]
+    failed = make_comparison(pair).failures[0]
     assert (failed.num_nonfinite, failed.num_guessing, failed.n) == (1, 1, 2)
     low, high = failed.guessing_interval
     assert stats.binom.sf(0, 2, low) == pytest.approx(0.025)
@@ -322,67 +322,69 @@ def test_a_frozen_replica_guesses_and_nobody_is_left_out_for_it():
 def test_a_network_that_answers_one_class_guesses_whatever_its_loss():
     loss_TR = np.array([[2.4, 2.4], [2.0, 2.0], [2.0, 2.0]])
     accuracy_TR = np.array([[0.1, 0.1], [0.11, 0.12], [0.11, 0.12]])
-    pair = [entrant(name, loss_TR, accuracy_TR=accuracy_TR) for name in "ab"]
-    assert make_contest(pair).failures[0].num_guessing == 1
+    pair = [candidate(name, loss_TR, accuracy_TR=accuracy_TR) for name in "ab"]
+    assert make_comparison(pair).failures[0].num_guessing == 1
 
 
 def test_a_replica_that_loses_what_it_learned_has_diverged():
     learned = np.array([2.4, 0.4, 0.1, 0.1])
     lost = np.array([2.4, 0.4, 0.1, 9.0])
     never = np.array([2.4, 2.301, 2.302, 2.304])
-    pair = [entrant(name, np.stack([learned, lost, never], axis=1)) for name in "ab"]
-    assert make_contest(pair).failures[0].num_diverged == 1
+    pair = [candidate(name, np.stack([learned, lost, never], axis=1)) for name in "ab"]
+    assert make_comparison(pair).failures[0].num_diverged == 1
 
 
-def test_a_contest_is_refused_where_entrants_are_not_paired():
+def test_a_comparison_is_refused_where_candidates_are_not_paired():
     loss_TR = np.linspace(2, 0.1, 12).reshape(6, 2)
-    good = entrant("a", loss_TR)
+    good = candidate("a", loss_TR)
     with pytest.raises(SpecError, match="needs 2 initializations"):
-        make_contest([good])
+        make_comparison([good])
     with pytest.raises(SpecError, match="more than the initialization"):
-        other = entrant("b", loss_TR, mark={"text": "a", "layer": "hidden1"})
-        make_contest([good, other])
+        other = candidate("b", loss_TR, mark={"text": "a", "layer": "hidden1"})
+        make_comparison([good, other])
     with pytest.raises(SpecError, match="same budget"):
-        make_contest([good, entrant("b", loss_TR[:-1])])
+        make_comparison([good, candidate("b", loss_TR[:-1])])
     with pytest.raises(SpecError, match="above 0, got -1"):
-        make_contest([good, entrant("b", loss_TR)], losses=[-1])
+        make_comparison([good, candidate("b", loss_TR)], losses=[-1])
     with pytest.raises(SpecError, match="2 replicas"):
-        make_contest([entrant(name, loss_TR[:, :1]) for name in "ab"])
+        make_comparison([candidate(name, loss_TR[:, :1]) for name in "ab"])
 
 
 # --- words ---------------------------------------------------------------------------
 
 
-def contest_of(scale_by_name, replicas=6):
+def comparison_of(scale_by_name, replicas=6):
     """Losses that fall exponentially, and accuracies that scatter by 0.01."""
     rng = np.random.default_rng(10)
     step_T1 = 10.0 * np.arange(11)[:, None]
-    entrants = []
+    candidates = []
     for name, (scale, accuracy) in scale_by_name.items():
         rate = scale * (1 + 0.05 * rng.normal(size=replicas))
         accuracy_TR = accuracy + 0.01 * rng.normal(size=(11, replicas))
         loss_TR = 2.4 * np.exp(-step_T1 * rate)
-        entrants.append(entrant(name, loss_TR, accuracy_TR=accuracy_TR))
-    return make_contest(entrants, [1.0])
+        candidates.append(candidate(name, loss_TR, accuracy_TR=accuracy_TR))
+    return make_comparison(candidates, [1.0])
 
 
 def test_findings_name_the_best_those_not_told_apart_and_those_behind():
-    contest = contest_of({"slow": (0.001, 0.5), "he": (0.03, 0.9), "lsuv": (0.03, 0.9)})
-    found = {one.name: one for one in find_differences(contest)}
+    comparison = comparison_of(
+        {"slow": (0.001, 0.5), "he": (0.03, 0.9), "lsuv": (0.03, 0.9)}
+    )
+    found = {one.name: one for one in find_differences(comparison)}
     said = found["test_accuracy"].what
     assert "not told apart from the best; slow is lower by 0.4" in said
     assert "6 of 6 never" in found["steps_to_1"].what
     assert "copies" in found["distinct_units"].what
     assert "few_replicas" not in found
-    header, rows = contest_table(contest)
+    header, rows = comparison_table(comparison)
     assert header[:2] == ["initialization", "steps to 1"]
     assert rows[0][:2] == ["slow", "never b"]
     assert all(len(row) == len(header) for row in rows)
 
 
 def test_findings_say_no_difference_where_none_is_seen_and_what_would_have_been():
-    contest = contest_of({"a": (0.03, 0.9), "b": (0.03, 0.9)}, replicas=4)
-    found = {one.name: one for one in find_differences(contest)}
+    comparison = comparison_of({"a": (0.03, 0.9), "b": (0.03, 0.9)}, replicas=4)
+    found = {one.name: one for one in find_differences(comparison)}
     assert "no difference is seen between the 2" in found["test_accuracy"].what
     assert "would have been seen with a power of 80 %" in found["test_accuracy"].what
     assert found["few_replicas"].level == "note"
@@ -391,8 +393,8 @@ def test_findings_say_no_difference_where_none_is_seen_and_what_would_have_been(
 def test_the_summary_is_json_with_all_numbers():
     import json
 
-    contest = contest_of({"slow": (0.001, 0.5), "he": (0.03, 0.9)})
-    read = json.loads(json.dumps(summarize_contest(contest), allow_nan=False))
+    comparison = comparison_of({"slow": (0.001, 0.5), "he": (0.03, 0.9)})
+    read = json.loads(json.dumps(summarize_comparison(comparison), allow_nan=False))
     assert [one["name"] for one in read["entrants"]] == ["slow", "he"]
     steps = read["outcomes"][0]
     assert steps["censored"]["slow"] == [True] * 6

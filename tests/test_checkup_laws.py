@@ -9,7 +9,7 @@ from torch import nn
 
 from birthmark.checkup import check
 from birthmark.checkup.draws import find_shared_draws
-from birthmark.checkup.origins import find_origin
+from birthmark.checkup.law_detection import detect_law
 from birthmark.checkup.spectra import read_spectrum
 from birthmark.errors import SpecError
 from birthmark.network import initialize_
@@ -23,7 +23,7 @@ def origin_of(draw, shape=(200, 120)):
     field = weight[0, 0].numel()
     fans = (shape[1] * field, shape[0] * field)
     matrix = weight.flatten(1)
-    return find_origin(weight, [fans], matrix, read_spectrum(matrix))
+    return detect_law(weight, [fans], matrix, read_spectrum(matrix))
 
 
 LAWS = {
@@ -117,7 +117,7 @@ def test_a_cut_normal_law_rescaled_as_in_keras_and_jax_is_named():
 def test_rounded_weights_keep_their_law(dtype):
     torch.manual_seed(0)
     weight = INIT.xavier_uniform_(torch.empty(200, 120)).to(dtype)
-    assert "glorot_uniform" in find_origin(weight, [(120, 200)]).rules
+    assert "glorot_uniform" in detect_law(weight, [(120, 200)]).rules
 
 
 def test_defaults_of_torch_are_told_from_others():
@@ -197,7 +197,7 @@ def parts_of(draw, side, parts):
     for block in weight.chunk(parts):
         draw(block)
     fans = [(side, parts * side), (side, side)]
-    return find_origin(weight, fans, weight, read_spectrum(weight))
+    return detect_law(weight, fans, weight, read_spectrum(weight))
 
 
 def test_structure_is_told_by_more_than_a_shape():

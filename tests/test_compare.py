@@ -14,7 +14,7 @@ from birthmark.figures import draw_comparison
 from birthmark.network import initialize_
 from birthmark.seeds import batch_order
 from birthmark.spec import RunSpec, make_rule
-from birthmark.sweeps import build_models, entrant_specs, name_rules, parse_rule
+from birthmark.sweeps import build_models, candidate_specs, name_rules, parse_rule
 from birthmark.sweeps import train_models as train
 
 SPEC = RunSpec(
@@ -81,14 +81,14 @@ def train_by_hand(module, spec, replica, shape):
 # --- what is run ---------------------------------------------------------------------
 
 
-def test_entrants_differ_in_their_rule_alone_and_keep_biases_and_overrides():
+def test_candidates_differ_in_their_rule_alone_and_keep_biases_and_overrides():
     spec = SPEC.with_settings(
         {
             "initialization.bias": {"name": "constant", "value": 0.1},
             "initialization.layers": {"output": {"name": "zeros"}},
         }
     )
-    specs = entrant_specs(spec, name_rules(RULES).values())
+    specs = candidate_specs(spec, name_rules(RULES).values())
     assert [one.initialization.name for one in specs] == [
         "he_normal",
         "glorot_uniform",
@@ -131,17 +131,17 @@ def test_nothing_runs_twice_and_one_more_initialization_is_one_more_run(tmp_path
 
 def test_twins_by_two_names_are_not_told_apart_in_anything(tmp_path):
     twins = ["glorot_uniform", "torch.xavier_uniform_"]
-    contest = bm.compare(twins, SPEC, store=tmp_path)
-    for ranking in contest.rankings:
+    comparison = bm.compare(twins, SPEC, store=tmp_path)
+    for ranking in comparison.rankings:
         assert ranking.sees_no_difference
         assert all((pair.difference, pair.p) == (0, 1) for pair in ranking.pairs)
 
 
 def test_the_retention_of_a_mark_is_an_outcome_where_there_is_one(tmp_path):
     spec = SPEC.with_settings({"mark": {"text": "a", "layer": "hidden2"}})
-    contest = bm.compare(RULES[:2], spec, store=tmp_path)
-    found = contest.ranking("retention").outcome
-    for values_R, one in zip(found.values_AR, contest.entrants, strict=True):
+    comparison = bm.compare(RULES[:2], spec, store=tmp_path)
+    found = comparison.ranking("retention").outcome
+    for values_R, one in zip(found.values_AR, comparison.candidates, strict=True):
         last = one.records.mark_auc.sel(layer="hidden2").isel(step=-1)
         np.testing.assert_array_equal(values_R, last)
         assert (values_R > 0.5).all()
@@ -298,11 +298,11 @@ def test_what_is_no_module_and_what_cannot_be_initialized_is_refused():
 
 def test_a_comparison_of_models_counts_units_of_convolutions():
     rules = ["as_built", {"name": "constant", "value": 0.1}]
-    contest = bm.compare(rules, SPEC, model=Convolutional)
-    units = contest.ranking("distinct_units").outcome.values_AR
+    comparison = bm.compare(rules, SPEC, model=Convolutional)
+    units = comparison.ranking("distinct_units").outcome.values_AR
     np.testing.assert_allclose(units, [[1.0] * 3, [0.25] * 3])
-    assert contest.entrants[0].how == "as a stack"
-    assert contest.entrants[0].run_key == ""
+    assert comparison.candidates[0].how == "as a stack"
+    assert comparison.candidates[0].run_key == ""
 
 
 def test_units_are_what_a_layer_gives_out_whichever_way_it_stores_them():
@@ -325,16 +325,16 @@ def test_units_are_what_a_layer_gives_out_whichever_way_it_stores_them():
 
 
 def test_figures_draw_the_numbers_of_the_comparison(tmp_path):
-    contest = bm.compare(RULES, SPEC, store=tmp_path, losses=[2.0])
-    curves, forest = draw_comparison(contest)
-    loss_TR = contest.entrants[1].records.test_loss.values
+    comparison = bm.compare(RULES, SPEC, store=tmp_path, losses=[2.0])
+    curves, forest = draw_comparison(comparison)
+    loss_TR = comparison.candidates[1].records.test_loss.values
     mean = np.exp(np.log(loss_TR).mean(axis=1))
     np.testing.assert_allclose(curves.data["test_loss"][1], mean)
-    pair = contest.ranking("test_accuracy").pairs[1]
+    pair = comparison.ranking("test_accuracy").pairs[1]
     assert forest.data["pair"][1] == f"{pair.a} - {pair.b}"
     assert forest.data["difference"][0, 1] == pair.difference
     for drawing in (curves, forest):
-        for word in ("digits", "n = 3", contest.entrants[0].run_key, "95 %"):
+        for word in ("digits", "n = 3", comparison.candidates[0].run_key, "95 %"):
             assert word in drawing.caption
         assert drawing.render("png").startswith(b"\x89PNG")
 

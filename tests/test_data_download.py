@@ -212,8 +212,8 @@ def test_a_fetched_set_is_kept_and_not_fetched_again(
 ) -> None:
     for name in ("train", "t10k"):
         server.breaks[f"/one/{name}-images-idx3-ubyte.gz"] = [2048]
-    holding = fetch_dataset("mnist")
-    assert [file.name for file in holding.files] == list(published)
+    one = fetch_dataset("mnist")
+    assert [file.name for file in one.files] == list(published)
     assert sorted(f.name for f in (tmp_path / "cache/mnist").iterdir()) == sorted(
         published
     )

@@ -151,7 +151,7 @@ def test_a_missing_set_is_named_with_its_source_and_the_import_command(
 def test_list_tells_what_is_here(places, monkeypatch, mnist) -> None:
     write(places / "data", {name: mnist[name] for name in NAMES[:3]})
     monkeypatch.setenv("BIRTHMARK_DATA", str(places / "data"))
-    here = {holding.name: holding for holding in list_datasets()}
+    here = {one.name: one for one in list_datasets()}
     names = ["digits", "mnist", "fashion_mnist", "hasyv2", "cifar10", "cifar10_12k"]
     assert list(here) == names
     assert here["digits"].is_here
@@ -175,8 +175,8 @@ def test_single_files_are_known_by_content_whatever_their_names(places, mnist) -
     for i, name in enumerate(NAMES):
         path = places / f"download({i})"
         path.write_bytes(gzip.compress(mnist[name]))
-        holding = import_dataset("mnist", path)
-        assert holding.missing == tuple(NAMES[i + 1 :])
+        one = import_dataset("mnist", path)
+        assert one.missing == tuple(NAMES[i + 1 :])
     assert load_dataset("mnist").x_train.tobytes() == mnist[NAMES[0]][16:]
 
 

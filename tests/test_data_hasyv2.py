@@ -150,8 +150,8 @@ def test_an_archive_in_a_named_folder_is_unpacked_once(
 ) -> None:
     path = write_archive(places / "HASYv2.tar.bz2", images)
     monkeypatch.setenv("BIRTHMARK_DATA", str(places))
-    holding = fetch_dataset("hasyv2")
-    assert holding.files == (places / "cache" / "hasyv2" / PACKED,)
+    one = fetch_dataset("hasyv2")
+    assert one.files == (places / "cache" / "hasyv2" / PACKED,)
     path.unlink()
     assert load_dataset("hasyv2").x_test.shape == (4, 1024)
 

@@ -1,4 +1,4 @@
-"""Steps in laps, as a GPU replays them: queued one by one where there is no GPU."""
+"""Captured steps, as a GPU replays them: queued one by one where there is no GPU."""
 
 import dataclasses
 import subprocess
@@ -12,11 +12,11 @@ import torch
 from birthmark.network import draw_weights
 from birthmark.seeds import batch_order, order_draws
 from birthmark.training import Training, choose_path, train_together
-from birthmark.training.graphed.heads import HEADS, Places
-from birthmark.training.graphed.lanes import Lane
-from birthmark.training.graphed.laps import Lap, Program
+from birthmark.training.accumulators import Accumulators
+from birthmark.training.graphed.captured import CapturedSteps, Program
+from birthmark.training.graphed.fused_losses import FUSED_LOSSES, Places
 from birthmark.training.graphed.layers import PaddedLayer
-from birthmark.training.tallies import Tally
+from birthmark.training.graphed.streams import DeviceStream
 from doors import put
 from test_training_equality import (
     ACTIVATIONS,
@@ -137,7 +137,7 @@ def test_the_edges_of_the_clip_are_those_of_torch_in_float32(z, eps):
     z_RBK = leaf.detach()[None]
     score_RB, p_true_RB = torch.empty(2, 1, len(z))
     delta_RBK = torch.empty_like(z_RBK)
-    HEADS["clipped_cross_entropy"](z_RBK, len(z[0]), eps).differentiate(
+    FUSED_LOSSES["clipped_cross_entropy"](z_RBK, len(z[0]), eps).differentiate(
         z_RBK,
         torch.zeros(1, len(z), dtype=torch.int64),
         torch.tensor(1.0),
@@ -276,11 +276,11 @@ def test_no_two_living_stacks_share_a_lane():
         pass
 
     one, other = Owner(), Owner()
-    first, second = (Lane.taken_by(owner, "cpu") for owner in (one, other))
+    first, second = (DeviceStream.taken_by(owner, "cpu") for owner in (one, other))
     assert first is not second
     del one
     third = Owner()
-    assert Lane.taken_by(third, "cpu") is first
+    assert DeviceStream.taken_by(third, "cpu") is first
 
 
 @dataclasses.dataclass
@@ -296,8 +296,8 @@ class Pixels:
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_lap_never_looks_at_a_value_nor_leaves_its_device(loss, activation):
     """On a device without values, whoever looks at one fails; so does a mixture."""
-    head = HEADS[loss]
-    num_columns = 16 if head.pads_outputs else 10
+    fused_loss = FUSED_LOSSES[loss]
+    num_columns = 16 if fused_loss.pads_outputs else 10
     with torch.device("meta"):
         layers = [
             PaddedLayer(torch.empty(3, 72, 16), 64, 12),
@@ -307,13 +307,15 @@ def test_a_lap_never_looks_at_a_value_nor_leaves_its_device(loss, activation):
         examples = Pixels(pixels_NI, torch.empty(90, dtype=torch.int64))
         order_RN = torch.empty(3, 90, dtype=torch.int64)
         rate_S = torch.empty(4)
-    tally = Tally.zeros(3, "meta")
-    program = Program(layers, activation, head, 0.1, examples, tally)
-    lap = Lap(program, Lane("cpu"), num_steps=4, batch_size=16, num_orders=3)
-    lap.load(order_RN, 0, rate_S, first_step=0)
-    lap.run(4)
-    with pytest.raises(RuntimeError, match="meta"):  # as a lap would
-        bool(tally.loss_R.isfinite().all())
+    accumulators = Accumulators.zeros(3, "meta")
+    program = Program(layers, activation, fused_loss, 0.1, examples, accumulators)
+    steps = CapturedSteps(
+        program, DeviceStream("cpu"), num_steps=4, batch_size=16, num_orders=3
+    )
+    steps.load(order_RN, 0, rate_S, first_step=0)
+    steps.run(4)
+    with pytest.raises(RuntimeError, match="meta"):  # as captured steps would
+        bool(accumulators.loss_R.isfinite().all())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: it would work")

@@ -6,12 +6,16 @@ draw and print without computing.
 
 from birthmark.analysis.axes import Axis, Value, find_field, unify_fields
 from birthmark.analysis.columns import Column, read_columns, transitions_of
+from birthmark.analysis.comparison_summaries import (
+    comparison_table,
+    summarize_comparison,
+)
 from birthmark.analysis.comparisons import (
     METHOD,
-    Contest,
+    Comparison,
     Failures,
     join_curves,
-    make_contest,
+    make_comparison,
 )
 from birthmark.analysis.conditionals import (
     Conditionals,
@@ -19,7 +23,6 @@ from birthmark.analysis.conditionals import (
     pool_conditionals,
     pool_moments,
 )
-from birthmark.analysis.contest_summaries import contest_table, summarize_contest
 from birthmark.analysis.findings import (
     family_findings,
     find_findings,
@@ -29,7 +32,12 @@ from birthmark.analysis.findings_of_comparisons import find_differences
 from birthmark.analysis.grouping import Group, group_runs
 from birthmark.analysis.layers import Layers, find_layers
 from birthmark.analysis.maps import RegimeMap, map_regimes
-from birthmark.analysis.outcomes import Entrant, Outcome, read_outcomes, steps_to_reach
+from birthmark.analysis.outcomes import (
+    Candidate,
+    Outcome,
+    read_outcomes,
+    steps_to_reach,
+)
 from birthmark.analysis.overviews import (
     Fate,
     Fates,
@@ -112,9 +120,9 @@ __all__ = [
     "Axis",
     "Column",
     "Conditionals",
-    "Contest",
+    "Comparison",
     "DeviationAtLoss",
-    "Entrant",
+    "Candidate",
     "Failures",
     "Family",
     "Fate",
@@ -151,7 +159,7 @@ __all__ = [
     "choose_loss",
     "choose_losses",
     "classify_learners",
-    "contest_table",
+    "comparison_table",
     "curves",
     "deviation_at_loss",
     "divergence_level",
@@ -172,7 +180,7 @@ __all__ = [
     "label_regimes",
     "letter_display",
     "look_at",
-    "make_contest",
+    "make_comparison",
     "map_regimes",
     "phase_diagram",
     "pool_conditionals",
@@ -191,7 +199,7 @@ __all__ = [
     "say_sentence",
     "split_by_protocol",
     "steps_to_reach",
-    "summarize_contest",
+    "summarize_comparison",
     "summarize_survey",
     "transitions_of",
     "unify_fields",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from birthmark.analysis.outcomes import Entrant, read_outcomes
+from birthmark.analysis.outcomes import Candidate, read_outcomes
 from birthmark.analysis.rankings import Ranking, rank
 from birthmark.analysis.studies import fact
 from birthmark.analysis.transitions import find_transitions
@@ -32,7 +33,7 @@ METHOD = (
 
 @dataclass(frozen=True)
 class Failures:
-    """Replicas of one entrant that went wrong, out of n."""
+    """Replicas of one candidate that went wrong, out of n."""
 
     name: str
     n: int
@@ -48,96 +49,106 @@ class Failures:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Comparison:
     """Initializations that were trained under one protocol, and what came of it."""
 
-    entrants: tuple[Entrant, ...]
+    candidates: tuple[Candidate, ...]
     losses: tuple[float, ...]  # to be reached; () for the default levels
 
     @property
+    def entrants(self) -> tuple[Candidate, ...]:
+        """The candidates, by their former name."""
+        warnings.warn("entrants is now candidates", DeprecationWarning, stacklevel=2)
+        return self.candidates
+
+    @property
     def names(self) -> list[str]:
-        """Of the entrants, in the order in which they were asked for."""
-        return [one.name for one in self.entrants]
+        """Of the candidates, in the order in which they were asked for."""
+        return [one.name for one in self.candidates]
 
     @property
     def num_replicas(self) -> int:
         """Pairs that each comparison has."""
-        return int(self.entrants[0].records.sizes["replica"])
+        return int(self.candidates[0].records.sizes["replica"])
 
     @property
     def budget(self) -> int:
         """Optimizer steps that each had."""
-        return int(self.entrants[0].step_T[-1])
+        return int(self.candidates[0].step_T[-1])
 
     @cached_property
     def rankings(self) -> tuple[Ranking, ...]:
         """One an outcome, in the order of `read_outcomes`."""
-        outcomes = read_outcomes(self.entrants, self.losses)
+        outcomes = read_outcomes(self.candidates, self.losses)
         return tuple(rank(self.names, outcome) for outcome in outcomes)
 
     @cached_property
     def failures(self) -> tuple[Failures, ...]:
-        """One an entrant."""
-        return tuple(map(_count_failures, self.entrants))
+        """One a candidate."""
+        return tuple(map(_count_failures, self.candidates))
 
     def ranking(self, name: str) -> Ranking:
         """The ranking of the outcome of this name, as `test_accuracy`."""
         return next(one for one in self.rankings if one.outcome.name == name)
 
 
-def make_contest(
-    entrants: Sequence[Entrant], losses: Sequence[float] = (), *, tuned: bool = False
-) -> Contest:
-    """Compare entrants that differ in their initialization alone.
+def make_comparison(
+    candidates: Sequence[Candidate],
+    losses: Sequence[float] = (),
+    *,
+    tuned: bool = False,
+) -> Comparison:
+    """Compare candidates that differ in their initialization alone.
 
     Args:
-        entrants: At least two.
+        candidates: At least two.
         losses: Test losses to be reached, in the unit of the loss; 0.5, 0.25 and 0.1
             of the loss of a guess unless given.
         tuned: Whether each has a learning rate of its own, found on other seeds.
 
     Raises:
-        SpecError: Too few entrants or replicas; they differ in more than their
+        SpecError: Too few candidates or replicas; they differ in more than their
             initialization; a loss is no number above 0.
     """
-    entrants = tuple(entrants)
-    if len(entrants) < 2:
-        raise SpecError(f"a comparison needs 2 initializations, got {len(entrants)}")
-    first = entrants[0]
-    for one in entrants[1:]:
+    candidates = tuple(candidates)
+    if len(candidates) < 2:
+        raise SpecError(f"a comparison needs 2 initializations, got {len(candidates)}")
+    first = candidates[0]
+    for one in candidates[1:]:
         if _protocol(one.spec, tuned) != _protocol(first.spec, tuned):
             raise SpecError(
                 f"{one.name} and {first.name} differ in more than the initialization: "
                 "only runs of one protocol are paired"
             )
-    contest = Contest(entrants, tuple(losses))
-    if contest.num_replicas < 2:
+    comparison = Comparison(candidates, tuple(losses))
+    if comparison.num_replicas < 2:
         raise SpecError("a comparison needs 2 replicas at least: set run.replicas")
-    read_outcomes(entrants, contest.losses)  # what does not fit is refused here
-    return contest
+    read_outcomes(candidates, comparison.losses)  # what does not fit is refused here
+    return comparison
 
 
-def join_curves(contest: Contest) -> xr.Dataset:
-    """The curves of all entrants, for drawing and for programs.
+def join_curves(comparison: Comparison) -> xr.Dataset:
+    """The curves of all candidates, for drawing and for programs.
 
-    Dims entrant, step, replica: `test_loss`, `test_accuracy`, `train_loss`, `distance`,
-    `distinct_share`, and `retention` where there is a mark.
+    Dims candidate, step, replica: `test_loss`, `test_accuracy`, `train_loss`,
+    `distance`, `distinct_share`, and `retention` where there is a mark.
     """
     names = ["test_loss", "test_accuracy", "train_loss"]
     curves = {
-        name: np.array([one.curve(name) for one in contest.entrants]) for name in names
+        name: np.array([one.curve(name) for one in comparison.candidates])
+        for name in names
     }
     for name in ("distance", "distinct_share", "retention"):
-        values = np.array([getattr(one, f"{name}_TR") for one in contest.entrants])
+        values = np.array([getattr(one, f"{name}_TR") for one in comparison.candidates])
         if np.isfinite(values).any():
             curves[name] = values
-    coords = {"entrant": contest.names, "step": contest.entrants[0].step_T}
-    dims = ("entrant", "step", "replica")
+    coords = {"candidate": comparison.names, "step": comparison.candidates[0].step_T}
+    dims = ("candidate", "step", "replica")
     return xr.Dataset({name: (dims, one) for name, one in curves.items()}, coords)
 
 
 def _protocol(spec: RunSpec, tuned: bool) -> RunSpec:
-    """All that entrants must have in common."""
+    """All that candidates must have in common."""
     if tuned:
         spec = spec.with_settings({"training.lr": 1.0})
     plain = RunSpec(data={"name": "none"})
@@ -146,7 +157,7 @@ def _protocol(spec: RunSpec, tuned: bool) -> RunSpec:
     )
 
 
-def _count_failures(one: Entrant) -> Failures:
+def _count_failures(one: Candidate) -> Failures:
     layer = str(one.records["layer"].to_numpy()[0])
     found = find_transitions(one.records, one.spec, layer=layer)
     # around the loss of a guess there is no rise to speak of

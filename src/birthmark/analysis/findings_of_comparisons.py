@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from birthmark.analysis.comparisons import GUESS, METHOD, Contest
+from birthmark.analysis.comparisons import GUESS, METHOD, Comparison
 from birthmark.analysis.outcomes import Outcome
 from birthmark.analysis.rankings import Ranking, Standing
 from birthmark.analysis.words import say_interval, say_list, say_number
@@ -16,19 +16,24 @@ from birthmark.statistics import POWER, PairedDifference
 FEW = 5  # replicas, below which only very large differences are seen
 
 
-def find_differences(contest: Contest) -> list[Finding]:
+def find_differences(comparison: Comparison) -> list[Finding]:
     """State who leads in each outcome, who fails, and where no difference is seen."""
     found = [
         _state_ranking(ranking)
-        for ranking in contest.rankings
+        for ranking in comparison.rankings
         if ranking.outcome.better
     ]
     found += [
         _state_sizes(ranking)
-        for ranking in contest.rankings
+        for ranking in comparison.rankings
         if ranking.outcome.unit in ("weight", "AUC")
     ]
-    return [*found, *_state_units(contest), *_state_failures(contest), *_warn(contest)]
+    return [
+        *found,
+        *_state_units(comparison),
+        *_state_failures(comparison),
+        *_warn(comparison),
+    ]
 
 
 def _state_ranking(ranking: Ranking) -> Finding:
@@ -109,8 +114,10 @@ def _state_sizes(ranking: Ranking) -> Finding:
     return _finding(ranking, what, "info")
 
 
-def _state_units(contest: Contest) -> Iterator[Finding]:
-    rankings = [one for one in contest.rankings if one.outcome.name == "distinct_units"]
+def _state_units(comparison: Comparison) -> Iterator[Finding]:
+    rankings = [
+        one for one in comparison.rankings if one.outcome.name == "distinct_units"
+    ]
     for ranking in rankings:
         lost = [one for one in ranking.standings if one.mean < 1]
         if not lost:
@@ -131,9 +138,9 @@ def _state_units(contest: Contest) -> Iterator[Finding]:
         )
 
 
-def _state_failures(contest: Contest) -> Iterator[Finding]:
+def _state_failures(comparison: Comparison) -> Iterator[Finding]:
     parts = []
-    for one in contest.failures:
+    for one in comparison.failures:
         words = [
             f"{count} of {one.n} {word}"
             for count, word in (
@@ -154,15 +161,15 @@ def _state_failures(contest: Contest) -> Iterator[Finding]:
             "it; no better than a guess: final "
             f"test accuracy at most {GUESS:g} times the share of the largest class",
             level="warning",
-            values={one.name: one.num_guessing for one in contest.failures},
+            values={one.name: one.num_guessing for one in comparison.failures},
             name="failures",
         )
 
 
-def _warn(contest: Contest) -> Iterator[Finding]:
-    if contest.num_replicas < FEW:
+def _warn(comparison: Comparison) -> Iterator[Finding]:
+    if comparison.num_replicas < FEW:
         yield Finding(
-            what=f"With {contest.num_replicas} replicas only very large differences "
+            what=f"With {comparison.num_replicas} replicas only very large differences "
             "are told apart.",
             why="No difference seen is not the same as no difference.",
             how=METHOD,

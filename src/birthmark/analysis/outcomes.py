@@ -19,7 +19,7 @@ LEVELS = (0.5, 0.25, 0.1)  # of the loss of chance
 
 
 @dataclass(frozen=True)
-class Entrant:
+class Candidate:
     """What was trained from one initialization, with its records."""
 
     name: str
@@ -93,7 +93,7 @@ class Entrant:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One number for each entrant A and replica R, and which way is better."""
+    """One number for each candidate A and replica R, and which way is better."""
 
     name: str
     title: str
@@ -103,28 +103,28 @@ class Outcome:
     censored_AR: Array  # bool: the value is a lower bound, the budget
     how: str  # how the number is made
     is_tested: bool = True  # whether pairs are told apart by chance and scatter
-    caveat: str = ""  # a sentence on what the numbers of these entrants rest on
+    caveat: str = ""  # a sentence on what the numbers of these candidates rest on
 
 
 def read_outcomes(
-    entrants: Sequence[Entrant], losses: Sequence[float] = ()
+    candidates: Sequence[Candidate], losses: Sequence[float] = ()
 ) -> list[Outcome]:
-    """The outcomes of entrants that had the same data, replicas and budget.
+    """The outcomes of candidates that had the same data, replicas and budget.
 
     A replica that NaN or Inf has frozen guesses: its accuracy is that of chance, its
     loss counts as that of chance, and it reaches no loss any more. How far it travelled
     is not known.
 
     Args:
-        entrants: As they were trained.
+        candidates: As they were trained.
         losses: Test losses to be reached; `LEVELS` of that of chance unless given.
 
     Raises:
-        SpecError: The entrants differ in budget or replicas, or a loss is no number
+        SpecError: The candidates differ in budget or replicas, or a loss is no number
             above 0.
     """
-    first = entrants[0]
-    for one in entrants:
+    first = candidates[0]
+    for one in candidates:
         if one.curve("test_loss").shape != first.curve("test_loss").shape or not (
             np.array_equal(one.step_T, first.step_T)
         ):
@@ -136,12 +136,12 @@ def read_outcomes(
     for level in levels:
         if not (np.isfinite(level) and level > 0):
             raise SpecError(f"a loss to be reached is a number above 0, got {level}")
-    outcomes = [_reaching(entrants, level) for level in sorted(levels, reverse=True)]
-    outcomes += [_accuracy(entrants), _mean_loss(entrants), _distance(entrants)]
+    outcomes = [_reaching(candidates, level) for level in sorted(levels, reverse=True)]
+    outcomes += [_accuracy(candidates), _mean_loss(candidates), _distance(candidates)]
     if first.spec.mark is not None:
-        outcomes.append(_retention(entrants))
+        outcomes.append(_retention(candidates))
     if np.isfinite(first.distinct_share_TR).any():
-        outcomes.append(_distinct(entrants))
+        outcomes.append(_distinct(candidates))
     return outcomes
 
 
@@ -163,11 +163,14 @@ def steps_to_reach(step_T: Array, loss_TR: Array, level: float) -> Array:
     return np.where(reached_R, step_R, np.nan)
 
 
-def _reaching(entrants: Sequence[Entrant], level: float) -> Outcome:
-    step_T = entrants[0].step_T
+def _reaching(candidates: Sequence[Candidate], level: float) -> Outcome:
+    step_T = candidates[0].step_T
     budget = float(step_T[-1])
     steps_AR = np.array(
-        [steps_to_reach(one.step_T, one.curve("test_loss"), level) for one in entrants]
+        [
+            steps_to_reach(one.step_T, one.curve("test_loss"), level)
+            for one in candidates
+        ]
     )
     censored_AR = np.isnan(steps_AR)
     num_early = int(((steps_AR > 0) & (steps_AR < step_T[1])).sum())
@@ -191,9 +194,9 @@ def _reaching(entrants: Sequence[Entrant], level: float) -> Outcome:
     )
 
 
-def _accuracy(entrants: Sequence[Entrant]) -> Outcome:
-    guess = 1 / fact(entrants[0].records, "num_classes")
-    values_AR = np.array([one.curve("test_accuracy")[-1] for one in entrants])
+def _accuracy(candidates: Sequence[Candidate]) -> Outcome:
+    guess = 1 / fact(candidates[0].records, "num_classes")
+    values_AR = np.array([one.curve("test_accuracy")[-1] for one in candidates])
     return _whole(
         "test_accuracy",
         "final test accuracy",
@@ -204,9 +207,9 @@ def _accuracy(entrants: Sequence[Entrant]) -> Outcome:
     )
 
 
-def _mean_loss(entrants: Sequence[Entrant]) -> Outcome:
+def _mean_loss(candidates: Sequence[Candidate]) -> Outcome:
     values = []
-    for one in entrants:
+    for one in candidates:
         loss_TR = one.curve("test_loss")
         capped_TR = np.minimum(np.where(np.isnan(loss_TR), np.inf, loss_TR), one.chance)
         area_R = np.trapezoid(capped_TR, one.step_T, axis=0)
@@ -219,42 +222,42 @@ def _mean_loss(entrants: Sequence[Entrant]) -> Outcome:
         np.array(values),
         "area under the test loss against linear steps (trapezoids between recorded "
         "epochs) over the budget; a loss above that of a guess, "
-        f"{entrants[0].chance:.3g}, counts as that",
+        f"{candidates[0].chance:.3g}, counts as that",
     )
 
 
-def _distance(entrants: Sequence[Entrant]) -> Outcome:
+def _distance(candidates: Sequence[Candidate]) -> Outcome:
     return _whole(
         "distance",
         "distance travelled",
         "weight",
         "",
         np.array(
-            [np.where(one.frozen_R, np.nan, one.distance_TR[-1]) for one in entrants]
+            [np.where(one.frozen_R, np.nan, one.distance_TR[-1]) for one in candidates]
         ),
         "L2 norm of the deviation of all weights and biases after the last step",
     )
 
 
-def _retention(entrants: Sequence[Entrant]) -> Outcome:
+def _retention(candidates: Sequence[Candidate]) -> Outcome:
     return _whole(
         "retention",
         "retention of the mark",
         "AUC",
         "",
-        np.array([one.retention_TR[-1] for one in entrants]),
+        np.array([one.retention_TR[-1] for one in candidates]),
         "ROC-AUC of the weights as detector of the mark after the last step: 1 "
         "perfect, 0.5 gone",
     )
 
 
-def _distinct(entrants: Sequence[Entrant]) -> Outcome:
+def _distinct(candidates: Sequence[Candidate]) -> Outcome:
     outcome = _whole(
         "distinct_units",
         "distinct units",
         "share",
         "",
-        np.array([one.distinct_share_TR[-1] for one in entrants]),
+        np.array([one.distinct_share_TR[-1] for one in candidates]),
         "distinct units over units after the last step, in the hidden layer where "
         "that is least; counted, not tested: a symmetry breaks or it does not",
     )

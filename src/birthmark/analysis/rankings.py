@@ -1,4 +1,4 @@
-"""An order of entrants that says where there is none."""
+"""An order of candidates that says where there is none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from birthmark.statistics import PairedDifference, compare_pairs, summarize_curv
 
 @dataclass(frozen=True)
 class Standing:
-    """Where one entrant stands in one outcome."""
+    """Where one candidate stands in one outcome."""
 
     name: str
     mean: float
@@ -24,12 +24,12 @@ class Standing:
     num_censored: int  # replicas that had not reached it when the budget was spent
     letters: str  # two share one where no difference is seen; '' if it is not tested
     best_rank: int  # between these two lies its rank: with 95 % the ranks of all
-    worst_rank: int  # entrants do so at once
+    worst_rank: int  # candidates do so at once
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The entrants of one outcome: the best first, or the largest without a better."""
+    """The candidates of one outcome: best first, or largest without a better."""
 
     outcome: Outcome
     standings: tuple[Standing, ...]
@@ -51,11 +51,11 @@ class Ranking:
 
 
 def rank(names: Sequence[str], outcome: Outcome) -> Ranking:
-    """Compare all pairs, and order the entrants as far as that tells them apart.
+    """Compare all pairs, and order the candidates as far as that tells them apart.
 
-    A rank lies between 1 + the number of entrants seen to be better, and A - the number
-    seen to be worse. As the pairs hold a family-wise level, these sets of ranks hold it
-    too (Al Mohamad et al., Biometrics 78, 238, 2022).
+    A rank lies between 1 + the number of candidates seen to be better, and A - the
+    number seen to be worse. As the pairs hold a family-wise level, these sets of ranks
+    hold it too (Al Mohamad et al., Biometrics 78, 238, 2022).
     """
     pairs = compare_pairs(names, outcome.values_AR) if outcome.is_tested else []
     curve = summarize_curves(outcome.values_AR)

@@ -4,7 +4,7 @@ from birthmark.checkup.examination import check
 from birthmark.checkup.health import assert_healthy, ignoring
 from birthmark.checkup.images import take_batch
 from birthmark.checkup.isolation import seed_streams
-from birthmark.checkup.origins import Origin, find_origin
+from birthmark.checkup.law_detection import DetectedLaw, detect_law
 from birthmark.checkup.passport import (
     Change,
     Entry,
@@ -36,14 +36,14 @@ __all__ = [
     "Curvature",
     "Entry",
     "LayerReading",
-    "Origin",
+    "DetectedLaw",
     "Outcome",
     "Passport",
     "TensorReading",
     "assert_healthy",
     "check",
     "compare_passports",
-    "find_origin",
+    "detect_law",
     "forward_moment",
     "ignoring",
     "joint_moment",

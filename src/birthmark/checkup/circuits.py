@@ -40,9 +40,9 @@ def read_circuits(model: nn.Module, seen: Pass) -> Circuits:
         hidden=tuple(sorted(map(clean_name, _find_hidden(trace)))),
         ending=_find_ending(seen),
         statistics=tuple(
-            (clean_name(name), visit.statistics)
-            for name, visit in seen.visits.items()
-            if visit.statistics is not None
+            (clean_name(name), layer.statistics)
+            for name, layer in seen.layers.items()
+            if layer.statistics is not None
         ),
         radii=tuple(_read_radii(model, seen)),
         equal_experts=tuple(_find_equal_experts(model, seen)),
@@ -147,7 +147,7 @@ def _read_radii(model: nn.Module, seen: Pass) -> Iterator[tuple[str, float, int]
             continue
         radius = _radius(value.detach())
         if radius is not None:
-            steps = max((v.steps or 0 for v in seen.visits.values()), default=0)
+            steps = max((v.steps or 0 for v in seen.layers.values()), default=0)
             yield clean_name(name), radius, max(counts.get(name, 0), steps)
 
 

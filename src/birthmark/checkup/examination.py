@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from birthmark.checkup.activation_statistics import ActivationStatistics
 from birthmark.checkup.batches import Batch, read_batch
 from birthmark.checkup.circuits import read_circuits
 from birthmark.checkup.curvature import read_curvature
@@ -49,7 +50,6 @@ from birthmark.checkup.separation import (
     read_geometry,
 )
 from birthmark.checkup.tensors import read_tensors
-from birthmark.checkup.visits import Visit
 from birthmark.checkup.words import say_names
 from birthmark.errors import SpecError
 from birthmark.measurements import clean_name, unwrap
@@ -229,7 +229,7 @@ def _geometry(batch: Batch) -> Geometry | None:
 
 
 def _not_called(model: nn.Module, seen: Pass) -> tuple[str, ...]:
-    missing = [clean_name(n) for n, _ in find_layers(model) if n not in seen.visits]
+    missing = [clean_name(n) for n, _ in find_layers(model) if n not in seen.layers]
     if not missing:
         return ()
     return (f"signal of {', '.join(missing[:5])}: not called as a module",)
@@ -238,8 +238,8 @@ def _not_called(model: nn.Module, seen: Pass) -> tuple[str, ...]:
 def _read_layers(seen: Pass, inputs: Geometry | None) -> tuple[LayerReading, ...]:
     transfers = {
         name: transfer
-        for name, visit in seen.visits.items()
-        if (transfer := visit.transfer) is not None
+        for name, layer in seen.layers.items()
+        if (transfer := layer.transfer) is not None
     }
     signals = predict_forward(seen.steps, transfers, seen.leaf_moments)
     forward = {
@@ -247,22 +247,22 @@ def _read_layers(seen: Pass, inputs: Geometry | None) -> tuple[LayerReading, ...
         for node, step in seen.steps.items()
         if step.layer and node in signals
     }
-    moments = {name: visit.moment for name, visit in seen.visits.items()}
+    moments = {name: layer.moment for name, layer in seen.layers.items()}
     backward = predict_backward(seen.steps, transfers, moments, signals)
     activations = find_activations(seen.steps)
-    nodes = {name: visit.input_node for name, visit in seen.visits.items()}
+    nodes = {name: layer.input_node for name, layer in seen.layers.items()}
     sources = find_sources(nodes, seen.steps)
     normed = {
         sources[name]
-        for name, visit in seen.visits.items()
-        if visit.role == "norm" and name in sources
+        for name, layer in seen.layers.items()
+        if layer.role == "norm" and name in sources
     }
     readings = []
-    for name, visit in seen.visits.items():
-        inputs = inputs or visit.geometry  # tokens: the first layer with floats
+    for name, layer in seen.layers.items():
+        inputs = inputs or layer.geometry  # tokens: the first layer with floats
         readings.append(
             _read_layer(
-                visit,
+                layer,
                 forward.get(name),
                 backward.get(name),
                 activations.get(name),
@@ -275,7 +275,7 @@ def _read_layers(seen: Pass, inputs: Geometry | None) -> tuple[LayerReading, ...
 
 
 def _read_layer(
-    visit: Visit,
+    layer: ActivationStatistics,
     signal: Signal | None,
     energy: float | None,
     activation: Activation | None,
@@ -284,33 +284,33 @@ def _read_layer(
     *,
     followed_by_norm: bool,
 ) -> LayerReading:
-    size = max(1, torch.Size(visit.shape).numel())
+    size = max(1, torch.Size(layer.shape).numel())
     rectified = activation is not None and activation.is_rectifier
-    beyond = {"tanh": visit.beyond_tanh, "sigmoid": visit.beyond_sigmoid}
-    here = visit.geometry
+    beyond = {"tanh": layer.beyond_tanh, "sigmoid": layer.beyond_sigmoid}
+    here = layer.geometry
     return LayerReading(
-        name=clean_name(visit.name),
-        kind=visit.kind,
-        role=visit.role,
-        shape=visit.shape,
-        num_units=visit.num_units,
-        input=visit.input_moment,
-        forward=visit.moment,
+        name=clean_name(layer.name),
+        kind=layer.kind,
+        role=layer.role,
+        shape=layer.shape,
+        num_units=layer.num_units,
+        input=layer.input_moment,
+        forward=layer.moment,
         forward_predicted=signal.moment if signal else None,
-        backward=None if visit.energy is None else visit.energy / size,
+        backward=None if layer.energy is None else layer.energy / size,
         backward_predicted=None if energy is None else energy / size,
         correlation=here.cosine if here else None,
         correlation_predicted=signal.correlation if signal else None,
         distortion=distortion(inputs, here) if inputs and here else None,
         neighbours=neighbour_overlap(inputs, here) if inputs and here else None,
         activation=activation.name if activation else "",
-        dead=visit.silent if rectified else None,
-        dead_expected=visit.silent_fresh if rectified else None,
-        half_dead=visit.seldom if rectified else None,
+        dead=layer.silent if rectified else None,
+        dead_expected=layer.silent_fresh if rectified else None,
+        half_dead=layer.seldom if rectified else None,
         saturated=beyond.get(activation.name) if activation else None,
-        zero_gradient=visit.without_gradient,
+        zero_gradient=layer.without_gradient,
         source=source,
-        nonfinite=visit.nonfinite,
+        nonfinite=layer.nonfinite,
         followed_by_norm=followed_by_norm,
-        unread="" if signal else _UNREAD.get(visit.role, "its input has no known law"),
+        unread="" if signal else _UNREAD.get(layer.role, "its input has no known law"),
     )

@@ -66,7 +66,7 @@ def read_outcome(seen: Pass, batch: Batch) -> Outcome | None:
         input_mean=float(x.double().mean()) if floats else None,
         input_gap=None if geometry is None else geometry.gap,
         inputs_differ=bool((x != x[:1]).any()),
-        steps=next((v.steps for v in seen.visits.values() if v.steps), None),
+        steps=next((v.steps for v in seen.layers.values() if v.steps), None),
         output_moment=second_moment(outputs),
         target_moment=_target_moment(batch.target),
         num_labels=_num_labels(labels, classes),

@@ -12,6 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from birthmark.checkup.activation_statistics import (
+    ActivationStatistics,
+    add_gradient,
+    read_layer,
+    read_product,
+)
 from birthmark.checkup.batches import first_tensor
 from birthmark.checkup.evaluation import Evaluation, Problem
 from birthmark.checkup.isolation import standing_in
@@ -22,7 +28,6 @@ from birthmark.checkup.paths import Step, trace_paths
 from birthmark.checkup.roles import Roles
 from birthmark.checkup.symmetry import sign_rows
 from birthmark.checkup.trace import Trace
-from birthmark.checkup.visits import Visit, add_gradient, visit_layer, visit_product
 from birthmark.errors import WeightsError
 from birthmark.shapes import Array
 
@@ -43,7 +48,7 @@ class Pass:
 
     trace: Trace
     roles: Roles
-    visits: dict[str, Visit] = field(default_factory=dict)
+    layers: dict[str, ActivationStatistics] = field(default_factory=dict)
     gradients: dict[str, Gradient] = field(default_factory=dict)
     steps: dict[Any, Step] = field(default_factory=dict)
     leaf_moments: dict[Any, float] = field(default_factory=dict)
@@ -119,8 +124,8 @@ def run_pass(
         ends = [given.value.grad_fn if given.outputs is None else given.outputs.grad_fn]
         seen.steps = trace_paths(
             ends,
-            {v.output_node: v.name for v in seen.visits.values() if v.output_node},
-            {v.name: v.input_node for v in seen.visits.values()},
+            {v.output_node: v.name for v in seen.layers.values() if v.output_node},
+            {v.name: v.input_node for v in seen.layers.values()},
         )
         seen.leaf_moments = {
             node: second_moment(node.variable)
@@ -137,10 +142,10 @@ def run_pass(
 
 @contextmanager
 def _watched(model: nn.Module, seen: Pass, num_examples: int) -> Iterator[None]:
-    """Hooks on all layers: a visit at the first call, a gradient when it comes."""
+    """Hooks on all layers: statistics at the first call, a gradient when it comes."""
     starts: dict[str, int] = {}
     trace = seen.trace
-    products: list[tuple[Visit, Tensor]] = []
+    products: list[tuple[ActivationStatistics, Tensor]] = []
 
     def begin(name: str) -> Callable[[nn.Module, Any], None]:
         def hook(module: nn.Module, args: Any) -> None:
@@ -163,29 +168,29 @@ def _watched(model: nn.Module, seen: Pass, num_examples: int) -> Iterator[None]:
     ) -> None:
         role = role_of(module)
         if role == "other":
-            if any(visit.name.startswith(name) for visit, _ in products):
+            if any(layer.name.startswith(name) for layer, _ in products):
                 return  # its products have rows of their own
             inside = trace.nodes[starts.get(name, len(trace.nodes)) :]
             role = "norm" if any(node.is_norm for node in inside) else role
-        first = name not in seen.visits
+        first = name not in seen.layers
         if first:
             x = first_tensor(args) if args else first_tensor(kwargs)
-            seen.visits[name] = visit_layer(name, module, role, x, output, num_examples)
-        visit = seen.visits[name]
+            seen.layers[name] = read_layer(name, module, role, x, output, num_examples)
+        layer = seen.layers[name]
         # under activation checkpointing the graph comes with the second call
-        if output.requires_grad and (first or visit.output_node is None):
-            visit.output_node = visit.output_node or output.grad_fn
-            _follow(visit, output, num_examples)
+        if output.requires_grad and (first or layer.output_node is None):
+            layer.output_node = layer.output_node or output.grad_fn
+            _follow(layer, output, num_examples)
 
     def meet(
         owner: str, weight: Tensor, fan_in: int, x: Tensor, output: Tensor, axis: int
     ) -> None:
         name, kind = seen.roles.row_of(owner)
-        if not name or name in seen.visits or not output.numel() or not x.numel():
+        if not name or name in seen.layers or not output.numel() or not x.numel():
             return
         if not x.is_floating_point() or axis >= output.ndim:
             return
-        visit = visit_product(
+        layer = read_product(
             name,
             kind,
             x,
@@ -195,8 +200,8 @@ def _watched(model: nn.Module, seen: Pass, num_examples: int) -> Iterator[None]:
             num_examples,
             unit_axis=axis,
         )
-        seen.visits[name] = visit
-        products.append((visit, output))
+        seen.layers[name] = layer
+        products.append((layer, output))
 
     trace.on_product = meet
     with ExitStack() as stack:
@@ -205,16 +210,16 @@ def _watched(model: nn.Module, seen: Pass, num_examples: int) -> Iterator[None]:
             handle = module.register_forward_hook(watch(name), with_kwargs=True)
             stack.callback(handle.remove)
         yield
-        for visit, output in products:
+        for layer, output in products:
             if output.grad_fn is not None:
-                visit.output_node = output.grad_fn
-                _follow(visit, output, num_examples)
+                layer.output_node = output.grad_fn
+                _follow(layer, output, num_examples)
     trace.on_product = None
 
 
-def _follow(visit: Visit, output: Tensor, num_examples: int) -> None:
+def _follow(layer: ActivationStatistics, output: Tensor, num_examples: int) -> None:
     output.register_hook(  # type: ignore[no-untyped-call]
-        lambda gradient: add_gradient(visit, gradient, num_examples)
+        lambda gradient: add_gradient(layer, gradient, num_examples)
     )
 
 

@@ -11,8 +11,13 @@ from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from birthmark.checkup.draws import find_shared_draws
+from birthmark.checkup.law_detection import (
+    FEWEST,
+    DetectedLaw,
+    detect_law,
+    torch_default_bound,
+)
 from birthmark.checkup.layers import role_of
-from birthmark.checkup.origins import FEWEST, Origin, find_origin, torch_default_bound
 from birthmark.checkup.passes import Gradient
 from birthmark.checkup.readings import TensorReading
 from birthmark.checkup.roles import Roles
@@ -82,14 +87,14 @@ def _read_tensor(
     if matrix is not None and readable:
         spectrum = read_spectrum(matrix)
     drawn = _without_empty_rows(value) if role == "embedding" and readable else value
-    origin = Origin("", (), "")
+    law = DetectedLaw("", (), "")
     if readable:
-        origin = find_origin(drawn, fans, matrix, spectrum)
-    default = _is_default(name, drawn, module, origin) if readable else None
-    if default and role == "bias" and origin.family not in ("zeros", "constant"):
+        law = detect_law(drawn, fans, matrix, spectrum)
+    default = _is_default(name, drawn, module, law) if readable else None
+    if default and role == "bias" and law.family not in ("zeros", "constant"):
         # too few numbers to tell a family by their shape, but not by their bound
         words = f"torch_default (uniform, {float(flat.min()):.4g} to "
-        origin = Origin(
+        law = DetectedLaw(
             "uniform", ("torch_default",), f"{words}{float(flat.max()):.4g})"
         )
     rms = float(flat.square().mean().sqrt()) if readable else 0.0
@@ -115,9 +120,9 @@ def _read_tensor(
         if readable
         else 0.0,
         nonfinite=nonfinite,
-        family=origin.family,
-        law=origin.words or ("not finite" if nonfinite else "not read"),
-        rules=origin.rules,
+        family=law.family,
+        law=law.words or ("not finite" if nonfinite else "not read"),
+        rules=law.rules,
         is_default=default,
         shares_draw_with=(),
         rank=spectrum.rank if spectrum else None,
@@ -151,36 +156,36 @@ def _nominal_fan_in(value: Tensor) -> int:
 
 
 def _is_default(
-    name: str, value: Tensor, module: nn.Module, origin: Origin
+    name: str, value: Tensor, module: nn.Module, law: DetectedLaw
 ) -> bool | None:
     """Whether torch draws this kind of tensor so; None where that cannot be told."""
     kind, last = role_of(module), name.rpartition(".")[2]
     if kind == "norm":
-        return origin.words == ("zeros" if last == "bias" else "constant 1")
+        return law.words == ("zeros" if last == "bias" else "constant 1")
     if kind == "embedding":
         error = ERRORS / (2 * value.numel()) ** 0.5
-        return origin.family == "normal" and abs(origin_std(value) - 1) < error
+        return law.family == "normal" and abs(std_about_zero(value) - 1) < error
     if kind == "attention":
         if last == "in_proj_weight":
-            return "glorot_uniform" in origin.rules
-        return origin.family == "zeros" if "bias" in last else None
+            return "glorot_uniform" in law.rules
+        return law.family == "zeros" if "bias" in last else None
     if kind == "recurrent":
         return _fits_bound(value, 1 / int(module.hidden_size) ** 0.5)  # type: ignore[arg-type]
     if kind in ("dense", "conv"):
         if last == "weight" and value.ndim > 1:
             bound = torch_default_bound(_nominal_fan_in(value))
-            uniform = origin.family == "uniform" or "torch_default" in origin.rules
+            uniform = law.family == "uniform" or "torch_default" in law.rules
             return _fits_bound(value, bound) and (value.numel() < FEWEST or uniform)
         weight = module._parameters.get("weight")  # reading a parametrized one runs it
         if weight is None or last == "weight":
             return None
         if isinstance(module, NonDynamicallyQuantizableLinear):  # inside of attention
-            return origin.family == "zeros"
+            return law.family == "zeros"
         return _fits_bound(value, torch_default_bound(_nominal_fan_in(weight)))
     return None
 
 
-def origin_std(value: Tensor) -> float:
+def std_about_zero(value: Tensor) -> float:
     """Standard deviation of all numbers."""
     return float(value.float().std(correction=0))
 

@@ -13,7 +13,7 @@ import typer
 from birthmark.cli.models import cannot_make, find_named
 
 if TYPE_CHECKING:
-    from birthmark.analysis import Contest
+    from birthmark.analysis import Comparison
     from birthmark.shapes import EpochMetrics
     from birthmark.spec import RuleSpec, RunSpec
 
@@ -96,9 +96,9 @@ def compare(
     fetch_dataset(chosen.data.name, progress=True)
     try:
         if model is None:
-            contest = _compare_runs(rules, chosen, store, reach, lrs)
+            comparison = _compare_runs(rules, chosen, store, reach, lrs)
         else:
-            contest = _compare_models(model, rules, chosen, shape, reach, lrs)
+            comparison = _compare_models(model, rules, chosen, shape, reach, lrs)
     except SpecError as error:
         if "needs the parameter" not in str(error):
             raise
@@ -109,13 +109,13 @@ def compare(
         saved = "Stopped and saved" if model is None else "Stopped"
         print(f"\n{saved}. To go on: {command}", file=sys.stderr)
         raise typer.Exit(130) from None
-    _print(contest)
+    _print(comparison)
     if json_file is not None:
-        _write(json_file, contest)
+        _write(json_file, comparison)
     if figures is not None:
         from birthmark.figures import write_comparison
 
-        for path in write_comparison(contest, figures):
+        for path in write_comparison(comparison, figures):
             print(path)
 
 
@@ -155,7 +155,7 @@ def _compare_runs(
     store: Path,
     reach: list[float],
     lrs: list[float],
-) -> Contest:
+) -> Comparison:
     from birthmark.cli.progress import Display
     from birthmark.comparison import compare as compare_runs
 
@@ -180,7 +180,7 @@ def _compare_models(
     shape: str,
     reach: list[float],
     lrs: list[float],
-) -> Contest:
+) -> Comparison:
     from birthmark.comparison import compare_models
 
     def say(name: str, metrics: EpochMetrics) -> None:
@@ -200,36 +200,36 @@ def _compare_models(
     )
 
 
-def _print(contest: Contest) -> None:
+def _print(comparison: Comparison) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from birthmark.analysis import METHOD, contest_table, find_differences
+    from birthmark.analysis import METHOD, comparison_table, find_differences
     from birthmark.cli.tables import print_rows
 
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
-    spec = contest.entrants[0].spec
+    spec = comparison.candidates[0].spec
     print(
-        f"\n{len(contest.names)} initializations on {spec.data.name}, "
-        f"{contest.num_replicas} paired replicas, {contest.budget:,} steps each"
+        f"\n{len(comparison.names)} initializations on {spec.data.name}, "
+        f"{comparison.num_replicas} paired replicas, {comparison.budget:,} steps each"
     )
-    console.print(Text(_say_protocol(contest) + "\n", "dim"))
-    print_rows(*contest_table(contest))
+    console.print(Text(_say_protocol(comparison) + "\n", "dim"))
+    print_rows(*comparison_table(comparison))
     console.print(
         Text("Letters: no difference is seen between those that share one.\n", "dim")
     )
-    for finding in find_differences(contest):
+    for finding in find_differences(comparison):
         colour = _COLOURS.get(finding.level, "")
         what = finding.what.replace(" %", "\u00a0%")  # no line begins with it
         console.print(Text(f"- {what}", style=colour))
     console.print(Text(f"\nMethod: {METHOD}.", style="dim"))
 
 
-def _say_protocol(contest: Contest) -> str:
+def _say_protocol(comparison: Comparison) -> str:
     """All that was alike, and the learning rates where they were not."""
-    spec = contest.entrants[0].spec
+    spec = comparison.candidates[0].spec
     training, data = spec.training, spec.data
-    lrs = {one.name: one.spec.training.lr for one in contest.entrants}
+    lrs = {one.name: one.spec.training.lr for one in comparison.candidates}
     same = len(set(lrs.values())) == 1
     rates = (
         f"{training.lr:g}"
@@ -245,11 +245,11 @@ def _say_protocol(contest: Contest) -> str:
     )
 
 
-def _write(path: Path, contest: Contest) -> None:
-    from birthmark.analysis import summarize_contest
+def _write(path: Path, comparison: Comparison) -> None:
+    from birthmark.analysis import summarize_comparison
     from birthmark.errors import StoreError
 
-    text = json.dumps(summarize_contest(contest), indent=2)
+    text = json.dumps(summarize_comparison(comparison), indent=2)
     try:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:

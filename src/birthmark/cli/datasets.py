@@ -22,11 +22,11 @@ def list_them(
     from birthmark.cli.tables import print_rows
     from birthmark.data import list_datasets
 
-    holdings = list_datasets()
+    found = list_datasets()
     if as_json:
         rows = [
-            {"name": holding.name, "here": holding.is_here, "missing": holding.missing}
-            for holding in holdings
+            {"name": one.name, "here": one.is_here, "missing": one.missing}
+            for one in found
         ]
         print(json.dumps(rows, indent=2))
         return
@@ -34,15 +34,15 @@ def list_them(
         ["name", "train", "test", "classes", "pixels", "here", "licence"],
         [
             [
-                holding.name,
-                f"{holding.num_train:,}",
-                f"{holding.num_test:,}",
-                str(holding.num_classes),
-                "x".join(str(side) for side in holding.image_shape),
-                "yes" if holding.is_here else "no",
-                holding.licence,
+                one.name,
+                f"{one.num_train:,}",
+                f"{one.num_test:,}",
+                str(one.num_classes),
+                "x".join(str(side) for side in one.image_shape),
+                "yes" if one.is_here else "no",
+                one.licence,
             ]
-            for holding in holdings
+            for one in found
         ],
     )
 
@@ -55,8 +55,8 @@ def fetch(name: NameArgument) -> None:
     """
     from birthmark.data import fetch_dataset
 
-    holding = fetch_dataset(name, progress=True)
-    _say_files(f"{name} is here", holding.files)
+    one = fetch_dataset(name, progress=True)
+    _say_files(f"{name} is here", one.files)
 
 
 @data_app.command("import")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from birthmark.analysis import Contest, Entrant, make_contest
+from birthmark.analysis import Candidate, Comparison, make_comparison
 from birthmark.data import load_dataset
 from birthmark.errors import SpecError
 from birthmark.shapes import Dataset, EpochMetrics
@@ -24,7 +24,7 @@ from birthmark.sweeps import (
     Rule,
     RunResult,
     build_models,
-    entrant_specs,
+    candidate_specs,
     name_rules,
     run_grid,
     train_models,
@@ -43,7 +43,7 @@ def compare(
     starting: Callable[[int, str], None] | None = None,
     watch: Callable[[Progress], None] | None = None,
     finished: Callable[[RunResult], None] | None = None,
-) -> Contest:
+) -> Comparison:
     """Train a network from several initializations, in pairs, and compare.
 
     All replicas of one number see the same batches in the same order; every
@@ -80,7 +80,7 @@ def compare(
     rules = name_rules(initializations)
     if not isinstance(store, Store):
         store = open_store(store, create=True)
-    specs = entrant_specs(spec, rules.values())
+    specs = candidate_specs(spec, rules.values())
     if lrs:
         pilots = _pilots(specs, lrs)
         run_grid(
@@ -101,11 +101,11 @@ def compare(
     run_grid(
         Grid(tuple(specs)), store, starting=starting, watch=watch, finished=finished
     )
-    entrants = []
+    candidates = []
     for name, one in zip(rules, specs, strict=True):
         records = store.records(one.run_key, distributions=False)
-        entrants.append(Entrant(name, one, records, one.run_key))
-    return make_contest(entrants, losses, tuned=bool(lrs))
+        candidates.append(Candidate(name, one, records, one.run_key))
+    return make_comparison(candidates, losses, tuned=bool(lrs))
 
 
 def _pilots(specs: Sequence[RunSpec], lrs: Sequence[float]) -> list[list[RunSpec]]:
@@ -135,7 +135,7 @@ def compare_models(
     dataset: Dataset | None = None,
     shape: str = "auto",
     watch: Callable[[str, EpochMetrics], None] | None = None,
-) -> Contest:
+) -> Comparison:
     """As `compare`, for a user's model; nothing is stored.
 
     Args:
@@ -157,7 +157,7 @@ def compare_models(
     one = spec.model_copy(update={"run": spec.run.model_copy(update={"replicas": 1})})
     for rule in rules.values():  # refused before the first of them is trained
         build_models(factory, rule, one, dataset, shape=shape)
-    entrants = []
+    candidates = []
     for name, rule in rules.items():
 
         def look(metrics: EpochMetrics, name: str = name) -> None:
@@ -172,8 +172,8 @@ def compare_models(
             ]
             chosen = spec.with_settings({"training.lr": lrs[_best(tried)]})
         records = train_models(factory, rule, chosen, dataset, shape=shape, watch=look)
-        entrants.append(Entrant(name, chosen, records))
-    return make_contest(entrants, losses, tuned=bool(lrs))
+        candidates.append(Candidate(name, chosen, records))
+    return make_comparison(candidates, losses, tuned=bool(lrs))
 
 
 def _check(spec: RunSpec, losses: Sequence[float], lrs: Sequence[float]) -> None:

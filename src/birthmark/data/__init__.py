@@ -1,23 +1,23 @@
 """Data sets by name: found, fetched with checksums, imported, kept in a cache."""
 
-from birthmark.data.holdings import (
-    Holding,
-    Verification,
-    fetch_dataset,
-    import_dataset,
-    list_datasets,
-    verify_dataset,
-)
 from birthmark.data.loading import (
     DatasetFacts,
     check_dataset,
     describe_dataset,
     load_dataset,
 )
+from birthmark.data.local_files import (
+    LocalFiles,
+    Verification,
+    fetch_dataset,
+    import_dataset,
+    list_datasets,
+    verify_dataset,
+)
 
 __all__ = [
     "DatasetFacts",
-    "Holding",
+    "LocalFiles",
     "Verification",
     "check_dataset",
     "describe_dataset",

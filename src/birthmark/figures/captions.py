@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from birthmark.analysis import Contest, Entrant, Family, Run
+from birthmark.analysis import Candidate, Comparison, Family, Run
 from birthmark.spec import MarkSpec, RunSpec
 
 _MOST_SAID = 8  # values of a field that are said
@@ -62,9 +62,9 @@ def say_along(family: Family) -> str:
     return ", ".join(axis.say(*axis.values) for axis in axes)
 
 
-def describe_contest(contest: Contest) -> str:
+def describe_comparison(comparison: Comparison) -> str:
     """The protocol that all initializations share, with the run keys."""
-    first = contest.entrants[0]
+    first = comparison.candidates[0]
     spec = first.spec
     widths = "-".join(map(str, spec.network.widths))
     network = (
@@ -77,10 +77,10 @@ def describe_contest(contest: Contest) -> str:
         network,
         _training(spec),
         f"Weights in {spec.run.dtype}, products in {spec.run.precision} precision.",
-        f"n = {contest.num_replicas} pairs, seed {spec.run.seed}, budget "
-        f"{contest.budget:,} steps each.",
+        f"n = {comparison.num_replicas} pairs, seed {spec.run.seed}, budget "
+        f"{comparison.budget:,} steps each.",
     ]
-    keys = [f"{one.name} {one.run_key}" for one in contest.entrants if one.run_key]
+    keys = [f"{one.name} {one.run_key}" for one in comparison.candidates if one.run_key]
     sentences += [f"Runs: {'; '.join(keys)}."] if keys else []
     return "Protocol: " + " ".join(sentences)
 
@@ -96,7 +96,7 @@ def describe_mark(mark: MarkSpec) -> str:
     return f"{what} was drawn into {mark.layer} by {how}"
 
 
-def _data(run: Run | Entrant) -> str:
+def _data(run: Run | Candidate) -> str:
     data, facts = run.spec.data, run.records.attrs
     parts = [_PREPROCESSING[data.preprocessing]]
     parts += [f"fold {data.fold}"] if data.name == "hasyv2" else []

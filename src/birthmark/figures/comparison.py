@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from birthmark.analysis import METHOD, Contest, Ranking, join_curves
+from birthmark.analysis import METHOD, Comparison, Ranking, join_curves
 from birthmark.figures.canvas import label_log, name_panel, new_figure
-from birthmark.figures.captions import describe_contest
+from birthmark.figures.captions import describe_comparison
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.files import write_drawings
 from birthmark.figures.palettes import Palette, choose_style
@@ -33,25 +33,25 @@ _ROW = 0.17  # inches that a pair takes
 _ROOM = 1.1  # inches for title, axis and legend
 
 
-def draw_comparison(contest: Contest) -> list[Drawing]:
+def draw_comparison(comparison: Comparison) -> list[Drawing]:
     """Learning curves with intervals, and the paired differences of all pairs."""
-    return [_draw_curves(contest), _draw_forest(contest)]
+    return [_draw_curves(comparison), _draw_forest(comparison)]
 
 
-def write_comparison(contest: Contest, folder: str | Path) -> list[Path]:
+def write_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     """Write both as PDF, PNG, data and caption.
 
     Raises:
         StoreError: The folder cannot be written.
     """
-    return write_drawings(draw_comparison(contest), folder)
+    return write_drawings(draw_comparison(comparison), folder)
 
 
-def _draw_curves(contest: Contest) -> Drawing:
-    curves = join_curves(contest)
+def _draw_curves(comparison: Comparison) -> Drawing:
+    curves = join_curves(comparison)
     data: dict[str, Array] = {
-        "entrant": np.array(contest.names),
-        "step": contest.entrants[0].step_T,
+        "candidate": np.array(comparison.names),
+        "step": comparison.candidates[0].step_T,
     }
     for name, (_, scale) in _PANELS.items():
         if name in curves:
@@ -66,17 +66,17 @@ def _draw_curves(contest: Contest) -> Drawing:
         f"{title}: (a) test loss, (b) test accuracy, (c) L2 distance of all weights "
         "and biases from their start, (d) distinct units over units in the hidden "
         "layer where that is least. Lines: means over replicas (geometric on log "
-        f"axes); bands: Student's 95 % interval of the mean, n = {contest.num_replicas}"
-        "; replicas stopped by NaN or Inf are left out from there on. "
-        f"{describe_contest(contest)}"
+        f"axes); bands: Student's 95 % interval of the mean, n = "
+        f"{comparison.num_replicas}; replicas stopped by NaN or Inf are left out from "
+        f"there on. {describe_comparison(comparison)}"
     )
     return Drawing(
-        f"comparison-curves-{_stem(contest)}", 0, title, caption, data, paint_curves
+        f"comparison-curves-{_stem(comparison)}", 0, title, caption, data, paint_curves
     )
 
 
-def _draw_forest(contest: Contest) -> Drawing:
-    chosen = _choose(contest)
+def _draw_forest(comparison: Comparison) -> Drawing:
+    chosen = _choose(comparison)
     data: dict[str, Array] = {
         "pair": np.array([f"{pair.a} - {pair.b}" for pair in chosen[0].pairs]),
         "outcome": np.array([_label(one) for one in chosen]),
@@ -96,10 +96,10 @@ def _draw_forest(contest: Contest) -> Drawing:
         "an interval: all replicas differ by the same. Where differences are far "
         "larger than intervals, the axis is "
         f"logarithmic on both sides of a linear middle. Method: {METHOD}. "
-        f"{' '.join(_say_how(one) for one in chosen)} {describe_contest(contest)}"
+        f"{' '.join(_say_how(one) for one in chosen)} {describe_comparison(comparison)}"
     )
     return Drawing(
-        f"comparison-differences-{_stem(contest)}",
+        f"comparison-differences-{_stem(comparison)}",
         0,
         title,
         caption,
@@ -108,14 +108,14 @@ def _draw_forest(contest: Contest) -> Drawing:
     )
 
 
-def _choose(contest: Contest) -> list[Ranking]:
+def _choose(comparison: Comparison) -> list[Ranking]:
     """Final accuracy, mean loss, and the steps to the lowest loss that some reach."""
     reached = [
         one
-        for one in contest.rankings
+        for one in comparison.rankings
         if one.outcome.unit == "steps" and not one.outcome.censored_AR.all()
     ]
-    named = [contest.ranking(name) for name in ("test_accuracy", "mean_test_loss")]
+    named = [comparison.ranking(name) for name in ("test_accuracy", "mean_test_loss")]
     return named + reached[-1:]
 
 
@@ -128,10 +128,10 @@ def _say_how(ranking: Ranking) -> str:
     return f"{title[0].upper()}{title[1:]}: {ranking.outcome.how}."
 
 
-def _stem(contest: Contest) -> str:
-    spec = contest.entrants[0].spec
+def _stem(comparison: Comparison) -> str:
+    spec = comparison.candidates[0].spec
     widths = "-".join(map(str, spec.network.widths))
-    network = widths if contest.entrants[0].run_key else "model"
+    network = widths if comparison.candidates[0].run_key else "model"
     return re.sub(r"[^A-Za-z0-9.]+", "-", f"{spec.data.name}-{network}")
 
 
@@ -141,8 +141,8 @@ def paint_curves(data: Mapping[str, Array], palette: Palette) -> Figure:
     figure = new_figure(5.2)
     panels = figure.subplots(2, 2, sharex=True)
     for axes, letter, name in zip(panels.flat, "abcd", shown, strict=False):
-        for place, entrant in enumerate(data["entrant"]):
-            _paint_curve(axes, data, name, place, str(entrant), palette)
+        for place, candidate in enumerate(data["candidate"]):
+            _paint_curve(axes, data, name, place, str(candidate), palette)
         label, scale = _PANELS[name]
         if scale == "log":
             label_log(axes)
@@ -161,13 +161,13 @@ def _paint_curve(
     data: Mapping[str, Array],
     name: str,
     place: int,
-    entrant: str,
+    candidate: str,
     palette: Palette,
 ) -> None:
     style = choose_style(place, palette)
     step, mean = data["step"], data[name][place]
     known = np.isfinite(mean)
-    axes.plot(step[known], mean[known], label=entrant, **style)
+    axes.plot(step[known], mean[known], label=candidate, **style)
     axes.fill_between(
         step[known],
         data[f"{name}_low"][place][known],

@@ -271,7 +271,7 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
 
 
 def _paint_regions(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
-    """A bar for each stretch of epochs in one regime, at each value."""
+    """A bar for each range of epochs in one regime, at each value."""
     epochs, edges = data["map_epochs"][1:], find_edges(data["places"])
     for place, regime_T in enumerate(data["regime"][:, 1:]):
         starts = np.flatnonzero(np.diff(regime_T, prepend=-2))

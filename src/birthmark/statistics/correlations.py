@@ -1,4 +1,4 @@
-"""Rank correlations of two quantities over entrants, with bootstrap intervals."""
+"""Rank correlations of two quantities over candidates, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import stats
 from birthmark.shapes import Array
 from birthmark.statistics.intervals import CONFIDENCE, NAN, RESAMPLES, resample
 
-_FEWEST = 4  # of fewer entrants, resamples are mostly ties
+_FEWEST = 4  # of fewer candidates, resamples are mostly ties
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class RankCorrelation:
     tau: float  # Kendall's tau-b, which makes up for ties
     tau_low: float
     tau_high: float
-    n: int  # entrants in which both are numbers
+    n: int  # candidates in which both are numbers
     confidence: float  # of both intervals
 
     @property
@@ -38,15 +38,15 @@ class RankCorrelation:
 def correlate_ranks(
     x: npt.ArrayLike, y: npt.ArrayLike, *, confidence: float = CONFIDENCE
 ) -> RankCorrelation:
-    """How far two quantities order the same entrants alike.
+    """How far two quantities order the same candidates alike.
 
-    The interval is the percentile interval of the bootstrap over entrants: how much
-    the choice of entrants matters. Resamples in which one quantity is constant have no
-    coefficient and are left out. Coefficients are NaN where one quantity is constant
-    or there are fewer than 4 entrants.
+    The interval is the percentile interval of the bootstrap over candidates: how much
+    the choice of candidates matters. Resamples in which one quantity is constant have
+    no coefficient and are left out. Coefficients are NaN where one quantity is constant
+    or there are fewer than 4 candidates.
 
     Args:
-        x: One value an entrant; pairs with NaN are left out.
+        x: One value a candidate; pairs with NaN are left out.
         y: Likewise.
         confidence: Of the intervals; for m correlations side by side 1 - 0.05 / m
             keeps them all at 95 % together (Bonferroni).

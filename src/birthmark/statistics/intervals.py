@@ -56,7 +56,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DifferenceOfMeans:
     """The difference of two means, a - b, with two intervals and Welch's test."""
 
     difference: float
@@ -125,7 +125,7 @@ def summarize_curves(
         return Curve(back(mean), back(mean - half), back(mean + half), n)
 
 
-def compare_means(a: npt.ArrayLike, b: npt.ArrayLike) -> Comparison:
+def compare_means(a: npt.ArrayLike, b: npt.ArrayLike) -> DifferenceOfMeans:
     """Mean of a minus mean of b: Welch's interval, and the bootstrap as the check.
 
     The values that are not NaN count; with fewer than two on a side, or when neither
@@ -134,11 +134,11 @@ def compare_means(a: npt.ArrayLike, b: npt.ArrayLike) -> Comparison:
     x, y = _finite(a), _finite(b)
     difference = float(x.mean() - y.mean()) if len(x) and len(y) else NAN
     if min(len(x), len(y)) < 2 or np.ptp(x) == np.ptp(y) == 0:
-        return Comparison(difference, NAN, NAN, NAN, NAN, NAN, len(x), len(y))
+        return DifferenceOfMeans(difference, NAN, NAN, NAN, NAN, NAN, len(x), len(y))
     welch = stats.ttest_ind(x, y, equal_var=False)
     span = welch.confidence_interval(CONFIDENCE)
     low, high, _ = _bootstrap([x, y], _mean_difference, "difference")
-    return Comparison(
+    return DifferenceOfMeans(
         difference,
         float(span.low),
         float(span.high),

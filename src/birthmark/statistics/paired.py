@@ -1,11 +1,11 @@
-"""Differences between entrants that were trained in pairs, and how sure they are.
+"""Differences between candidates that were trained in pairs, and how sure they are.
 
-Replica r of each entrant has met the same batches in the same order, so the entrants
-are compared replica by replica: Student's t of the differences. No two pairs share an
-estimate of scatter: an entrant that never learns scatters not at all, another much, and
-a pooled error (Tukey's) would call the second different too often. Over all pairs of
-one outcome the family-wise error is held by Holm's step-down procedure (Scand. J. Stat.
-6, 65, 1979), which asks nothing about how the pairs depend on each other.
+Replica r of each candidate has met the same batches in the same order, so they are
+compared replica by replica: Student's t of the differences. No two pairs share an
+estimate of scatter: a candidate that never learns scatters not at all, another much,
+and a pooled error (Tukey's) would call the second different too often. Over all pairs
+of one outcome the family-wise error is held by Holm's step-down procedure (Scand. J.
+Stat. 6, 65, 1979), which asks nothing about how the pairs depend on each other.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class PairedDifference:
 
 
 def compare_pairs(names: Sequence[str], values_AR: Array) -> list[PairedDifference]:
-    """All pairs of entrants, in the order of `itertools.combinations`.
+    """All pairs of candidates, in the order of `itertools.combinations`.
 
     Where all differences of a pair are one number, t does not exist: p is that of the
     exact sign test, 2^(1 - n), or 1 where the number is 0. A pair with fewer than two
     common values has p = 1.
 
     Args:
-        names: Of the entrants, A.
+        names: Of the candidates, A.
         values_AR: One value a replica; NaN where there is none.
     """
     pairs = list(combinations(range(len(names)), 2))

@@ -3,7 +3,7 @@
 from birthmark.sweeps.cells import flatten_product
 from birthmark.sweeps.comparison import (
     Rule,
-    entrant_specs,
+    candidate_specs,
     name_rule,
     name_rules,
     parse_rule,
@@ -14,12 +14,12 @@ from birthmark.sweeps.grid import Grid
 from birthmark.sweeps.grid_runs import run_grid
 from birthmark.sweeps.interrupts import Stopped
 from birthmark.sweeps.models import AS_BUILT, Factory, build_models, train_models
-from birthmark.sweeps.pace import Progress
 from birthmark.sweeps.pipeline import RunResult, run
 from birthmark.sweeps.plan import Plan, make_plan, parse_shard
 from birthmark.sweeps.presets import preset, reproduction
 from birthmark.sweeps.provenance import describe_software
 from birthmark.sweeps.tasks import Outcome, RunTask, Standing, attempt
+from birthmark.sweeps.throughput import Progress
 
 __all__ = [
     "AS_BUILT",
@@ -40,7 +40,7 @@ __all__ = [
     "attempt",
     "build_models",
     "describe_software",
-    "entrant_specs",
+    "candidate_specs",
     "flatten_product",
     "make_plan",
     "name_rule",

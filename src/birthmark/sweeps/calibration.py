@@ -24,7 +24,7 @@ _TRIAL_SECONDS = 0.2  # at least, of steps
 
 
 @dataclass(frozen=True)
-class Pace:
+class StepTimes:
     """Seconds on this machine."""
 
     step: float
@@ -39,8 +39,8 @@ class Pace:
         return epochs * each + len(spec.recorded_epochs) * self.record
 
 
-def calibrate(spec: RunSpec, *, threads: int | None = None) -> Pace:
-    """The pace of a run, from a trial or from the cache of trials.
+def calibrate(spec: RunSpec, *, threads: int | None = None) -> StepTimes:
+    """The step times of a run, from a trial or from the cache of trials.
 
     Seeds, epochs, initialization and mark do not count: such runs share a trial.
 
@@ -62,10 +62,10 @@ def calibrate(spec: RunSpec, *, threads: int | None = None) -> Pace:
             cache.parent.mkdir(parents=True, exist_ok=True)
             with replacing(cache) as temporary:
                 temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
-    return Pace(**known[name])
+    return StepTimes(**known[name])
 
 
-def _try(spec: RunSpec) -> Pace:
+def _try(spec: RunSpec) -> StepTimes:
     training = Training.from_spec(spec, load_dataset(spec.data))
     training.advance(1)  # what is compiled or allocated once
     steps, count, began = 0, 1, time.perf_counter()
@@ -83,7 +83,7 @@ def _try(spec: RunSpec) -> Pace:
     began = time.perf_counter()
     measure(training.initial, training.weights, kind="scalars")
     record = time.perf_counter() - began
-    return Pace(step, evaluation, record, training.steps_per_epoch)
+    return StepTimes(step, evaluation, record, training.steps_per_epoch)
 
 
 def _name(spec: RunSpec, threads: int) -> str:

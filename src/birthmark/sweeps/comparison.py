@@ -54,7 +54,7 @@ def name_rules(rules: Sequence[Rule]) -> dict[str, RuleSpec]:
     return named
 
 
-def entrant_specs(spec: RunSpec, rules: Iterable[RuleSpec]) -> list[RunSpec]:
+def candidate_specs(spec: RunSpec, rules: Iterable[RuleSpec]) -> list[RunSpec]:
     """The spec with each rule in place of its own; biases and overrides stay.
 
     Raises:

@@ -6,8 +6,8 @@ from pathlib import Path
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps.grid import Grid
-from birthmark.sweeps.pace import Progress
 from birthmark.sweeps.pipeline import RunResult, carry_out
+from birthmark.sweeps.throughput import Progress
 from birthmark.training import (
     check_memory,
     check_spec,

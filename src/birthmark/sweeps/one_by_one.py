@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from birthmark.seeds import stream
 from birthmark.spec import RunSpec
-from birthmark.training import Stretch, Tally, find_loss
+from birthmark.training import Accumulators, StepRange, find_loss
 
 _EVALUATION_BATCH = 1024
 
@@ -51,25 +51,28 @@ class OneByOnePath:
         self._optimizers = [_make_optimizer(spec, module) for module in modules]
         self.state: dict[str, Tensor] = {}
         device = next(iter(self.parameters.values())).device
-        self.tally = Tally.zeros(len(self._modules), str(device))
+        self.accumulators = Accumulators.zeros(len(self._modules), str(device))
 
-    def make_steps(self, examples: Any, stretch: Stretch) -> None:
+    def make_steps(self, examples: Any, step_range: StepRange) -> None:
         """See `birthmark.training.Path`."""
         size = self._spec.training.batch_size
-        order_RN = stretch.order_RN
-        for number, lr in enumerate(stretch.lrs):
-            start = (stretch.first_batch + number) * size
+        order_RN = step_range.order_RN
+        for number, lr in enumerate(step_range.lrs):
+            start = (step_range.first_batch + number) * size
             for row in range(len(self._modules)):
-                if self.tally.nonfinite_step_R[row] < 0:
+                if self.accumulators.nonfinite_step_R[row] < 0:
                     own_N = order_RN[row % len(order_RN)]
                     x, y_B = examples.gather(own_N[start : start + size])
-                    step = stretch.first_step + number
+                    step = step_range.first_step + number
                     self._step(row, self._shaped(x), y_B, lr, step)
 
     def evaluate(self, examples: Any) -> Tensor:
         """See `birthmark.training.Path`."""
         sums_2R = torch.zeros(
-            2, len(self._modules), dtype=torch.float64, device=self.tally.loss_R.device
+            2,
+            len(self._modules),
+            dtype=torch.float64,
+            device=self.accumulators.loss_R.device,
         )
         for module in self._modules:
             module.eval()
@@ -91,7 +94,7 @@ class OneByOnePath:
             z_BK = module(x)
             loss_B = self._loss.value(z_BK, y_B, self._eps)
         if not torch.isfinite(loss_B).all():
-            self.tally.nonfinite_step_R[row] = step
+            self.accumulators.nonfinite_step_R[row] = step
             return
         self._count(row, loss_B.detach(), z_BK.detach(), y_B)
         optimizer.zero_grad()
@@ -102,12 +105,12 @@ class OneByOnePath:
         optimizer.step()
 
     def _count(self, row: int, loss_B: Tensor, z_BK: Tensor, y_B: Tensor) -> None:
-        tally = self.tally
+        accumulators = self.accumulators
         p_true_B = torch.softmax(z_BK, dim=-1).gather(-1, y_B[:, None]).squeeze(-1)
-        tally.loss_R[row] += loss_B.sum(dtype=torch.float64)
-        tally.correct_R[row] += (z_BK.argmax(dim=-1) == y_B).sum()
-        tally.below_eps_R[row] += (p_true_B < self._eps).sum()
-        tally.saturated_R[row] += (p_true_B > 1 - self._eps).sum()
+        accumulators.loss_R[row] += loss_B.sum(dtype=torch.float64)
+        accumulators.correct_R[row] += (z_BK.argmax(dim=-1) == y_B).sum()
+        accumulators.below_eps_R[row] += (p_true_B < self._eps).sum()
+        accumulators.saturated_R[row] += (p_true_B > 1 - self._eps).sum()
 
     def _shaped(self, x_BI: Tensor) -> Tensor:
         # a copy: the examples come in a buffer that the next batch overwrites

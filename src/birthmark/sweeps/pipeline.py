@@ -15,8 +15,8 @@ from birthmark.data import load_dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps.interrupts import Stopped, deferred_interrupts
-from birthmark.sweeps.pace import Progress, sum_up
 from birthmark.sweeps.stacks import Stack
+from birthmark.sweeps.throughput import Progress, sum_up
 from birthmark.training import TURN, check_memory, check_spec
 
 LOOK_SECONDS = 0.2  # between two looks at progress and signals
@@ -93,7 +93,7 @@ def carry_out(
             while going:
                 for stack in going:
                     with stack.entered():
-                        steps = stack.pace.steps(LOOK_SECONDS)
+                        steps = stack.throughput.steps(LOOK_SECONDS)
                         stack.advance(min(steps, most_steps or steps))
                         if time.monotonic() - stack.saved > CHECKPOINT_SECONDS:
                             stack.save()
@@ -106,7 +106,7 @@ def carry_out(
     finally:
         for stack in stacks:
             stack.close()
-            stack.lane.rejoin()
+            stack.device_stream.rejoin()
 
 
 def _begin(

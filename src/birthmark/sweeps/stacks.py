@@ -13,8 +13,8 @@ from birthmark.shapes import Dataset, EpochMetrics
 from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.sweeps.observer import Observer
-from birthmark.sweeps.pace import Pace, Progress
 from birthmark.sweeps.provenance import describe_device, describe_origin
+from birthmark.sweeps.throughput import Progress, Throughput
 from birthmark.training import Training, find_device
 
 
@@ -25,8 +25,8 @@ class Stack:
 
     Attributes:
         run_key: Of the run.
-        lane: Where its work is queued.
-        pace: How quickly it goes on.
+        device_stream: Where its work is queued.
+        throughput: How quickly it goes on.
         saved: When, by the monotonic clock, the last checkpoint was written.
     """
 
@@ -74,8 +74,8 @@ class Stack:
             # other ways to make steps and to split sums would change the last bits
             how = {k: facts[k] for k in ("path", "products", "num_parts") if k in facts}
             self._training = Training.from_spec(spec, dataset, **how)
-            self.lane = self._training.lane
-            with self.lane.apart():
+            self.device_stream = self._training.device_stream
+            with self.device_stream.apart():
                 self._observer = Observer(spec, self._training, dataset, self._folder)
                 self._manifest = {
                     **describe_origin(self._training, dataset),
@@ -88,12 +88,12 @@ class Stack:
                     self._training.load_state_dict(arrays, facts)
                 else:
                     self._observer.look(self._training.metrics_at_start())
-        self.pace = Pace(self._training, spec.run.replicas)
+        self.throughput = Throughput(self._training, spec.run.replicas)
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """On its lane, with as many threads as its bits may depend on."""
-        with _on_threads(self._num_threads), self.lane.apart():
+        """On its stream, with as many threads as its bits may depend on."""
+        with _on_threads(self._num_threads), self.device_stream.apart():
             yield
 
     @property
@@ -138,7 +138,7 @@ class Stack:
 
     def progress(self) -> Progress:
         """Where it stands, and how quickly it goes on."""
-        return self.pace.progress(self._last)
+        return self.throughput.progress(self._last)
 
 
 def _changes(

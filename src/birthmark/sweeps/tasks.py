@@ -19,8 +19,8 @@ import torch
 from birthmark.errors import BirthmarkError
 from birthmark.spec import RunSpec
 from birthmark.store import ClaimedError, open_store
-from birthmark.sweeps.pace import Progress
 from birthmark.sweeps.pipeline import run
+from birthmark.sweeps.throughput import Progress
 
 WAIT_SECONDS = 2.0  # between two looks at a run that another process writes
 

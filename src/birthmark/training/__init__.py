@@ -1,12 +1,13 @@
 """Losses, optimizers, schedules, and the engine that trains stacks of replicas."""
 
+from birthmark.training.accumulators import Accumulators
 from birthmark.training.compiled import CompiledPath
 from birthmark.training.devices import find_device
 from birthmark.training.engine import Training
 from birthmark.training.examples import Examples, load_examples
 from birthmark.training.fast import FastPath
 from birthmark.training.general import GeneralPath
-from birthmark.training.graphed import GraphedPath, Lane
+from birthmark.training.graphed import DeviceStream, GraphedPath
 from birthmark.training.losses import LOSSES, find_loss
 from birthmark.training.memory import (
     MemoryEstimate,
@@ -25,8 +26,7 @@ from birthmark.training.products import (
 )
 from birthmark.training.schedules import learning_rate
 from birthmark.training.start import check_spec, initial_configuration, train
-from birthmark.training.stretches import Stretch
-from birthmark.training.tallies import Tally
+from birthmark.training.step_ranges import StepRange
 from birthmark.training.together import TURN, count_together, train_together
 
 __all__ = [
@@ -39,12 +39,12 @@ __all__ = [
     "FastPath",
     "GeneralPath",
     "GraphedPath",
-    "Lane",
+    "DeviceStream",
     "MemoryEstimate",
     "Order",
     "Path",
-    "Stretch",
-    "Tally",
+    "StepRange",
+    "Accumulators",
     "Training",
     "available_memory",
     "check_memory",

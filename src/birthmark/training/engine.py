@@ -17,9 +17,10 @@ from birthmark.errors import SpecError, WeightsError, unknown_name
 from birthmark.network import batch_examples, draw_weights, gather_layers
 from birthmark.shapes import Array, Dataset, EpochMetrics, Weights
 from birthmark.spec import RunSpec
+from birthmark.training.accumulators import read_at_once
 from birthmark.training.devices import find_device
 from birthmark.training.examples import Examples, first_examples, load_examples
-from birthmark.training.graphed import GraphedPath, Lane
+from birthmark.training.graphed import DeviceStream, GraphedPath
 from birthmark.training.losses import find_loss
 from birthmark.training.memory import choose_num_parts
 from birthmark.training.orders import DrawnOrder, Order
@@ -30,8 +31,7 @@ from birthmark.training.products import (
     product_setting,
 )
 from birthmark.training.schedules import learning_rate
-from birthmark.training.stretches import Stretch
-from birthmark.training.tallies import read_at_once
+from birthmark.training.step_ranges import StepRange
 from birthmark.training.trials import try_paths
 
 
@@ -197,17 +197,21 @@ class Training:
     def go_to(self, epoch: int) -> None:
         """Stand at the end of an epoch as if so many were trained, sums at zero."""
         self.epoch, self.batch = epoch, 0
-        self._path.tally.begin_epoch()
+        self._path.accumulators.begin_epoch()
 
     @property
-    def lane(self) -> Lane:
+    def device_stream(self) -> DeviceStream:
         """Where its work can be queued beside that of other trainings."""
-        return self._path.lane if isinstance(self._path, GraphedPath) else Lane("cpu")
+        return (
+            self._path.device_stream
+            if isinstance(self._path, GraphedPath)
+            else DeviceStream("cpu")
+        )
 
     @property
     def nonfinite_step_R(self) -> Array:
         """Step at which a replica was frozen, -1 where none was."""
-        return self._path.tally.nonfinite_step_R.cpu().numpy().copy()
+        return self._path.accumulators.nonfinite_step_R.cpu().numpy().copy()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -230,12 +234,12 @@ class Training:
         Returns:
             The metrics of the epoch when it ends here, otherwise None.
         """
-        stretch = self._plan(max_steps)
+        step_range = self._plan(max_steps)
         with torch.no_grad(), product_setting(self.products):
-            self._path.make_steps(self.train_examples, stretch)
-        return self._arrive(len(stretch))
+            self._path.make_steps(self.train_examples, step_range)
+        return self._arrive(len(step_range))
 
-    def _plan(self, max_steps: int) -> Stretch:
+    def _plan(self, max_steps: int) -> StepRange:
         """The next steps within the epoch."""
         if self.batch == 0:
             self._order_RN = self._find_order()
@@ -244,7 +248,7 @@ class Training:
             learning_rate(self.spec.training, step, self.steps_per_epoch)
             for step in range(self.step, self.step + count)
         ]
-        return Stretch(self._order_RN, self.batch, self.step, lrs)
+        return StepRange(self._order_RN, self.batch, self.step, lrs)
 
     def _arrive(self, num_steps: int) -> EpochMetrics | None:
         """Count steps that the path has made; the metrics when the epoch ends here."""
@@ -274,7 +278,7 @@ class Training:
         """
         tensors = {f"weights.{k}": v for k, v in self._path.parameters.items()}
         tensors |= {f"optimizer.{k}": v for k, v in self._path.state.items()}
-        tensors |= {f"sums.{k}": v for k, v in self._path.tally.sums.items()}
+        tensors |= {f"sums.{k}": v for k, v in self._path.accumulators.sums.items()}
         arrays = {name: _copy_to_host(tensor) for name, tensor in tensors.items()}
         arrays["nonfinite_step"] = self.nonfinite_step_R
         return arrays, {"epoch": self.epoch, "batch": self.batch}
@@ -283,8 +287,8 @@ class Training:
         self, arrays: Mapping[str, Array], position: Mapping[str, int]
     ) -> None:
         """Stand where `state_dict` was taken, bit for bit."""
-        tally = self._path.tally
-        current = {"weights": self._path.parameters, "sums": tally.sums}
+        accumulators = self._path.accumulators
+        current = {"weights": self._path.parameters, "sums": accumulators.sums}
         optimizer: dict[str, Tensor] = {}
         for name, array in arrays.items():
             group, _, key = name.partition(".")
@@ -295,7 +299,7 @@ class Training:
                 device = "cpu" if array.ndim == 0 else self.device
                 optimizer[key] = torch.tensor(array, device=device)
         self._path.state = optimizer
-        tally.nonfinite_step_R.copy_(torch.tensor(arrays["nonfinite_step"]))
+        accumulators.nonfinite_step_R.copy_(torch.tensor(arrays["nonfinite_step"]))
         self.epoch, self.batch = position["epoch"], position["batch"]
         if self.batch:
             self._order_RN = self._find_order()
@@ -305,7 +309,7 @@ class Training:
         order_RN = self.order(self.epoch)
         if isinstance(self.order, DrawnOrder):
             return order_RN
-        num_replicas, count = len(self._path.tally.loss_R), self.num_examples
+        num_replicas, count = len(self._path.accumulators.loss_R), self.num_examples
         rows = order_RN.shape[0] if order_RN.dim() == 2 else 0
         if rows not in (1, num_replicas) or order_RN.shape[1] != len(self.order):
             raise SpecError(
@@ -322,13 +326,15 @@ class Training:
         return order_RN.contiguous()
 
     def _end_epoch(self) -> EpochMetrics:
-        tally = self._path.tally
-        failed_R = (tally.nonfinite_step_R < 0) & ~self._weights_are_finite()
-        tally.nonfinite_step_R.masked_fill_(failed_R, self.step)
+        accumulators = self._path.accumulators
+        failed_R = (accumulators.nonfinite_step_R < 0) & ~self._weights_are_finite()
+        accumulators.nonfinite_step_R.masked_fill_(failed_R, self.step)
         found = read_at_once(
-            tally.sums | {"nonfinite_step": tally.nonfinite_step_R} | self._evaluate()
+            accumulators.sums
+            | {"nonfinite_step": accumulators.nonfinite_step_R}
+            | self._evaluate()
         )
-        tally.begin_epoch()
+        accumulators.begin_epoch()
         num_seen = len(self.order) if self.epoch else np.nan
         going = found["nonfinite_step"] < 0
         never, below_eps = np.full(len(going), np.nan), found["below_eps"]
@@ -352,7 +358,7 @@ class Training:
         )
 
     def _weights_are_finite(self) -> Tensor:
-        finite_R = torch.ones_like(self._path.tally.loss_R, dtype=torch.bool)
+        finite_R = torch.ones_like(self._path.accumulators.loss_R, dtype=torch.bool)
         for parameter in self._path.parameters.values():
             finite_R &= torch.isfinite(parameter).reshape(len(finite_R), -1).all(dim=1)
         return finite_R

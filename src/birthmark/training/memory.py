@@ -21,7 +21,7 @@ from birthmark.shapes import Dataset
 from birthmark.spec import DataSpec, RunSpec
 from birthmark.training.devices import find_device
 from birthmark.training.general import PIECE
-from birthmark.training.graphed import steps_of_lap
+from birthmark.training.graphed import count_captured
 from birthmark.training.paths import find_path_name
 from birthmark.training.stepwise import EVALUATION_BATCH
 
@@ -236,7 +236,7 @@ class _Stack:
         if self.path == "graphed" and rows == self.spec.run.replicas:
             one_step = gathered * (1 + self.item)
             values = rows * batch * (2 * hidden + 3 * classes)
-            return one_step * steps_of_lap(one_step) + values * self.item
+            return one_step * count_captured(one_step) + values * self.item
         if self.path == "general":
             copies = 5 if self.spec.network.dropout else 3
             activations = copies * (hidden + classes)

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from birthmark.training.examples import Examples
+from birthmark.training.step_ranges import StepRange
 from birthmark.training.stepwise import StepwisePath
-from birthmark.training.stretches import Stretch
 
 
 class PartedPath:
@@ -22,12 +22,12 @@ class PartedPath:
             whole: That of all replicas.
             num_parts: How many parts, as equal as can be.
         """
-        self.name, self.parameters, self.tally = (
+        self.name, self.parameters, self.accumulators = (
             whole.name,
             whole.parameters,
-            whole.tally,
+            whole.accumulators,
         )
-        parts = np.array_split(np.arange(len(self.tally.loss_R)), num_parts)
+        parts = np.array_split(np.arange(len(self.accumulators.loss_R)), num_parts)
         self._rows = [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
         self._parts = [whole.part(rows) for rows in self._rows]
 
@@ -51,10 +51,10 @@ class PartedPath:
                 for name, value in state.items()
             }
 
-    def make_steps(self, examples: Examples, stretch: Stretch) -> None:
+    def make_steps(self, examples: Examples, step_range: StepRange) -> None:
         """See `Path`."""
         for rows, part in zip(self._rows, self._parts, strict=True):
-            part.make_steps(examples, stretch.of_rows(rows))
+            part.make_steps(examples, step_range.of_rows(rows))
 
     def evaluate(self, examples: Examples) -> Tensor:
         """See `Path`."""

@@ -24,6 +24,7 @@ from birthmark.network import (
 )
 from birthmark.shapes import Weights
 from birthmark.spec import RunSpec
+from birthmark.training.accumulators import Accumulators
 from birthmark.training.compiled import CompiledPath
 from birthmark.training.dropout import Dropout
 from birthmark.training.examples import Examples
@@ -31,9 +32,8 @@ from birthmark.training.fast import FastPath
 from birthmark.training.general import GeneralPath
 from birthmark.training.graphed import GraphedPath
 from birthmark.training.parts import PartedPath
+from birthmark.training.step_ranges import StepRange
 from birthmark.training.stepwise import StepwisePath
-from birthmark.training.stretches import Stretch
-from birthmark.training.tallies import Tally
 
 
 class Path(Protocol):
@@ -46,14 +46,14 @@ class Path(Protocol):
     name: str
     parameters: dict[str, Tensor]  # [R, ...]
     state: dict[str, Tensor]  # of the optimizer; resuming needs it
-    tally: Tally
+    accumulators: Accumulators
 
-    def make_steps(self, examples: Examples, stretch: Stretch) -> None:
-        """Make the steps of a stretch.
+    def make_steps(self, examples: Examples, step_range: StepRange) -> None:
+        """Make the steps of a range.
 
         Args:
             examples: The training set.
-            stretch: Which steps, and in which order the examples come.
+            step_range: Which steps, and in which order the examples come.
         """
 
     def evaluate(self, examples: Examples) -> Tensor:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from birthmark.spec import RunSpec
+from birthmark.training.accumulators import Accumulators
 from birthmark.training.examples import Examples
 from birthmark.training.losses import find_loss
-from birthmark.training.stretches import Stretch
-from birthmark.training.tallies import Tally
+from birthmark.training.step_ranges import StepRange
 
 EVALUATION_BATCH = 1024  # examples evaluated at once, by all replicas
 
@@ -41,7 +41,7 @@ class StepwisePath(ABC):
         self.parameters, self.step = parameters, 0
         first = next(iter(parameters.values()))
         self._device, self._num_replicas = str(first.device), len(first)
-        self.tally = Tally.zeros(self._num_replicas, self._device)
+        self.accumulators = Accumulators.zeros(self._num_replicas, self._device)
         self._loss = find_loss(spec.training.loss)
         self._eps, self._batch_size = spec.training.eps, spec.training.batch_size
 
@@ -52,8 +52,8 @@ class StepwisePath(ABC):
         """
         part = copy.copy(self)
         part.parameters = {name: value[rows] for name, value in self.parameters.items()}
-        part.tally = self.tally.part(rows)
-        part._num_replicas = len(part.tally.loss_R)
+        part.accumulators = self.accumulators.part(rows)
+        part._num_replicas = len(part.accumulators.loss_R)
         return part
 
     @abstractmethod
@@ -68,24 +68,24 @@ class StepwisePath(ABC):
     def forward(self, x_BI: Tensor) -> Tensor:
         """Outputs [R, B, K] of all replicas for the same inputs."""
 
-    def make_steps(self, examples: Examples, stretch: Stretch) -> None:
+    def make_steps(self, examples: Examples, step_range: StepRange) -> None:
         """See `Path`."""
         size = self._batch_size
         frozen = self._frozen_weights()
-        for number, lr in enumerate(stretch.lrs):
+        for number, lr in enumerate(step_range.lrs):
             if len(frozen.rows) == self._num_replicas:
                 return
-            self.step = stretch.first_step + number
-            start = (stretch.first_batch + number) * size
-            index = stretch.order_RN[:, start : start + size]
+            self.step = step_range.first_step + number
+            start = (step_range.first_batch + number) * size
+            index = step_range.order_RN[:, start : start + size]
             shared = len(index) == 1 < self._num_replicas
             x, y = examples.gather(index[0] if shared else index)
             y_RB = y.expand(self._num_replicas, -1)
             result = self.differentiate(x, y_RB)
             finite_R = torch.isfinite(result.loss_RB).all(dim=1)
             if not finite_R.all():
-                unseen_R = self.tally.nonfinite_step_R < 0
-                self.tally.nonfinite_step_R[unseen_R & ~finite_R] = self.step
+                unseen_R = self.accumulators.nonfinite_step_R < 0
+                self.accumulators.nonfinite_step_R[unseen_R & ~finite_R] = self.step
                 frozen = self._frozen_weights()
             self._count(result, y_RB)
             self.update(lr)
@@ -101,19 +101,19 @@ class StepwisePath(ABC):
         )
 
     def _count(self, result: BatchResult, y_RB: Tensor) -> None:
-        tally, p_true_RB = self.tally, result.p_true_RB
-        going_R1 = (tally.nonfinite_step_R < 0).unsqueeze(1)
+        accumulators, p_true_RB = self.accumulators, result.p_true_RB
+        going_R1 = (accumulators.nonfinite_step_R < 0).unsqueeze(1)
         loss_RB = result.loss_RB.where(going_R1, 0)
-        tally.loss_R += loss_RB.sum(dim=1, dtype=torch.float64)
+        accumulators.loss_R += loss_RB.sum(dim=1, dtype=torch.float64)
         for sums_R, counted_RB in (
-            (tally.correct_R, result.predicted_RB == y_RB),
-            (tally.below_eps_R, p_true_RB < self._eps),
-            (tally.saturated_R, p_true_RB > 1 - self._eps),
+            (accumulators.correct_R, result.predicted_RB == y_RB),
+            (accumulators.below_eps_R, p_true_RB < self._eps),
+            (accumulators.saturated_R, p_true_RB > 1 - self._eps),
         ):
             sums_R += (counted_RB & going_R1).sum(dim=1)
 
     def _frozen_weights(self) -> "_FrozenWeights":
-        rows = torch.nonzero(self.tally.nonfinite_step_R >= 0).flatten()
+        rows = torch.nonzero(self.accumulators.nonfinite_step_R >= 0).flatten()
         return _FrozenWeights(
             rows, {name: value[rows] for name, value in self.parameters.items()}
         )

@@ -31,13 +31,13 @@ def train_together(
             one for one in trainings if one.epoch < one.spec.training.epochs
         ]:
             for training in going:
-                with training.lane.apart():
+                with training.device_stream.apart():
                     metrics = training.advance(TURN)
                 if metrics is not None:
                     yield training, metrics
     finally:
         for training in trainings:
-            training.lane.rejoin()
+            training.device_stream.rejoin()
 
 
 def count_together(

@@ -8,7 +8,7 @@ from birthmark.shapes import Weights
 from birthmark.spec import RunSpec
 from birthmark.training.examples import Examples
 from birthmark.training.paths import Path, choose_path, find_path_name
-from birthmark.training.stretches import Stretch
+from birthmark.training.step_ranges import StepRange
 
 _ROUNDS, _STEPS = 3, 2
 
@@ -34,13 +34,13 @@ def try_paths(spec: RunSpec, weights: Weights, device: str, examples: Examples) 
 def _time_steps(path: Path, spec: RunSpec, examples: Examples) -> float:
     """Seconds of the quickest round, after one that warms up."""
     count = min(len(examples), _STEPS * spec.training.batch_size)
-    num_replicas = len(path.tally.loss_R)
+    num_replicas = len(path.accumulators.loss_R)
     order_RN = torch.arange(count).expand(num_replicas, -1).contiguous()
     num_steps = -(-count // spec.training.batch_size)
-    stretch = Stretch(order_RN, 0, 0, [0.0] * num_steps)
+    step_range = StepRange(order_RN, 0, 0, [0.0] * num_steps)
     seconds = []
     for _ in range(1 + _ROUNDS):
         started = time.perf_counter()
-        path.make_steps(examples, stretch)
+        path.make_steps(examples, step_range)
         seconds.append(time.perf_counter() - started)
     return min(seconds[1:])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from birthmark.checkup import find_origin
+from birthmark.checkup import detect_law
 from birthmark.shapes import Tensor
 from birthmark.weight_files.contents import Resemblance, resemble, sample
 from birthmark.weight_files.pairing import Match
@@ -81,5 +81,5 @@ def _is_fresh(piece: Piece, values_OI: Tensor) -> tuple[bool | None, str]:
         return False, ""
     fan_in = piece.count // piece.shape[0]
     fan_out = piece.shape[0] * (piece.count // (piece.shape[0] * piece.shape[1]))
-    origin = find_origin(values_OI.to(piece.dtype), [(fan_in, fan_out)])
-    return bool(origin.family), origin.rules[0] if origin.rules else origin.family
+    law = detect_law(values_OI.to(piece.dtype), [(fan_in, fan_out)])
+    return bool(law.family), law.rules[0] if law.rules else law.family

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from torch import nn
 
-from birthmark.analysis import Entrant, Outcome, read_outcomes
+from birthmark.analysis import Candidate, Outcome, read_outcomes
 from birthmark.checkup import check
 from birthmark.data import load_dataset
 from birthmark.network import batch_examples, draw_weights
@@ -146,14 +146,14 @@ def _tabulate(
     specs: dict[str, RunSpec], store: Store, protocol: Protocol
 ) -> xr.Dataset:
     """Outcomes by start and replica, and the test loss along the training."""
-    entrants = [
-        Entrant(name, spec, store.records(spec.run_key, distributions=False))
+    candidates = [
+        Candidate(name, spec, store.records(spec.run_key, distributions=False))
         for name, spec in specs.items()
     ]
-    outcomes = {one.name: one for one in read_outcomes(entrants)}
+    outcomes = {one.name: one for one in read_outcomes(candidates)}
     steps = [one for one in outcomes.values() if one.unit == "steps"]
     dims = ("initialization", "replica")
-    loss = np.array([one.curve("test_loss") for one in entrants])
+    loss = np.array([one.curve("test_loss") for one in candidates])
     return xr.Dataset(
         {
             "steps": (
@@ -176,8 +176,8 @@ def _tabulate(
         },
         {
             "initialization": list(specs),
-            "replica": np.arange(entrants[0].frozen_R.size, dtype=np.int32),
-            "step": entrants[0].step_T.astype(np.int32),
+            "replica": np.arange(candidates[0].frozen_R.size, dtype=np.int32),
+            "step": candidates[0].step_T.astype(np.int32),
             "level": [float(one.name.removeprefix("steps_to_")) for one in steps],
         },
     )

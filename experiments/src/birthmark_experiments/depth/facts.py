@@ -23,7 +23,7 @@ _BIT = math.log(2)
 
 @dataclass(frozen=True)
 class DepthFacts(Facts):
-    """Signals behind the last layer beside theory, and the contest, by network."""
+    """Signals behind the last layer beside theory, and the comparison, by network."""
 
     protocol: str
     depth: int
@@ -41,11 +41,11 @@ class DepthFacts(Facts):
     seen_share: float
     even_loss: float
     settled_loss: float
-    contests: Mapping[str, Mapping[str, Any]]
+    comparisons: Mapping[str, Mapping[str, Any]]
 
 
 def summarize(results: xr.Dataset) -> DepthFacts:
-    """Signals behind the last layer beside theory, and the contest, by network."""
+    """Signals behind the last layer beside theory, and the comparison, by network."""
     width = int(results.attrs["width"])
     depth = results.sizes["layer"]
     names = [str(name) for name in results["network"].to_numpy()]
@@ -67,7 +67,9 @@ def summarize(results: xr.Dataset) -> DepthFacts:
         gap_floor=GAP_FLOOR,
         plateau=PLATEAU * math.log(10),
         **_describe_padding(results),
-        contests={name: _read_contest(results.sel(network=name)) for name in names},
+        comparisons={
+            name: _read_comparison(results.sel(network=name)) for name in names
+        },
     )
 
 
@@ -123,7 +125,7 @@ def _beside(values_D: Array, theory: float) -> dict[str, float]:
     return {**interval(values_D), "theory": float(theory)}
 
 
-def _read_contest(one: xr.Dataset) -> dict[str, Any]:
+def _read_comparison(one: xr.Dataset) -> dict[str, Any]:
     rankings = read_rankings(one)
     loss = rankings["mean_test_loss"]
     names = [str(name) for name in one["initialization"].to_numpy()]

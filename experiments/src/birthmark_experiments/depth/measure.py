@@ -1,4 +1,4 @@
-"""Signals at the start, then a scan of learning rates, then the contest."""
+"""Signals at the start, then a scan of learning rates, then the comparison."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from birthmark_experiments.depth.protocol import (
     spec_of,
 )
 from birthmark_experiments.frame import labelled
-from birthmark_experiments.frame.contests import hold_contest
+from birthmark_experiments.frame.comparisons import run_comparison
 
 _LEVELS = tuple(share * math.log(10) for share in (PLATEAU, 0.75, 0.5))
 _READINGS = {
@@ -35,7 +35,7 @@ _READINGS = {
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
-    """Signals at the start, then a scan of learning rates, then the contest."""
+    """Signals at the start, then a scan of learning rates, then the comparison."""
     store = open_store(folder / "store", create=True)
     by_network = []
     for name in protocol.networks:
@@ -45,12 +45,12 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         specs = {
             start: spec_of(protocol, name, start, lr=lr) for start, lr in lrs.items()
         }
-        contest = hold_contest(specs, store, losses=_LEVELS)
-        words = labelled("lr of the contest", "1")
+        comparison = run_comparison(specs, store, losses=_LEVELS)
+        words = labelled("lr of the comparison", "1")
         chosen = xr.Dataset(
             {"chosen_lr": ("initialization", list(lrs.values()), words)}
         )
-        by_network.append(xr.merge([signals, scan, contest, chosen], join="exact"))
+        by_network.append(xr.merge([signals, scan, comparison, chosen], join="exact"))
     results = xr.concat(by_network, "network", data_vars="all", join="outer")
     results = results.assign_coords(network=list(protocol.networks))
     results.attrs = {

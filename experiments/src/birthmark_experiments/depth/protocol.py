@@ -85,7 +85,7 @@ PROTOCOLS = {
 def spec_of(
     protocol: Protocol, network: str, start: str, *, lr: float, scan: bool = False
 ) -> RunSpec:
-    """A network from one start: in the contest, or alone in the scan of rates."""
+    """A network from one start: in the comparison, or alone in the scan of rates."""
     tables = protocol.networks[network]
     return RunSpec(
         data={**tables["data"], "preprocessing": "standardized"},

@@ -83,14 +83,14 @@ def test_signals_are_those_of_plain_torch():
 def test_the_quick_scale_runs(tmp_path):
     results = run_experiment("depth", tmp_path, "quick")
     facts = EXPERIMENT.summarize(results)
-    for contest in facts["contests"].values():
-        for start, losses in contest["scan"].items():
+    for comparison in facts["comparisons"].values():
+        for start, losses in comparison["scan"].items():
             if losses:  # of the several rates that were tried, the best
-                best = contest["lrs"][int(np.argmin(losses))]
-                assert contest["lr"][start] == best
-        assert set(contest["scan"]) == set(INITIALIZATIONS)
+                best = comparison["lrs"][int(np.argmin(losses))]
+                assert comparison["lr"][start] == best
+        assert set(comparison["scan"]) == set(INITIALIZATIONS)
         # at the start nothing is known: the loss of a guess, where the signal is small
-        assert contest["final_loss"]["PyTorch, zero biases"] == pytest.approx(
+        assert comparison["final_loss"]["PyTorch, zero biases"] == pytest.approx(
             math.log(10), abs=0.1
         )
     # energies on the way through a map of `side` places, kernels of ones, zero padding
@@ -128,7 +128,9 @@ def test_shipped_signals_are_what_theory_says_at_finite_width():
 
 def test_shipped_training_stalls_where_the_signal_does():
     facts = EXPERIMENT.summarize(shipped_results("depth"))
-    for contest in facts["contests"].values():
+    for comparison in facts["comparisons"].values():
         for start in ("PyTorch", "PyTorch, zero biases"):
-            assert contest["final_loss"][start] == pytest.approx(math.log(10), abs=0.02)
-        assert contest["final_loss"]["He"] < math.log(10) - 0.1
+            assert comparison["final_loss"][start] == pytest.approx(
+                math.log(10), abs=0.02
+            )
+        assert comparison["final_loss"]["He"] < math.log(10) - 0.1

@@ -1,4 +1,4 @@
-"""Hold the contest, and look at what it kept of the starts."""
+"""Hold the comparison, and look at what it kept of the starts."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from birthmark_experiments.deterministic_start.spaces import (
     measure_few,
     measure_spaces,
 )
-from birthmark_experiments.frame.contests import hold_contest
+from birthmark_experiments.frame.comparisons import run_comparison
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
-    """Hold the contest, and look at what it kept of the starts."""
+    """Hold the comparison, and look at what it kept of the starts."""
     store = open_store(folder, create=True)
     dataset = load_dataset(protocol.spec.data)
     specs = list_specs(protocol.spec, protocol.starts)
-    results = hold_contest(specs, store)
+    results = run_comparison(specs, store)
     spaces = measure_spaces(specs, store, dataset, protocol.num_images)
     few_specs = list_specs(protocol.few, protocol.few_starts)
     run_grid(Grid(tuple(few_specs.values())), store)

@@ -64,7 +64,7 @@ def compare_spaces(
 def measure_spaces(
     specs: Mapping[str, RunSpec], store: Store, dataset: Dataset, num_images: int
 ) -> xr.Dataset:
-    """Null spaces, distances and moves of the runs of a contest, by initialization."""
+    """Null spaces, distances and moves of the compared runs, by initialization."""
     span_ID = span_of_inputs(dataset)
     x_NI, y_N = as_inputs(dataset, "test", num_images)
     spaces, distances, moves = [], [], []

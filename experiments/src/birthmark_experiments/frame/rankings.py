@@ -17,7 +17,7 @@ BETTER: dict[str, Literal["low", "high", ""]] = {"low": "low", "high": "high", "
 
 
 def read_rankings(results: xr.Dataset) -> dict[str, Ranking]:
-    """The rankings of a recorded contest, by the name of their outcome."""
+    """The rankings of a recorded comparison, by the name of their outcome."""
     names = [str(name) for name in results["initialization"].to_numpy()]
     rankings = {}
     for name in results["outcome"].to_numpy():

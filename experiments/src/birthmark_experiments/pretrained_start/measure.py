@@ -16,7 +16,7 @@ from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store, replacing
 from birthmark.training import train
 from birthmark_experiments.frame import labelled
-from birthmark_experiments.frame.contests import hold_contest
+from birthmark_experiments.frame.comparisons import run_comparison
 from birthmark_experiments.pretrained_start.protocol import (
     FRESH_HEAD,
     LEVELS,
@@ -44,15 +44,15 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         }
         num_classes = describe_dataset(task.after.data).num_classes
         losses = tuple(share * math.log(num_classes) for share in LEVELS)
-        contest = hold_contest(specs, store, losses=losses)
-        contest["start_norm"] = _start_norms(specs, store)
+        comparison = run_comparison(specs, store, losses=losses)
+        comparison["start_norm"] = _start_norms(specs, store)
         with np.load(file) as kept:
-            contest["accuracy_before"] = (
+            comparison["accuracy_before"] = (
                 "replica",
                 kept["test_accuracy"].astype(np.float32),
                 labelled("test accuracy in the first task", "1"),
             )
-        results.append(_by_epoch(contest))
+        results.append(_by_epoch(comparison))
     joined = xr.concat(results, "task", data_vars="all", combine_attrs="drop_conflicts")
     joined = joined.assign_coords(task=[task.name for task in tasks])
     joined.attrs = {"protocol": describe(tasks)}
@@ -127,13 +127,13 @@ def _start_norms(specs: dict[str, RunSpec], store: Store) -> xr.DataArray:
     )
 
 
-def _by_epoch(contest: xr.Dataset) -> xr.Dataset:
+def _by_epoch(comparison: xr.Dataset) -> xr.Dataset:
     """Tasks differ in their steps an epoch, so that they meet on the axis of epochs."""
-    steps = contest["step"].to_numpy()
-    contest["steps_per_epoch"] = (
+    steps = comparison["step"].to_numpy()
+    comparison["steps_per_epoch"] = (
         (),
         np.int32(steps[1]),
         labelled("optimizer steps of an epoch", "1"),
     )
     epochs = np.arange(len(steps), dtype=np.int32)
-    return contest.assign_coords(step=epochs).rename(step="epoch")
+    return comparison.assign_coords(step=epochs).rename(step="epoch")

@@ -5,14 +5,14 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from birthmark.analysis import Entrant, make_contest
+from birthmark.analysis import Candidate, make_comparison
 from birthmark.data import load_dataset
 from birthmark.spec import RunSpec
 from birthmark.store import load_results, open_store, save_results
 from birthmark.training import initial_configuration
 from birthmark_experiments import shipped_results
 from birthmark_experiments.frame import draw_experiment
-from birthmark_experiments.frame.contests import hold_contest, record_contest
+from birthmark_experiments.frame.comparisons import record_comparison, run_comparison
 from birthmark_experiments.frame.rankings import difference, read_rankings, tabulate
 from birthmark_experiments.pretrained_start import EXPERIMENT
 from birthmark_experiments.pretrained_start.measure import (
@@ -138,7 +138,7 @@ def test_starts_have_the_norms_that_are_told(folder, results):
 
 
 @pytest.fixture(scope="module")
-def contest(tmp_path_factory):
+def comparison(tmp_path_factory):
     spec = RunSpec(
         data={"name": "digits"},
         network={"widths": [8]},
@@ -150,17 +150,17 @@ def contest(tmp_path_factory):
         name: spec.with_settings({"initialization": {"name": name}})
         for name in ("he_normal", "zeros", "dct")
     }
-    store = open_store(tmp_path_factory.mktemp("contest"), create=True)
-    recorded = hold_contest(specs, store)
-    entrants = [
-        Entrant(name, one, store.records(one.run_key), one.run_key)
+    store = open_store(tmp_path_factory.mktemp("comparison"), create=True)
+    recorded = run_comparison(specs, store)
+    candidates = [
+        Candidate(name, one, store.records(one.run_key), one.run_key)
         for name, one in specs.items()
     ]
-    return make_contest(entrants), recorded
+    return make_comparison(candidates), recorded
 
 
-def test_rankings_come_back_from_a_file_as_they_were(contest, tmp_path):
-    made, recorded = contest
+def test_rankings_come_back_from_a_file_as_they_were(comparison, tmp_path):
+    made, recorded = comparison
     save_results(tmp_path, recorded, {})
     read = read_rankings(load_results(tmp_path)[0])
     assert len(read) == len(made.rankings)
@@ -174,11 +174,11 @@ def test_rankings_come_back_from_a_file_as_they_were(contest, tmp_path):
         assert [s.num_censored for s in found.standings] == [
             s.num_censored for s in ranking.standings
         ]
-    xr.testing.assert_identical(recorded, record_contest(made))
+    xr.testing.assert_identical(recorded, record_comparison(made))
 
 
-def test_differences_are_paired_and_signed(contest):
-    _, recorded = contest
+def test_differences_are_paired_and_signed(comparison):
+    _, recorded = comparison
     ranking = read_rankings(recorded)["mean_test_loss"]
     values = recorded["result"].sel(outcome="mean_test_loss")
     a, b = values.sel(initialization="dct"), values.sel(initialization="he_normal")
@@ -191,8 +191,8 @@ def test_differences_are_paired_and_signed(contest):
     assert other["mean"] == -found["mean"] and other["low"] == -found["high"]
 
 
-def test_tables_have_the_mean_and_the_best_first(contest):
-    _, recorded = contest
+def test_tables_have_the_mean_and_the_best_first(comparison):
+    _, recorded = comparison
     table = tabulate(read_rankings(recorded)["test_accuracy"])
     means = [row["mean"] for row in table.values()]
     assert means == sorted(means, reverse=True)

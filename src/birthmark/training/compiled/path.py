@@ -15,6 +15,7 @@ from torch import Tensor
 from birthmark.network import name_parameters
 from birthmark.shapes import Layer, Weights
 from birthmark.spec import RunSpec
+from birthmark.training.accumulators import Accumulators
 from birthmark.training.compiled.library import load_library
 from birthmark.training.compiled.program import (
     Course,
@@ -26,8 +27,7 @@ from birthmark.training.compiled.program import (
 )
 from birthmark.training.compiled.schedule import Task, share_out
 from birthmark.training.examples import Examples
-from birthmark.training.stretches import Stretch
-from birthmark.training.tallies import Tally
+from birthmark.training.step_ranges import StepRange
 
 _LOSSES = {"cross_entropy": 0, "clipped_cross_entropy": 1}
 _ACTIVATIONS = {"identity": 0, "relu": 1}
@@ -62,7 +62,7 @@ class CompiledPath:
             )
         )
         self.state: dict[str, Tensor] = {}
-        self.tally = Tally.zeros(weights.num_replicas)
+        self.accumulators = Accumulators.zeros(weights.num_replicas)
         self._program = self._describe(weights)
         self._num_workers = min(torch.get_num_threads(), weights.num_replicas)
         size = library.scratch_size(byref(self._program))
@@ -81,26 +81,26 @@ class CompiledPath:
             and load_library(spec.run.dtype, spec.run.precision) is not None
         )
 
-    def make_steps(self, examples: Examples, stretch: Stretch) -> None:
+    def make_steps(self, examples: Examples, step_range: StepRange) -> None:
         """See `Path`."""
-        joined = len(stretch.order_RN) == 1 and self._joins_first_layers
+        joined = len(step_range.order_RN) == 1 and self._joins_first_layers
         make_steps = self._make_joined_steps if joined else self._make_steps
-        for start in range(0, len(stretch), _MOST_STEPS):
-            make_steps(examples, stretch.part(start, start + _MOST_STEPS))
+        for start in range(0, len(step_range), _MOST_STEPS):
+            make_steps(examples, step_range.part(start, start + _MOST_STEPS))
 
     @property
     def _joins_first_layers(self) -> bool:
         """Whether replicas that share their batches share the first product as well."""
-        width, several = self._program.sizes[1], len(self.tally.loss_R) > 1
+        width, several = self._program.sizes[1], len(self.accumulators.loss_R) > 1
         return (
             several and width <= _WIDEST_JOINED and self._spec.run.precision == "full"
         )
 
     def evaluate(self, examples: Examples) -> Tensor:
         """See `Path`."""
-        num_replicas = len(self.tally.loss_R)
-        tally = Tally.zeros(num_replicas)
-        program, stack = self._look_at(examples), self._stack(tally)
+        num_replicas = len(self.accumulators.loss_R)
+        accumulators = Accumulators.zeros(num_replicas)
+        program, stack = self._look_at(examples), self._stack(accumulators)
         order_N = torch.arange(len(examples))
         course = Course(order_N.data_ptr(), len(examples))
 
@@ -112,22 +112,24 @@ class CompiledPath:
                 )
 
         self._run_workers(evaluate_rows, self._num_workers)
-        return torch.stack([tally.loss_R, tally.correct_R.double()]) / len(examples)
+        return torch.stack(
+            [accumulators.loss_R, accumulators.correct_R.double()]
+        ) / len(examples)
 
-    def _make_steps(self, examples: Examples, stretch: Stretch) -> None:
-        nonfinite_step_R = self.tally.nonfinite_step_R
+    def _make_steps(self, examples: Examples, step_range: StepRange) -> None:
+        nonfinite_step_R = self.accumulators.nonfinite_step_R
         rows = torch.nonzero(nonfinite_step_R < 0).flatten().tolist()
-        tasks_by_worker = share_out(rows, len(stretch), self._num_workers)
-        program, stack = self._look_at(examples), self._stack(self.tally)
-        rates = (c_double * len(stretch))(*stretch.lrs)
+        tasks_by_worker = share_out(rows, len(step_range), self._num_workers)
+        program, stack = self._look_at(examples), self._stack(self.accumulators)
+        rates = (c_double * len(step_range))(*step_range.lrs)
         begun = {row: Event() for row in rows}  # the first part of a shared replica
 
         def carry_out(task: Task, scratch: c_void_p) -> None:
             if task.waits:
                 begun[task.row].wait()
             if nonfinite_step_R[task.row] < 0:
-                shared = len(stretch.order_RN) == 1
-                order_N = stretch.order_RN[0 if shared else task.row]
+                shared = len(step_range.order_RN) == 1
+                order_N = step_range.order_RN[0 if shared else task.row]
                 course = Course(order_N.data_ptr(), len(order_N))
                 asked = task.stop - task.first
                 made = self._library.train(
@@ -135,13 +137,13 @@ class CompiledPath:
                     byref(stack),
                     c_int64(task.row),
                     byref(course),
-                    c_int64(stretch.first_batch + task.first),
+                    c_int64(step_range.first_batch + task.first),
                     c_int64(asked),
                     byref(rates, task.first * 8),
                     scratch,
                 )
                 if made < asked:
-                    failed_step = stretch.first_step + task.first + made
+                    failed_step = step_range.first_step + task.first + made
                     nonfinite_step_R[task.row] = failed_step
             begun[task.row].set()
 
@@ -152,12 +154,12 @@ class CompiledPath:
 
         self._run_workers(work, len(tasks_by_worker))
 
-    def _make_joined_steps(self, examples: Examples, stretch: Stretch) -> None:
-        nonfinite_step_R = self.tally.nonfinite_step_R
+    def _make_joined_steps(self, examples: Examples, step_range: StepRange) -> None:
+        nonfinite_step_R = self.accumulators.nonfinite_step_R
         rows = torch.nonzero(nonfinite_step_R < 0).flatten().tolist()
-        program, stack = self._look_at(examples), self._stack(self.tally)
-        course = Course(stretch.order_RN.data_ptr(), stretch.order_RN.shape[1])
-        rates = (c_double * len(stretch))(*stretch.lrs)
+        program, stack = self._look_at(examples), self._stack(self.accumulators)
+        course = Course(step_range.order_RN.data_ptr(), step_range.order_RN.shape[1])
+        rates = (c_double * len(step_range))(*step_range.lrs)
 
         def work(worker: int) -> None:
             mine = rows[worker :: self._num_workers]
@@ -170,14 +172,14 @@ class CompiledPath:
                 byref(stack),
                 byref(crew),
                 byref(course),
-                c_int64(stretch.first_batch),
-                c_int64(len(stretch)),
+                c_int64(step_range.first_batch),
+                c_int64(len(step_range)),
                 rates,
                 c_void_p(scratch.data_ptr()),
             )
             for row, count in zip(mine, made, strict=True):
-                if count < len(stretch):
-                    nonfinite_step_R[row] = stretch.first_step + count
+                if count < len(step_range):
+                    nonfinite_step_R[row] = step_range.first_step + count
 
         self._run_workers(work, min(len(rows), self._num_workers))
 
@@ -218,10 +220,10 @@ class CompiledPath:
         self._program.mean, self._program.std = examples.mean, examples.std
         return self._program
 
-    def _stack(self, tally: Tally) -> Stack:
+    def _stack(self, accumulators: Accumulators) -> Stack:
         w = [layer.w for layer in self._padded.values()]
         b = [layer.b for layer in self._padded.values()]
-        sums = [values_R.data_ptr() for values_R in tally.sums.values()]
+        sums = [values_R.data_ptr() for values_R in accumulators.sums.values()]
         return Stack(
             addresses(w),
             addresses(b),

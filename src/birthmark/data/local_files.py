@@ -17,7 +17,7 @@ MOST_FILES = 1000  # of a folder that are looked into
 
 
 @dataclass(frozen=True)
-class Holding:
+class LocalFiles:
     """A data set, and what is here of it; its content was not looked at."""
 
     name: str
@@ -47,12 +47,12 @@ class Verification:
     checksum: str  # SHA-256 of all pixels and labels
 
 
-def list_datasets() -> list[Holding]:
+def list_datasets() -> list[LocalFiles]:
     """Every data set of the catalogue, and what is here of it."""
     return [_holding(entry) for entry in CATALOGUE.values()]
 
 
-def fetch_dataset(name: str, *, progress: bool = False) -> Holding:
+def fetch_dataset(name: str, *, progress: bool = False) -> LocalFiles:
     """See to it that a data set is here: from a named folder, the cache, or mirrors.
 
     Args:
@@ -68,7 +68,7 @@ def fetch_dataset(name: str, *, progress: bool = False) -> Holding:
     return _holding(entry)
 
 
-def import_dataset(name: str, path: str | Path) -> Holding:
+def import_dataset(name: str, path: str | Path) -> LocalFiles:
     """Take a file, or the files in a folder, into the cache.
 
     Files are known by their content: neither their names nor the way they were packed
@@ -118,9 +118,9 @@ def verify_dataset(name: str) -> Verification:
     )
 
 
-def _holding(entry: Entry) -> Holding:
+def _holding(entry: Entry) -> LocalFiles:
     found = find_files(entry)
-    return Holding(
+    return LocalFiles(
         name=entry.name,
         title=entry.title,
         licence=entry.licence,

@@ -9,26 +9,26 @@ import torch
 from torch import Tensor
 
 from birthmark.network import ACTIVATIONS
+from birthmark.training.accumulators import Accumulators
 from birthmark.training.examples import Examples
-from birthmark.training.graphed.heads import Head, Places
-from birthmark.training.graphed.lanes import Lane
+from birthmark.training.graphed.fused_losses import FusedLoss, Places
 from birthmark.training.graphed.layers import PaddedLayer, round_up
-from birthmark.training.tallies import Tally
+from birthmark.training.graphed.streams import DeviceStream
 
 
 @dataclass(frozen=True)
 class Program:
-    """What a lap carries out."""
+    """What captured steps carry out."""
 
     layers: list[PaddedLayer]  # in forward order; their weights are changed
     activation: str
-    head: type[Head]
+    fused_loss: type[FusedLoss]
     eps: float
     examples: Examples
-    tally: Tally  # is added to
+    accumulators: Accumulators  # is added to
 
 
-class Lap:
+class CapturedSteps:
     """Up to S steps with batches of one size.
 
     `load` says which steps, and does not belong into a graph; `run` makes them.
@@ -40,7 +40,7 @@ class Lap:
     def __init__(
         self,
         program: Program,
-        lane: Lane,
+        device_stream: DeviceStream,
         *,
         num_steps: int,
         batch_size: int,
@@ -50,12 +50,16 @@ class Lap:
 
         Args:
             program: What to train.
-            lane: Where to queue it.
+            device_stream: Where to queue it.
             num_steps: S.
             batch_size: B.
             num_orders: Orders of the examples: R, or 1 when all replicas share one.
         """
-        self.num_steps, self._program, self._lane = num_steps, program, lane
+        self.num_steps, self._program, self._device_stream = (
+            num_steps,
+            program,
+            device_stream,
+        )
         self._activation = ACTIVATIONS[program.activation]
         whole = program.layers[0].whole_RIO
         self._num_replicas = len(whole)
@@ -63,7 +67,9 @@ class Lap:
         self._allocate_batches(num_steps, num_orders, batch_size)
         self._allocate_passes(batch_size)
         self._allocate_results(num_steps, batch_size)
-        self._head = program.head(self._z_RBK, program.layers[-1].fan_out, program.eps)
+        self._fused_loss = program.fused_loss(
+            self._z_RBK, program.layers[-1].fan_out, program.eps
+        )
 
     def load(
         self, order_RN: Tensor, start: int, rate_S: Tensor, first_step: int
@@ -80,7 +86,7 @@ class Lap:
         index_RN = order_RN[:, start : start + num_steps * batch_size]
         index_RSB = index_RN.view(-1, num_steps, batch_size)
         self._index_SRB[:num_steps].copy_(index_RSB.transpose(0, 1))
-        scale = self._head.scale / batch_size
+        scale = self._fused_loss.scale / batch_size
         torch.mul(rate_S, scale, out=self._rate_S[:num_steps])
         self._first_step.fill_(first_step)
 
@@ -88,7 +94,7 @@ class Lap:
         """Make the first so many of the loaded steps."""
         self._gather(num_steps)
         # a failed replica has NaN as its worst score, and keeps it
-        going_R = self._program.tally.nonfinite_step_R < 0
+        going_R = self._program.accumulators.nonfinite_step_R < 0
         worst_SR = self._scores_SRB[:, :, -1]
         torch.where(going_R, self._zero, self._nan, out=worst_SR[0])
         for step in range(num_steps):
@@ -170,9 +176,9 @@ class Lap:
             self._pass_through(layer, inputs[index], index)
         output = self._program.layers[-1]
         torch.bmm(inputs[-1], output.whole_RIO, out=self._z_RBK)
-        with self._lane.beside():
+        with self._device_stream.beside():
             torch.argmax(self._z_RBK, -1, out=self._predicted_SRB[step])
-        self._head.differentiate(
+        self._fused_loss.differentiate(
             self._z_RBK,
             y_RB,
             self._rate_S[step],
@@ -203,7 +209,7 @@ class Lap:
             w_ROI = layer.whole_RIO[:, : layer.fan_in].mT
             units = before_RBO[..., : layer.fan_in]
             torch.bmm(delta_RBO, w_ROI, out=units)
-            with self._lane.beside():
+            with self._device_stream.beside():
                 layer.whole_RIO.baddbmm_(inputs[index].mT, delta_RBO)
             kept_RBO = self._kept[index - 1][..., : layer.fan_in]
             self._activation.backward_(units, kept_RBO)
@@ -212,30 +218,33 @@ class Lap:
                 torch.where(going_R11, before_RBO, self._zero, out=before_RBO)
             delta_RBO = before_RBO
         layers[0].whole_RIO.baddbmm_(inputs[0].mT, delta_RBO)
-        self._lane.join()
+        self._device_stream.join()
 
     def _count(self, num_steps: int) -> None:
         """Add the steps to the sums; those that were not made have no replica going."""
-        tally, eps = self._program.tally, self._program.eps
+        accumulators, eps = self._program.accumulators, self._program.eps
         going_SR1 = self._scores_SRB[1:, :, -1:] > self._minus_infinity
-        loss_SRB, p_true_SRB = self._head.read(
+        loss_SRB, p_true_SRB = self._fused_loss.read(
             self._scores_SRB[:-1, :, :-1], self._p_true_SRB
         )
         masked_SRB = torch.where(going_SR1, loss_SRB, self._zero)
-        # one after the other: sums must not depend on how an epoch was cut into laps
+        # one after the other: sums must not depend on how an epoch was cut
         for loss_R in masked_SRB.sum(dim=2, dtype=torch.float64).unbind():
-            tally.loss_R += loss_R
+            accumulators.loss_R += loss_R
         for sums_R, counted_SRB in (
-            (tally.correct_R, self._predicted_SRB == self._y_SRB),
-            (tally.below_eps_R, p_true_SRB < eps),
-            (tally.saturated_R, p_true_SRB > 1 - eps),
+            (accumulators.correct_R, self._predicted_SRB == self._y_SRB),
+            (accumulators.below_eps_R, p_true_SRB < eps),
+            (accumulators.saturated_R, p_true_SRB > 1 - eps),
         ):
             sums_R += (counted_SRB & going_SR1).sum(dim=(0, 2))
         made_R = going_SR1.sum(dim=(0, 2))
-        failed_R = (tally.nonfinite_step_R < 0) & (made_R < num_steps)
+        failed_R = (accumulators.nonfinite_step_R < 0) & (made_R < num_steps)
         frozen_at_R = self._first_step + made_R
         torch.where(
-            failed_R, frozen_at_R, tally.nonfinite_step_R, out=tally.nonfinite_step_R
+            failed_R,
+            frozen_at_R,
+            accumulators.nonfinite_step_R,
+            out=accumulators.nonfinite_step_R,
         )
 
     def _empty(self, *shape: int) -> Tensor:
@@ -246,7 +255,7 @@ class Lap:
 
 
 def bytes_of_step(layer: PaddedLayer, num_orders: int, batch_size: int) -> int:
-    """Memory that the inputs of one step of a lap take."""
+    """Memory that the inputs of one captured step take."""
     item = layer.whole_RIO.dtype.itemsize
     values = round_up(layer.fan_in + 1, layer.whole_RIO.dtype) * item + layer.fan_in
     return num_orders * batch_size * values

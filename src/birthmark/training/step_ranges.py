@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Stretch:
+class StepRange:
     """Steps within an epoch, one for each learning rate."""
 
     order_RN: Tensor  # the examples in the order of this epoch; [1, N] for all replicas
@@ -17,16 +17,16 @@ class Stretch:
     def __len__(self) -> int:
         return len(self.lrs)
 
-    def part(self, start: int, stop: int) -> "Stretch":
+    def part(self, start: int, stop: int) -> "StepRange":
         """The steps from one of these to before another."""
-        return Stretch(
+        return StepRange(
             self.order_RN,
             self.first_batch + start,
             self.first_step + start,
             self.lrs[start:stop],
         )
 
-    def of_rows(self, rows: slice) -> "Stretch":
+    def of_rows(self, rows: slice) -> "StepRange":
         """The same steps for some of the replicas."""
         if len(self.order_RN) == 1:
             return self

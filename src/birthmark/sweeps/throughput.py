@@ -36,7 +36,7 @@ def sum_up(runs: Sequence[Progress]) -> Progress:
     )
 
 
-class Pace:
+class Throughput:
     """How quickly the steps follow each other, for progress and for the next look."""
 
     def __init__(self, training: Training, num_replicas: int) -> None:

@@ -6,56 +6,58 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from birthmark.analysis.comparisons import METHOD, Contest
+from birthmark.analysis.comparisons import METHOD, Comparison
 from birthmark.analysis.findings_of_comparisons import find_differences
 from birthmark.analysis.rankings import Ranking, Standing
 from birthmark.analysis.words import say_number
 
 
-def summarize_contest(contest: Contest) -> dict[str, Any]:
+def summarize_comparison(comparison: Comparison) -> dict[str, Any]:
     """Everything but the curves: JSON has no NaN, so what is not known is None."""
-    first = contest.entrants[0]
+    first = comparison.candidates[0]
     summary: dict[str, Any] = _without_nan(
         {
             "method": METHOD,
             "spec": first.spec.model_dump(mode="json", exclude={"initialization"}),
-            "num_replicas": contest.num_replicas,
-            "budget": contest.budget,
+            "num_replicas": comparison.num_replicas,
+            "budget": comparison.budget,
             "loss_of_a_guess": first.chance,
             "entrants": [
                 {"name": one.name, "run_key": one.run_key, "trained": one.how}
-                for one in contest.entrants
+                for one in comparison.candidates
             ],
-            "outcomes": [_outcome(contest, ranking) for ranking in contest.rankings],
+            "outcomes": [
+                _outcome(comparison, ranking) for ranking in comparison.rankings
+            ],
             "failures": [
                 {**asdict(one), "guessing_interval": one.guessing_interval}
-                for one in contest.failures
+                for one in comparison.failures
             ],
             "findings": [
                 {**asdict(finding), "values": dict(finding.values)}
-                for finding in find_differences(contest)
+                for finding in find_differences(comparison)
             ],
         }
     )
     return summary
 
 
-def contest_table(contest: Contest) -> tuple[list[str], list[list[str]]]:
-    """Header and one row an entrant; letters as in `Standing.letters`."""
+def comparison_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Header and one row a candidate; letters as in `Standing.letters`."""
     header = ["initialization"]
-    header += [_short(ranking.outcome.name) for ranking in contest.rankings]
+    header += [_short(ranking.outcome.name) for ranking in comparison.rankings]
     header.append("failed")
-    failed = {one.name: one for one in contest.failures}
+    failed = {one.name: one for one in comparison.failures}
     rows = []
-    for name in contest.names:
-        cells = [_cell(_standing(ranking, name)) for ranking in contest.rankings]
+    for name in comparison.names:
+        cells = [_cell(_standing(ranking, name)) for ranking in comparison.rankings]
         one = failed[name]
         lost = max(one.num_nonfinite, one.num_diverged, one.num_guessing)
         rows.append([name, *cells, f"{lost}/{one.n}"])
     return header, rows
 
 
-def _outcome(contest: Contest, ranking: Ranking) -> dict[str, Any]:
+def _outcome(comparison: Comparison, ranking: Ranking) -> dict[str, Any]:
     outcome = ranking.outcome
     return {
         "name": outcome.name,
@@ -63,8 +65,10 @@ def _outcome(contest: Contest, ranking: Ranking) -> dict[str, Any]:
         "unit": outcome.unit,
         "better": outcome.better,
         "how": outcome.how,
-        "values": dict(zip(contest.names, outcome.values_AR.tolist(), strict=True)),
-        "censored": dict(zip(contest.names, outcome.censored_AR.tolist(), strict=True)),
+        "values": dict(zip(comparison.names, outcome.values_AR.tolist(), strict=True)),
+        "censored": dict(
+            zip(comparison.names, outcome.censored_AR.tolist(), strict=True)
+        ),
         "no_difference": ranking.sees_no_difference,
         "standings": [asdict(one) for one in ranking.standings],
         "pairs": [asdict(pair) for pair in ranking.pairs],

@@ -8,11 +8,11 @@ import numpy as np
 import xarray as xr
 
 from birthmark.analysis import (
-    Contest,
-    Entrant,
+    Candidate,
+    Comparison,
     Outcome,
     join_curves,
-    make_contest,
+    make_comparison,
 )
 from birthmark.spec import RunSpec
 from birthmark.store import Store
@@ -26,7 +26,7 @@ _CURVES = {
 }
 
 
-def hold_contest(
+def run_comparison(
     specs: Mapping[str, RunSpec], store: Store, *, losses: tuple[float, ...] = ()
 ) -> xr.Dataset:
     """Train starts in pairs, as `bm.compare` does, when each has biases of its own.
@@ -41,8 +41,8 @@ def hold_contest(
     """
     run_grid(Grid(tuple(specs.values())), store)
     lr = next(iter(specs.values())).training.lr
-    entrants = [
-        Entrant(
+    candidates = [
+        Candidate(
             name,
             spec.with_settings({"training.lr": lr}),
             store.records(spec.run_key, distributions=False),
@@ -50,13 +50,13 @@ def hold_contest(
         )
         for name, spec in specs.items()
     ]
-    return record_contest(make_contest(entrants, losses))
+    return record_comparison(make_comparison(candidates, losses))
 
 
-def record_contest(contest: Contest) -> xr.Dataset:
-    """Curves and outcomes; see `hold_contest`."""
-    curves = join_curves(contest).rename(entrant="initialization")
-    outcomes = [ranking.outcome for ranking in contest.rankings]
+def record_comparison(comparison: Comparison) -> xr.Dataset:
+    """Curves and outcomes; see `run_comparison`."""
+    curves = join_curves(comparison).rename(candidate="initialization")
+    outcomes = [ranking.outcome for ranking in comparison.rankings]
     dims = ("outcome", "initialization", "replica")
     results = xr.Dataset(
         {

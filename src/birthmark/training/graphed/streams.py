@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 import torch
 
-# Lanes that nobody uses, by device. torch hands the same streams out again after 32,
+# Streams that nobody uses, by device. torch hands the same streams out again after 32,
 # and graphs captured on one stream share the working memory of its products, so no two
-# stacks that live at the same time may have the same lane.
-_FREE: dict[str, list["Lane"]] = {}
+# stacks that live at the same time may have the same streams.
+_FREE: dict[str, list["DeviceStream"]] = {}
 
 
-class Lane:
+class DeviceStream:
     """A stream of a GPU, and a second one for what need not be waited for at once."""
 
     def __init__(self, device: str) -> None:
@@ -24,12 +24,12 @@ class Lane:
             self._side = torch.cuda.Stream(device, priority=0)  # type: ignore[no-untyped-call]
 
     @classmethod
-    def taken_by(cls, owner: object, device: str) -> "Lane":
-        """A lane for as long as its owner lives."""
+    def taken_by(cls, owner: object, device: str) -> "DeviceStream":
+        """Streams for as long as its owner lives."""
         free = _FREE.setdefault(device, [])
-        lane = free.pop() if free else cls(device)
-        weakref.finalize(owner, free.append, lane)
-        return lane
+        found = free.pop() if free else cls(device)
+        weakref.finalize(owner, free.append, found)
+        return found
 
     @contextmanager
     def entered(self) -> Iterator[None]:

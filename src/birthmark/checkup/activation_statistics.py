@@ -24,7 +24,7 @@ _SIGMOID = Activation("sigmoid").saturation or 0.0
 
 
 @dataclass
-class Visit:
+class ActivationStatistics:
     """One layer's numbers on the batch; the gradient comes later."""
 
     name: str
@@ -70,14 +70,14 @@ class Visit:
 
 
 @torch.no_grad()
-def visit_layer(
+def read_layer(
     name: str,
     module: nn.Module,
     role: Role,
     x: Tensor | None,
     output: Tensor,
     num_examples: int,
-) -> Visit:
+) -> ActivationStatistics:
     """Measure a layer from what came in (None when no floats did) and what came out."""
     flat = output.detach().float()
     moment = second_moment(flat)
@@ -89,7 +89,7 @@ def visit_layer(
     size = flat.abs()
     examples = split_examples(output, num_examples)
     inputs = None if x is None else split_examples(x, num_examples)
-    return Visit(
+    return ActivationStatistics(
         name=name,
         kind=type(module).__name__,
         role=role,
@@ -134,7 +134,7 @@ def _compare_statistics(module: nn.Module, x: Tensor | None) -> float | None:
 
 
 @torch.no_grad()
-def visit_product(
+def read_product(
     name: str,
     kind: str,
     x: Tensor,
@@ -144,7 +144,7 @@ def visit_product(
     num_examples: int,
     *,
     unit_axis: int,
-) -> Visit:
+) -> ActivationStatistics:
     """Measure a product of the data with a matrix that no known module holds.
 
     Args:
@@ -167,7 +167,7 @@ def visit_product(
     inputs = split_examples(x, num_examples)
     rows = output.shape[0] / max(num_examples, 1)
     beside = (int(rows),) if output.ndim == 2 and rows > 1 and rows.is_integer() else ()
-    return Visit(
+    return ActivationStatistics(
         name=name,
         kind=kind,
         role="conv" if output.ndim > 3 else "dense",
@@ -204,16 +204,18 @@ def _count_silent(
 
 
 @torch.no_grad()
-def add_gradient(visit: Visit, gradient: Tensor, num_examples: int) -> None:
-    """Take the gradient of the mean loss by a layer's output into its visit."""
+def add_gradient(
+    layer: ActivationStatistics, gradient: Tensor, num_examples: int
+) -> None:
+    """Take the gradient of the mean loss by a layer's output into its statistics."""
     flat = gradient.detach().float()
     # the mean over examples divides each one's gradient by their number
-    visit.energy = second_moment(flat) * flat.numel() * num_examples
-    axis = visit.unit_axis
+    layer.energy = second_moment(flat) * flat.numel() * num_examples
+    axis = layer.unit_axis
     if axis is not None and 0 < axis < flat.ndim:
         others = [dim for dim in range(flat.ndim) if dim != axis]
         none = flat.abs().amax(dim=others) == 0
-        visit.without_gradient = float(none.float().mean())
+        layer.without_gradient = float(none.float().mean())
 
 
 def split_examples(values: Tensor, num_examples: int) -> Tensor | None:

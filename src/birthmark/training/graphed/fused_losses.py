@@ -1,9 +1,9 @@
 """Losses of a stack, in as few kernels as torch allows, and nothing the host must see.
 
-A head gives each example a score, from which loss and probability can be read later for
-many steps at once. The score is never positive infinity or NaN where the loss is
-finite, and never finite where it is not: so the least score of a replica tells whether
-it goes on.
+A fused loss gives each example a score, from which loss and probability can be read
+later for many steps at once. The score is never positive infinity or NaN where the loss
+is finite, and never finite where it is not: so the least score of a replica tells
+whether it goes on.
 """
 
 from abc import ABC, abstractmethod
@@ -17,14 +17,14 @@ _aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class Places:
-    """What a head writes for a batch."""
+    """What a fused loss writes for a batch."""
 
     score_RB: Tensor
-    p_true_RB: Tensor  # only by heads whose scores do not tell it
+    p_true_RB: Tensor  # only by fused losses whose scores do not tell it
     delta_RBK: Tensor  # the gradient by the outputs, times the rate
 
 
-class Head(ABC):
+class FusedLoss(ABC):
     """A loss with buffers of its own for batches of one size."""
 
     pads_outputs = True  # whether outputs of -1e30 behind the classes change nothing
@@ -53,13 +53,13 @@ class Head(ABC):
         """Losses and probabilities of the true classes, of any shape."""
 
 
-class CrossEntropyHead(Head):
+class FusedCrossEntropy(FusedLoss):
     """The score is the logarithm of the probability of the true class."""
 
     def differentiate(
         self, z_RBK: Tensor, y_RB: Tensor, rate: Tensor, to: Places
     ) -> None:
-        """See `Head`."""
+        """See `FusedLoss`."""
         p_RBK, y_RB1 = self._p_RBK, y_RB.unsqueeze(-1)
         torch.log_softmax(z_RBK, -1, out=p_RBK)
         torch.gather(p_RBK, -1, y_RB1, out=to.score_RB.unsqueeze(-1))
@@ -67,11 +67,11 @@ class CrossEntropyHead(Head):
         torch.mul(p_RBK, rate, out=to.delta_RBK)
 
     def read(self, score: Tensor, p_true: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Head`."""
+        """See `FusedLoss`."""
         return -score, score.exp()
 
 
-class ClippedCrossEntropyHead(Head):
+class FusedClippedCrossEntropy(FusedLoss):
     """The score is the probability of the true class."""
 
     def __init__(self, z_RBK: Tensor, num_classes: int, eps: float) -> None:
@@ -85,7 +85,7 @@ class ClippedCrossEntropyHead(Head):
     def differentiate(
         self, z_RBK: Tensor, y_RB: Tensor, rate: Tensor, to: Places
     ) -> None:
-        """See `Head`."""
+        """See `FusedLoss`."""
         p_RBK, y_RB1 = self._p_RBK, y_RB.unsqueeze(-1)
         torch.softmax(z_RBK, -1, out=p_RBK)
         torch.gather(p_RBK, -1, y_RB1, out=to.score_RB.unsqueeze(-1))
@@ -100,11 +100,11 @@ class ClippedCrossEntropyHead(Head):
         torch.mul(p_RBK, self._factor_RB.unsqueeze(-1), out=to.delta_RBK)
 
     def read(self, score: Tensor, p_true: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Head`."""
+        """See `FusedLoss`."""
         return -torch.log(torch.clamp(score, self._eps, 1 - self._eps)), score
 
 
-class MeanSquaredErrorHead(Head):
+class FusedMeanSquaredError(FusedLoss):
     """The score is the loss, below zero."""
 
     pads_outputs = False
@@ -116,7 +116,7 @@ class MeanSquaredErrorHead(Head):
     def differentiate(
         self, z_RBK: Tensor, y_RB: Tensor, rate: Tensor, to: Places
     ) -> None:
-        """See `Head`."""
+        """See `FusedLoss`."""
         error_RBK, y_RB1 = self._p_RBK, y_RB.unsqueeze(-1)
         torch.softmax(z_RBK, -1, out=error_RBK)
         torch.gather(error_RBK, -1, y_RB1, out=to.p_true_RB.unsqueeze(-1))
@@ -127,12 +127,12 @@ class MeanSquaredErrorHead(Head):
         torch.mul(error_RBK, rate, out=to.delta_RBK)
 
     def read(self, score: Tensor, p_true: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Head`."""
+        """See `FusedLoss`."""
         return -score, p_true
 
 
-HEADS: dict[str, type[Head]] = {
-    "cross_entropy": CrossEntropyHead,
-    "clipped_cross_entropy": ClippedCrossEntropyHead,
-    "mean_squared_error": MeanSquaredErrorHead,
+FUSED_LOSSES: dict[str, type[FusedLoss]] = {
+    "cross_entropy": FusedCrossEntropy,
+    "clipped_cross_entropy": FusedClippedCrossEntropy,
+    "mean_squared_error": FusedMeanSquaredError,
 }

@@ -45,7 +45,7 @@ Fans = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Origin:
+class DetectedLaw:
     """The law of a tensor: its family, the rules whose scale fits, and words."""
 
     family: str  # '' when no known family fits
@@ -53,12 +53,12 @@ class Origin:
     words: str
 
 
-def find_origin(
+def detect_law(
     values: Tensor,
     fans: Sequence[Fans],
     matrix: Tensor | None = None,
     spectrum: Spectrum | None = None,
-) -> Origin:
+) -> DetectedLaw:
     """Tell the law of a tensor of finite numbers.
 
     Args:
@@ -72,15 +72,17 @@ def find_origin(
     low, high = float(flat.min()), float(flat.max())
     if low == high:
         words = f"constant {low:.4g}" if low else "zeros"
-        return Origin("zeros" if not low else "constant", ("zeros",) * (not low), words)
+        return DetectedLaw(
+            "zeros" if not low else "constant", ("zeros",) * (not low), words
+        )
     if matrix is not None:
         structured = _find_structure(matrix, spectrum)
         if structured is not None:
             return structured
     zeros = float((flat == 0).double().mean())
     if zeros > 0.1:
-        rest = find_origin(flat[flat != 0], ())
-        return Origin("sparse", (), f"{zeros:.0%} zeros, the rest: {rest.words}")
+        rest = detect_law(flat[flat != 0], ())
+        return DetectedLaw("sparse", (), f"{zeros:.0%} zeros, the rest: {rest.words}")
     found = _find_drawn(flat, fans)
     if found.family or matrix is None or matrix.shape[0] < 2 * FEWEST:
         return found
@@ -92,14 +94,14 @@ def torch_default_bound(fan_in: int) -> float:
     return find_law(RuleSpec(name="torch_default"), fan_in, 1).bound
 
 
-def _find_structure(matrix: Tensor, spectrum: Spectrum | None) -> Origin | None:
+def _find_structure(matrix: Tensor, spectrum: Spectrum | None) -> DetectedLaw | None:
     """Identities and orthogonal matrices, as a whole or in packed parts."""
     if min(matrix.shape) < 2:
         return None  # one row is orthogonal whatever it holds
     scale = _identity_scale(matrix)
     if scale is not None:
         rules = ("identity",) if scale == 1 else ()
-        return Origin("identity", rules, f"identity times {scale:.4g}")
+        return DetectedLaw("identity", rules, f"identity times {scale:.4g}")
     if spectrum is None:
         return None
     for parts in _PARTS:  # first: stacked squares are orthogonal as a whole too
@@ -117,10 +119,10 @@ def _is_orthogonal(block: Tensor) -> bool:
     return found is not None and found.condition < _ORTHOGONAL
 
 
-def _orthogonal(matrix: Tensor, parts: str) -> Origin:
+def _orthogonal(matrix: Tensor, parts: str) -> DetectedLaw:
     gain = float(matrix.double().norm()) / math.sqrt(min(matrix.shape))
     rules = ("orthogonal",)
-    return Origin("orthogonal", rules, f"orthogonal{parts}, gain {gain:.3g}")
+    return DetectedLaw("orthogonal", rules, f"orthogonal{parts}, gain {gain:.3g}")
 
 
 def _identity_scale(matrix: Tensor) -> float | None:
@@ -142,7 +144,7 @@ def _identity_scale(matrix: Tensor) -> float | None:
     return float(entries[0])
 
 
-def _find_parts(matrix: Tensor, fans: Sequence[Fans]) -> Origin | None:
+def _find_parts(matrix: Tensor, fans: Sequence[Fans]) -> DetectedLaw | None:
     """Rows that were drawn in parts, each from a law of its own: query, key, value."""
     for parts in _PARTS:
         if matrix.shape[0] % parts:
@@ -159,11 +161,11 @@ def _find_parts(matrix: Tensor, fans: Sequence[Fans]) -> Origin | None:
             sizes = ", ".join(f"{std:.3g}" for std in stds)
             named = f"{rules[0]}, " if rules else ""
             words = f"in {parts} parts: {named}{family}, std {sizes}"
-            return Origin(family if same else "parts", rules, words)
+            return DetectedLaw(family if same else "parts", rules, words)
     return None
 
 
-def _find_drawn(flat: Tensor, fans: Sequence[Fans]) -> Origin:
+def _find_drawn(flat: Tensor, fans: Sequence[Fans]) -> DetectedLaw:
     """The law of independent entries."""
     low, high = float(flat.min()), float(flat.max())
     std = float(flat.float().std(correction=0))
@@ -171,7 +173,7 @@ def _find_drawn(flat: Tensor, fans: Sequence[Fans]) -> Origin:
     if not families or std == 0:
         few = flat.numel() < FEWEST
         why = "too few numbers to tell" if few else "no known family"
-        return Origin("", (), f"{why}, std {std:.4g}")
+        return DetectedLaw("", (), f"{why}, std {std:.4g}")
     tolerance = 2e-3 if flat.dtype in (torch.float16, torch.bfloat16) else 1e-5
     scale = _Scale(std, max(abs(low), abs(high)), flat.numel(), tolerance)
     rules = {one: _find_rules(one, scale, fans) for one in families}
@@ -182,10 +184,10 @@ def _find_drawn(flat: Tensor, fans: Sequence[Fans]) -> Origin:
     if rules[family]:
         first = rules[family][0]
         named = first not in (*_FIXED.get(family, ()),)
-        return Origin(family, fitting, f"{first} ({words})" if named else words)
+        return DetectedLaw(family, fitting, f"{first} ({words})" if named else words)
     if fans:
         words += f", fan_in Var = {fans[0][0] * std**2:.3g}"
-    return Origin(family, (), words)
+    return DetectedLaw(family, (), words)
 
 
 def _say_law(family: str, std: float, low: float, high: float, cut: float) -> str:

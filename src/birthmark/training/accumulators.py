@@ -11,7 +11,7 @@ from birthmark.shapes import Array
 
 
 @dataclass
-class Tally:
+class Accumulators:
     """Sums over the examples visited in the current epoch, added to in place."""
 
     loss_R: Tensor  # float64
@@ -21,7 +21,7 @@ class Tally:
     nonfinite_step_R: Tensor  # step before which NaN or Inf froze the replica, else -1
 
     @classmethod
-    def zeros(cls, num_replicas: int, device: str = "cpu") -> "Tally":
+    def zeros(cls, num_replicas: int, device: str = "cpu") -> "Accumulators":
         """Nothing met, nobody frozen."""
 
         def count() -> Tensor:
@@ -40,9 +40,9 @@ class Tally:
             "saturated": self.saturated_R,
         }
 
-    def part(self, rows: slice) -> "Tally":
+    def part(self, rows: slice) -> "Accumulators":
         """That of some replicas, in the same memory."""
-        return Tally(**{name: value[rows] for name, value in vars(self).items()})
+        return Accumulators(**{name: value[rows] for name, value in vars(self).items()})
 
     def begin_epoch(self) -> None:
         """Set the sums to zero; who is frozen stays frozen."""
