@@ -10,19 +10,23 @@ from scipy import stats
 
 from birthmark.analysis import (
     Candidate,
-    Outcome,
     comparison_table,
     find_differences,
-    letter_display,
     make_comparison,
-    rank,
     read_outcomes,
     steps_to_reach,
     summarize_comparison,
 )
 from birthmark.errors import SpecError
 from birthmark.spec import RunSpec
-from birthmark.statistics import compare_pairs, detectable_effect, holm
+from birthmark.statistics import (
+    Outcome,
+    compare_pairs,
+    detectable_effect,
+    holm,
+    letter_display,
+    rank,
+)
 
 NAMES = list("abcdef")
 

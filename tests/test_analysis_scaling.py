@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from birthmark.analysis import (
-    Study,
-    choose_loss,
-    choose_losses,
-    deviation_at_loss,
-    fit_power_law,
-)
+from birthmark.analysis import Study, choose_loss, choose_losses, deviation_at_loss
 from birthmark.errors import SpecError
+from birthmark.statistics import fit_power_law
 from synthetic_records import make_run, make_spec
 
 EPOCHS = np.arange(401.0)

@@ -34,7 +34,6 @@ from birthmark.analysis.layers import Layers, find_layers
 from birthmark.analysis.maps import RegimeMap, map_regimes
 from birthmark.analysis.outcomes import (
     Candidate,
-    Outcome,
     read_outcomes,
     steps_to_reach,
 )
@@ -55,7 +54,6 @@ from birthmark.analysis.published import (
     Published,
     follows_paper,
 )
-from birthmark.analysis.rankings import Ranking, Standing, letter_display, rank
 from birthmark.analysis.regimes import (
     LEARNERS,
     NOT_KNOWN,
@@ -68,11 +66,9 @@ from birthmark.analysis.regimes import (
 from birthmark.analysis.scaling import (
     DeviationAtLoss,
     Measure,
-    PowerLaw,
     choose_loss,
     choose_losses,
     deviation_at_loss,
-    fit_power_law,
 )
 from birthmark.analysis.studies import (
     Run,
@@ -134,20 +130,16 @@ __all__ = [
     "Moments",
     "NothingFoundError",
     "Number",
-    "Outcome",
     "Overview",
     "PhaseDiagram",
     "Phases",
     "Pool",
-    "PowerLaw",
     "Published",
     "Quantity",
-    "Ranking",
     "RegimeMap",
     "Regimes",
     "Replica",
     "Run",
-    "Standing",
     "Study",
     "Survey",
     "Thresholds",
@@ -173,19 +165,16 @@ __all__ = [
     "find_quantities",
     "find_transitions",
     "find_trend",
-    "fit_power_law",
     "follows_paper",
     "group_runs",
     "join_curves",
     "label_regimes",
-    "letter_display",
     "look_at",
     "make_comparison",
     "map_regimes",
     "phase_diagram",
     "pool_conditionals",
     "pool_moments",
-    "rank",
     "read_columns",
     "read_outcomes",
     "read_phases",

@@ -8,8 +8,8 @@ from typing import Any
 
 from birthmark.analysis.comparisons import METHOD, Comparison
 from birthmark.analysis.findings_of_comparisons import find_differences
-from birthmark.analysis.rankings import Ranking, Standing
 from birthmark.analysis.words import say_number
+from birthmark.statistics import Ranking, Standing
 
 
 def summarize_comparison(comparison: Comparison) -> dict[str, Any]:

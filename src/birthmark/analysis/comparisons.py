@@ -12,13 +12,12 @@ import xarray as xr
 from scipy import stats
 
 from birthmark.analysis.outcomes import Candidate, read_outcomes
-from birthmark.analysis.rankings import Ranking, rank
 from birthmark.analysis.studies import fact
 from birthmark.analysis.transitions import find_transitions
 from birthmark.errors import SpecError
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
-from birthmark.statistics import ALPHA, POWER
+from birthmark.statistics import ALPHA, POWER, Ranking, rank
 
 # times the share of the largest class: an accuracy that one answer for all can have
 GUESS = 1.1

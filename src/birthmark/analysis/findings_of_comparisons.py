@@ -7,11 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from birthmark.analysis.comparisons import GUESS, METHOD, Comparison
-from birthmark.analysis.outcomes import Outcome
-from birthmark.analysis.rankings import Ranking, Standing
 from birthmark.analysis.words import say_interval, say_list, say_number
 from birthmark.shapes import Finding
-from birthmark.statistics import POWER, PairedDifference
+from birthmark.statistics import POWER, Outcome, PairedDifference, Ranking, Standing
 
 FEW = 5  # replicas, below which only very large differences are seen
 

@@ -9,7 +9,6 @@ from birthmark.analysis.columns import Column
 from birthmark.analysis.scaling import (
     DeviationAtLoss,
     Measure,
-    PowerLaw,
     choose_loss,
     deviation_at_loss,
 )
@@ -17,7 +16,7 @@ from birthmark.analysis.surveys import Family
 from birthmark.analysis.trends import read_retention
 from birthmark.analysis.words import say_estimate, say_interval, say_number
 from birthmark.shapes import Array, Finding
-from birthmark.statistics import summarize
+from birthmark.statistics import PowerLaw, summarize
 
 PAPER = "Jesus et al., arXiv 2012.02550"
 READABLE = 0.75  # retention above which a mark counts as readable

@@ -14,6 +14,7 @@ from birthmark.analysis.transitions import chance_loss
 from birthmark.errors import SpecError, StoreError
 from birthmark.shapes import OUTPUT, Array
 from birthmark.spec import RunSpec
+from birthmark.statistics import Outcome
 
 LEVELS = (0.5, 0.25, 0.1)  # of the loss of chance
 
@@ -89,21 +90,6 @@ class Candidate:
             return self.records["num_units"].to_numpy()[:-1].astype(float)
         hidden = [name for name in self.spec.network.layer_names if name != OUTPUT]
         return np.array(self.spec.network.widths[: len(hidden)], dtype=float)
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """One number for each candidate A and replica R, and which way is better."""
-
-    name: str
-    title: str
-    unit: str
-    better: Literal["low", "high", ""]  # '': neither, it is ordered by size
-    values_AR: Array  # NaN where there is none
-    censored_AR: Array  # bool: the value is a lower bound, the budget
-    how: str  # how the number is made
-    is_tested: bool = True  # whether pairs are told apart by chance and scatter
-    caveat: str = ""  # a sentence on what the numbers of these candidates rest on
 
 
 def read_outcomes(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -15,7 +14,7 @@ from birthmark.checkup.batches import first_tensor
 from birthmark.checkup.evaluation import Problem
 from birthmark.checkup.isolation import alias_parameters, copy_buffers, standing_in
 from birthmark.checkup.readings import Curvature
-from birthmark.shapes import Array
+from birthmark.theory import find_top_of
 
 _MOST_OUTPUTS = 512  # rows of a Jacobian
 _JACOBIAN_EXAMPLES = 4
@@ -88,34 +87,4 @@ def _read_sharpness(problem: Problem, leaves: Mapping[str, Tensor]) -> float:
     inside = [leaf for leaf in leaves.values() if leaf.requires_grad]
     if not inside or not torch.isfinite(value):
         raise ValueError("needs parameters, and a loss that is finite")
-    slopes = torch.autograd.grad(
-        value, inside, create_graph=True, allow_unused=True, materialize_grads=True
-    )
-    flat = torch.cat([slope.flatten() for slope in slopes])
-    sizes = [leaf.numel() for leaf in inside]
-
-    def multiply(vector: Array) -> Array:
-        v = torch.from_numpy(vector.reshape(-1)).to(flat)
-        products = torch.autograd.grad(
-            flat @ v,
-            inside,
-            retain_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
-        joined = torch.cat([product.flatten() for product in products])
-        return joined.detach().cpu().double().numpy()
-
-    size = sum(sizes)
-    operator = LinearOperator((size, size), matvec=multiply, dtype=np.float64)
-    start = torch.randn(size, generator=torch.Generator().manual_seed(0)).double()
-    largest = eigsh(
-        operator,
-        k=1,
-        which="LA",
-        ncv=min(_LANCZOS_VECTORS, size),
-        v0=start.numpy(),
-        tol=1e-2,
-        return_eigenvectors=False,
-    )
-    return float(largest[0])
+    return find_top_of(value, tuple(inside), vectors=_LANCZOS_VECTORS).value

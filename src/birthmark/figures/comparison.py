@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from birthmark.analysis import METHOD, Comparison, Ranking, join_curves
+from birthmark.analysis import METHOD, Comparison, join_curves
 from birthmark.figures.canvas import label_log, name_panel, new_figure
 from birthmark.figures.captions import describe_comparison
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.files import write_drawings
 from birthmark.figures.palettes import Palette, choose_style
 from birthmark.shapes import Array
-from birthmark.statistics import summarize_curves
+from birthmark.statistics import Ranking, summarize_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,6 @@ from birthmark.analysis import (
     Line,
     Measure,
     NothingFoundError,
-    PowerLaw,
     choose_loss,
     choose_losses,
     deviation_at_loss,
@@ -31,7 +30,7 @@ from birthmark.figures.captions import describe_family
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.palettes import Palette
 from birthmark.shapes import Array
-from birthmark.statistics import summarize_curves
+from birthmark.statistics import PowerLaw, summarize_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""Arrays in, numbers out: intervals, paired comparisons, correlations, change points.
+"""Arrays in, numbers out: intervals, pairs, rankings, power laws, change points.
 
 Nothing here knows of records or of training.
 """
@@ -33,6 +33,14 @@ from birthmark.statistics.paired import (
     holm,
 )
 from birthmark.statistics.peaks import Peak, find_peak, quantiles
+from birthmark.statistics.power_laws import PowerLaw, fit_power_law
+from birthmark.statistics.rankings import (
+    Outcome,
+    Ranking,
+    Standing,
+    letter_display,
+    rank,
+)
 from birthmark.statistics.variance_shares import (
     PARTS,
     Share,
@@ -53,10 +61,14 @@ __all__ = [
     "Growth",
     "Jump",
     "JumpAlarm",
+    "Outcome",
     "PairedDifference",
     "Peak",
+    "PowerLaw",
     "RankCorrelation",
+    "Ranking",
     "Share",
+    "Standing",
     "compare_growth",
     "compare_means",
     "compare_pairs",
@@ -65,10 +77,13 @@ __all__ = [
     "detectable_effect",
     "find_jumps",
     "find_peak",
+    "fit_power_law",
     "holm",
     "interval",
     "interval_and_count",
+    "letter_display",
     "quantiles",
+    "rank",
     "resample",
     "share_variance",
     "split_squares",

@@ -11,12 +11,13 @@ import torch
 import xarray as xr
 from torch import nn
 
-from birthmark.analysis import Candidate, Outcome, read_outcomes
+from birthmark.analysis import Candidate, read_outcomes
 from birthmark.checkup import check
 from birthmark.data import load_dataset
 from birthmark.network import batch_examples, draw_weights
 from birthmark.shapes import Array, Dataset, Weights
 from birthmark.spec import RunSpec
+from birthmark.statistics import Outcome
 from birthmark.store import Store, open_store
 from birthmark.sweeps import Grid, run_grid
 from birthmark_experiments.combined_goals.goals import GOALS

@@ -8,8 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from birthmark.analysis import PowerLaw, fit_power_law
-from birthmark.statistics import interval
+from birthmark.statistics import PowerLaw, fit_power_law, interval
 from birthmark_experiments.deterministic_start.protocol import (
     DETERMINISTIC,
     MOMENTS,

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis import fit_power_law
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark.statistics import compare_pairs
+from birthmark.statistics import compare_pairs, fit_power_law
 from birthmark_experiments.frame.curves import (
     paint_curves,
     paint_points,

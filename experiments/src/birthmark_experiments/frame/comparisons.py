@@ -7,14 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis import (
-    Candidate,
-    Comparison,
-    Outcome,
-    join_curves,
-    make_comparison,
-)
+from birthmark.analysis import Candidate, Comparison, join_curves, make_comparison
 from birthmark.spec import RunSpec
+from birthmark.statistics import Outcome
 from birthmark.store import Store
 from birthmark.sweeps import Grid, run_grid
 from birthmark_experiments.frame.variables import labelled

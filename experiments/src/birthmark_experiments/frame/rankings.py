@@ -6,11 +6,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from birthmark.analysis import (
-    Outcome,
-    Ranking,
-    rank,
-)
+from birthmark.statistics import Outcome, Ranking, rank
 
 # of netCDF no text is empty
 BETTER: dict[str, Literal["low", "high", ""]] = {"low": "low", "high": "high", "-": ""}

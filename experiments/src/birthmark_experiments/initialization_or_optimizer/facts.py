@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis import Outcome, rank
 from birthmark.shapes import Array
 from birthmark.statistics import (
     PARTS,
+    Outcome,
     correlate_ranks,
+    rank,
     share_variance,
     summarize_curves,
 )

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from birthmark.analysis import Column, PowerLaw, Run, Transitions
+from birthmark.analysis import Column, Run, Transitions
 from birthmark.shapes import Array
-from birthmark.statistics import Estimate, summarize
+from birthmark.statistics import Estimate, PowerLaw, summarize
 
 CLIPPED, LOGITS = "clipped_cross_entropy", "cross_entropy"
 LOSSES = {CLIPPED: "clipped loss", LOGITS: "loss from logits"}  # in plain words

@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
+from typing import Literal
 
 import numpy as np
 
-from birthmark.analysis.outcomes import Outcome
-from birthmark.statistics import PairedDifference, compare_pairs, summarize_curves
+from birthmark.shapes import Array
+from birthmark.statistics.intervals import summarize_curves
+from birthmark.statistics.paired import PairedDifference, compare_pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One number for each candidate A and replica R, and which way is better."""
+
+    name: str
+    title: str
+    unit: str
+    better: Literal["low", "high", ""]  # '': neither, it is ordered by size
+    values_AR: Array  # NaN where there is none
+    censored_AR: Array  # bool: the value is a lower bound, the budget
+    how: str  # how the number is made
+    is_tested: bool = True  # whether pairs are told apart by chance and scatter
+    caveat: str = ""  # a sentence on what the numbers of these candidates rest on
 
 
 @dataclass(frozen=True)
