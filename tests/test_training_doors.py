@@ -95,6 +95,27 @@ def test_weights_written_between_steps_are_those_that_go_on(path, after):
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_what_is_looked_at_cannot_be_written_into(path):
+    training, other = (start_training(path)[0] for _ in range(2))
+    training.advance(1), other.advance(1)
+    for _, layer in training.weights.items():
+        for tensor in (layer.w, layer.b):
+            with pytest.raises(RuntimeError, match="nplace update to inference tensor"):
+                tensor.zero_()
+            with pytest.raises(RuntimeError, match="nplace update to inference tensor"):
+                tensor[0] += 1
+            tensor.numpy().fill(7.0)  # a back door, into the copy alone
+    for name, layer in training.weights.items():
+        assert torch.equal(layer.w, other.weights[name].w)
+        assert torch.equal(layer.b, other.weights[name].b)
+    kept = training.weights
+    first = kept["hidden1"].w.clone()
+    training.advance(1)
+    assert torch.equal(kept["hidden1"].w, first)  # the engine writes elsewhere
+    assert not torch.equal(training.weights["hidden1"].w, first)
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_what_stood_behind_the_weights_stays_when_all_are_written(path):
     """Padding of a path is no part of its parameters."""
     one, other = (start_training(path)[0] for _ in range(2))

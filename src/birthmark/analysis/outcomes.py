@@ -56,8 +56,12 @@ class Candidate:
     @property
     def distance_TR(self) -> Array:
         """L2 norm of the deviation of all weights and biases together."""
-        parts = [self._by_layer(name) for name in ("distance", "bias_distance")]
-        return np.asarray(np.sqrt(sum((part**2).sum(axis=-1) for part in parts)))
+        weights_TRL = self._by_layer("distance")
+        biases_TRL = self._by_layer("bias_distance")
+        # NaN at the start is a layer without biases; later it is a failed replica
+        has_biases_L = ~np.isnan(biases_TRL[0]).all(axis=0)
+        squares_TRL = weights_TRL**2 + np.where(has_biases_L, biases_TRL, 0.0) ** 2
+        return np.asarray(np.sqrt(squares_TRL.sum(axis=-1)))
 
     @property
     def distinct_share_TR(self) -> Array:

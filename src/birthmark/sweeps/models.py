@@ -6,6 +6,7 @@ Nothing is stored: a run key names a spec, and a spec cannot name a function.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,12 +15,14 @@ from torch import Tensor, nn
 
 from birthmark.checkup import take_batch
 from birthmark.errors import BirthmarkError, SpecError
-from birthmark.measurements import extend_path, measure
+from birthmark.measurements import to_parameters, weight_beside
 from birthmark.network import initialize_, stack_modules
 from birthmark.seeds import stream
-from birthmark.shapes import Array, Dataset, EpochMetrics, Layer, Weights
+from birthmark.shapes import Array, Dataset, EpochMetrics, Parameters
 from birthmark.spec import RuleSpec, RunSpec
+from birthmark.store import by_layer
 from birthmark.sweeps.one_by_one import OneByOnePath
+from birthmark.tracking import Listed, Recorder
 from birthmark.training import (
     DrawnOrder,
     GeneralPath,
@@ -42,13 +45,8 @@ _METRICS = (
     "abandoned",
 )
 _BATCH = 256  # examples for rules that look at a batch
-# their weights are [in, out, *kernel]
-_INPUTS_FIRST = (
-    nn.Embedding,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
+# of a variable that `by_layer` leaves to the weights
+_UNITS = {"long_name": "units", "units": "count", "tensors": "weights"}
 
 Factory = Callable[[], nn.Module]
 
@@ -97,20 +95,18 @@ def train_models(
         DrawnOrder(spec, range(len(modules)), len(dataset.y_train), device),
         products=choose_products(spec),
     )
-    owners = dict(modules[0].named_modules())
-    initial = _weigh(path.parameters, owners).clone()
-    history = [training.metrics_at_start()]
-    measured = {0: measure(initial, initial, kind="scalars")}
-    previous, length = initial, dict[str, Tensor]()
-    for epoch in range(1, spec.training.epochs + 1):
-        history.append(training.run_epoch())
-        if epoch in spec.recorded_epochs:
-            current = _weigh(path.parameters, owners).clone()
-            length = extend_path(length, previous, current)
-            found = measure(initial, current, path=length, kind="scalars")
+    layers = _find_layers(modules[0])
+    initial = _values_of(layers, path).clone()
+    recorder = Recorder(None, initial, Listed({0, *spec.recorded_epochs}))
+    history, measured = [training.metrics_at_start()], {}
+    for epoch in range(spec.training.epochs + 1):
+        if epoch:
+            history.append(training.run_epoch())
+        current = _values_of(layers, path) if epoch else initial
+        found = recorder.measure(epoch, current, is_start=epoch == 0)
+        if found is not None:
             measured[history[-1].step] = found
-            previous = current
-        if watch is not None:
+        if epoch and watch is not None:
             watch(history[-1])
     records = _join(history, measured, initial)
     largest = np.bincount(dataset.y_train).max() / len(dataset.y_train)
@@ -213,38 +209,40 @@ def _choose_path(
     return path
 
 
-def _weigh(
-    parameters: Mapping[str, Tensor], owners: Mapping[str, nn.Module]
-) -> Weights:
-    """Weights with two axes or more as matrices [R, I, O], with their biases or zeros.
-
-    The kernel of a convolution belongs to its inputs.
-    """
-    layers = {}
-    for name, value in parameters.items():
-        if value.ndim < 3:
-            continue
-        owner, _, key = name.rpartition(".")
-        inputs_first = isinstance(owners.get(owner), _INPUTS_FIRST)
-        w_ROI = (value.transpose(1, 2) if inputs_first else value).flatten(2)
-        bias = parameters.get(name.removesuffix(key) + key.replace("weight", "bias"))
-        is_bias = bias is not None and bias.shape == w_ROI.shape[:2]
-        b_RO = bias if is_bias else w_ROI.new_zeros(w_ROI.shape[:2])
-        assert b_RO is not None
-        layers[owner if key == "weight" else name] = Layer(w_ROI.transpose(1, 2), b_RO)
-    if not layers:
+def _find_layers(module: nn.Module) -> Parameters:
+    """Its weights with two axes or more and the biases beside them, in its order."""
+    every = to_parameters(module)
+    weights = {name for name, one in every.items() if len(one.shape) > 1}
+    if not weights:
         raise SpecError("the model has no weights with two axes: nothing to initialize")
-    return Weights(layers)
+    chosen = {
+        name: one
+        for name, one in every.items()
+        if name in weights or weight_beside(name, every) in weights
+    }
+    return Parameters(chosen)
+
+
+def _values_of(layers: Parameters, path: Path) -> Parameters:
+    """The same tensors of all replicas, as the path has them now."""
+    return Parameters(
+        {
+            name: replace(one, values=path.parameters[name])
+            for name, one in layers.items()
+        }
+    )
 
 
 def _join(
     history: Sequence[EpochMetrics],
     measured: Mapping[int, xr.Dataset],
-    initial: Weights,
+    initial: Parameters,
 ) -> xr.Dataset:
-    """Metrics of each epoch and measurements of the recorded ones, as one."""
+    """Metrics of each epoch and measurements of the recorded ones, by layer."""
     steps = [one.step for one in history]
-    scalars = xr.concat(list(measured.values()), dim="step").assign_coords(
+    by_step = xr.concat(list(measured.values()), dim="step")
+    units = ("parameter", [one.num_units for one in initial.values()], _UNITS)
+    scalars = by_layer(by_step.assign(num_units=units)).assign_coords(
         step=list(measured)
     )
     metrics = {
@@ -258,10 +256,6 @@ def _join(
                 {
                     **metrics,
                     "nonfinite_step": ("replica", history[-1].nonfinite_step),
-                    "num_units": (
-                        "layer",
-                        [layer.b.shape[1] for _, layer in initial.items()],
-                    ),
                 },
                 coords={
                     "step": steps,

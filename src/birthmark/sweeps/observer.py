@@ -29,15 +29,20 @@ class Observer:
             "bounds": find_bounds(spec, *sizes, num_channels=colours),
             "still_inputs": still_I,
         }
-        when = Listed(set(spec.recorded_epochs), set(spec.distribution_epochs))
+        self._when = Listed(set(spec.recorded_epochs), set(spec.distribution_epochs))
         self._kept = set(spec.weights_epochs)
-        self._recorder = Recorder(folder, training.initial, when, facts)
+        self._recorder = Recorder(folder, training.initial, self._when, facts)
 
     def look(self, metrics: EpochMetrics) -> None:
         """Record the epoch that has just ended (or epoch 0, before the first step)."""
-        self._recorder.record(metrics, self._training.weights)
-        if metrics.epoch in self._kept:
-            kept = _on_host(self._training.weights, self._spec.record.weights_layers)
+        keeps = metrics.epoch in self._kept
+        if self._when.due(metrics.epoch) is None and not keeps:
+            self._recorder.store(metrics, None)
+            return
+        weights = self._training.weights
+        self._recorder.record(metrics, weights)
+        if keeps:
+            kept = _on_host(weights, self._spec.record.weights_layers)
             self._folder.save_weights(metrics.epoch, kept)
 
     def state_dict(self) -> dict[str, Array]:

@@ -33,7 +33,7 @@ class Recorder:
 
     def __init__(
         self,
-        run: RunFolder,
+        run: RunFolder | None,
         initial: Configuration,
         schedule: Schedule,
         facts: Mapping[str, Any] | None = None,
@@ -44,7 +44,7 @@ class Recorder:
         """Begin with the initial configuration, which is only read.
 
         Args:
-            run: Where records go.
+            run: Where records go; None for who takes them from `measure`.
             initial: It must stay as it is.
             schedule: When to measure, in the clock of the run.
             facts: Keyword arguments of `measure` that stay the same: mark, bounds, ...
@@ -108,6 +108,7 @@ class Recorder:
         self, metrics: EpochMetrics | StepMetrics, found: xr.Dataset | None
     ) -> None:
         """Hand on the metrics of a number of the clock, and what was measured there."""
+        assert self._run is not None, "a recorder without a run stores nothing"
         number = _number(metrics)
         self._run.append_metrics(metrics)
         if found is None:

@@ -165,11 +165,14 @@ class Training:
 
     @property
     def weights(self) -> Weights:
-        """The current configuration, to be looked at; `set_weights` changes it.
+        """A copy of the current configuration; `set_weights` changes the engine's own.
 
-        The engine goes on writing into it: who keeps it takes a `clone`.
+        Its tensors are inference tensors: torch refuses to write into them, so that
+        nobody takes them for the engine's. A `clone` can be written into.
         """
-        return gather_layers(self._path.parameters)
+        with torch.inference_mode():
+            copies = {name: x.clone() for name, x in self._path.parameters.items()}
+        return gather_layers(copies)
 
     def set_weights(self, values: Mapping[str, Tensor | Array]) -> None:
         """Go on from other weights, between two steps.

@@ -55,8 +55,7 @@ def train_from(
         path: How the engine makes steps.
 
     Yields:
-        Metrics of each epoch, and the parameters at its end: those of the engine, which
-        goes on writing into them.
+        Metrics of each epoch, and a copy of the parameters at its end.
     """
     training = Training.from_spec(spec, dataset, path=path)
     training.set_weights(start)
