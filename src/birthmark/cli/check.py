@@ -76,7 +76,7 @@ def check(
         Path | None, typer.Option("--html", help="Write one HTML page.")
     ] = None,
 ) -> None:
-    """Check a model before its first step: signal, symmetry, dead units, laws, loss.
+    """Check a model before its first step: signal, symmetry, laws.
 
     Exit status: 0; 1 with findings at --fail-on or above, or with changes since the
     passport of --compare; 2 for what cannot be checked.

@@ -79,10 +79,11 @@ def compare(
         Path | None, typer.Option(help="Draw curves and differences into this folder.")
     ] = None,
 ) -> None:
-    """Train from several initializations with the same batches, and compare in pairs.
+    """Train from several initializations, and compare them in pairs.
 
-    Runs that are in the store already are not run again. A model of your own is trained
-    as one stack, or one by one where it has buffers or dropout, and is not stored.
+    All see the same batches. Runs that are in the store already are not run again. A
+    model of your own is trained as one stack, or one by one where it has buffers or
+    dropout, and is not stored.
 
     Example: `birthmark compare --init glorot_uniform,he_normal,orthogonal --data mnist`
     """

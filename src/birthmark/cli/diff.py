@@ -41,11 +41,12 @@ def diff(
         typer.Option(help="Of two runs: a third, of another seed, to read them by."),
     ] = None,
 ) -> None:
-    """Say what became of one checkpoint in another, beside what chance would do.
+    """Say what became of one checkpoint in another.
 
-    Files or folders of safetensors, torch, Keras, HDF5 or NumPy, of any size; nothing
-    in them is run. More than two are a trajectory. Two runs (folders of numbered
-    checkpoints, or STORE/RUN_KEY) are laid side by side, step by step.
+    Beside each number stands what chance would do. Files or folders of safetensors,
+    torch, Keras, HDF5 or NumPy, of any size; nothing in them is run. More
+    than two are a trajectory. Two runs (folders of numbered checkpoints, or
+    STORE/RUN_KEY) are laid side by side, step by step.
 
     Example: `birthmark diff step0.safetensors final.safetensors`
     """

@@ -22,7 +22,7 @@ def experiment(
         Path | None, typer.Option(help="Folder; by default experiments/NAME.")
     ] = None,
 ) -> None:
-    """Measure the answer to a question of the docs, and draw its figure.
+    """Answer a question of the docs, and draw its figure.
 
     Example: `birthmark experiment depth --scale full --store depth`
     """

@@ -29,7 +29,9 @@ def figures(
     axis: AxisOption = None,
     series: SeriesOption = None,
 ) -> None:
-    """Draw the runs of a store along what differs between them: PDF, PNG and data.
+    """Draw the runs of a store along what differs between them.
+
+    Each figure as PDF and PNG, with its data beside it.
 
     Example: `birthmark figures runs --axis lr --series depth`
     """
@@ -47,7 +49,7 @@ def report(
     axis: AxisOption = None,
     series: SeriesOption = None,
 ) -> None:
-    """Write one self-contained HTML file: findings, figures, protocol, runs.
+    """Write one HTML page: findings, figures, protocol, runs.
 
     Example: `birthmark report runs --out report.html`
     """
@@ -67,7 +69,9 @@ def ship(
         typer.Option(help="Epoch whose marked weights go along, in half precision."),
     ] = [],  # noqa: B006
 ) -> None:
-    """Copy finished runs compactly: records without weights, a few megabytes a run.
+    """Copy finished runs compactly, without weights.
+
+    A run takes a few megabytes then.
 
     Example: `birthmark ship runs --out to-share`
     """

@@ -14,7 +14,7 @@ def explore(
         typer.Option(help="Write the page here, and open nothing."),
     ] = None,
 ) -> None:
-    """Open the explorer: paint a letter into a network and train it in the page.
+    """Paint a letter into a network and train it in the browser.
 
     Example: `birthmark explore --out explorer.html`
     """
@@ -43,7 +43,7 @@ def serve(
         int, typer.Option(min=0, max=65535, help="0 takes one that is free.")
     ] = 8765,
 ) -> None:
-    """Show a store in the browser, live while runs are being written.
+    """Show a store in the browser, live while runs are written.
 
     Example: `birthmark serve runs --port 0`
     """

@@ -52,10 +52,10 @@ def reproduce(
         Path | None, typer.Option("--store", help="Folder; by default named as scale.")
     ] = None,
 ) -> None:
-    """Reproduce the paper (arXiv 2012.02550): train, draw its figures, write a report.
+    """Reproduce the paper: train, draw its figures, write a report.
 
-    With `--scale shipped` nothing is trained: all is drawn from the records that come
-    with the package.
+    The paper is arXiv 2012.02550. With `--scale shipped` nothing is
+    trained: all is drawn from the records that come with the package.
 
     Example: `birthmark reproduce --scale demo --store demo`
     """
