@@ -16,7 +16,7 @@ NOTES = {
 }
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_architecture_has_no_wrong_finding(name, seed):
     torch.manual_seed(seed)
@@ -40,6 +40,7 @@ def test_each_layer_of_a_resnet_is_predicted_but_what_theory_does_not_know():
     assert all(layer.unread for layer in checkup.layers if layer.role in unread)
 
 
+@pytest.mark.slow
 def test_false_alarms_over_many_draws_are_rare():
     """60 networks, over 2,500 tests of layers and tensors: no warning."""
     alarms, notes = [], set()

@@ -59,7 +59,14 @@ def test_a_rule_is_missed_as_rarely_as_four_standard_errors_say():
     assert missed <= 2
 
 
-@pytest.mark.parametrize("shape", [(10, 12), (8, 1, 3, 3), (4, 10)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (10, 12),
+        pytest.param((8, 1, 3, 3), marks=pytest.mark.slow),
+        pytest.param((4, 10), marks=pytest.mark.slow),
+    ],
+)
 def test_small_tensors_keep_their_rule(shape):
     missed = 0
     for seed in range(200):

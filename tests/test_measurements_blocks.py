@@ -85,6 +85,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+@pytest.mark.slow
 def test_measuring_width_1000_needs_less_than_400_mb_beside_the_weights():
     done = subprocess.run(
         [sys.executable, "-c", WIDE], capture_output=True, text=True, check=True

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import birthmark as bm
+from birthmark.cli import main
 from birthmark.errors import HardwareError
 from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
@@ -146,20 +147,26 @@ def test_a_run_that_cannot_fit_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "runs" / spec.run_key).exists()
 
 
-def test_the_command_line_says_how_much_memory_it_needs(tmp_path):
+def test_the_command_line_says_how_much_memory_it_needs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def command(*options):
+        monkeypatch.setattr(sys, "argv", ["birthmark", "run", "run.toml", *options])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capsys.readouterr().err
+
     (tmp_path / "run.toml").write_text(
         'data = {name = "digits"}\nnetwork = {widths = [4]}\n'
         'training = {epochs = 1}\nrun = {replicas = 2, device = "cpu"}\n'
     )
-    command = [sys.executable, "-c", "from birthmark.cli import main; main()"]
-    command += ["run", "run.toml"]
-    done = run_command(command, tmp_path)
-    assert "This run needs about 0.4 GB of memory." in done.stderr, done.stderr
-    again = run_command(command, tmp_path)
-    assert "memory" not in again.stderr
-    refused = run_command([*command, "--set", "run.replicas=100000000"], tmp_path)
-    assert refused.returncode == 2
-    assert refused.stderr.count("\n") == 1 and "of memory, and" in refused.stderr
+    status, said = command()
+    assert (status, "This run needs about 0.4 GB of memory." in said) == (0, True), said
+    status, said = command()
+    assert (status, "memory" in said) == (0, False), said
+    status, said = command("--set", "run.replicas=100000000")
+    assert status == 2
+    assert said.count("\n") == 1 and "of memory, and" in said
 
 
 def test_available_memory_is_between_what_is_held_and_what_the_machine_has():
@@ -192,13 +199,17 @@ print(bm.estimate_memory(spec).total)
 """
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 @pytest.mark.parametrize(
     ("network", "training", "replicas"),
     [
         ("widths = [16]", "", 2),
-        ("widths = [900, 900]", "batch_size = 512", 12),
-        ('widths = [20, 20]\nactivation = "tanh"', "batch_size = 512", 600),
+        slow("widths = [900, 900]", "batch_size = 512", 12),
+        slow('widths = [20, 20]\nactivation = "tanh"', "batch_size = 512", 600),
         ("widths = [600, 600]", 'optimizer = "adam"\nbatch_size = 512', 8),
     ],
     ids=["small", "wide", "many", "adam"],
