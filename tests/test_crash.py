@@ -44,10 +44,11 @@ SPECS = [
 
 def carry_out(store, ready=None):
     """In a process of its own: the sweep, from wherever it stands."""
-    from birthmark.sweeps import pipeline
+    from birthmark.sweeps import pipeline, provenance
 
+    provenance._commit = lambda: "of the test"  # whoever edits meanwhile
     pipeline.CHECKPOINT_SECONDS = 0.02
-    pipeline.LOOK_SECONDS = 0.01
+    pipeline.LOOK_SECONDS = pipeline.WAIT_SECONDS = 0.01
     index.LEAST_RUNS = 1
     if ready is not None:
         ready.set()
@@ -56,6 +57,8 @@ def carry_out(store, ready=None):
     outcomes = [*Here().carry_out(plan.tasks, Path(store), lambda standing: None)]
     opened.runs()
     bad = [one for one in outcomes if one.status == "failed"]
+    if bad:
+        Path(store).with_suffix(".failed").write_text("\n".join(map(str, bad)))
     os._exit(3 if bad else 130 if any(o.status == "stopped" for o in outcomes) else 0)
 
 
@@ -169,6 +172,8 @@ def test_five_processes_on_one_store_that_are_killed(start, undisturbed, tmp_pat
                 processes[place].join()
                 kills += 1
                 processes[place] = start(path)
+        failed = path.with_suffix(".failed")
+        assert not failed.exists(), failed.read_text()
         assert {process.exitcode for process in processes} == {0}
         assert_same(path, whole)
     print(f"{kills} kills of 5 processes in {rounds} sweeps")

@@ -189,3 +189,20 @@ def test_a_function_of_the_users_own_is_swept_once(tmp_path):
     )
     assert len(more) == 5 and len(again) == 1
     assert again[0].key == "train(lr=0.3, width=4, seed=0)"
+
+
+def test_the_plans_of_one_machine_agree_whatever_it_is_busy_with(tmp_path, monkeypatch):
+    """Libraries split sums otherwise: a trial of each plan would change last bits."""
+    from birthmark.training import has_bf16_products, products
+
+    if has_bf16_products():
+        pytest.skip("no trial where products go through bfloat16")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = []
+    for tried in ("medium", "highest"):  # as in two processes
+        products._quicker_setting.cache_clear()
+        monkeypatch.setattr(products, "_try_settings", lambda tried=tried: tried)
+        (task,) = make_plan([spec(0)], None).tasks
+        found.append(task.how["products"])
+    products._quicker_setting.cache_clear()
+    assert found == ["medium", "medium"]

@@ -56,7 +56,8 @@ def export_store(store: Store, out: str | Path) -> list[Path]:
         if path.suffix == ".nc":
             plain.to_netcdf(target, engine="h5netcdf")
         else:
-            plain.to_zarr(target, mode="w", consolidated=False)
+            # texts have no settled form in the third version of the format
+            plain.to_zarr(target, mode="w", zarr_format=2, consolidated=True)
         written.append(target)
     return written
 
@@ -137,5 +138,5 @@ def _require(package: str, ending: str) -> None:
         importlib.import_module(package)
     except ImportError as error:
         raise MissingDependencyError(
-            f"{_ARRAYS[ending]} needs {package}: pip install {package}"
+            f"{_ARRAYS[ending]} needs {package}: pip install 'birthmark[export]'"
         ) from error

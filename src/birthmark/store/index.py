@@ -22,9 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from birthmark.errors import StoreError
+from birthmark.shapes import Array
 from birthmark.store import files
 from birthmark.store.checksums import BLANK
-from birthmark.store.layout import holds_run
+from birthmark.store.layout import holds_run, is_run_key
 
 LEAST_RUNS = 64  # below them an index would save nothing
 _FILE = "index.parquet"
@@ -39,8 +40,8 @@ _PLAIN = {
 Row = Mapping[str, Any]
 
 
-def read_rows(store: Path, look: Callable[[str], Row]) -> pd.DataFrame:
-    """The table of runs, in order of their keys.
+def read_rows(store: Path, look: Callable[[str], Row]) -> pa.Table:
+    """The table of runs, in order of their keys; `to_frame` decodes it.
 
     Args:
         store: The folder of the store.
@@ -51,19 +52,21 @@ def read_rows(store: Path, look: Callable[[str], Row]) -> pd.DataFrame:
     """
     stamps = _list_folders(store)
     index = _load(store / _FILE) if len(stamps) >= LEAST_RUNS else None
-    kept = _find_kept(index, stamps)
+    keys = pa.array(stamps, pa.string())
+    kept = None if index is None else _find_kept(index, keys, stamps)
+    if kept is not None:
+        keys = keys.filter(pc.invert(pc.is_in(keys, kept["run_key"])))
     fresh: list[Row] = [
-        {**look(key), _STAMP: stamp}
-        for key, stamp in stamps.items()
-        if key not in kept and holds_run(store / key)
+        {**look(key), _STAMP: stamps[key]}
+        for key in keys.to_pylist()
+        if holds_run(store / key)
     ]
-    old = None if index is None else index.filter(_among(index["run_key"], kept))
-    table = _to_table(fresh) if old is None else _join(old, fresh)
+    table = _to_table(fresh) if kept is None else _join(kept, fresh)
     gone = index is not None and len(kept) + len(fresh) < len(index)
-    settled = sum(row["state"] == "done" for row in fresh)
+    settled = any(row["state"] == "done" for row in fresh)
     if len(table) >= LEAST_RUNS and (settled or gone or index is None):
         _save(store / _FILE, table)
-    return _to_frame(table.sort_by("run_key"))
+    return table
 
 
 def _list_folders(store: Path) -> dict[str, int]:
@@ -72,7 +75,7 @@ def _list_folders(store: Path) -> dict[str, int]:
         return {
             entry.name: entry.stat().st_mtime_ns
             for entry in entries
-            if len(entry.name) == 16 and not entry.name.strip("0123456789abcdef")
+            if is_run_key(entry.name)
         }
 
 
@@ -101,26 +104,19 @@ def _save(path: Path, table: pa.Table) -> None:
         pq.write_table(whole, temporary)  # nobody has to be able to write here
 
 
-def _find_kept(index: pa.Table | None, stamps: Mapping[str, int]) -> set[str]:
-    if index is None:
-        return set()
-    columns = (index[name].to_pylist() for name in ("run_key", "state", _STAMP))
-    return {
-        key
-        for key, state, stamp in zip(*columns, strict=True)
-        if state == "done" and stamps.get(key) == stamp
-    }
-
-
-def _among(column: pa.ChunkedArray, keys: set[str]) -> pa.ChunkedArray:
-    return pc.is_in(column, pa.array(sorted(keys), pa.string()))
+def _find_kept(index: pa.Table, keys: pa.Array, stamps: Mapping[str, int]) -> pa.Table:
+    """The rows of runs that were done, and have not changed since."""
+    changed = pa.array(stamps.values(), pa.int64())
+    now = changed.take(pc.index_in(index["run_key"], keys))
+    done = pc.equal(index["state"], "done")
+    return index.filter(pc.and_(done, pc.equal(index[_STAMP], now)))
 
 
 def _join(old: pa.Table, fresh: list[Row]) -> pa.Table:
     if not fresh:
         return old
     tables = [_as_texts(old), _to_table(fresh)]
-    return pa.concat_tables(tables, promote_options="default")
+    return pa.concat_tables(tables, promote_options="default").sort_by("run_key")
 
 
 def _as_texts(table: pa.Table) -> pa.Table:
@@ -140,16 +136,21 @@ def _to_table(rows: Iterable[Row]) -> pa.Table:
         if name not in _PLAIN:
             values = [None if v is None else json.dumps(v) for v in values]
         columns[name] = pa.array(values, _PLAIN.get(name, pa.string()))
-    return pa.table(columns)
+    return pa.table(columns).sort_by("run_key")
 
 
-def _to_frame(table: pa.Table) -> pd.DataFrame:
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """The table with values as they are, lists as tuples."""
     columns = {
-        name: _plain(table[name]) if name in _PLAIN else _decoded(table[name])
-        for name in table.column_names
-        if name != _STAMP
+        name: _plain(table[name]) if name in _PLAIN else _decoded(table, name)
+        for name in visible(table)
     }
     return pd.DataFrame(columns)
+
+
+def visible(table: pa.Table) -> list[str]:
+    """The columns that are for users."""
+    return [name for name in table.column_names if name != _STAMP]
 
 
 def _plain(column: pa.ChunkedArray) -> pd.Series:
@@ -159,16 +160,27 @@ def _plain(column: pa.ChunkedArray) -> pd.Series:
     return series
 
 
-def _decoded(column: pa.ChunkedArray) -> pd.Series:
+def _decoded(table: pa.Table, name: str) -> pd.Series:
     """Each different text is read once."""
+    different, places = distinct(table, name)
+    if not len(places):
+        return pd.Series([], dtype=object)
+    if places.max() < len(different) - 1:
+        del different[-1]
+    return pd.Series(different).take(places).reset_index(drop=True)
+
+
+def distinct(table: pa.Table, name: str) -> tuple[list[Any], Array]:
+    """The different values of a column, None at last; and which one each row has."""
+    column = table[name]
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     whole = column.combine_chunks()
     if isinstance(whole, pa.ChunkedArray):  # without any row
-        return pd.Series([], dtype=object)
-    values = [json.loads(text) for text in whole.dictionary.to_pylist()]
-    different = [tuple(v) if isinstance(v, list) else v for v in values] + [None]
+        return [None], np.empty(0, dtype=np.int64)
+    values = whole.dictionary.to_pylist()
+    if name not in _PLAIN:
+        values = [json.loads(text) for text in values]
+    values = [tuple(v) if isinstance(v, list) else v for v in values]
     places = whole.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
-    if len(values) and not whole.null_count:
-        del different[-1]
-    return pd.Series(different).take(np.asarray(places)).reset_index(drop=True)
+    return [*values, None], places

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from birthmark.errors import StoreError
+from birthmark.store.index import distinct, visible
 
 
-def select(runs: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:
+def select(
+    runs: pa.Table, filters: Mapping[str, Any], known: Iterable[str] = ()
+) -> pa.Table:
     """The rows whose columns equal what is asked for.
+
+    Args:
+        runs: The table of `read_rows`.
+        filters: Values by the names of columns.
+        known: Columns that there are even if no run has a value in them.
 
     Raises:
         StoreError: A name belongs to no column, or to several.
     """
     for name, wanted in filters.items():
-        column = _find_column(name, [str(column) for column in runs.columns])
+        column = _find_column(name, [*dict.fromkeys([*known, *visible(runs)])])
         value = tuple(wanted) if isinstance(wanted, list) else wanted
-        equal = [_equal(one, value) for one in runs[column]]
-        runs = runs[np.array(equal, dtype=bool)]
-    return runs.reset_index(drop=True)
+        if column not in runs.column_names:
+            runs = runs if value is None else runs.slice(0, 0)
+            continue
+        different, places = distinct(runs, column)
+        equal = np.array([_equal(one, value) for one in different])
+        runs = runs.filter(pa.array(equal[places]))
+    return runs
 
 
 def _equal(value: Any, wanted: Any) -> bool:
-    if wanted is None:
-        return not isinstance(value, tuple) and bool(pd.isna(value))
+    if wanted is None or value is None:
+        return value is None and wanted is None
     return type(value) in (type(wanted), int, float) and bool(value == wanted)
 
 

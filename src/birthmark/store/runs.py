@@ -29,7 +29,7 @@ from birthmark.store.formats import (
     migrate,
     read_version,
 )
-from birthmark.store.index import read_rows
+from birthmark.store.index import read_rows, to_frame
 from birthmark.store.layout import (
     STORE_FILE,
     RunPaths,
@@ -40,6 +40,7 @@ from birthmark.store.layout import (
 from birthmark.store.query import select
 from birthmark.store.records import read_records
 from birthmark.store.segments import last_epoch
+from birthmark.store.sql import query
 from birthmark.store.views import by_layer, by_parameter
 
 
@@ -132,9 +133,21 @@ class Store:
         Raises:
             StoreError: A filter names no column, or several.
         """
-        table = read_rows(self.path, self._row)
-        columns = [*_NO_ROW, *(name for name in table if name not in _NO_ROW)]
-        return select(table.reindex(columns=columns), filters)
+        table = select(read_rows(self.path, self._row), filters, _NO_ROW)
+        frame = to_frame(table)
+        columns = [*_NO_ROW, *(name for name in frame if name not in _NO_ROW)]
+        return frame.reindex(columns=columns)
+
+    def sql(self, question: str) -> pd.DataFrame:
+        """What DuckDB answers about the table of runs, which it knows as `runs`.
+
+        Columns are those of `runs()`: `select "training.lr", count(*) from runs ...`.
+
+        Raises:
+            MissingDependencyError: DuckDB is not installed.
+            StoreError: DuckDB does not understand the question.
+        """
+        return query(read_rows(self.path, self._row), question)
 
     def description(self, run_key: str) -> RunDescription:
         """Kind, name, fields and replicas of any run.

@@ -17,8 +17,7 @@ from birthmark.data import load_dataset
 from birthmark.measurements import measure
 from birthmark.spec import RunSpec
 from birthmark.store import replacing
-from birthmark.sweeps.provenance import describe_device
-from birthmark.training import Training
+from birthmark.training import Training, describe_device
 
 _TRIAL_SECONDS = 0.2  # at least, of steps
 

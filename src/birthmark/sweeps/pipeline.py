@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import xarray as xr
 
 from birthmark.data import load_dataset
 from birthmark.spec import RunSpec
-from birthmark.store import Store, open_store
+from birthmark.store import ClaimedError, Store, open_store
 from birthmark.sweeps.interrupts import Stopped, deferred_interrupts
 from birthmark.sweeps.stacks import Stack
 from birthmark.sweeps.throughput import Progress, sum_up
@@ -21,6 +22,9 @@ from birthmark.training import TURN, check_memory, check_spec
 
 LOOK_SECONDS = 0.2  # between two looks at progress and signals
 CHECKPOINT_SECONDS = 60.0  # that a kill may cost at most
+WAIT_SECONDS = 2.0  # between two looks at a run that another process writes
+
+_log = logging.getLogger("birthmark")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ def run(
 ) -> RunResult:
     """Carry out a run, go on with one that was stopped, or return one that is done.
 
+    While another process carries it out, this waits for it, and goes on with it should
+    that one end before the run is done.
     Ctrl-C takes effect between two steps: all is saved, and the same call goes on.
 
     Args:
@@ -57,7 +63,6 @@ def run(
 
     Raises:
         SpecError, HardwareError, DataError, StoreError: Before any work is done.
-        ClaimedError: Another process is carrying it out.
         Stopped: It was stopped, and saved.
     """
     check_spec(spec)
@@ -66,10 +71,12 @@ def run(
     if store.is_done(spec.run_key):
         return RunResult(spec.run_key, store, was_done=True)
     check_memory(spec)
+    trained = False
     for progress in carry_out([spec], store, how):
+        trained = True
         if watch is not None:
             watch(progress)
-    return RunResult(spec.run_key, store, was_done=False)
+    return RunResult(spec.run_key, store, was_done=not trained)
 
 
 def carry_out(
@@ -78,14 +85,15 @@ def carry_out(
     """Train all to the end from wherever they stand; yields a few times a second.
 
     They take turns. On a GPU each queues its steps on a stream of its own, so that they
-    train at the same time. What a run computes does not depend on the others.
+    train at the same time. What a run computes does not depend on the others. Those
+    that other processes are carrying out are waited for.
 
     Args:
         specs: What to carry out.
         store: Where to.
         how: See `run`.
     """
-    stacks = going = _begin(specs, store, how or {})
+    stacks = going = _wait_and_begin(specs, store, how or {})
     most_steps = TURN if len(going) > 1 else None
     latest = {stack.run_key: stack.progress() for stack in going}
     try:
@@ -109,6 +117,24 @@ def carry_out(
             stack.device_stream.rejoin()
 
 
+def _wait_and_begin(
+    specs: Sequence[RunSpec], store: Store, how: Mapping[str, Any]
+) -> list[Stack]:
+    """The stacks of those that are not done, once no other process is at any of them.
+
+    Nothing is claimed meanwhile, so two that wait for each other's runs cannot block.
+    """
+    said = ""
+    while True:
+        try:
+            left = [spec for spec in specs if not store.is_done(spec.run_key)]
+            return _begin(left, store, how)
+        except ClaimedError as error:
+            if said != (said := str(error).partition(":")[0]):
+                _log.warning("%s: waiting for it", said)
+            time.sleep(WAIT_SECONDS)
+
+
 def _begin(
     specs: Sequence[RunSpec], store: Store, how: Mapping[str, Any]
 ) -> list[Stack]:
@@ -121,7 +147,9 @@ def _begin(
         others = [one.run_key for one in specs if one is not spec]
         notes = {"beside": others} if others else {}
         try:
-            stacks.append(Stack(spec, datasets[spec.data], store, notes, how))
+            folder = store.start_run(spec)
+            if not folder.is_done:  # by another process, just now
+                stacks.append(Stack(spec, datasets[spec.data], folder, notes, how))
         except BaseException:
             for stack in stacks:
                 stack.close()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from birthmark.shapes import Dataset
-from birthmark.training import Training
+from birthmark.training import Training, describe_device
 
 _PACKAGES = ("birthmark", "torch", "numpy", "pyarrow", "xarray", "pydantic")
 
@@ -72,19 +72,3 @@ def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.strip()
-
-
-def describe_device(device: str) -> str:
-    """The processor or the GPU that a device is."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"cpu: {_processor()}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.machine()

@@ -11,11 +11,11 @@ import torch
 
 from birthmark.shapes import Dataset, EpochMetrics
 from birthmark.spec import RunSpec
-from birthmark.store import Store
+from birthmark.store import RunFolder
 from birthmark.sweeps.observer import Observer
-from birthmark.sweeps.provenance import describe_device, describe_origin
+from birthmark.sweeps.provenance import describe_origin
 from birthmark.sweeps.throughput import Progress, Throughput
-from birthmark.training import Training, find_device
+from birthmark.training import Training, describe_device, find_device
 
 
 class Stack:
@@ -34,7 +34,7 @@ class Stack:
         self,
         spec: RunSpec,
         dataset: Dataset,
-        store: Store,
+        folder: RunFolder,
         notes: Mapping[str, Any],
         how: Mapping[str, Any],
     ) -> None:
@@ -43,13 +43,13 @@ class Stack:
         Args:
             spec: What to carry out.
             dataset: Its data.
-            store: Where to.
+            folder: Where to; closed if this fails.
             notes: What the manifest is to say besides where the run comes from.
             how: Path, products and threads of a run that has not begun.
         """
         self._started = self.saved = time.monotonic()
         self._last: EpochMetrics | None = None
-        self.run_key, self._folder = spec.run_key, store.start_run(spec)
+        self.run_key, self._folder = spec.run_key, folder
         try:
             self._begin(spec, dataset, notes, how)
         except BaseException:

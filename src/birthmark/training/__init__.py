@@ -2,7 +2,7 @@
 
 from birthmark.training.accumulators import Accumulators
 from birthmark.training.compiled import CompiledPath
-from birthmark.training.devices import find_device
+from birthmark.training.devices import describe_device, find_device
 from birthmark.training.engine import Training
 from birthmark.training.examples import Examples, load_examples
 from birthmark.training.fast import FastPath
@@ -55,6 +55,7 @@ __all__ = [
     "choose_products",
     "count_together",
     "estimate_memory",
+    "describe_device",
     "find_device",
     "find_loss",
     "find_path_name",

@@ -1,5 +1,8 @@
 """Where a run is computed; refused when not to be had."""
 
+import platform
+from pathlib import Path
+
 import torch
 
 from birthmark.errors import HardwareError
@@ -21,3 +24,19 @@ def find_device(name: str) -> str:
             f"device {name!r} is not on this machine: use auto or {', '.join(have)}"
         )
     return name
+
+
+def describe_device(device: str) -> str:
+    """The processor or the GPU that a device is."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"cpu: {_processor()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.machine()

@@ -1,17 +1,24 @@
 """How products are computed: in which precision, and by which of torch's libraries."""
 
+import contextlib
+import hashlib
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
+import platformdirs
 import torch
 
 from birthmark.errors import HardwareError
 from birthmark.spec import RunSpec
 from birthmark.training.compiled import CompiledPath
-from birthmark.training.devices import find_device
+from birthmark.training.devices import describe_device, find_device
 
+_SETTINGS = ("highest", "medium")
+_ROUNDS = 20
 _WORTH_IT = 1.2  # times as quick must another library be to be taken
 
 
@@ -69,7 +76,7 @@ def choose_products(spec: RunSpec) -> str:
     For float32 on a CPU that is the quicker of two libraries: oneDNN, which torch asks
     under "medium" and which goes on in float32 where there are no products through
     bfloat16, and the default. On AMD's processors the default (MKL) leaves the wider
-    vectors unused.
+    vectors unused. It is tried once on a machine, and kept in the user's cache.
     """
     precision, device = spec.run.precision, find_device(spec.run.device)
     if precision != "full":
@@ -81,14 +88,42 @@ def choose_products(spec: RunSpec) -> str:
 
 @cache
 def _quicker_setting() -> str:
+    """What the first trial on a machine like this one has found.
+
+    Sums are split otherwise by each library, so a trial in each process would let the
+    last bits of a run depend on what else the machine was doing.
+    """
+    like = f"{describe_device('cpu')}, torch {torch.__version__}"
+    name = hashlib.sha256(like.encode()).hexdigest()[:24]
+    kept = Path(platformdirs.user_cache_dir("birthmark")) / "products" / name
+    with contextlib.suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        # where many begin at the same time, all take what the first one has found
+        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+            if not kept.exists():
+                (Path(folder) / name).write_text(_try_settings(), encoding="utf-8")
+                with contextlib.suppress(FileExistsError):
+                    kept.hardlink_to(Path(folder) / name)
+        found = kept.read_text(encoding="utf-8")
+        if found in _SETTINGS:
+            return found
+    return _try_settings()
+
+
+def _try_settings() -> str:
     a = torch.ones(512, 512)
-    seconds = {"highest": float("inf"), "medium": float("inf")}
-    for _ in range(5):  # in turn, so that a disturbance meets both
-        for setting, best in seconds.items():
-            with product_setting(setting):
-                started = time.perf_counter()
-                a @ a
-                seconds[setting] = min(best, time.perf_counter() - started)
+    seconds = dict.fromkeys(_SETTINGS, float("inf"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(_ROUNDS):  # in turn, so that a disturbance meets both
+            for setting, best in seconds.items():
+                with product_setting(setting):
+                    started = time.perf_counter()
+                    a @ a
+                    seconds[setting] = min(best, time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(threads)
     return "medium" if seconds["medium"] * _WORTH_IT < seconds["highest"] else "highest"
 
 

@@ -1,0 +1,109 @@
+"""What is exported is read by the libraries it is for, with every number in it."""
+
+import h5netcdf
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+import xarray as xr
+import zarr
+
+import birthmark as bm
+import store_writer as writer
+from birthmark.errors import StoreError
+from birthmark.store import export_store, open_store
+from store_writer import make_spec
+
+
+def train(track, lr, seed):
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+    optimizer = torch.optim.SGD(model.parameters(), lr)
+    tracker = track(model, optimizer)
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = model(torch.randn(8, 4)).pow(2).mean()
+        loss.backward()
+        optimizer.step()
+        tracker.log(loss=loss)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Runs of a spec, and of a training of the user's own."""
+    path = tmp_path_factory.mktemp("store")
+    for lr in (0.1, 0.2):
+        spec = make_spec(training={"lr": lr, "epochs": writer.EPOCHS})
+        writer.write_run(path, spec)
+    bm.sweep(train, {"lr": [0.3], "seed": [0, 1]}, store=path)
+    return open_store(path)
+
+
+def assert_equal(found, expected):
+    assert dict(found.sizes) == dict(expected.sizes)
+    assert set(found.variables) == set(expected.variables)
+    for name in expected.variables:
+        ours, theirs = expected[name].values, found[name].values
+        if ours.dtype.kind in "OU":
+            assert [*map(str, theirs.flat)] == [*map(str, ours.flat)], name
+        else:
+            np.testing.assert_array_equal(theirs, ours, err_msg=name)
+
+
+def test_netcdf_is_read_by_xarray_and_by_h5netcdf(store, tmp_path):
+    paths = export_store(store, tmp_path / "out.nc")
+    assert len(paths) == 4
+    for path in paths:
+        expected = store.records(path.stem)
+        with xr.open_dataset(path, engine="h5netcdf") as found:
+            assert_equal(found.load(), expected)
+        with h5netcdf.File(path) as file:
+            assert file.attrs["run_key"] == path.stem
+            assert file.dimensions["step"].size == expected.sizes["step"]
+
+
+def test_zarr_is_read_by_xarray_and_by_zarr(store, tmp_path):
+    for path in export_store(store, tmp_path / "out.zarr"):
+        expected = store.records(path.stem)
+        with xr.open_zarr(path) as found:
+            assert_equal(found.load(), expected)
+        group = zarr.open_group(path, mode="r")
+        assert group.attrs["run_key"] == path.stem
+        np.testing.assert_array_equal(group["step"][:], expected["step"])
+
+
+def test_a_table_is_read_by_arrow_and_pandas(store, tmp_path):
+    (table,) = export_store(store, tmp_path / "out.parquet")
+    frame = pq.read_table(table).to_pandas()
+    written = frame[frame["training.lr"].notna()]
+    per_run = (writer.EPOCHS + 1) * writer.R * len(writer.LAYERS)
+    assert len(written) == 2 * per_run
+    assert set(written["training.lr"]) == {0.1, 0.2}
+    key = written["run_key"].iloc[0]
+    records = store.records(key)
+    one = frame[(frame.run_key == key) & (frame.replica == 1) & (frame.epoch == 4)]
+    assert one["layer"].tolist() == writer.LAYERS
+    at = {"replica": 1, "step": 4 * writer.STEPS}
+    expected = records["deviation_std"].sel(at)
+    assert one["deviation_std"].tolist() == expected.values.tolist()
+    assert one["test_loss"].iloc[0] == float(records["test_loss"].sel(at))
+    (table,) = export_store(store, tmp_path / "out.csv")
+    both = ["step", "train_loss"]
+    pd.testing.assert_frame_equal(pd.read_csv(table)[both], frame[both])
+    with pytest.raises(StoreError, match="no ending that is known"):
+        export_store(store, tmp_path / "out.xlsx")
+
+
+def test_duckdb_answers_questions_about_the_runs(store):
+    found = store.sql(
+        'select "training.lr" as lr, list_sum("network.widths") as units from runs '
+        "where kind = 'spec' order by lr desc"
+    )
+    assert found["lr"].tolist() == [0.2, 0.1]
+    assert found["units"].tolist() == [sum(make_spec().network.widths)] * 2
+    (count,) = store.sql("select count(*) from runs where kind = 'tracked'").iloc[0]
+    assert count == 2
+    with pytest.raises(StoreError, match="fails: Binder Error") as caught:
+        store.sql("select no_such_column from runs")
+    assert "\n" not in str(caught.value)
