@@ -6,7 +6,6 @@ says how many kills there are in all.
 """
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -18,6 +17,7 @@ import pytest
 from birthmark.spec import RunSpec
 from birthmark.store import index, open_store, verify_store
 from birthmark.sweeps import Here, make_plan
+from kills import start
 
 pytestmark = pytest.mark.crash
 
@@ -42,7 +42,7 @@ SPECS = [
 ]
 
 
-def carry_out(store, ready=None):
+def carry_out(store):
     """In a process of its own: the sweep, from wherever it stands."""
     from birthmark.sweeps import pipeline, provenance
 
@@ -50,8 +50,6 @@ def carry_out(store, ready=None):
     pipeline.CHECKPOINT_SECONDS = 0.02
     pipeline.LOOK_SECONDS = pipeline.WAIT_SECONDS = 0.01
     index.LEAST_RUNS = 1
-    if ready is not None:
-        ready.set()
     opened = open_store(store, create=True)
     plan = make_plan(SPECS, opened, threads=1)
     outcomes = [*Here().carry_out(plan.tasks, Path(store), lambda standing: None)]
@@ -63,25 +61,10 @@ def carry_out(store, ready=None):
 
 
 @pytest.fixture(scope="module")
-def start():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["birthmark.sweeps", "birthmark.sweeps.stacks"])
-
-    def begin(store):
-        ready = context.Event()
-        process = context.Process(target=carry_out, args=(store, ready))
-        process.start()
-        assert ready.wait(120)
-        return process
-
-    return begin
-
-
-@pytest.fixture(scope="module")
-def undisturbed(start, tmp_path_factory):
+def undisturbed(tmp_path_factory):
     """What a sweep leaves, and the seconds that it takes."""
     path = tmp_path_factory.mktemp("undisturbed")
-    process = start(path)
+    process = start(carry_out, path)
     began = time.monotonic()
     process.join()
     assert process.exitcode == 0
@@ -114,7 +97,7 @@ def assert_same(path, undisturbed):
     assert verify_store(open_store(path)) == []
 
 
-def test_killed_at_random_moments(start, undisturbed, tmp_path):
+def test_killed_at_random_moments(undisturbed, tmp_path):
     rng = random.Random()
     whole, seconds = undisturbed
     kills = rounds = 0
@@ -122,7 +105,7 @@ def test_killed_at_random_moments(start, undisturbed, tmp_path):
         rounds += 1
         path = tmp_path / str(rounds)
         while True:
-            process = start(path)
+            process = start(carry_out, path)
             process.join(rng.uniform(0, seconds))
             process.kill()
             process.join()
@@ -135,7 +118,7 @@ def test_killed_at_random_moments(start, undisturbed, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_stopped_at_random_moments(start, undisturbed, tmp_path, name):
+def test_stopped_at_random_moments(undisturbed, tmp_path, name):
     rng = random.Random()
     whole, seconds = undisturbed
     stops = rounds = 0
@@ -143,7 +126,7 @@ def test_stopped_at_random_moments(start, undisturbed, tmp_path, name):
         rounds += 1
         path = tmp_path / str(rounds)
         while True:
-            process = start(path)
+            process = start(carry_out, path)
             process.join(rng.uniform(0, seconds))
             if process.is_alive():
                 os.kill(process.pid, getattr(signal, name))
@@ -156,14 +139,14 @@ def test_stopped_at_random_moments(start, undisturbed, tmp_path, name):
         assert_same(path, whole)
 
 
-def test_five_processes_on_one_store_that_are_killed(start, undisturbed, tmp_path):
+def test_five_processes_on_one_store_that_are_killed(undisturbed, tmp_path):
     rng = random.Random()
     whole, seconds = undisturbed
     kills = rounds = 0
     while kills < KILLS // 4:
         rounds += 1
         path = tmp_path / str(rounds)
-        processes = [start(path) for _ in range(5)]
+        processes = [start(carry_out, path) for _ in range(5)]
         while any(process.is_alive() for process in processes):
             time.sleep(rng.uniform(0, seconds))
             place = rng.randrange(5)
@@ -171,7 +154,7 @@ def test_five_processes_on_one_store_that_are_killed(start, undisturbed, tmp_pat
                 processes[place].kill()
                 processes[place].join()
                 kills += 1
-                processes[place] = start(path)
+                processes[place] = start(carry_out, path)
         failed = path.with_suffix(".failed")
         assert not failed.exists(), failed.read_text()
         assert {process.exitcode for process in processes} == {0}

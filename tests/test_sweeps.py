@@ -1,7 +1,6 @@
 """The pipeline: done is done, stopped goes on exactly, whatever stopped it."""
 
 import signal
-import sys
 from threading import Thread
 
 import numpy as np
@@ -13,7 +12,15 @@ import birthmark as bm
 from birthmark.errors import BirthmarkError, SpecError
 from birthmark.measurements import measure
 from birthmark.spec import RunSpec
-from birthmark.sweeps import Grid, Progress, preset, reproduction, run, run_grid
+from birthmark.sweeps import (
+    Grid,
+    Progress,
+    pipeline,
+    preset,
+    reproduction,
+    run,
+    run_grid,
+)
 from kills import run_and_kill
 
 SMALL = {
@@ -113,28 +120,19 @@ def test_the_manifest_says_where_the_numbers_come_from(tmp_path):
     assert result.records.attrs["num_classes"] == 10
 
 
-PROGRAM = """
-import sys
-from birthmark.spec import RunSpec
-from birthmark.sweeps import pipeline
-pipeline.CHECKPOINT_SECONDS = pipeline.LOOK_SECONDS = 0.02
-try:
-    pipeline.run(RunSpec.from_toml(sys.argv[1]), sys.argv[2],
-                 watch=lambda p: print(p.epoch, flush=True))
-except KeyboardInterrupt:
-    sys.exit(130)
-"""
+def go_on(spec, store):
+    pipeline.CHECKPOINT_SECONDS = pipeline.LOOK_SECONDS = 0.02
+    run(spec, store)
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_killed_and_started_again_equals_never_stopped(tmp_path, kill):
     spec = small(**{"training.epochs": 60, "record.distributions": [7, 30]})
-    path = tmp_path / "run.toml"
-    path.write_text(spec.to_toml())
     expected = run(spec, tmp_path / "whole").records
-    command = [sys.executable, "-c", PROGRAM, str(path), str(tmp_path / "cut")]
-    run_and_kill(command, kill, [0.0, 0.15], timeout=120)
-    store = bm.open_store(tmp_path / "cut")
+    cut = tmp_path / "cut"
+    begun = (cut / spec.run_key / "manifest.json").exists
+    run_and_kill(go_on, (spec, cut), kill, begun, [0.05, 0.15])
+    store = bm.open_store(cut)
     found = store.records(spec.run_key)
     xr.testing.assert_identical(without_origin(found), without_origin(expected))
     assert store.weights_epochs(spec.run_key) == [0, 3, 60]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ import xarray as xr
 
 from birthmark.spec import RunSpec
 from birthmark.store import open_store
-from birthmark.sweeps import Here, Processes, RunTask, make_plan, sweep
+from birthmark.sweeps import Here, Processes, RunTask, make_plan, pipeline, run, sweep
 
 TIMES = {"wall_time_s"}
 
@@ -95,26 +96,43 @@ def test_one_failure_is_told_and_stops_no_other(tmp_path, monkeypatch):
     assert bad.command(tmp_path) == f"birthmark run {spec_file} --store {tmp_path}"
 
 
-def test_a_second_start_waits_for_the_first_and_trains_nothing(tmp_path):
-    """Of one run, in two processes at once; both say that it is done."""
-    long = spec(0, epochs=60)
-    grid = tmp_path / "run.toml"
-    grid.write_text(long.to_toml())
-    command = [sys.executable, "-m", "birthmark", "run", str(grid), "--store"]
-    command += [str(tmp_path / "runs"), "--json"]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE)
-    while not (tmp_path / "runs" / long.run_key / "claim").exists():
-        time.sleep(0.02)
-        assert first.poll() is None
-    outcome = RunTask(long)
-    from birthmark.sweeps import attempt
+def test_a_second_start_waits_for_the_first_and_trains_nothing(
+    tmp_path, monkeypatch, caplog
+):
+    """Of one run, in two threads; the second goes on only if the first ends early."""
+    monkeypatch.setattr(pipeline, "WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(pipeline, "LOOK_SECONDS", 0.0)
+    began, go_on, found = threading.Event(), threading.Event(), {}
+
+    def hold(progress):
+        began.set()
+        go_on.wait(60)
+
+    def start(name, watch):
+        found[name] = run(spec(0), tmp_path, watch=watch)
 
     steps = []
-    assert attempt(outcome, tmp_path / "runs", steps.append).status == "done"
-    assert first.wait() == 0
-    first.stdout.close()
+    first = threading.Thread(target=start, args=("first", hold))
+    second = threading.Thread(target=start, args=("second", steps.append))
+    first.start()
+    assert began.wait(60)
+    second.start()
+    while "waiting for it" not in caplog.text:
+        second.join(0.01)
+        assert second.is_alive()
+    go_on.set()
+    for thread in (first, second):
+        thread.join()
+    assert (found["first"].was_done, found["second"].was_done) == (False, True)
     assert steps == []
-    assert open_store(tmp_path / "runs").is_done(long.run_key)
+    left = open_store(tmp_path).start_run(spec(1))
+    third = threading.Thread(target=lambda: found.update(third=run(spec(1), tmp_path)))
+    third.start()
+    third.join(0.1)
+    assert third.is_alive()
+    left.close()  # ended before it was done
+    third.join()
+    assert not found["third"].was_done
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs signals of POSIX")

@@ -13,9 +13,10 @@ from typing import Any
 import xarray as xr
 
 from birthmark.data import load_dataset
-from birthmark.spec import RunSpec
+from birthmark.shapes import Dataset
+from birthmark.spec import DataSpec, RunSpec
 from birthmark.store import ClaimedError, Store, open_store
-from birthmark.sweeps.interrupts import Stopped, deferred_interrupts
+from birthmark.sweeps.interrupts import Interrupt, Stopped, deferred_interrupts
 from birthmark.sweeps.stacks import Stack
 from birthmark.sweeps.throughput import Progress, sum_up
 from birthmark.training import TURN, check_memory, check_spec
@@ -93,11 +94,15 @@ def carry_out(
         store: Where to.
         how: See `run`.
     """
-    stacks = going = _wait_and_begin(specs, store, how or {})
-    most_steps = TURN if len(going) > 1 else None
-    latest = {stack.run_key: stack.progress() for stack in going}
+    datasets = {spec.data: load_dataset(spec.data) for spec in specs}
+    stacks: list[Stack] = []
     try:
         with deferred_interrupts() as interrupt:
+            stacks = going = _wait_and_begin(
+                specs, datasets, store, how or {}, interrupt
+            )
+            most_steps = TURN if len(going) > 1 else None
+            latest = {stack.run_key: stack.progress() for stack in going}
             while going:
                 for stack in going:
                     with stack.entered():
@@ -118,7 +123,11 @@ def carry_out(
 
 
 def _wait_and_begin(
-    specs: Sequence[RunSpec], store: Store, how: Mapping[str, Any]
+    specs: Sequence[RunSpec],
+    datasets: Mapping[DataSpec, Dataset],
+    store: Store,
+    how: Mapping[str, Any],
+    interrupt: Interrupt,
 ) -> list[Stack]:
     """The stacks of those that are not done, once no other process is at any of them.
 
@@ -128,22 +137,24 @@ def _wait_and_begin(
     while True:
         try:
             left = [spec for spec in specs if not store.is_done(spec.run_key)]
-            return _begin(left, store, how)
+            return _begin(left, datasets, store, how)
         except ClaimedError as error:
             if said != (said := str(error).partition(":")[0]):
                 _log.warning("%s: waiting for it", said)
             time.sleep(WAIT_SECONDS)
+            if interrupt.came:
+                raise Stopped from None
 
 
 def _begin(
-    specs: Sequence[RunSpec], store: Store, how: Mapping[str, Any]
+    specs: Sequence[RunSpec],
+    datasets: Mapping[DataSpec, Dataset],
+    store: Store,
+    how: Mapping[str, Any],
 ) -> list[Stack]:
     """The stacks where they stand; of data that several need there is one copy."""
-    datasets = {}
-    stacks = []
+    stacks: list[Stack] = []
     for spec in specs:
-        if spec.data not in datasets:
-            datasets[spec.data] = load_dataset(spec.data)
         others = [one.run_key for one in specs if one is not spec]
         notes = {"beside": others} if others else {}
         try:

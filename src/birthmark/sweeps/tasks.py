@@ -19,10 +19,8 @@ import torch
 from birthmark.errors import BirthmarkError
 from birthmark.spec import RunSpec
 from birthmark.store import ClaimedError, open_store
-from birthmark.sweeps.pipeline import run
+from birthmark.sweeps.pipeline import WAIT_SECONDS, run
 from birthmark.sweeps.throughput import Progress
-
-WAIT_SECONDS = 2.0  # between two looks at a run that another process writes
 
 Report = Callable[["Standing"], None]
 
