@@ -7,9 +7,7 @@ must come later the further out the clip lies, and not at all without one.
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Is the untrainability regime made by examples that the loss abandons?",
-    data=("hasyv2",),
+    __name__,
+    "Is the untrainability regime made by examples that the loss abandons?",
+    ("hasyv2",),
 )
-
-__all__ = ["EXPERIMENT"]

@@ -25,16 +25,6 @@ from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.probes import as_inputs
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("abandonment")
-
-
-@pytest.fixture(scope="module")
-def results(folder) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", folder)
-
-
 def test_examples_below_the_clip_are_those_of_a_forward_pass_by_hand(folder, results):
     store, spec = open_store(folder / "store"), spec_of(PROTOCOLS["quick"], 1e-7)
     dataset = load_dataset(spec.data)

@@ -7,9 +7,7 @@ trained in pairs under one budget.
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Can the goals of a good start be combined, and does that learn faster?",
-    data=("mnist",),
+    __name__,
+    "Can the goals of a good start be combined, and does that learn faster?",
+    ("mnist",),
 )
-
-__all__ = ["EXPERIMENT"]

@@ -9,7 +9,6 @@ from scipy.special import log_softmax
 
 from birthmark.data import load_dataset
 from birthmark.network import DATA_DEPENDENT, INITIALIZATIONS, draw_weights
-from birthmark_experiments import shipped_results
 from birthmark_experiments.combined_goals import EXPERIMENT
 from birthmark_experiments.combined_goals.goals import GOALS
 from birthmark_experiments.combined_goals.measure import (
@@ -22,16 +21,6 @@ from birthmark_experiments.frame.starts import list_starts
 
 QUICK = PROTOCOLS["quick"]
 STARTS = {one.name: one for one in list_starts()}
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", tmp_path_factory.mktemp("goals"))
-
-
-@pytest.fixture(scope="module")
-def shipped() -> xr.Dataset:
-    return shipped_results("combined-goals")
 
 
 def by_hand(name, replica):

@@ -8,9 +8,5 @@ width. What it learns, what sets its units apart, and where it ends is measured 
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Why start from random weights, and not from 0.5 everywhere?",
-    data=("mnist",),
+    __name__, "Why start from random weights, and not from 0.5 everywhere?", ("mnist",)
 )
-
-__all__ = ["EXPERIMENT"]

@@ -13,7 +13,6 @@ from birthmark.spec import RunSpec
 from birthmark.store import open_store
 from birthmark.sweeps import run
 from birthmark.training import train
-from birthmark_experiments import shipped_results
 from birthmark_experiments.constant_start import EXPERIMENT
 from birthmark_experiments.constant_start.ends import compare_ends
 from birthmark_experiments.constant_start.facts import apart_steps
@@ -28,11 +27,6 @@ from birthmark_experiments.constant_start.loops import (
 )
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.descent import descend
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", tmp_path_factory.mktemp("constant"))
 
 
 def spec_of(start: dict, **settings) -> RunSpec:
@@ -234,11 +228,6 @@ def test_end_points_are_compared_in_weights_function_and_on_the_way(tmp_path):
     assert (found.sel(end_start="random")["end_barrier"] >= 0).all()
     for name in ("end_distance", "end_disagreement", "end_function_distance"):
         assert (found.sel(end_start="same")[name] == 0).all()
-
-
-@pytest.fixture(scope="module")
-def shipped() -> xr.Dataset:
-    return shipped_results("constant-start")
 
 
 def test_shipped_constant_starts_have_one_unit_a_layer_for_ever(shipped):

@@ -7,9 +7,7 @@ depths such networks can be trained at.
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Why does the variance of the weights decide how deep a network can be?",
-    data=("mnist",),
+    __name__,
+    "Why does the variance of the weights decide how deep a network can be?",
+    ("mnist",),
 )
-
-__all__ = ["EXPERIMENT"]

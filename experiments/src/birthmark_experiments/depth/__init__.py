@@ -3,9 +3,7 @@
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Which initialization lets a 30-layer ReLU network learn, and why?",
-    data=("mnist", "cifar10_12k"),
+    __name__,
+    "Which initialization lets a 30-layer ReLU network learn, and why?",
+    ("mnist", "cifar10_12k"),
 )
-
-__all__ = ["EXPERIMENT"]

@@ -8,9 +8,7 @@ the gates.
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Could a start without chance do, and what does training keep of a start?",
-    data=("mnist",),
+    __name__,
+    "Could a start without chance do, and what does training keep of a start?",
+    ("mnist",),
 )
-
-__all__ = ["EXPERIMENT"]

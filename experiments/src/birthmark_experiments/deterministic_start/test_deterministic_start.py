@@ -12,8 +12,6 @@ from birthmark.network import draw
 from birthmark.seeds import batch_order
 from birthmark.spec import RunSpec
 from birthmark.training import initial_configuration
-from birthmark_experiments import shipped_results
-from birthmark_experiments.deterministic_start import EXPERIMENT
 from birthmark_experiments.deterministic_start.facts import fit_flips
 from birthmark_experiments.deterministic_start.gates import flipped_share, train_ntk
 from birthmark_experiments.deterministic_start.spaces import (
@@ -23,11 +21,6 @@ from birthmark_experiments.deterministic_start.spaces import (
 )
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.probes import as_inputs
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", tmp_path_factory.mktemp("deterministic"))
 
 
 def small_spec(**settings) -> RunSpec:
@@ -179,11 +172,6 @@ def test_starts_without_chance_are_alike_in_all_replicas(results):
     spread = results["outside_start"].std("replica")
     assert float(spread.sel(initialization="dct")) == 0
     assert float(spread.sel(initialization="orthogonal")) > 0
-
-
-@pytest.fixture(scope="module")
-def shipped() -> xr.Dataset:
-    return shipped_results("deterministic-start")
 
 
 def test_shipped_moves_of_plain_sgd_stay_in_the_span_of_the_inputs(shipped):

@@ -7,9 +7,7 @@ search on another seed has found for it.
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Which decides how quickly a network learns: initialization or optimizer?",
-    data=("mnist",),
+    __name__,
+    "Which decides how quickly a network learns: initialization or optimizer?",
+    ("mnist",),
 )
-
-__all__ = ["EXPERIMENT"]

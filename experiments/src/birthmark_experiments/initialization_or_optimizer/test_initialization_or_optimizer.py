@@ -14,7 +14,6 @@ from birthmark.data import load_dataset
 from birthmark.network import draw_weights
 from birthmark.seeds import batch_order
 from birthmark.store import open_store
-from birthmark_experiments import shipped_results
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.initialization_or_optimizer import EXPERIMENT
 from birthmark_experiments.initialization_or_optimizer.measure import (
@@ -30,16 +29,6 @@ from birthmark_experiments.initialization_or_optimizer.protocol import (
 
 QUICK = PROTOCOLS["quick"]
 DIMS = ("initialization", "optimizer", "replica")
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", tmp_path_factory.mktemp("optimizers"))
-
-
-@pytest.fixture(scope="module")
-def shipped() -> xr.Dataset:
-    return shipped_results("initialization-or-optimizer")
 
 
 def train_plainly(start, optimizer, lr, replica):

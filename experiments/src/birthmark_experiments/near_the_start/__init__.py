@@ -7,10 +7,4 @@ by a random step as long as the way that training goes.
 
 from birthmark_experiments.frame import Experiment
 
-EXPERIMENT = Experiment(
-    package=__name__,
-    question="Are minima found only near the start?",
-    data=("mnist",),
-)
-
-__all__ = ["EXPERIMENT"]
+EXPERIMENT = Experiment(__name__, "Are minima found only near the start?", ("mnist",))

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-import xarray as xr
 from scipy.special import log_softmax
 
 from birthmark.data import load_dataset
@@ -23,11 +22,6 @@ from birthmark_experiments.near_the_start.points import (
     train_from,
 )
 from birthmark_experiments.near_the_start.protocol import PROTOCOLS, spec_of
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", tmp_path_factory.mktemp("near"))
 
 
 @pytest.fixture(scope="module")

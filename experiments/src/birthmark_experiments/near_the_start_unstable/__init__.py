@@ -8,9 +8,7 @@ back, training kept in balls, and training from moved starts.
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Does a network that collapses collapse because it leaves its start?",
-    data=("hasyv2",),
+    __name__,
+    "Does a network that collapses collapse because it leaves its start?",
+    ("hasyv2",),
 )
-
-__all__ = ["EXPERIMENT"]

@@ -11,7 +11,6 @@ from scipy.special import softmax
 
 from birthmark.data import load_dataset
 from birthmark.seeds import batch_order
-from birthmark_experiments import shipped_results
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.near_the_start.points import distances, move, shrink
 from birthmark_experiments.near_the_start_unstable import EXPERIMENT, conditions
@@ -27,16 +26,6 @@ REPLICA, EPOCHS = 1, 3
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("unstable")
-
-
-@pytest.fixture(scope="module")
-def results(folder) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", folder)
-
-
-@pytest.fixture(scope="module")
 def free(folder, results):
     return {loss: train_freely(QUICK, loss, folder) for loss in ("clipped", "logits")}
 
@@ -44,11 +33,6 @@ def free(folder, results):
 @pytest.fixture(scope="module")
 def dataset(free):
     return load_dataset(free["clipped"].spec.data)
-
-
-@pytest.fixture(scope="module")
-def shipped() -> xr.Dataset:
-    return shipped_results("near-the-start-unstable")
 
 
 def train_by_hand(spec, dataset, start, center=None, radius=math.inf):

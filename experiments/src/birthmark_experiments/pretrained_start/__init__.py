@@ -9,9 +9,7 @@ random start.
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Is a pre-trained network an initialization?",
-    data=("mnist", "fashion_mnist", "hasyv2"),
+    __name__,
+    "Is a pre-trained network an initialization?",
+    ("mnist", "fashion_mnist", "hasyv2"),
 )
-
-__all__ = ["EXPERIMENT"]

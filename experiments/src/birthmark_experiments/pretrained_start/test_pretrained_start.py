@@ -10,7 +10,6 @@ from birthmark.data import load_dataset
 from birthmark.spec import RunSpec
 from birthmark.store import load_results, open_store, save_results
 from birthmark.training import initial_configuration
-from birthmark_experiments import shipped_results
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.comparisons import record_comparison, run_comparison
 from birthmark_experiments.frame.rankings import difference, read_rankings, tabulate
@@ -24,16 +23,6 @@ from birthmark_experiments.pretrained_start.measure import (
     other_classes,
 )
 from birthmark_experiments.pretrained_start.protocol import list_tasks
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("pretrained")
-
-
-@pytest.fixture(scope="module")
-def results(folder) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", folder)
 
 
 @pytest.fixture(scope="module")
@@ -198,11 +187,6 @@ def test_tables_have_the_mean_and_the_best_first(comparison):
     assert means == sorted(means, reverse=True)
     found = recorded["test_accuracy"].sel(initialization="dct")[-1]
     assert table["dct"]["mean"] == pytest.approx(float(found.mean()))
-
-
-@pytest.fixture(scope="module")
-def shipped() -> xr.Dataset:
-    return shipped_results("pretrained-start")
 
 
 def test_shipped_controls_have_the_norm_of_what_they_control(shipped):

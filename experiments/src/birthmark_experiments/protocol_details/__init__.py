@@ -10,9 +10,7 @@ widths.
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Which unstated detail of the paper's protocol decides over width 250?",
-    data=("hasyv2",),
+    __name__,
+    "Which unstated detail of the paper's protocol decides over width 250?",
+    ("hasyv2",),
 )
-
-__all__ = ["EXPERIMENT"]

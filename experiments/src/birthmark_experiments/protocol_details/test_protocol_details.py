@@ -25,16 +25,6 @@ QUICK = PROTOCOLS["quick"]
 LR, BATCH, EPS = 0.1, 128, 1e-7
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("details")
-
-
-@pytest.fixture(scope="module")
-def results(folder):
-    return EXPERIMENT.measure("quick", folder)
-
-
 def begin(name):
     training = measure.prepare(QUICK.arms[name], QUICK)
     return training, load_dataset(training.spec.data)

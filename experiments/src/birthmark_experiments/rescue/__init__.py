@@ -8,9 +8,7 @@ slowly, or with one of its layers put back to where it started.
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="What saves a network that has begun to abandon its examples?",
-    data=("hasyv2",),
+    __name__,
+    "What saves a network that has begun to abandon its examples?",
+    ("hasyv2",),
 )
-
-__all__ = ["EXPERIMENT"]

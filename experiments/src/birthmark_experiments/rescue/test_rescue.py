@@ -21,16 +21,6 @@ from birthmark_experiments.rescue.protocol import (
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("rescue")
-
-
-@pytest.fixture(scope="module")
-def results(folder) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", folder)
-
-
 def test_without_an_intervention_the_replica_goes_on_as_it_would_have(folder, results):
     spec = find_spec(PROTOCOLS["quick"])
     store = open_store(folder / "store")

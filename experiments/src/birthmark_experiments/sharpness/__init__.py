@@ -8,9 +8,7 @@ the sharpness is held against 2 / lr on the way.
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Is the untrainability regime the edge of stability of white pixels?",
-    data=("hasyv2",),
+    __name__,
+    "Is the untrainability regime the edge of stability of white pixels?",
+    ("hasyv2",),
 )
-
-__all__ = ["EXPERIMENT"]

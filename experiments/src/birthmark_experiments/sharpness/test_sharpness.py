@@ -10,7 +10,6 @@ from scipy.stats import mannwhitneyu
 from birthmark.data import load_dataset
 from birthmark.store import open_store
 from birthmark.theory import find_top, read_batch_sharpness
-from birthmark_experiments import shipped_results
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.probes import as_inputs
 from birthmark_experiments.sharpness import EXPERIMENT
@@ -32,16 +31,6 @@ from birthmark_experiments.sharpness.readings import (
 
 QUICK = PROTOCOLS["quick"]
 NAMES = ("cross_entropy", "clipped_cross_entropy")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("sharpness")
-
-
-@pytest.fixture(scope="module")
-def results(folder) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", folder)
 
 
 def tiny(sizes=(5, 4, 4, 3), num=20, seed=0):
@@ -340,11 +329,6 @@ def test_results_are_summarized_and_drawn(results):
     assert sum(arm["num"].values()) == QUICK.replicas
     drawing = draw_experiment("sharpness", results)
     assert drawing.render("svg").startswith(b"<?xml")
-
-
-@pytest.fixture(scope="module")
-def shipped() -> xr.Dataset:
-    return shipped_results("sharpness")
 
 
 def test_shipped_starts_are_the_same_at_each_learning_rate(shipped):

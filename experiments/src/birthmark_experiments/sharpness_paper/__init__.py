@@ -3,9 +3,7 @@
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Is the paper's own network beyond the edge of stability as it collapses?",
-    data=("hasyv2",),
+    __name__,
+    "Is the paper's own network beyond the edge of stability as it collapses?",
+    ("hasyv2",),
 )
-
-__all__ = ["EXPERIMENT"]

@@ -23,21 +23,6 @@ from birthmark_experiments.sharpness_paper.protocol import PROTOCOLS, describe, 
 QUICK, FULL = PROTOCOLS["quick"], PROTOCOLS["full"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("sharpness-paper")
-
-
-@pytest.fixture(scope="module")
-def results(folder) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", folder)
-
-
-@pytest.fixture(scope="module")
-def shipped() -> xr.Dataset:
-    return shipped_results("sharpness-paper")
-
-
 def kept_network(folder, loss, epoch, replica):
     """Flat weights as they were kept, float64, and its loss as a function of them."""
     spec, store = spec_of(QUICK, loss), open_store(folder / "store")

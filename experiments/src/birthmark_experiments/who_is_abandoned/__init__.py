@@ -9,9 +9,7 @@ how hard they were early on.
 from birthmark_experiments.frame import Experiment
 
 EXPERIMENT = Experiment(
-    package=__name__,
-    question="Which examples does a network of the paper's size abandon first?",
-    data=("hasyv2",),
+    __name__,
+    "Which examples does a network of the paper's size abandon first?",
+    ("hasyv2",),
 )
-
-__all__ = ["EXPERIMENT"]

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 from scipy import stats
 from scipy.special import log_softmax
 
@@ -29,16 +28,6 @@ from birthmark_experiments.who_is_abandoned.traits import (
     find_stages,
     find_traits,
 )
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("who")
-
-
-@pytest.fixture(scope="module")
-def results(folder) -> xr.Dataset:
-    return EXPERIMENT.measure("quick", folder)
 
 
 @pytest.fixture(scope="module")
