@@ -58,9 +58,8 @@ def summarize(results: xr.Dataset) -> AbandonmentFacts:
     unclipped = clips[-1]
     paper = f"{float(results.attrs['paper_eps']):g}"
     budget = int(results["budget"].sel(clip=paper))
-    return AbandonmentFacts(
-        protocol=results.attrs["protocol"],
-        num_replicas=int(results.sizes["replica"]),
+    return AbandonmentFacts.read(
+        results,
         num_examples=int(results.sizes["example"]),
         num_classes=int(results["label"].max()) + 1,
         plateau=-float(np.log(results.attrs["paper_eps"])),
@@ -68,7 +67,6 @@ def summarize(results: xr.Dataset) -> AbandonmentFacts:
         budget_beyond=int(results["budget"].max()),
         steps=int(budget * results.attrs["steps_per_epoch"]),
         onset_share=float(results.attrs["onset"]),
-        fallen=float(results.attrs["fallen"]),
         paper=paper,
         unclipped=unclipped,
         clips={name: _describe(results.sel(clip=name)) for name in clips},
@@ -84,7 +82,6 @@ def summarize(results: xr.Dataset) -> AbandonmentFacts:
         },
         first=_describe_first(results, paper),
         stay=_describe_stay(results.sel(clip=paper)),
-        num_ambiguous=int(results.attrs["num_ambiguous"]),
     )
 
 

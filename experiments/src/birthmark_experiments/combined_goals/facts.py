@@ -57,8 +57,8 @@ def summarize(results: xr.Dataset) -> CombinedGoalsFacts:
     learns_A = ~results["is_censored"].isel(lr=0, level=0).to_numpy().any(axis=1)
     count_A = met_AG.sum(axis=1)
     low_A = mean_loss(results, 1).to_numpy()
-    return CombinedGoalsFacts(
-        protocol=results.attrs["protocol"],
+    return CombinedGoalsFacts.read(
+        results,
         num_starts=len(rows),
         num_named=len(rows) + sum(len(row["also"]) for row in rows),
         num_goals=len(GOALS),

@@ -75,15 +75,10 @@ def summarize(results: xr.Dataset) -> ConstantStartFacts:
         for name in ("none", THEORY)
     )
     narrow = results["narrow_loss"]
-    return ConstantStartFacts(
-        protocol=results.attrs["protocol"],
-        width=int(results.attrs["width"]),
-        constant=float(results.attrs["constant"]),
-        dropout=float(results.attrs["dropout"]),
-        apart=float(results.attrs["apart"]),
+    return ConstantStartFacts.read(
+        results,
         budget=budget,
         guess_loss=float(np.log(results.attrs["num_classes"])),
-        num_replicas=int(results.sizes["replica"]),
         starts={str(one["name"]): one for one in starts},
         ties={str(one["name"]): one for one in ties},
         theory_gap=float(np.abs(tied - theory).max()),

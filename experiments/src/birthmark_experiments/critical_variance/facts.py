@@ -49,8 +49,8 @@ def summarize(results: xr.Dataset) -> CriticalVarianceFacts:
     rows = readings["tanh"] + [
         row for row in readings["relu"] if row["variance"] == _CRITICAL_OF_RELU
     ]
-    return CriticalVarianceFacts(
-        protocol=results.attrs["protocol"],
+    return CriticalVarianceFacts.read(
+        results,
         critical=_find_critical(results.sel(activation="tanh")),
         infinity=math.inf,
         trained_below=_CHANCE / 2,
@@ -61,7 +61,6 @@ def summarize(results: xr.Dataset) -> CriticalVarianceFacts:
         },
         spread=_read_spread(results, width),
         trained={name: _count_trained(results.sel(activation=name)) for name in names},
-        num_replicas=results.sizes["replica"],
         num_layers=results.sizes["layer"],
         num_trained=results.sizes["trained_replica"],
         width=width,

@@ -51,12 +51,11 @@ def summarize(results: xr.Dataset) -> DepthFacts:
     names = [str(name) for name in results["network"].to_numpy()]
     variance = log_variance(depth, width)
     he = results.sel(network="dense", initialization="He")
-    return DepthFacts(
-        protocol=results.attrs["protocol"],
+    return DepthFacts.read(
+        results,
         depth=depth,
         width=width,
         num_draws=results.sizes["draw"],
-        num_replicas=results.sizes["replica"],
         chance=math.log(10),
         shift=-variance / 2 / _BIT,
         spread={

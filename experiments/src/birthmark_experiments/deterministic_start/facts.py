@@ -49,9 +49,8 @@ def summarize(results: xr.Dataset) -> DeterministicStartFacts:
     """Outcomes by start, what is kept of null spaces and distances, exponents."""
     rankings = read_rankings(results)
     starts = [str(name) for name in results["initialization"].to_numpy()]
-    return DeterministicStartFacts(
-        protocol=results.attrs["protocol"],
-        num_replicas=int(results.sizes["replica"]),
+    return DeterministicStartFacts.read(
+        results,
         starts=starts,
         deterministic=[name for name in starts if name in DETERMINISTIC],
         titles={k: r.outcome.title for k, r in rankings.items()},
@@ -71,10 +70,6 @@ def summarize(results: xr.Dataset) -> DeterministicStartFacts:
         else None,
         spaces={name: _spaces_of(results, name) for name in starts},
         chance=float(results.attrs["width"] / results.attrs["num_inputs"]),
-        num_inputs=int(results.attrs["num_inputs"]),
-        width=int(results.attrs["width"]),
-        span=int(results.attrs["span"]),
-        few_span=int(results.attrs["few_span"]),
         few={
             str(name): {
                 key: float(results[f"few_{key}"].sel(few_initialization=name).mean())

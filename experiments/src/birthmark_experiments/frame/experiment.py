@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from birthmark.errors import unknown_name
 
@@ -78,6 +78,20 @@ class Facts:
     A template or a test may read a fact by attribute or by name; a name that is not
     declared is an error in both.
     """
+
+    @classmethod
+    def read(cls, results: xr.Dataset, **found: Any) -> Self:
+        """What was found, and the facts that the results carry under the same name.
+
+        Those are attributes, such as `protocol`, and `num_replicas`.
+        """
+        kept = {**results.attrs, "num_replicas": results.sizes.get("replica")}
+        for each in fields(cls):
+            if each.name in kept and each.name not in found:
+                convert = {"int": int, "float": float}.get(str(each.type))
+                value = kept[each.name]
+                found[each.name] = convert(value) if convert else value
+        return cls(**found)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.__dataclass_fields__:

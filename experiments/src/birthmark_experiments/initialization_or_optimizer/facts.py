@@ -53,11 +53,9 @@ def summarize(results: xr.Dataset) -> InitializationOrOptimizerFacts:
         "steps": _shares(logs_ABR),
         "test_accuracy": _shares(_ordered(results["test_accuracy"])),
     }
-    return InitializationOrOptimizerFacts(
-        protocol=results.attrs["protocol"],
-        budget=int(results.attrs["budget"]),
+    return InitializationOrOptimizerFacts.read(
+        results,
         levels=[float(one) for one in results["level"].to_numpy()],
-        num_replicas=int(results.sizes["replica"]),
         names=[str(one) for one in results["initialization"].to_numpy()],
         optimizers=[str(one) for one in results["optimizer"].to_numpy()],
         lrs={str(one.optimizer.item()): float(one) for one in results["lr"]},

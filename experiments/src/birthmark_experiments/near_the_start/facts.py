@@ -34,9 +34,8 @@ class NearTheStartFacts(Facts):
 
 def summarize(results: xr.Dataset) -> NearTheStartFacts:
     """Means with intervals along each test, and paired differences."""
-    return NearTheStartFacts(
-        protocol=results.attrs["protocol"],
-        num_replicas=int(results.sizes["replica"]),
+    return NearTheStartFacts.read(
+        results,
         line=_describe_line(results),
         reset=_table(results, "reset", "reset"),
         ball=_describe_ball(results),

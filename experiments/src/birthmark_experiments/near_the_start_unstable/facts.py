@@ -50,12 +50,8 @@ def summarize(results: xr.Dataset) -> NearTheStartUnstableFacts:
     arms = {str(name): results.sel(arm=name) for name in results["arm"].to_numpy()}
     best_way = results["best_way"].sel(free="clipped")
     losses = [str(loss) for loss in results["free"].to_numpy()]
-    return NearTheStartUnstableFacts(
-        protocol=results.attrs["protocol"],
-        num_replicas=int(results.sizes["replica"]),
-        eps=float(results.attrs["eps"]),
-        epochs=int(results.attrs["epochs"]),
-        every=int(results.attrs["every"]),
+    return NearTheStartUnstableFacts.read(
+        results,
         last=LAST,
         start_norm=interval(results["start_norm"]),
         longer=math.hypot(1, float((best_way / results["start_norm"]).mean())),

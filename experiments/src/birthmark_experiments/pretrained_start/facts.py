@@ -65,9 +65,8 @@ def summarize(results: xr.Dataset) -> PretrainedStartFacts:
                 },
             }
         )
-    return PretrainedStartFacts(
-        protocol=results.attrs["protocol"],
-        num_replicas=int(results.sizes["replica"]),
+    return PretrainedStartFacts.read(
+        results,
         starts=[str(name) for name in results["initialization"].to_numpy()],
         tasks=tasks,
     )

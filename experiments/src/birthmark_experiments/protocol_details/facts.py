@@ -52,8 +52,8 @@ def summarize(results: xr.Dataset) -> ProtocolDetailsFacts:
     ]
     widths = sorted({one["width"] for one in arms})
     buffers = sorted({one["buffer"] for one in arms} - {0})
-    return ProtocolDetailsFacts(
-        protocol=results.attrs["protocol"],
+    return ProtocolDetailsFacts.read(
+        results,
         window=_WINDOW,
         plateau_share=_PLATEAU,
         arms=sorted(arms, key=lambda one: not one["is_reference"]),

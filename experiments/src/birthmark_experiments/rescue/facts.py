@@ -75,13 +75,9 @@ def summarize(results: xr.Dataset) -> RescueFacts:
         }
     for name, pair in zip(names[1:], pairs, strict=True):
         arms[name]["difference"] = describe_pair(pair, adjusted[name])
-    return RescueFacts(
-        protocol=results.attrs["protocol"],
-        num_replicas=int(results.sizes["replica"]),
+    return RescueFacts.read(
+        results,
         num_trained=int(results.attrs["num_replicas"]),
-        eps=float(results.attrs["eps"]),
-        onset_share=float(results.attrs["onset_share"]),
-        more=int(results.attrs["more"]),
         last=LAST,
         nothing=GO_ON,
         onset=interval(results["onset"]),

@@ -55,18 +55,13 @@ class SharpnessFacts(Facts):
 
 def summarize(results: xr.Dataset) -> SharpnessFacts:
     """Fates by arm, edges by input, what the sharpness does around the onset."""
-    attrs = results.attrs
     arms = {str(name): _describe(results, str(name)) for name in results["arm"].values}
-    return SharpnessFacts(
-        protocol=attrs["protocol"],
-        num_replicas=int(results.sizes["replica"]),
-        eps=float(attrs["eps"]),
+    return SharpnessFacts.read(
+        results,
         edge=EDGE,
         early=max(EARLY),
         last=LAST,
         learned=LEARNED,
-        sample=int(attrs["sample"]),
-        batches=int(attrs["batches"]),
         fates=list(FATES),
         arms=arms,
         inputs={str(n): find_edges(results, str(n)) for n in results["input"].values},

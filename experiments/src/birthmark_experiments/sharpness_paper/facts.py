@@ -48,9 +48,8 @@ def summarize(results: xr.Dataset) -> SharpnessPaperFacts:
         "clipped": find_onset(_by_epoch(runs["clipped"], "below_eps")),
         "logits": np.full(results.sizes["replica"], np.nan),
     }
-    return SharpnessPaperFacts(
-        protocol=results.attrs["protocol"],
-        num_replicas=int(results.sizes["replica"]),
+    return SharpnessPaperFacts.read(
+        results,
         epochs=int(results["epoch"][-1]),
         edge=EDGE,
         onset_share=ONSET,

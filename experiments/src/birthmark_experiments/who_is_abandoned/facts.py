@@ -55,20 +55,15 @@ def summarize(results: xr.Dataset) -> WhoIsAbandonedFacts:
     all_TR = results["num_below"].sel(trait="all").to_numpy()
     onset_R = _find_onset(all_TR / num, attrs["onset"])
     epochs = results["kept_epoch"].to_numpy()
-    return WhoIsAbandonedFacts(
-        protocol=attrs["protocol"],
+    return WhoIsAbandonedFacts.read(
+        results,
         num_examples=int(num),
-        num_classes=int(attrs["num_classes"]),
         budget=int(attrs["epochs"]),
         steps_per_epoch=-(-int(num) // int(attrs["batch_size"])),
-        num_replicas=int(results.sizes["replica"]),
-        eps=float(attrs["eps"]),
         clip_loss=-float(np.log(attrs["eps"])),
-        early=int(attrs["early"]),
         onset_share=float(attrs["onset"]),
         divergence_share=Thresholds().divergence,
         onsets=[int(epochs[t]) if t >= 0 else None for t in onset_R],
-        num_common=int(attrs["num_common"]),
         num_shown=int(results.sizes["shown"]),
         resamples=RESAMPLES,
         contradictions=_describe_contradictions(results),
