@@ -6,6 +6,7 @@ Nothing here knows of records or of training.
 from birthmark.statistics.alarms import JumpAlarm
 from birthmark.statistics.correlations import RankCorrelation, correlate_ranks
 from birthmark.statistics.descriptions import (
+    describe_differences,
     describe_pair,
     interval,
     interval_and_count,
@@ -73,6 +74,7 @@ __all__ = [
     "compare_means",
     "compare_pairs",
     "correlate_ranks",
+    "describe_differences",
     "describe_pair",
     "detectable_effect",
     "find_jumps",

@@ -6,17 +6,17 @@ paper's unstable widths some 700 thousand steps comes here within 50 thousand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps import Grid, run_grid
+from birthmark_experiments.frame.specs import dense_spec
 
 LOGITS = "logits"  # the loss without a clip: the limit of eps to 0
 PAPER_EPS = 1e-7
-_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -73,25 +73,25 @@ def spec_of(protocol: Protocol, eps: float | None) -> RunSpec:
     All arms share starts and orders of batches. Weights are kept where examples are
     followed one by one, at the paper's clip.
     """
-    loss = {"loss": "cross_entropy"} if eps is None else {"eps": eps}
+    clip = {} if eps is None else {"loss": "clipped_cross_entropy", "eps": eps}
     epochs = protocol.epochs_of(eps)
     measured = tuple(range(0, epochs + 1, protocol.every))
-    return RunSpec(
-        data=protocol.data,
-        network={"widths": [protocol.width] * 2},
-        training={
-            **loss,
-            "lr": protocol.lr,
-            "batch_size": protocol.batch_size,
-            "epochs": epochs,
-        },
-        run={"replicas": protocol.replicas, "seed": _SEED, "device": "cpu"},
+    return dense_spec(
+        protocol,
+        training={**clip, "epochs": epochs},
         record={
             "epochs": measured,
             "distributions": (0,),
             "weights": measured if eps == PAPER_EPS else (),
         },
     )
+
+
+def keep_weights(scale: str, eps: float, epochs: int, every: int) -> RunSpec:
+    """The run of a clip with weights kept on the way, for what looks at them later."""
+    shorter = replace(PROTOCOLS[scale], epochs=epochs, every=every)
+    spec = spec_of(shorter, eps)
+    return spec.with_settings({"record.weights": spec.record.epochs})
 
 
 def train_arms(protocol: Protocol, folder: Path) -> tuple[dict[str, RunSpec], Store]:

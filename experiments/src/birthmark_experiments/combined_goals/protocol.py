@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from birthmark.spec import RunSpec
+from birthmark_experiments.frame.specs import dense_spec, standardized
 from birthmark_experiments.frame.starts import Start, list_starts
 
 SEED = 0
@@ -66,21 +67,12 @@ def chosen_starts(protocol: Protocol) -> list[Start]:
 
 def spec_of(protocol: Protocol, rule: Any, place: int = 0) -> RunSpec:
     """A run from one start, at the learning rate of this place."""
-    return RunSpec(
-        data={
-            "name": protocol.data,
-            "preprocessing": "standardized",
-            "examples_per_class": protocol.examples_per_class,
-        },
-        network={"widths": [protocol.width] * protocol.depth},
+    return dense_spec(
+        protocol,
+        data=standardized(protocol),
         initialization=rule,
-        training={
-            "loss": "cross_entropy",
-            "lr": protocol.lrs[place],
-            "batch_size": protocol.batch_size,
-            "epochs": protocol.epochs,
-        },
-        run={"replicas": protocol.replicas[place], "seed": SEED, "device": "cpu"},
+        training={"lr": protocol.lrs[place]},
+        run={"replicas": protocol.replicas[place], "seed": SEED},
         record={"distributions": (0,), "weights": () if place else (0,)},
     )
 

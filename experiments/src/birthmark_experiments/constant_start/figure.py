@@ -17,7 +17,7 @@ from birthmark.figures import (
     new_figure,
 )
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import paint_curves, paint_points
+from birthmark_experiments.frame.curves import paint_curves, paint_groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,9 +27,9 @@ _THEORY = "width 1"
 _OTHER_TIES = ("none", "dropout", "scattered sums")
 _LEAST = 1e-8  # of a spread on a log axis: below, units are equal in float32
 _ENDS = {
-    "end_distance": ("distance / way", "o"),
-    "end_disagreement": ("share of predictions that differ", "s"),
-    "end_barrier": ("barrier of the loss (nat)", "^"),
+    "end_distance": "distance / way",
+    "end_disagreement": "share of predictions that differ",
+    "end_barrier": "barrier of the loss (nat)",
 }
 
 
@@ -152,17 +152,8 @@ def _paint_ties(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None
 
 def _paint_ends(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
     names = [str(name).replace(" ", "\n", 1) for name in data["end_start"]]
-    for place, (name, (label, marker)) in enumerate(_ENDS.items()):
-        paint_points(
-            axes,
-            data[name],
-            names,
-            palette,
-            y=0.2 * (place - 1),
-            marker=marker,
-            colour=palette.lines[place],
-            label=label,
-        )
+    values = np.stack([data[name] for name in _ENDS])
+    paint_groups(axes, values, names, palette, list(_ENDS.values()), 0.2)
     axes.axvline(0, color=palette.faint, linewidth=0.8, zorder=0)
     axes.set_xlabel("between two end points")
     axes.legend(loc="upper right")

@@ -7,6 +7,7 @@ from typing import Any
 
 from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
+from birthmark_experiments.frame.specs import dense_spec
 
 CONSTANT = 0.01  # of the start whose tie is broken
 APART = 0.1  # units are apart where their spread passes this
@@ -69,17 +70,10 @@ def spec_of(
     protocol: Protocol, start: dict[str, Any], settings: dict[str, Any] | None = None
 ) -> RunSpec:
     """The run of a start, with settings of its own."""
-    spec = RunSpec(
-        data=protocol.data,
-        network={"widths": [protocol.width, protocol.width]},
+    spec = dense_spec(
+        protocol,
         initialization=start,
-        training={
-            "loss": "cross_entropy",
-            "lr": 0.1,
-            "batch_size": protocol.batch_size,
-            "epochs": protocol.epochs,
-        },
-        run={"replicas": protocol.replicas, "device": "cpu"},
+        training={"lr": 0.1},
         record={"distributions": [], "evaluate_train": True},
     )
     return spec.with_settings(settings or {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from birthmark.spec import RunSpec
+from birthmark_experiments.frame.specs import standardized
 
 BIASES = {"tanh": 0.05, "relu": 0.0}  # variance of the biases, fixed
 
@@ -75,11 +76,7 @@ def spec_of(
     bias = BIASES[activation]
     width = protocol.trained_width if trained else protocol.width
     return RunSpec(
-        data={
-            "name": protocol.data,
-            "preprocessing": "standardized",
-            "examples_per_class": protocol.examples_per_class,
-        },
+        data=standardized(protocol),
         network={"widths": [width] * depth, "activation": activation},
         initialization={
             "name": "variance_scaling",

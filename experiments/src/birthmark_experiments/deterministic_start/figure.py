@@ -11,10 +11,7 @@ import xarray as xr
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import compare_pairs, fit_power_law
-from birthmark_experiments.frame.curves import (
-    paint_curves,
-    paint_points,
-)
+from birthmark_experiments.frame.curves import paint_curves, paint_groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +24,6 @@ _MOVED = (
     ("final null space", "end", "last, trained"),
     ("any direction", "end", "as far anywhere"),
 )
-_MARKS = ("o", "s", "^", "D")
 
 
 def draw(results: xr.Dataset) -> Drawing:
@@ -154,19 +150,8 @@ def _paint_differences(axes: Axes, data: Mapping[str, Array], palette: Palette) 
 
 def _paint_spaces(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
     names = _names(data, "start")
-    for place, (key, label) in enumerate(
-        (("row_share", "share of the move"), ("row_overlap", "overlap"))
-    ):
-        paint_points(
-            axes,
-            data[key],
-            names,
-            palette,
-            y=0.24 * (place - 0.5),
-            marker=_MARKS[place],
-            colour=palette.lines[place],
-            label=label,
-        )
+    values = np.stack([data["row_share"], data["row_overlap"]])
+    paint_groups(axes, values, names, palette, ["share of the move", "overlap"], 0.24)
     chance = float(data["chance"])
     axes.axvline(chance, color=palette.ink, linestyle=":", linewidth=1, label="chance")
     axes.set_xlim(0, 1.03)
@@ -177,17 +162,8 @@ def _paint_spaces(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
 
 def _paint_moves(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
     names = _names(data, "start")
-    for place, (_, _, label) in enumerate(_MOVED):
-        paint_points(
-            axes,
-            data["moved"][place],
-            names,
-            palette,
-            y=0.18 * (place - 1.5),
-            marker=_MARKS[place],
-            colour=palette.lines[place],
-            label=label,
-        )
+    labels = [label for _, _, label in _MOVED]
+    paint_groups(axes, data["moved"], names, palette, labels, 0.18)
     axes.axvline(0, color=palette.faint, linewidth=0.8, zorder=0)
     axes.set_xlabel("change of the outputs (share of a whole swap)")
     _paint_legend(axes, palette, rows=2.2, columns=2)
@@ -212,17 +188,8 @@ def _paint_legend(axes: Axes, palette: Palette, *, rows: float, columns: int) ->
 
 def _paint_separation(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
     names = _names(data, "start")
-    for place, label in enumerate(("at the start", "trained")):
-        paint_points(
-            axes,
-            data["class_ratio"][place],
-            names,
-            palette,
-            y=0.24 * (place - 0.5),
-            marker=_MARKS[place],
-            colour=palette.lines[place],
-            label=label,
-        )
+    labels = ["at the start", "trained"]
+    paint_groups(axes, data["class_ratio"], names, palette, labels, 0.24)
     ratio = float(data["inputs_ratio"])
     axes.axvline(ratio, color=palette.ink, linestyle=":", linewidth=1, label="images")
     axes.set_xlabel("distance between classes over within (ratio)")

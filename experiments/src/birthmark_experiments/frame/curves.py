@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -36,6 +36,39 @@ def paint_curves(
             color=style["color"],
             alpha=0.2,
             linewidth=0,
+        )
+
+
+def paint_replicas(
+    axes: Axes, x: Array, values_XR: Array, *, label: str, **style: Any
+) -> None:
+    """A line a replica, all of one style, through the points that it has."""
+    style.setdefault("linewidth", 0.9)
+    for r, values_X in enumerate(values_XR.T):
+        known = np.isfinite(values_X)
+        name = label if r == 0 else None
+        axes.plot(x[known], values_X[known], label=name, **style)
+
+
+def paint_groups(
+    axes: Axes,
+    values_SGR: Array,
+    names: Sequence[str],
+    palette: Palette,
+    labels: Sequence[str],
+    step: float,
+) -> None:
+    """Rows of `paint_points` for several quantities, one below the other by a step."""
+    for place, (values_GR, label) in enumerate(zip(values_SGR, labels, strict=True)):
+        paint_points(
+            axes,
+            values_GR,
+            names,
+            palette,
+            y=step * (place - (len(labels) - 1) / 2),
+            marker="os^D"[place],
+            colour=palette.lines[place],
+            label=label,
         )
 
 

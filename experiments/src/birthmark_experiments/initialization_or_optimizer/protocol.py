@@ -8,6 +8,7 @@ from typing import Any
 
 from birthmark.data import describe_dataset
 from birthmark.spec import RunSpec
+from birthmark_experiments.frame.specs import dense_spec, standardized
 from birthmark_experiments.frame.starts import list_starts
 
 SEED = 0
@@ -85,26 +86,12 @@ def spec_of(
 ) -> RunSpec:
     """A run of one start and optimizer; one replica of another seed in the search."""
     rule = next(one.rule for one in list_starts() if one.name == start)
-    return RunSpec(
-        data={
-            "name": protocol.data,
-            "preprocessing": "standardized",
-            "examples_per_class": protocol.examples_per_class,
-        },
-        network={"widths": [protocol.width] * protocol.depth},
+    return dense_spec(
+        protocol,
+        data=standardized(protocol),
         initialization=rule,
-        training={
-            "loss": "cross_entropy",
-            **OPTIMIZERS[optimizer],
-            "lr": lr,
-            "batch_size": protocol.batch_size,
-            "epochs": protocol.epochs,
-        },
-        run={
-            "replicas": 1 if search else protocol.replicas,
-            "seed": SEARCH_SEED if search else SEED,
-            "device": "cpu",
-        },
+        training={**OPTIMIZERS[optimizer], "lr": lr},
+        run={"replicas": 1, "seed": SEARCH_SEED} if search else {"seed": SEED},
         record={"distributions": (0,), "evaluate_train": True},
     )
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from birthmark.shapes import Array
-from birthmark.statistics import compare_pairs, describe_pair, holm, interval
+from birthmark.statistics import describe_differences, interval
 from birthmark_experiments.frame import Facts
 from birthmark_experiments.near_the_start.claims import Kept, Trials, find_claims
 
@@ -119,22 +118,7 @@ def _against(
 ) -> dict[Any, dict[str, float]]:
     keys = values[dim].to_numpy().tolist()
     each = {key: values.sel({dim: key}).to_numpy() for key in keys}
-    return compare_to(each, reference.to_numpy())
-
-
-def compare_to(
-    values: Mapping[Any, Array], reference_R: Array
-) -> dict[Any, dict[str, float]]:
-    """Paired differences to a reference, p by Holm over all of them."""
-    pairs = [
-        compare_pairs(["a", "b"], np.stack([values_R, reference_R]))[0]
-        for values_R in values.values()
-    ]
-    adjusted = holm([pair.p for pair in pairs])
-    return {
-        key: describe_pair(pair, p)
-        for key, pair, p in zip(values, pairs, adjusted, strict=True)
-    }
+    return describe_differences(each, reference.to_numpy())
 
 
 def _read_trials(results: xr.Dataset) -> Trials:

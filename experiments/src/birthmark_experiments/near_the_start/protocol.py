@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from birthmark.spec import RunSpec
+from birthmark_experiments.frame.specs import dense_spec
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,9 @@ PROTOCOLS = {
 
 def spec_of(protocol: Protocol) -> RunSpec:
     """The free training, from which all else is measured."""
-    return RunSpec(
-        data=protocol.data,
-        network={"widths": [protocol.width] * 2},
-        training={
-            "loss": "cross_entropy",
-            "lr": 0.1,
-            "batch_size": 64,
-            "epochs": protocol.epochs,
-        },
-        run={"replicas": protocol.replicas, "seed": 0, "device": "cpu"},
+    return dense_spec(
+        protocol,
+        training={"lr": 0.1, "batch_size": 64},
         record={"epochs": (0,), "distributions": ()},
     )
 

@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from birthmark_experiments.near_the_start.facts import compare_to, summarize
+from birthmark.statistics import describe_differences
+from birthmark_experiments.near_the_start.facts import summarize
 
 ALPHAS, RADII, MOVES = (-1.0, 0.0, 0.5, 1.0, 2.0), (0.4, 0.8, 1.0), (0.0, 1.0, 2.0)
 LINE = np.array(  # rises by 0.2 inside in one replica, by more outside
@@ -108,7 +109,7 @@ def test_differences_are_paired_and_held_by_holm():
         "a": reference + [0.9, 1.1, 1.0, 1.2],
         "b": reference + [0.1, -0.2, 0.1, 0],
     }
-    found = compare_to(values, reference)
+    found = describe_differences(values, reference)
     p = [stats.ttest_rel(one, reference).pvalue for one in values.values()]
     assert p[0] < p[1]
     assert found["a"]["p"] == pytest.approx(2 * p[0])

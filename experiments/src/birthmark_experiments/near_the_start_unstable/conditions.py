@@ -7,7 +7,7 @@ and are saved one by one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,7 @@ from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.sweeps import run
-from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
-from birthmark_experiments.abandonment.protocol import spec_of
+from birthmark_experiments.abandonment.protocol import keep_weights
 from birthmark_experiments.frame import labelled, recall, variables
 from birthmark_experiments.frame.probes import as_tensors
 from birthmark_experiments.near_the_start.points import (
@@ -78,11 +77,8 @@ class Free:
 
 def train_freely(protocol: Protocol, loss: str, folder: Path) -> Free:
     """The run that nothing holds; its weights are kept."""
-    before = replace(
-        ABANDONMENT[protocol.before], epochs=protocol.epochs, every=protocol.kept
-    )
-    spec = spec_of(before, protocol.eps).with_settings(LOSSES[loss])
-    spec = spec.with_settings({"record.weights": spec.record.epochs})
+    spec = keep_weights(protocol.before, protocol.eps, protocol.epochs, protocol.kept)
+    spec = spec.with_settings(LOSSES[loss])
     store, key = (found := run(spec, folder / "store")).store, found.run_key
     records = store.records(key, distributions=False)
     kept = {

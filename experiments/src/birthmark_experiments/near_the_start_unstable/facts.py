@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array
-from birthmark.statistics import interval
+from birthmark.statistics import describe_differences, interval
 from birthmark_experiments.abandonment.ends import find_collapse
 from birthmark_experiments.frame import Facts
 from birthmark_experiments.near_the_start.claims import (
@@ -19,7 +19,7 @@ from birthmark_experiments.near_the_start.claims import (
     Trials,
     find_claims,
 )
-from birthmark_experiments.near_the_start.facts import LEARNED, compare_to
+from birthmark_experiments.near_the_start.facts import LEARNED
 
 LAST = 10  # epochs whose median is the end of an arm
 _WORDS = {"clipped": "clipped loss", "logits": "loss from logits"}
@@ -135,7 +135,9 @@ def _compare(arms: dict[str, xr.Dataset], loss: str) -> dict[str, Any]:
         if str(arm["loss"].item()) == loss and str(arm["kind"].item()) != "free"
     }
     found = {
-        what: compare_to({name: read(arm) for name, arm in others.items()}, read(free))
+        what: describe_differences(
+            {name: read(arm) for name, arm in others.items()}, read(free)
+        )
         for what, read in (
             ("accuracy", lambda arm: _read_end(arm, "train_accuracy")),
             ("lost", find_lost),

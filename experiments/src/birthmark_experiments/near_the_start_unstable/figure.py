@@ -10,7 +10,7 @@ import xarray as xr
 
 from birthmark.figures import Drawing, Palette, choose_style, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import paint_curves
+from birthmark_experiments.frame.curves import paint_curves, paint_replicas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,11 +91,9 @@ def _paint_curves(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
     """A thin line each replica, a colour and a dash each arm."""
     rows = np.flatnonzero(np.isin(data["arm"], _FOLLOWED))
     for place, row in enumerate(rows.tolist()):
-        style = choose_style(place, palette)
-        lines = axes.plot(
-            data["epoch"], data["accuracy"][row], linewidth=0.9, alpha=0.85, **style
-        )
-        lines[0].set_label(_name(data, row))
+        style = choose_style(place, palette) | {"alpha": 0.85}
+        accuracy, name = data["accuracy"][row], _name(data, row)
+        paint_replicas(axes, data["epoch"], accuracy, label=name, **style)
     axes.set_ylim(0, 1.03)
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 0.0), handlelength=3)
 

@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 from scipy import stats
 
-from birthmark.statistics import compare_pairs, describe_pair, holm, interval
+from birthmark.statistics import describe_differences, interval
 from birthmark_experiments.frame import Facts
 
 GO_ON = "nothing"
@@ -43,13 +43,10 @@ def summarize(results: xr.Dataset) -> RescueFacts:
     names = [str(name) for name in results["intervention"].to_numpy()]
     accuracy = late["train_accuracy"]
     rescued = accuracy >= results["onset_train_accuracy"]
-    pairs = [
-        compare_pairs(
-            [name, GO_ON], accuracy.sel(intervention=[name, GO_ON]).to_numpy()
-        )[0]
-        for name in names[1:]
-    ]
-    adjusted = dict(zip(names[1:], holm([one.p for one in pairs]), strict=True))
+    differences = describe_differences(
+        {name: accuracy.sel(intervention=name) for name in names[1:]},
+        accuracy.sel(intervention=GO_ON),
+    )
     guess = math.log(results.attrs["num_classes"])
     arms = {}
     for name in names:
@@ -73,8 +70,8 @@ def summarize(results: xr.Dataset) -> RescueFacts:
                 (one["train_loss"] <= results["onset_train_loss"]).sum()
             ),
         }
-    for name, pair in zip(names[1:], pairs, strict=True):
-        arms[name]["difference"] = describe_pair(pair, adjusted[name])
+    for name, difference in differences.items():
+        arms[name]["difference"] = difference
     return RescueFacts.read(
         results,
         num_trained=int(results.attrs["num_replicas"]),

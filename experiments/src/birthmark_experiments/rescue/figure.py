@@ -10,6 +10,7 @@ import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
+from birthmark_experiments.frame.curves import paint_replicas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,14 +59,8 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         for colour, (curve, (_, dash)) in zip(
             palette.lines, _LINES.items(), strict=False
         ):
-            axes.plot(
-                data["epoch"],
-                data[curve][place],
-                dash,
-                color=colour,
-                linewidth=0.8,
-                alpha=0.8,
-            )
+            style = {"linestyle": dash, "color": colour, "linewidth": 0.8, "alpha": 0.8}
+            paint_replicas(axes, data["epoch"], data[curve][place], label="", **style)
         axes.axhline(at_onset, color=palette.faint, linestyle=":", linewidth=1)
         axes.set_ylim(0, 1.02)
         name_panel(axes, "abcdefgh"[place], name if place else f"{name} done")

@@ -7,7 +7,7 @@ from typing import Any
 
 from birthmark.spec import RunSpec
 from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
-from birthmark_experiments.abandonment.protocol import describe, spec_of
+from birthmark_experiments.abandonment.protocol import describe, keep_weights
 from birthmark_experiments.rescue.facts import GO_ON
 
 
@@ -56,11 +56,7 @@ PROTOCOLS = {
 
 def find_spec(protocol: Protocol) -> RunSpec:
     """The run up to the onset; its weights are kept."""
-    before = replace(
-        ABANDONMENT[protocol.before], epochs=protocol.epochs, every=protocol.every
-    )
-    spec = spec_of(before, protocol.eps)
-    return spec.with_settings({"record.weights": spec.record.epochs})
+    return keep_weights(protocol.before, protocol.eps, protocol.epochs, protocol.every)
 
 
 def describe_rescue(protocol: Protocol, spec: RunSpec, num_examples: int) -> str:

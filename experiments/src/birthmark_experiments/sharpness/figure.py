@@ -10,7 +10,7 @@ import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import paint_curves
+from birthmark_experiments.frame.curves import paint_curves, paint_replicas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,17 +124,8 @@ def _paint_focus(
     for place, (loss, dash, label) in enumerate(
         (("clipped", "-", "clipped"), ("logits", "--", "from logits"))
     ):
-        values = data[f"focus_{loss}"]
-        known = np.isfinite(values).any(axis=1)
-        for r, line in enumerate(values[known].T):
-            upper.plot(
-                data["look"][known],
-                line,
-                dash,
-                color=palette.lines[place],
-                linewidth=0.9,
-                label=label if r == 0 else None,
-            )
+        style = {"linestyle": dash, "color": palette.lines[place]}
+        paint_replicas(upper, data["look"], data[f"focus_{loss}"], label=label, **style)
     upper.axhline(_EDGE, color=palette.ink, linestyle=":", linewidth=1)
     upper.set_xlabel("epoch")
     upper.set_ylabel("lr x sharpness")
@@ -146,15 +137,9 @@ def _paint_focus(
             ("below_eps", "--", "share below the clip"),
         )
     ):
-        for r, line in enumerate(data[f"focus_{name}"].T):
-            lower.plot(
-                data["epoch"],
-                line,
-                dash,
-                color=palette.lines[place + 2],
-                linewidth=0.9,
-                label=label if r == 0 else None,
-            )
+        style, values = {"linestyle": dash}, data[f"focus_{name}"]
+        style["color"] = palette.lines[place + 2]
+        paint_replicas(lower, data["epoch"], values, label=label, **style)
     lower.set_xlabel("epoch")
     lower.set_ylabel("share of the examples")
     lower.set_ylim(0, 1.25)  # with room for the legend

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from birthmark.spec import RunSpec
+from birthmark_experiments.frame.specs import dense_spec
 
 LOSSES = {"clipped": "clipped_cross_entropy", "logits": "cross_entropy"}
-_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -123,17 +123,15 @@ def find_looks(protocol: Protocol, arm: Condition) -> tuple[int, ...]:
 def spec_of(protocol: Protocol, arm: Condition) -> RunSpec:
     """The run of an arm; all arms share starts and orders of batches."""
     looks = find_looks(protocol, arm)
-    return RunSpec(
+    return dense_spec(
+        protocol,
         data={**protocol.data, "preprocessing": protocol.inputs[arm.pixels]},
-        network={"widths": [protocol.width] * 2},
         training={
             "loss": LOSSES[arm.loss],
             "eps": protocol.eps,
             "lr": arm.lr,
-            "batch_size": protocol.batch_size,
             "epochs": _find_budget(protocol, arm).epochs,
         },
-        run={"replicas": protocol.replicas, "seed": _SEED, "device": "cpu"},
         record={"epochs": looks, "distributions": (0,), "weights": looks},
     )
 

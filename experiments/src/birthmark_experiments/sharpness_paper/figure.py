@@ -10,6 +10,7 @@ import xarray as xr
 
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
+from birthmark_experiments.frame.curves import paint_replicas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,15 +85,13 @@ def _paint_lines(
 ) -> None:
     for place, (name, values_XR) in enumerate(zip(names, values_GXR, strict=True)):
         dash, marker, label = _LOSSES[str(name)]
-        for r, line in enumerate(values_XR.T):
-            known = np.isfinite(line)
-            axes.plot(
-                x[known],
-                line[known],
-                dash,
-                marker=marker if is_marked else "",
-                markersize=3,
-                color=palette.lines[place],
-                linewidth=0.9,
-                label=label if r == 0 else None,
-            )
+        paint_replicas(
+            axes,
+            x,
+            values_XR,
+            label=label,
+            linestyle=dash,
+            marker=marker if is_marked else "",
+            markersize=3,
+            color=palette.lines[place],
+        )
