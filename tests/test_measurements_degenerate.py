@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from birthmark.measurements import MEASUREMENTS, blocks, measure
-from birthmark.shapes import Mark
+from birthmark.shapes import Layer, Mark, Weights
 from weight_stacks import draw_stack, move, one_layer
 
 MARK = Mark("hidden2", np.eye(7, 9, dtype=bool), "zero", 0.0)
@@ -137,3 +137,35 @@ def test_large_stacks_are_measured_in_parts_with_the_same_result(monkeypatch):
     )
     for name, variable in measure(w0, w, mark=MARK, path=path).items():
         np.testing.assert_allclose(variable, whole[name], rtol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("exponent", [-640, 600])
+def test_numbers_whose_squares_vanish_or_overflow_are_measured(exponent):
+    """Powers of two are exact: what has the unit of weights scales, the rest stays."""
+    w0 = draw_stack(1, dtype=torch.float64)
+    w = move(w0, 2)
+    unit = 2.0**exponent
+    tiny = [
+        Weights({n: Layer(y.w * unit, y.b * unit) for n, y in x.items()})
+        for x in (w0, w)
+    ]
+    expected = measure(w0, w, mark=MARK)
+    found = measure(*tiny, mark=MARK)
+    for name, variable in expected.data_vars.items():
+        factor = unit if variable.attrs["units"] == "weight" else 1.0
+        np.testing.assert_allclose(
+            found[name] / factor, variable, rtol=1e-12, err_msg=str(name)
+        )
+    assert found.distance.min() > 0 and np.isfinite(found.distance).all()
+
+
+def test_deviations_far_below_the_weights_are_measured():
+    """The deviation that starts at zero weights may be of any size: here 1e-192."""
+    rng = np.random.default_rng(0)
+    move_by = rng.normal(size=(4, 5))
+    found = measure(one_layer(np.zeros((4, 5))), one_layer(move_by * 3.6e-192))
+    assert found.distance.item() == pytest.approx(3.6e-192 * np.linalg.norm(move_by))
+    assert found.deviation_std.item() == pytest.approx(3.6e-192 * move_by.std())
+    assert found.spectral_distance.item() == pytest.approx(
+        3.6e-192 * np.linalg.norm(move_by, 2)
+    )

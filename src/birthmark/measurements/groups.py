@@ -7,7 +7,7 @@ segment.
 from dataclasses import dataclass
 from functools import cached_property
 
-from birthmark.measurements.moments import Moments
+from birthmark.measurements.moments import Moments, scaled
 from birthmark.measurements.order import quantiles, sort_segments
 from birthmark.measurements.peaks import density_peak
 from birthmark.measurements.segments import (
@@ -25,6 +25,7 @@ class Groups:
 
     values_RN: Tensor  # float64
     count_RG: Tensor  # int64, G = M + 1
+    scale_R1: Tensor | None = None  # the unit in which powers are taken; None: 1
 
     @cached_property
     def group_N(self) -> Tensor:
@@ -36,9 +37,13 @@ class Groups:
         """Moments of each bin, [R, M]; NaN where it is empty."""
         mean_RG = self._mean(self.values_RN.flatten())
         centred_N = self.values_RN.flatten() - spread(mean_RG, self.group_N)
+        centred_RN = centred_N.reshape(self.values_RN.shape)
+        centred_N = scaled(centred_RN, self.scale_R1).flatten()
         squared_N = centred_N.square()
         powers = (squared_N, squared_N * centred_N, squared_N.square())
-        return Moments(mean_RG[:, :-1], *(self._mean(p)[:, :-1] for p in powers))
+        m2_RM, m3_RM, m4_RM = (self._mean(p)[:, :-1] for p in powers)
+        unit = 1.0 if self.scale_R1 is None else self.scale_R1
+        return Moments(mean_RG[:, :-1], m2_RM, m3_RM, m4_RM, unit)
 
     @cached_property
     def quantiles_RMQ(self) -> Tensor:
@@ -62,13 +67,20 @@ class Groups:
         return sum_G.reshape(self.count_RG.shape) / self.count_RG
 
 
-def group_by_bin(values_RN: Tensor, bin_RN: Tensor, num_bins: int) -> Groups:
+def group_by_bin(
+    values_RN: Tensor,
+    bin_RN: Tensor,
+    num_bins: int,
+    *,
+    scale_R1: Tensor | None = None,
+) -> Groups:
     """Sort each replica's values by bin and then by value.
 
     Args:
         values_RN: float64.
         bin_RN: int32 in 0 ... M; what lies in bin M = `num_bins` is left out.
         num_bins: M.
+        scale_R1: The unit in which powers of the values are taken; None: 1.
     """
     count_RG = count_rows(bin_RN, num_bins + 1)
-    return Groups(sort_segments(values_RN, bin_RN, count_RG), count_RG)
+    return Groups(sort_segments(values_RN, bin_RN, count_RG), count_RG, scale_R1)

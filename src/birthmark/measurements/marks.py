@@ -2,6 +2,7 @@
 
 import torch
 
+from birthmark.measurements.moments import scaled
 from birthmark.measurements.order import sort_rows
 from birthmark.measurements.pair import Pair
 from birthmark.shapes import Mark, Tensor
@@ -36,7 +37,9 @@ def mark_contrast(pair: Pair) -> Tensor:
     """
     if pair.mark is None:
         return torch.full_like(pair.distance_R, torch.nan)
-    inside_R, outside_R = (x.square().mean(1).sqrt() for x in pair.marked)
+    inside_R, outside_R = (
+        scaled(x, pair.current_scale_R1).square().mean(1).sqrt() for x in pair.marked
+    )
     return (outside_R - inside_R) / (outside_R + inside_R)
 
 

@@ -10,6 +10,9 @@ from birthmark.shapes import Tensor
 # Rounding leaves a relative spread of 1e-15 in float64 values that are all equal; the
 # smallest real one in 1e7 float32 weights (one differs by its last bit) is 2e-11.
 SPREAD_OF_EQUALS = 1e-13
+# Between these, fourth powers of values and of what rounding leaves of them are normal
+# numbers. All that comes from float32 lies there.
+SAFE_EXPONENTS = (-160, 200)
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,12 @@ class Moments:
     m2: Tensor
     m3: Tensor
     m4: Tensor
+    scale: Tensor | float = 1.0  # the unit of the central moments
 
     @property
     def std(self) -> Tensor:
         """Standard deviation of the population."""
-        return self.m2.sqrt()
+        return self.m2.sqrt() * self.scale
 
     @property
     def skewness(self) -> Tensor:
@@ -56,19 +60,55 @@ def dot(a_RN: Tensor, b_RN: Tensor) -> Tensor:
     return products_R
 
 
-def norm(values_RN: Tensor, order: float = 2) -> Tensor:
-    """Vector norm of each replica's row, [R]."""
-    norms_R: Tensor = torch.linalg.vector_norm(values_RN, order, dim=1)
-    return norms_R
+def norm(
+    values_RN: Tensor, order: float = 2, *, scale_R1: Tensor | None = None
+) -> Tensor:
+    """Vector norm of each replica's row, [R]; squares are taken in units of a scale."""
+    norms_R: Tensor = torch.linalg.vector_norm(
+        scaled(values_RN, scale_R1), order, dim=1
+    )
+    return scaled_back(norms_R, scale_R1)
 
 
-def moments_of_rows(values_RN: Tensor) -> Moments:
+def scale_of(values_RN: Tensor) -> Tensor | None:
+    """A power of two for each row in whose unit its powers neither vanish nor overflow.
+
+    Division by it is exact. None where no row needs one.
+
+    Returns:
+        [R, 1], 1 for rows that are zero, not finite, or of a usual size.
+    """
+    largest_R = norm(values_RN, torch.inf)
+    exponent_R = torch.frexp(largest_R).exponent
+    low, high = SAFE_EXPONENTS
+    unsafe_R = (exponent_R < low) | (exponent_R > high)
+    unsafe_R &= largest_R.isfinite() & (largest_R > 0)
+    if not unsafe_R.any():
+        return None
+    # the largest power of two that is finite is 2**1023
+    exponent_R = torch.where(unsafe_R, exponent_R - 1, 0)
+    return torch.ldexp(torch.ones_like(largest_R), exponent_R).unsqueeze(1)
+
+
+def scaled(values_RN: Tensor, scale_R1: Tensor | None) -> Tensor:
+    """The values in units of the scale."""
+    return values_RN if scale_R1 is None else values_RN / scale_R1
+
+
+def scaled_back(values: Tensor, scale_R1: Tensor | None) -> Tensor:
+    """Numbers of each replica, [R] or [R, K], that were found in units of the scale."""
+    if scale_R1 is None:
+        return values
+    return values * (scale_R1 if values.ndim == 2 else scale_R1.squeeze(1))
+
+
+def moments_of_rows(values_RN: Tensor, *, scale_R1: Tensor | None = None) -> Moments:
     """Moments of each replica's row, [R]: centred first, then raised to powers."""
     count = values_RN.shape[1]
     mean_R = values_RN.mean(1)
 
     def powers(piece_RN: Tensor) -> Tensor:
-        centred_RN = piece_RN - mean_R.unsqueeze(1)
+        centred_RN = scaled(piece_RN - mean_R.unsqueeze(1), scale_R1)
         squared_RN = centred_RN.square()
         sums = (
             squared_RN.sum(1),
@@ -77,4 +117,5 @@ def moments_of_rows(values_RN: Tensor) -> Moments:
         )
         return torch.stack(sums)
 
-    return Moments(mean_R, *(add_up(powers, values_RN) / count))
+    central = add_up(powers, values_RN) / count
+    return Moments(mean_R, *central, 1.0 if scale_R1 is None else scale_R1.squeeze(1))

@@ -21,6 +21,9 @@ from birthmark.measurements.moments import (
     is_constant,
     moments_of_rows,
     norm,
+    scale_of,
+    scaled,
+    scaled_back,
 )
 from birthmark.measurements.order import sort_rows
 from birthmark.measurements.segments import count_rows
@@ -83,7 +86,7 @@ class Pair:
     @cached_property
     def deviation(self) -> Moments:
         """Moments of the deviation, [R]."""
-        return moments_of_rows(self.deviation_RN)
+        return moments_of_rows(self.deviation_RN, scale_R1=self.deviation_scale_R1)
 
     @cached_property
     def sorted_deviation_RN(self) -> Tensor:
@@ -93,7 +96,22 @@ class Pair:
     @cached_property
     def distance_R(self) -> Tensor:
         """L2 norm of the deviation."""
-        return norm(self.deviation_RN)
+        return norm(self.deviation_RN, scale_R1=self.deviation_scale_R1)
+
+    @cached_property
+    def initial_scale_R1(self) -> Tensor | None:
+        """The unit in which squares of initial values are taken; None: 1."""
+        return self._scale_of(self.initial_RN)
+
+    @cached_property
+    def current_scale_R1(self) -> Tensor | None:
+        """The unit in which squares of current values are taken; None: 1."""
+        return self._scale_of(self.current_RN)
+
+    @cached_property
+    def deviation_scale_R1(self) -> Tensor | None:
+        """The unit in which powers of deviations are taken; None: 1."""
+        return self._scale_of(self.deviation_RN)
 
     @cached_property
     def means(self) -> tuple[Tensor, Tensor]:
@@ -104,21 +122,22 @@ class Pair:
     def covariance(self) -> tuple[Tensor, Tensor, Tensor]:
         """Variances of initial and current values, and their covariance, [R] each.
 
-        A variance is NaN where all values are equal, so that no ratio is made of
-        rounding.
+        In units of their scales. A variance is NaN where all values are equal, so that
+        no ratio is made of rounding.
         """
         initial_R, current_R = self.means
+        scales = self.initial_scale_R1, self.current_scale_R1
 
         def products(initial_RN: Tensor, current_RN: Tensor) -> Tensor:
-            x_RN = initial_RN - initial_R.unsqueeze(1)
-            y_RN = current_RN - current_R.unsqueeze(1)
+            x_RN = scaled(initial_RN - initial_R.unsqueeze(1), scales[0])
+            y_RN = scaled(current_RN - current_R.unsqueeze(1), scales[1])
             return torch.stack((dot(x_RN, x_RN), dot(y_RN, y_RN), dot(x_RN, y_RN)))
 
         sums = add_up(products, self.initial_RN, self.current_RN)
         variance_R, current_variance_R, covariance_R = sums / self.num_weights
         return (
-            _unless_constant(variance_R, initial_R),
-            _unless_constant(current_variance_R, current_R),
+            _unless_constant(variance_R, initial_R, scales[0]),
+            _unless_constant(current_variance_R, current_R, scales[1]),
             covariance_R,
         )
 
@@ -143,7 +162,10 @@ class Pair:
     @cached_property
     def singular_values_RK(self) -> Tensor:
         """Singular values of the deviation as a matrix, falling, K = min(I, O)."""
-        return singular_values(self.deviation_RN.reshape(self.initial.shape))
+        scale_R1 = self.deviation_scale_R1
+        deviation_RN = scaled(self.deviation_RN, scale_R1)
+        values_RK = singular_values(deviation_RN.reshape(self.initial.shape))
+        return scaled_back(values_RK, scale_R1)
 
     @cached_property
     def initial_bin_RN(self) -> Tensor:
@@ -163,7 +185,17 @@ class Pair:
     @cached_property
     def groups(self) -> Groups:
         """The deviation by bin of the initial weight."""
-        return group_by_bin(self.deviation_RN, self.initial_bin_RN, INITIAL_BINS)
+        return group_by_bin(
+            self.deviation_RN,
+            self.initial_bin_RN,
+            INITIAL_BINS,
+            scale_R1=self.deviation_scale_R1,
+        )
+
+    def _scale_of(self, values_RN: Tensor) -> Tensor | None:
+        # narrower types reach no size whose powers are beyond float64
+        wide = torch.float64 in (self.initial.dtype, self.current.dtype)
+        return scale_of(values_RN) if wide else None
 
     def _take(self, index_N: Array) -> Tensor:
         current_RN = self.current_RN
@@ -191,5 +223,8 @@ def largest(tensor: Tensor, *, instead: float) -> Tensor:
     return torch.where(found > 0, found, instead)
 
 
-def _unless_constant(variance_R: Tensor, mean_R: Tensor) -> Tensor:
-    return variance_R.masked_fill(is_constant(variance_R.sqrt(), mean_R), torch.nan)
+def _unless_constant(
+    variance_R: Tensor, mean_R: Tensor, scale_R1: Tensor | None
+) -> Tensor:
+    std_R = scaled_back(variance_R.sqrt(), scale_R1)
+    return variance_R.masked_fill(is_constant(std_R, mean_R), torch.nan)

@@ -7,7 +7,7 @@ import torch
 from birthmark.errors import WeightsError
 from birthmark.measurements.blocks import split_replicas
 from birthmark.measurements.facts import check_comparable, check_path, path_key
-from birthmark.measurements.moments import norm
+from birthmark.measurements.moments import norm, scale_of
 from birthmark.measurements.pair import rows
 from birthmark.measurements.parameters import Source, to_parameters
 from birthmark.measurements.tensors import align
@@ -53,5 +53,8 @@ def extend_path(
 
 def _distance(before: Tensor, after: Tensor) -> Tensor:
     # by the blocks of `measure`, so that sums are rounded as in its distance
-    blocks = split_replicas(before)
-    return torch.cat([norm(rows(after[part]) - rows(before[part])) for part in blocks])
+    wide = torch.float64 in (before.dtype, after.dtype)
+    moves = (rows(after[part]) - rows(before[part]) for part in split_replicas(before))
+    return torch.cat(
+        [norm(move, scale_R1=scale_of(move) if wide else None) for move in moves]
+    )

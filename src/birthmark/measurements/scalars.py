@@ -7,7 +7,7 @@ NaN or Inf in the tensor.
 import torch
 
 from birthmark.measurements.blocks import add_up
-from birthmark.measurements.moments import dot, norm
+from birthmark.measurements.moments import dot, norm, scaled, scaled_back
 from birthmark.measurements.order import quantiles
 from birthmark.measurements.pair import Pair
 from birthmark.shapes import Tensor
@@ -60,7 +60,7 @@ def relative_distance(pair: Pair) -> Tensor:
 
     The square root of 2 for an independent re-draw (Luo et al., arXiv 2007.07497).
     """
-    norm_R = norm(pair.initial_RN)
+    norm_R = norm(pair.initial_RN, scale_R1=pair.initial_scale_R1)
     return pair.distance_R / norm_R.masked_fill(norm_R == 0, torch.nan)
 
 
@@ -76,8 +76,10 @@ def cosine(pair: Pair) -> Tensor:
 
     Frankle, Schwab & Morcos, arXiv 2002.10365.
     """
-    product_R = add_up(dot, pair.initial_RN, pair.current_RN)
-    cosine_R = product_R / norm(pair.initial_RN) / norm(pair.current_RN)
+    initial_RN = scaled(pair.initial_RN, pair.initial_scale_R1)
+    current_RN = scaled(pair.current_RN, pair.current_scale_R1)
+    product_R = add_up(dot, initial_RN, current_RN)
+    cosine_R = product_R / norm(initial_RN) / norm(current_RN)
     return cosine_R.clamp(-1, 1)
 
 
@@ -88,7 +90,11 @@ def slope(pair: Pair) -> Tensor:
     where the initial weights are constant.
     """
     variance_R, _, covariance_R = pair.covariance
-    return covariance_R / variance_R
+    slope_R = scaled_back(covariance_R / variance_R, pair.current_scale_R1)
+    initial_scale_R1 = pair.initial_scale_R1
+    return (
+        slope_R if initial_scale_R1 is None else slope_R / initial_scale_R1.squeeze(1)
+    )
 
 
 def intercept(pair: Pair) -> Tensor:

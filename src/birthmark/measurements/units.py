@@ -6,6 +6,7 @@ something parts them (Blumenfeld et al., arXiv 2007.01038).
 
 import torch
 
+from birthmark.measurements.moments import scaled
 from birthmark.measurements.pair import Pair
 from birthmark.shapes import Tensor
 
@@ -22,7 +23,7 @@ def distinct_units(pair: Pair) -> Tensor:
     projection are compared: equal columns are neighbours there. Where one input leads
     to very many units, different ones may come that near by chance.
     """
-    w_RIO = pair.current_RN.reshape(pair.current.shape)
+    w_RIO = scaled(pair.current_RN, pair.current_scale_R1).reshape(pair.current.shape)
     generator = torch.Generator().manual_seed(w_RIO.shape[1])
     direction_I = torch.randn(w_RIO.shape[1], generator=generator, dtype=torch.float64)
     place_RO = torch.einsum("rio,i->ro", w_RIO, direction_I.to(w_RIO.device))
