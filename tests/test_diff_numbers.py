@@ -1,5 +1,6 @@
 """The numbers of a diff against NumPy in float64, its null models against draws."""
 
+import ctypes
 import math
 import shutil
 
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import birthmark as bm
+from birthmark.compilation import compile_sources
 from birthmark.weight_files import kernels, sums
 
 
@@ -67,6 +69,23 @@ def test_numbers_are_those_of_float64(shape, dtype, compiled, monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+@pytest.mark.parametrize("left", [0, 0.5, 0.999])
+def test_a_library_that_was_cut_short_is_compiled_anew(tmp_path, monkeypatch, left):
+    """Loading it would kill the process: pages beyond its end are a SIGBUS."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    sources = "birthmark.weight_files", ["sums.c"], ["-fno-trapping-math"]
+    path = compile_sources(*sources)
+    if path is None:
+        pytest.skip("there is no C compiler")
+    assert compile_sources(*sources) == path
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * left)])
+    again = compile_sources(*sources)
+    assert len(again.read_bytes()) == len(whole)
+    assert list(again.parent.iterdir()) == [again]
+    ctypes.CDLL(str(again))
+
+
 def test_the_kernels_are_compiled_where_there_is_a_compiler():
     for name in ("float32", "float64", "bfloat16"):
         assert kernels.find_kernel(getattr(torch, name)) is not None

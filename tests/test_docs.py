@@ -76,3 +76,14 @@ def test_names_in_the_docs_are_names_of_measurements():
     named = set(re.findall(r"`([a-z_*]+)`", text))
     assert named <= known
     assert len(named) > 15
+
+
+def test_each_promise_names_a_test_that_there_is():
+    page = (ROOT / "docs/concepts/promises.md").read_text()
+    named = re.findall(r"`(tests/test_\w+\.py)::(test_\w+)`", page)
+    assert len(named) > 30
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / file).read_text(), (file, name)
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    said = [row for row in rows if "held by" not in row]
+    assert all("`tests/" in row for row in said), "a promise without a test"

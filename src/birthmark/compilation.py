@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from importlib.resources import files
@@ -24,6 +25,7 @@ _FLAGS = [
     "-fPIC",
     "-shared",
 ]
+_LOAD = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 
 
 def compile_sources(
@@ -65,16 +67,27 @@ def _compile(
     macros = _run([*command, "-dM", "-E", "-x", "c", os.devnull])
     name = hashlib.sha256(b"\0".join([*texts, " ".join(command).encode(), macros]))
     kernels = Path(platformdirs.user_cache_dir("birthmark")) / "kernels"
-    target = kernels / f"{name.hexdigest()[:32]}.so"
-    if not target.exists():
-        kernels.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kernels) as workshop:
-            for file, text in zip(sources, texts, strict=True):
-                (Path(workshop) / file).write_bytes(text)
-            made = Path(workshop) / target.name
-            _run([*command, str(Path(workshop) / sources[0]), "-o", str(made), "-lm"])
-            made.replace(target)  # two processes may compile it at once
-    return target
+    made_of = name.hexdigest()[:32]
+    for library in kernels.glob(f"{made_of}-*.so"):
+        if library.stem == f"{made_of}-{_hash(library)}":
+            return library
+        library.unlink(missing_ok=True)  # cut short or rotten: loading it would kill us
+    kernels.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kernels) as workshop:
+        for file, text in zip(sources, texts, strict=True):
+            (Path(workshop) / file).write_bytes(text)
+        made = Path(workshop) / "made.so"
+        _run([*command, str(Path(workshop) / sources[0]), "-o", str(made), "-lm"])
+        # a library that cannot be loaded ends a child, and not the process that trains
+        _run([sys.executable, "-I", "-c", _LOAD, str(made)])
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
+        # two processes may compile it at once
+        return made.replace(kernels / f"{made_of}-{_hash(made)}.so")
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
 
 def _run(command: list[str]) -> bytes:
