@@ -4,6 +4,7 @@ import io
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,8 @@ def test_a_drawing_is_rendered_to_the_same_bytes_each_time(drawings, svgs):
     for drawing in (drawings[0], drawings[3]):
         assert drawing.render("svg") == svgs[drawing.name]
     assert drawings[0].render("pdf") == drawings[0].render("pdf")
+    again = replace(drawings[0], _drawn={})  # laid out anew, other files not before
+    assert again.render("svg") == svgs[again.name]
 
 
 def test_svgs_hold_no_fonts_and_stay_small_enough_for_a_page(svgs):

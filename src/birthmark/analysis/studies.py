@@ -148,7 +148,7 @@ def read_run(store: Store, run_key: str) -> Run:
     Raises:
         StoreError: The run is unknown or cannot be read.
     """
-    records = store.records(run_key)
+    records = store.records(run_key, distributions=False)
     binned = [dim for dim in ("bin", "current_bin") if dim in records.dims]
     key = str(records.attrs["run_key"])
     what = store.description(key)

@@ -82,10 +82,14 @@ def tick_axis(axes: Axes, data: Mapping[str, Array]) -> None:
 
 
 def name_powers(axis: MatplotlibAxis) -> None:
-    """Powers of ten at the ticks of a log axis, in letters: `10⁻²`."""
+    """Powers of ten at the ticks of a log axis, in letters: `10⁻²`.
+
+    Between them those of 2 and 5 alone: eight a decade took a fifth of all drawing.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(numticks=7))
+    axis.set_minor_locator(LogLocator(subs=(2, 5), numticks=7))
     axis.set_major_formatter(FuncFormatter(lambda value, _: _say_power(value)))
     axis.set_minor_formatter(NullFormatter())
 

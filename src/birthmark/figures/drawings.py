@@ -38,6 +38,7 @@ class Drawing:
     paint: Painter = field(repr=False)  # from `data` alone
     protocol: str = ""  # what was trained and how, with the run keys
     family: str = ""  # name of the family whose runs are shown
+    _drawn: dict[Theme, Figure] = field(default_factory=dict, repr=False)
 
     @property
     def text(self) -> str:
@@ -45,7 +46,7 @@ class Drawing:
         return f"{self.caption} {self.protocol}".strip()
 
     def draw(self, theme: Theme = "light") -> Figure:
-        """The figure, ready to be saved; its background is left to the saver."""
+        """The figure, laid out; its background is left to the saver."""
         with styled(PALETTES[theme]):
             figure = self.paint(self.data, PALETTES[theme])
             for axes in figure.axes:  # ticks that are made late have these colours too
@@ -53,7 +54,7 @@ class Drawing:
             engine = figure.get_layout_engine()
             if engine is not None:
                 engine.execute(figure)
-            figure.set_layout_engine("none")  # it is done, and takes long
+            figure.set_layout_engine(None)  # with one, each file would be drawn twice
         return figure
 
     def render(
@@ -64,7 +65,7 @@ class Drawing:
         opaque: bool = False,
         dpi: int | None = None,
     ) -> bytes:
-        """The figure as a file: the same bytes each time.
+        """The figure as a file: the same bytes each time; laid out once a theme.
 
         Args:
             kind: What file.
@@ -72,25 +73,15 @@ class Drawing:
             opaque: With the background of the theme instead of a transparent one.
             dpi: Dots an inch of what is rasterized; 300, and 150 in SVG, unless given.
         """
-        return encode(self.draw(theme), kind, theme, opaque=opaque, dpi=dpi)
-
-
-def encode(
-    figure: Figure,
-    kind: Kind,
-    theme: Theme,
-    *,
-    opaque: bool,
-    dpi: int | None = None,
-) -> bytes:
-    """A figure that `Drawing.draw` gave for this theme, as a file."""
-    buffer = io.BytesIO()
-    with styled(PALETTES[theme]):
-        figure.savefig(
-            buffer,
-            format=kind,
-            dpi=dpi or _DPI[kind],
-            facecolor=PALETTES[theme].paper if opaque else "none",
-            metadata=_METADATA[kind],
-        )
-    return buffer.getvalue()
+        if theme not in self._drawn:
+            self._drawn[theme] = self.draw(theme)
+        palette, buffer = PALETTES[theme], io.BytesIO()
+        with styled(palette):
+            self._drawn[theme].savefig(
+                buffer,
+                format=kind,
+                dpi=dpi or _DPI[kind],
+                facecolor=palette.paper if opaque else "none",
+                metadata=_METADATA[kind],
+            )
+        return buffer.getvalue()

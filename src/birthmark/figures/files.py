@@ -14,7 +14,7 @@ from birthmark.analysis import NothingFoundError, Survey, Thresholds, as_survey
 from birthmark.errors import StoreError
 from birthmark.figures.animation import Animation, animate_marks, find_ffmpeg
 from birthmark.figures.catalogue import draw_survey
-from birthmark.figures.drawings import Drawing, encode
+from birthmark.figures.drawings import Drawing
 from birthmark.store import Store
 
 
@@ -75,10 +75,9 @@ def _writing_into(folder: Path) -> Iterator[None]:
 
 
 def _write_drawing(drawing: Drawing, folder: Path) -> Iterator[Path]:
-    figure = drawing.draw()
     files = {
-        "pdf": encode(figure, "pdf", "light", opaque=False),
-        "png": encode(figure, "png", "light", opaque=True),
+        "pdf": drawing.render("pdf"),
+        "png": drawing.render("png", opaque=True),
         "txt": f"{drawing.text}\n".encode(),
     }
     shapes = {array.shape for array in drawing.data.values()}

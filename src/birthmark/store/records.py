@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from birthmark.shapes import Array
 from birthmark.store.description import RunDescription
 from birthmark.store.files import MissingFileError, reading
 from birthmark.store.layout import RunPaths
-from birthmark.store.schema import EPOCHS, METRICS, OPEN, Schema, to_array
+from birthmark.store.schema import EPOCHS, METRICS, OPEN, Column, Schema, to_array
 from birthmark.store.segments import last_epoch, read_segments
 
 Variable = tuple[tuple[str, ...], Array, dict[str, Any]]
@@ -20,6 +21,7 @@ Variable = tuple[tuple[str, ...], Array, dict[str, Any]]
 _EPOCH = {"long_name": "epochs finished", "units": "epochs"}
 _STEP = {"long_name": "optimizer steps made", "units": "steps"}
 _ATTEMPTS = 5
+_BINNED = {"bin", "current_bin"}  # dims of what is nearly all of the memory
 
 
 def read_records(
@@ -70,9 +72,13 @@ def _read(paths: RunPaths, what: RunDescription, distributions: bool) -> xr.Data
         return xr.Dataset(variables, coords)
     coords = {n: fixed.to_variable() for n, fixed in schema.coords.items()} | coords
     variables |= {n: fixed.to_variable() for n, fixed in schema.static.items()}
-    wanted = ["layers", "distributions"] if distributions else ["layers"]
-    for table in [table for table in wanted if table in schema.tables]:
-        rows = _read_table(paths, table)
+    for table, known in schema.tables.items():
+        wanted = {
+            name: column
+            for name, column in known.items()
+            if distributions or not _BINNED.intersection(column.dims)
+        }
+        rows = _read_table(paths, table, ("epoch", "step", "replica", *wanted))
         if rows is None:
             continue
         with reading(paths.folder / table):
@@ -82,15 +88,18 @@ def _read(paths: RunPaths, what: RunDescription, distributions: bool) -> xr.Data
             # what a flush has written before its metrics does not count yet
             counting = np.searchsorted(columns["epoch"], epochs_T[-1], side="right")
             columns = {name: array[:counting] for name, array in columns.items()}
-            variables |= _shaped(schema, table, columns, num_replicas, epochs_T)
+            where = (table, schema.axis, num_replicas)
+            variables |= _shaped(wanted, columns, *where, epochs_T)
         if table == "distributions":
             epochs = None if is_open else columns["epoch"]
             coords |= _clock("distribution_", epochs, columns["step"])
     return xr.Dataset(variables, coords)
 
 
-def _read_table(paths: RunPaths, table: str) -> pa.Table | None:
-    rows = read_segments(paths.folder, table)
+def _read_table(
+    paths: RunPaths, table: str, columns: Sequence[str] | None = None
+) -> pa.Table | None:
+    rows = read_segments(paths.folder, table, columns)
     if rows is None and paths.done.exists():
         raise MissingFileError(
             f"{paths.folder} is done, but its {table} are missing: restore them, or "
@@ -123,9 +132,10 @@ def _metrics(columns: dict[str, Array]) -> dict[str, Variable]:
 
 
 def _shaped(
-    schema: Schema,
-    table: str,
+    wanted: Mapping[str, Column],
     columns: dict[str, Array],
+    table: str,
+    axis: str,
     num_replicas: int,
     epochs_T: Array,
 ) -> dict[str, Variable]:
@@ -133,7 +143,7 @@ def _shaped(
     places_T = np.searchsorted(epochs_T, columns["epoch"])
     clock = "step" if table == "layers" else "distribution_step"
     variables: dict[str, Variable] = {}
-    for name, column in schema.tables[table].items():
+    for name, column in wanted.items():
         values = columns[name]
         shape = (num_replicas, values.shape[1] // num_replicas, *column.shape)
         values = values.reshape(-1, *shape)
@@ -142,7 +152,7 @@ def _shaped(
             scattered[places_T] = values
             values = scattered
         variables[name] = (
-            (clock, "replica", schema.axis, *column.dims),
+            (clock, "replica", axis, *column.dims),
             values,
             column.attrs,
         )

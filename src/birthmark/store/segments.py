@@ -13,7 +13,7 @@ tables reach: one that has lost its newest segment is not taken for one that end
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,13 +55,20 @@ def last_epoch(folder: Path, table: str) -> int:
     return max(_find_paths(folder, table), default=-1)
 
 
-def read_segments(folder: Path, table: str) -> pa.Table | None:
+def read_segments(
+    folder: Path, table: str, columns: Sequence[str] | None = None
+) -> pa.Table | None:
     """All rows of a table, in order; None if there are none.
+
+    Args:
+        folder: Of the run.
+        table: Its name.
+        columns: Those to be read; all unless given.
 
     Raises:
         StoreError: A segment is missing, or damaged, which checksums show.
     """
-    walk = list(_walk_back(folder, table, pq.ParquetFile.read))
+    walk = list(_walk_back(folder, table, lambda file: file.read(columns)))
     if walk:
         _check_reach(folder, walk[0][0])
     parts = [rows for _, rows in walk]
