@@ -338,6 +338,17 @@ def test_a_replica_that_loses_what_it_learned_has_diverged():
     assert make_comparison(pair).failures[0].num_diverged == 1
 
 
+def test_replicas_that_fail_in_different_ways_are_all_counted():
+    lost_R, frozen_R = [2.4, 0.4, 0.1, 9.0], [2.4, np.nan, np.nan, np.nan]
+    learned_R = [2.4, 0.4, 0.1, 0.1]
+    loss_TR = np.array([learned_R, lost_R, frozen_R]).T
+    accuracy_TR = np.where(np.isnan(loss_TR), np.nan, 0.8)
+    pair = [candidate(name, loss_TR, accuracy_TR=accuracy_TR) for name in "ab"]
+    failed = make_comparison(pair).failures[0]
+    assert (failed.num_nonfinite, failed.num_diverged) == (1, 1)
+    assert failed.num_failed == 2
+
+
 def test_a_comparison_is_refused_where_candidates_are_not_paired():
     loss_TR = np.linspace(2, 0.1, 12).reshape(6, 2)
     good = candidate("a", loss_TR)

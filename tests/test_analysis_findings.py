@@ -84,7 +84,9 @@ def _text(finding):
 
 def test_the_learners_are_counted_and_told_by_width(study):
     found = _named(study, "learners")
-    assert found.what == "10 of 20 networks lose what they had learned."
+    assert found.what == (
+        "10 of 20 networks lose what they had learned, 5 never learn."
+    )
     assert "width 8: 5 weak; width 32: 5 unstable" in found.details
     assert "width 128: 5 strong" in found.details
     assert found.values["unstable"] == 0.5 and found.level == "warning"
@@ -135,6 +137,19 @@ def test_stable_networks_have_no_jump_and_no_collapse():
     assert collapse.details == "None met NaN or Inf."
     assert collapse.level == "good"
     assert "kept_marks" not in [one.name for one in find_findings(stable)]
+
+
+def test_networks_that_nan_froze_stand_in_the_headlines():
+    run = _run(64, "strong")
+    records = run.records.copy(deep=True)
+    records["nonfinite_step"][:2] = 1
+    for name in ("train_loss", "test_loss"):
+        records[name].values[1:, :2] = np.nan
+    frozen = Study((Run(run.run_key, run.spec, records),))
+    collapse = _named(frozen, "collapse")
+    assert collapse.what == "None of 5 networks diverges; NaN or Inf froze 2."
+    assert collapse.level == "warning"
+    assert _named(frozen, "learners").what == "2 of 5 networks never learn."
 
 
 def test_the_mark_is_counted_as_readable_from_its_line_on(study):
@@ -269,7 +284,7 @@ def test_any_study_is_borne():
     frozen = np.full(2, 150 * STEPS_AN_EPOCH)
     nan = make_run(make_spec(64, 2), lost, nonfinite_step=frozen)
     frozen = Study((nan,))
-    assert "NaN or Inf froze 2" in _named(frozen, "collapse").details
+    assert "NaN or Inf froze 2" in _named(frozen, "collapse").what
     assert "width 64: 2 unstable" in _named(frozen, "learners").details
     empty = make_run(make_spec(64, 2), np.full((1, 2), np.nan))
     assert "2 undecided" in _named(Study((empty,)), "learners").details

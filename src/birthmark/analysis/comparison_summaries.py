@@ -52,8 +52,7 @@ def comparison_table(comparison: Comparison) -> tuple[list[str], list[list[str]]
     for name in comparison.names:
         cells = [_cell(_standing(ranking, name)) for ranking in comparison.rankings]
         one = failed[name]
-        lost = max(one.num_nonfinite, one.num_diverged, one.num_guessing)
-        rows.append([name, *cells, f"{lost}/{one.n}"])
+        rows.append([name, *cells, f"{one.num_failed}/{one.n}"])
     return header, rows
 
 

@@ -39,6 +39,7 @@ class Failures:
     num_nonfinite: int  # frozen by NaN or Inf
     num_diverged: int  # lost what they had learned, or reached the clipped plateau
     num_guessing: int  # end with a test accuracy that is no better than a guess
+    num_failed: int  # any of these
 
     @property
     def guessing_interval(self) -> tuple[float, float]:
@@ -165,10 +166,8 @@ def _count_failures(one: Candidate) -> Failures:
     final_R: Array = one.curve("test_accuracy")[-1]
     guess = GUESS * fact(one.records, "largest_class_share")
     guessing_R = ~(final_R > guess)  # NaN guesses too
-    return Failures(
-        one.name,
-        len(final_R),
-        int(one.frozen_R.sum()),
-        int((np.isfinite(found.divergence_epoch) & had_learned_R).sum()),
-        int(guessing_R.sum()),
-    )
+    diverged_R = np.isfinite(found.divergence_epoch) & had_learned_R
+    kinds = (one.frozen_R, diverged_R, guessing_R)
+    failed_R = np.logical_or.reduce(kinds)
+    counts = [int(replicas_R.sum()) for replicas_R in (*kinds, failed_R)]
+    return Failures(one.name, len(final_R), *counts)

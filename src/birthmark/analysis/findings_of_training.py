@@ -71,10 +71,12 @@ def find_learners(family: Family) -> Finding:
 
 
 def _say_fate(counts: Counter[str], n: int) -> str:
-    if counts["unstable"]:
-        return f"{counts['unstable']} of {n} networks lose what they had learned."
-    if counts["weak"]:
-        return f"{counts['weak']} of {n} networks never learn."
+    failures = {"unstable": "lose what they had learned", "weak": "never learn"}
+    said = [(counts[name], what) for name, what in failures.items() if counts[name]]
+    if said:
+        (count, what), *others = said
+        also = "".join(f", {count} {what}" for count, what in others)
+        return f"{count} of {n} networks {what}{also}."
     if counts["strong"] == n:
         return f"All {n} networks learn, and keep what they learned."
     return f"{counts['strong']} of {n} networks are strong learners at the end."
@@ -102,7 +104,9 @@ def find_collapse(family: Family) -> Finding:
     what = f"{diverged or 'None'} of {n} networks diverge{'' if diverged else 's'}"
     if diverged:
         what += f", the first at epoch {int(np.nanmin(epochs))}"
-    met = f"NaN or Inf froze {nonfinite}." if nonfinite else "None met NaN or Inf."
+    if nonfinite:
+        what += f"; NaN or Inf froze {nonfinite}"
+    met = [] if nonfinite else ["None met NaN or Inf."]
     return Finding(
         what=f"{what}.",
         why="A diverged network answers with one class, and under the clipped loss it "
@@ -113,7 +117,7 @@ def find_collapse(family: Family) -> Finding:
         level="warning" if diverged or nonfinite else "good",
         values={"diverged": diverged, "nonfinite": nonfinite, "n": n},
         name="collapse",
-        details=" ".join([f"{'; '.join(parts)}."] * bool(parts) + [met]),
+        details=" ".join([f"{'; '.join(parts)}."] * bool(parts) + met),
         figure="figure2-regimes",
     )
 
