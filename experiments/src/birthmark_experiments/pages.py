@@ -7,11 +7,15 @@ facts:
     experiments  of any experiment, by name
     paper        of the shipped runs of the paper's protocol
     drawings     of these runs, by the number of the figure in the paper
+    claims       the table of the claims, from `paper/registry.py` and records
     questions    all experiments: name, question, and the page that answers it
     keras        what `keras/measure*.py` found: steps, trainings, wide
 
+What is long is folded or given as a file (`downloads.py`).
+
     python -m birthmark_experiments.pages                     write all, and pictures
     python -m birthmark_experiments.pages NAME ...            these, or a folder
+    python -m birthmark_experiments.pages --text              without the pictures
     python -m birthmark_experiments.pages --check             compare: exit 1 or 0
     python -m birthmark_experiments.pages --ship FOLDER NAME  results measured in FOLDER
 """
@@ -29,9 +33,18 @@ import jinja2
 from birthmark.figures import Drawing, find_drawings
 from birthmark.store import load_results, open_shipped, save_results
 from birthmark_experiments import experiment_names, find_experiment, shipped_results
+from birthmark_experiments.downloads import Downloads
 from birthmark_experiments.frame import Facts, draw_experiment
 from birthmark_experiments.keras import facts, figure
+from birthmark_experiments.paper.claims import VERDICTS
 from birthmark_experiments.paper.facts import describe_paper
+from birthmark_experiments.paper.table import (
+    is_close,
+    join_claims,
+    list_evidence,
+    list_rows,
+    list_verdicts,
+)
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[2] / "docs"
@@ -77,8 +90,8 @@ def find_templates(names: list[str]) -> list[Path]:
     return [path for name in names for path in known[name]] if names else found
 
 
-def render(template: Path, sources: Mapping[str, Any]) -> str:
-    """The page that a template gives; a name without a value is an error."""
+def render(template: Path, sources: Mapping[str, Any]) -> dict[Path, str]:
+    """The page that a template gives, and its files; an unknown name is an error."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -87,7 +100,12 @@ def render(template: Path, sources: Mapping[str, Any]) -> str:
     )
     name = find_page(template).stem
     own = {"facts": sources["experiments"][name]} if name in experiment_names() else {}
-    return environment.from_string(template.read_text()).render(**sources, **own)
+    found = Downloads(name)
+    doors = {"fold": found.fold, "file": found.file, "rows": found.rows}
+    filled = environment.from_string(template.read_text())
+    page = find_page(template)
+    text = filled.render(**sources, **own, **doors)
+    return {page: text} | {page.parent / n: x for n, x in found.files.items()}
 
 
 def find_page(template: Path) -> Path:
@@ -103,12 +121,15 @@ def find_page(template: Path) -> Path:
 
 
 def find_differences(template: Path, sources: Mapping[str, Any]) -> list[str]:
-    """Lines in which a page is not what the records say."""
-    page = find_page(template)
-    written = page.read_text().splitlines() if page.exists() else []
-    due = render(template, sources).splitlines()
-    name = str(page.relative_to(DOCS.parent))
-    return list(difflib.unified_diff(written, due, name, "records", lineterm="", n=0))
+    """Lines in which a page, or a file of it, is not what the records say."""
+    found: list[str] = []
+    for path, due in render(template, sources).items():
+        written = path.read_text().splitlines() if path.exists() else []
+        name = str(path.relative_to(DOCS.parent))
+        found += difflib.unified_diff(
+            written, due.splitlines(), name, "records", lineterm="", n=0
+        )
+    return found
 
 
 def main() -> None:
@@ -116,6 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", help="pages; all unless named")
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    parser.add_argument("--text", action="store_true", help="without the pictures")
     parser.add_argument("--ship", type=Path, help="folder with results to ship")
     chosen = parser.parse_args()
     if chosen.ship:
@@ -131,11 +153,12 @@ def main() -> None:
         if chosen.check:
             differences += find_differences(template, sources)
             continue
-        page = find_page(template)
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(render(template, sources))
-        draw_pictures(page.stem)
-        print(page)
+        for path, text in render(template, sources).items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(path)
+        if not chosen.text:
+            draw_pictures(find_page(template).stem)
     if differences:
         sys.exit("\n".join(differences))
 
@@ -145,6 +168,7 @@ def find_sources() -> dict[str, Any]:
     return {
         "experiments": Lazy(experiment_names(), summarize),
         "paper": Lazy([], lambda name: paper_facts()[name]),
+        "claims": Lazy([], lambda name: claim_facts()[name]),
         "drawings": Lazy([], lambda number: paper_drawings()[number]),
         "keras": Lazy([], lambda name: getattr(facts, f"describe_{name}")()),
         "questions": [
@@ -163,6 +187,26 @@ def find_gathering(name: str) -> str:
 def paper_facts() -> dict[str, Any]:
     """What the shipped runs of the paper's protocol say."""
     return describe_paper(open_shipped("paper"))
+
+
+@functools.cache
+def claim_facts() -> dict[str, Any]:
+    """The table of the claims, and every number behind it."""
+    near = {
+        data: summarize(name).claims
+        for data, name in (
+            ("hasyv2", "near-the-start-unstable"),
+            ("mnist", "near-the-start"),
+        )
+    }
+    tests = join_claims(paper_facts()["tests"], near)
+    return {
+        "names": list(tests),
+        "rows": list_rows(tests),
+        "said": {one: list_verdicts(tests, one) for one in VERDICTS},
+        "evidence": list_evidence(tests),
+        "is_close": is_close,
+    }
 
 
 @functools.cache

@@ -11,6 +11,13 @@ from birthmark.statistics.descriptions import (
     interval,
     interval_and_count,
 )
+from birthmark.statistics.exact import (
+    ExactOrder,
+    ExactTrend,
+    detectable_share,
+    exact_order,
+    exact_trend,
+)
 from birthmark.statistics.growth import Growth, compare_growth
 from birthmark.statistics.intervals import (
     CONFIDENCE,
@@ -42,6 +49,13 @@ from birthmark.statistics.rankings import (
     letter_display,
     rank,
 )
+from birthmark.statistics.readings import (
+    Reading,
+    pool_sizes,
+    pooled_auc,
+    read_mark,
+)
+from birthmark.statistics.survival import Survival, estimate_survival
 from birthmark.statistics.variance_shares import (
     PARTS,
     Share,
@@ -56,9 +70,11 @@ __all__ = [
     "PARTS",
     "POWER",
     "RESAMPLES",
-    "DifferenceOfMeans",
     "Curve",
+    "DifferenceOfMeans",
     "Estimate",
+    "ExactOrder",
+    "ExactTrend",
     "Growth",
     "Jump",
     "JumpAlarm",
@@ -68,8 +84,10 @@ __all__ = [
     "PowerLaw",
     "RankCorrelation",
     "Ranking",
+    "Reading",
     "Share",
     "Standing",
+    "Survival",
     "compare_growth",
     "compare_means",
     "compare_pairs",
@@ -77,6 +95,10 @@ __all__ = [
     "describe_differences",
     "describe_pair",
     "detectable_effect",
+    "detectable_share",
+    "estimate_survival",
+    "exact_order",
+    "exact_trend",
     "find_jumps",
     "find_peak",
     "fit_power_law",
@@ -84,8 +106,11 @@ __all__ = [
     "interval",
     "interval_and_count",
     "letter_display",
+    "pool_sizes",
+    "pooled_auc",
     "quantiles",
     "rank",
+    "read_mark",
     "resample",
     "share_variance",
     "split_squares",

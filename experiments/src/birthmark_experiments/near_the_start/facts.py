@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import xarray as xr
 from birthmark.statistics import describe_differences, interval
 from birthmark_experiments.frame import Facts
 from birthmark_experiments.near_the_start.claims import Kept, Trials, find_claims
+from birthmark_experiments.paper.claims import Claim
 
 GOOD = 2.0  # times the train loss of free training: as good, in the ball
 LEARNED = 0.5  # of the examples right, at least: what can be lost
@@ -28,7 +29,7 @@ class NearTheStartFacts(Facts):
     ball: Mapping[str, Any]
     moved: Mapping[str, Any]
     good: float
-    claims: Sequence[Mapping[str, Any]]
+    claims: Sequence[Claim]
 
 
 def summarize(results: xr.Dataset) -> NearTheStartFacts:
@@ -40,7 +41,7 @@ def summarize(results: xr.Dataset) -> NearTheStartFacts:
         ball=_describe_ball(results),
         moved=_describe_moves(results),
         good=GOOD,
-        claims=[asdict(claim) for claim in find_claims([_read_trials(results)])],
+        claims=find_claims([_read_trials(results)]),
     )
 
 
@@ -127,13 +128,10 @@ def _read_trials(results: xr.Dataset) -> Trials:
     accuracy = results["ball_test_accuracy"].sel(radius=radius)
     free = results.sel(move=0)
     learned_R = free["moved_end_test_accuracy"].to_numpy() >= LEARNED
-    ratio = results["moved_end_train_loss"].sel(move=1) / free["moved_end_train_loss"]
     gain_R = (accuracy - free["moved_end_test_accuracy"]).to_numpy()
     name = f"in a ball of {radius:g} around the start"
     return Trials(
         "loss from logits",
-        learned_R,
         ~learned_R,
         Kept(name, gain_R, accuracy.to_numpy() < LEARNED),
-        {"moved": ratio.to_numpy()},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from birthmark_experiments.near_the_start.claims import (
     find_claims,
 )
 from birthmark_experiments.near_the_start.facts import LEARNED
+from birthmark_experiments.paper.claims import Claim
 
 LAST = 10  # epochs whose median is the end of an arm
 _WORDS = {"clipped": "clipped loss", "logits": "loss from logits"}
@@ -42,7 +43,7 @@ class NearTheStartUnstableFacts(Facts):
     against_free: Mapping[str, Mapping[str, Any]]
     line: Mapping[str, Mapping[str, Any]]
     reset: Mapping[str, Mapping[str, Any]]
-    claims: Sequence[Mapping[str, Any]]
+    claims: Sequence[Claim]
 
 
 def summarize(results: xr.Dataset) -> NearTheStartUnstableFacts:
@@ -75,10 +76,7 @@ def summarize(results: xr.Dataset) -> NearTheStartUnstableFacts:
             }
             for tip in results["tip"].to_numpy()
         },
-        claims=[
-            asdict(claim)
-            for claim in find_claims([_read_trials(arms, loss) for loss in losses])
-        ],
+        claims=find_claims([_read_trials(arms, loss) for loss in losses]),
     )
 
 
@@ -185,16 +183,7 @@ def _read_trials(arms: dict[str, xr.Dataset], loss: str) -> Trials:
 
     return Trials(
         _WORDS[loss],
-        _has_learned(free),
         np.isfinite(find_lost(free)),
         keep("ball", "in the ball around the start"),
-        {
-            how: _read_lowest(arms[name]) / _read_lowest(free)
-            for how, name in (
-                ("moved", f"{loss} moved 1"),
-                ("moved and as long as before", f"{loss} shrunk 1"),
-            )
-            if name in arms
-        },
         keep("norm", "in the ball around zero") if f"{loss} norm 1" in arms else None,
     )

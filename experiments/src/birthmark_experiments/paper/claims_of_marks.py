@@ -1,103 +1,222 @@
-"""The claim about the mark."""
+"""The claims about the mark: read by eye's measure, where weights were kept."""
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from birthmark.analysis import Run, Transitions, say_interval, say_number
+import numpy as np
+from scipy import stats
+
+from birthmark.analysis import Column, Run, Transitions, say_number
+from birthmark.network import draw_mark
 from birthmark.shapes import Array
-from birthmark.statistics import compare_means
-from birthmark_experiments.paper.claims import Claim, judge
-from birthmark_experiments.paper.evidence import CLIPPED, LOGITS, Arm, Evidence, weigh
+from birthmark.spec import MarkSpec
+from birthmark.statistics import ALPHA, Reading, read_mark
+from birthmark_experiments.paper.claims import (
+    DOES_NOT_HOLD,
+    HOLDS,
+    NOT_SAID,
+    Claim,
+)
+from birthmark_experiments.paper.evidence import (
+    Arm,
+    Evidence,
+    weigh,
+    weigh_count,
+)
 from birthmark_experiments.paper.moments_of_training import (
     MOMENTS,
-    Reader,
     at_end,
     read_at,
     value_at,
 )
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"  # what a mark might be taken for
+FEWEST = 3  # networks from which something is said
+Weights = Callable[[Run, int], Array]  # [R, I, O] of the marked layer at an epoch
 
-def claim_mark(arms: list[Arm]) -> Claim:
-    """(f) The mark stays readable where training succeeds, not where it fails."""
-    evidence: list[Evidence] = []
-    retained = read_at("mark_auc", at_end)
-    for arm in arms:
-        for moment, epoch in MOMENTS.items():
-            values = arm.each(read_at("mark_auc", epoch))
-            evidence.append(weigh(f"retention at {moment}", arm.name, values, 0.5))
-        for name, reader, null in (
-            ("retention at divergence", _retention_at_divergence, 0.5),
-            ("change of retention after divergence", _retention_lost_after, 0.0),
-        ):
-            evidence.append(weigh(name, arm.name, arm.each(reader), null))
-    kept: bool | None = None
-    because = "There are no replicas of two kinds to compare."
-    clipped = next((arm for arm in arms if arm.loss == CLIPPED), None)
-    differences = _pair(arms, retained)
-    if clipped is not None and _has_both_kinds(clipped):
-        ends, kinds = clipped.each(retained), clipped.learners
-        welch = compare_means(ends[kinds == "strong"], ends[kinds == "unstable"])
-        kept = {1: True, -1: False}.get(welch.sign)
-        because = (
-            "Retention at the end, strong minus unstable learners: "
-            f"{say_number(welch.difference)} ({say_interval(welch.low, welch.high)})."
-        )
-    elif len(differences):
-        name = "retention at the end, loss from logits minus clipped, same starts"
-        pairs = weigh(name, "pairs", differences, 0.0)
-        evidence.append(pairs)
-        logits = next(arm for arm in arms if arm.loss == LOGITS)
-        strong = int((logits.learners == "strong").sum())
-        if 2 * strong > len(logits.learners):  # else nothing succeeded to be compared
-            kept = {1: True, -1: False}.get(pairs.side)
-        because = (
-            "Too few networks of one kind stand beside the other under the clipped "
-            "loss. Trained from the same starts with the same batches and the loss "
-            f"from logits, networks retain {say_number(pairs.value)} more "
-            f"({say_interval(pairs.low, pairs.high)}); {strong} of "
-            f"{len(logits.learners)} of them are strong learners."
-        )
-    return Claim(
-        "f",
-        "The mark stays readable where training succeeds, and is lost where it fails.",
-        "Retention (area under the ROC curve of the weights as detector of the mark: "
-        "1 perfect, 0.5 gone) at the end, of strong against unstable learners, or of "
-        "pairs with the same start under both losses, where most of those trained from "
-        "logits are strong. It holds where the difference is above 0.",
-        judge(kept, None),
-        because,
-        tuple(evidence),
+
+@dataclass(frozen=True)
+class Read:
+    """The mark in one network at one epoch, and what became of the network."""
+
+    loss: str
+    width: int
+    replica: int
+    learner: str
+    epoch: int
+    collapsed: bool  # it has lost everything by then
+    reading: Reading
+
+
+def read_marks(
+    arms: list[Arm], epochs: Callable[[Run], Sequence[int]], weights: Weights
+) -> list[Read]:
+    """Every network whose weights were kept, at the last time and before its collapse.
+
+    Args:
+        arms: The networks.
+        epochs: At which the weights of a run under its mark were kept.
+        weights: Of a run at such an epoch, [R, I, O].
+    """
+    return [
+        one
+        for arm in arms
+        for column in arm.columns
+        for one in _read_column(arm, column, epochs, weights)
+    ]
+
+
+def _read_column(
+    arm: Arm, column: Column, epochs: Callable[[Run], Sequence[int]], weights: Weights
+) -> list[Read]:
+    found, first = [], 0
+    for run, transitions in zip(column.runs, column.transitions, strict=True):
+        kept = [epoch for epoch in epochs(run) if epoch > 0]
+        right, wrong = _draw_masks(run) if kept else (np.zeros((1, 1)), {})
+        for place in range(run.num_replicas if kept else 0):
+            lost = float(transitions.divergence_epoch[place])
+            before = [epoch for epoch in kept if epoch < lost]
+            for epoch in sorted({kept[-1], *before[-1:]}):
+                w_IO = np.asarray(weights(run, epoch)[place], dtype=float)
+                learner = str(column.learners[first + place])
+                reading = read_mark(w_IO, right, wrong)
+                about = (arm.name, column.width, place, learner, epoch)
+                found.append(Read(*about, lost <= epoch, reading))
+        first += run.num_replicas
+    return found
+
+
+def _draw_masks(run: Run) -> tuple[Array, dict[str, Array]]:
+    mark, n = run.spec.mark, run.width
+    assert mark is not None
+    right = draw_mark(mark, n, n).mask_IO
+    others = [letter for letter in LETTERS if letter != mark.text]
+    wrong = {one: draw_mark(MarkSpec(text=one), n, n).mask_IO for one in others}
+    return right, wrong
+
+
+def claim_mark(arms: list[Arm], reads: Sequence[Read]) -> Claim:
+    """(f1) The mark stays readable where training succeeds."""
+    evidence = _weigh_pixels(arms, "strong")
+    last = [
+        one
+        for one in _last(reads)
+        if one.learner == "strong" and one.loss == "clipped loss"
+    ]
+    count = sum(one.reading.is_read for one in last)
+    power = f"{len(last)} strong networks with weights"
+    if not last:
+        because = "No strong network kept its weights: no letter can be looked for."
+        return Claim("f1", NOT_SAID, math.nan, because, power, tuple(evidence))
+    flags = np.array([one.reading.is_read for one in last])
+    evidence.append(weigh_count("letter read, strong", "clipped loss", flags, 1 / 26))
+    because = (
+        f"The letter is read at the end in {count} of {len(last)} strong networks "
+        f"whose weights were kept (pooled AUC {_say_aucs(last)}). "
     )
+    verdict = NOT_SAID
+    p = max(one.reading.p for one in last)
+    if len(last) < FEWEST:
+        because += f"From {FEWEST} on something is said."
+        p = math.nan
+    elif flags.all():
+        verdict = HOLDS
+    elif 2 * count < len(last):
+        p = float(stats.binomtest(count, len(last), 0.5, "less").pvalue)
+        verdict = DOES_NOT_HOLD if p <= ALPHA else NOT_SAID
+    return Claim("f1", verdict, p, because, power, tuple(evidence))
 
 
-def _has_both_kinds(arm: Arm) -> bool:
-    kinds = ("strong", "unstable")
-    return all(int((arm.learners == kind).sum()) > 1 for kind in kinds)
-
-
-def _retention_at_divergence(run: Run, found: Transitions, place: int) -> float:
-    return value_at(
-        run, "mark_auc", run.layer, float(found.divergence_epoch[place]), place
+def claim_loss_of_mark(arms: list[Arm], reads: Sequence[Read]) -> Claim:
+    """(f2) The mark is lost where training fails: within networks, by the collapse."""
+    evidence = _weigh_pixels(arms, "unstable")
+    after = [one for one in _last(reads) if one.collapsed]
+    power = f"{len(after)} collapsed networks with weights"
+    if not after:
+        because = "No collapsed network kept its weights."
+        return Claim("f2", NOT_SAID, math.nan, because, power, tuple(evidence))
+    before = [_last_before(one, reads) for one in after]
+    changes = np.array(
+        [
+            one.reading.auc - other.reading.auc if other else math.nan
+            for one, other in zip(after, before, strict=True)
+        ]
     )
+    read = np.array([one.reading.is_read for one in after])
+    evidence += [
+        weigh_count("letter read after the collapse", "clipped loss", read, 1 / 26),
+        weigh("pooled AUC, after minus before the collapse", "pairs", changes, 0.0),
+    ]
+    p = float(stats.binomtest(int(read.sum()), len(read), 1 / 26, "greater").pvalue)
+    verdict = DOES_NOT_HOLD if p <= ALPHA else NOT_SAID
+    if not read.any():  # a reader that is right half of the time would be seen
+        p = 0.5 ** len(read)
+        verdict = HOLDS if p <= ALPHA else NOT_SAID
+    known = [one for one in before if one is not None]
+    because = (
+        f"After the collapse the letter is still read in {int(read.sum())} of "
+        f"{len(read)} networks: right among 26 letters, where chance is 1 in 26. It is "
+        f"fainter: the pooled AUC goes from {_say_aucs(known)} to {_say_aucs(after)}."
+    )
+    return Claim("f2", verdict, p, because, power, tuple(evidence))
 
 
-def _retention_lost_after(run: Run, found: Transitions, place: int) -> float:
-    """The change of retention from divergence to the end."""
-    last = value_at(run, "mark_auc", run.layer, float(found.last_epoch), place)
-    return last - _retention_at_divergence(run, found, place)
-
-
-def _pair(arms: list[Arm], read: Reader) -> Array:
-    """Differences, logits minus clipped, of replicas with one start and one order."""
-    values: dict[str, dict[str, Array]] = {}
+def _weigh_pixels(arms: list[Arm], kind: str) -> list[Evidence]:
+    """Retention weight by weight, by width: of all runs, with or without weights."""
+    found = []
     for arm in arms:
         for column in arm.columns:
-            for run, found in zip(column.runs, column.transitions, strict=True):
-                alike = run.spec.with_settings({"training.loss": LOGITS}).run_key
-                count = range(len(found.min_train_loss))
-                each = np.array([read(run, found, place) for place in count])
-                values.setdefault(alike, {})[arm.loss] = each
-    both = [one for one in values.values() if len(one) == len(arms) == 2]
-    differences = [one[LOGITS] - one[CLIPPED] for one in both]
-    return np.concatenate(differences) if differences else np.array([])
+            one = Arm(arm.loss, [column])
+            chosen = one.learners == kind
+            for moment, epoch in MOMENTS.items():
+                values = one.each(read_at("mark_auc", epoch))[chosen]
+                name = f"pixel AUC at {moment}, {kind}, width {column.width}"
+                found += [weigh(name, arm.name, values, 0.5)] if values.size else []
+            if kind == "unstable" and chosen.any():
+                values = one.each(_change)[chosen]
+                name = f"pixel AUC, end minus least train loss, width {column.width}"
+                found.append(weigh(name, arm.name, values, 0.0))
+    return found
+
+
+def _change(run: Run, found: Transitions, place: int) -> float:
+    """The change of retention across the collapse of one network."""
+    best = float(found.min_train_epoch[place])
+    end = at_end(found, place)
+    return value_at(run, "mark_auc", run.layer, end, place) - value_at(
+        run, "mark_auc", run.layer, best, place
+    )
+
+
+def _last(reads: Sequence[Read]) -> list[Read]:
+    """Each network at the last epoch at which it was read."""
+    newest = {(one.loss, one.width, one.replica): one for one in sorted(reads, key=_at)}
+    return list(newest.values())
+
+
+def _last_before(after: Read, reads: Sequence[Read]) -> Read | None:
+    """The same network when it was last read before it collapsed."""
+    same = [
+        one
+        for one in reads
+        if (one.loss, one.width, one.replica)
+        == (after.loss, after.width, after.replica)
+        and not one.collapsed
+    ]
+    return max(same, key=_at, default=None)
+
+
+def _at(one: Read) -> int:
+    return one.epoch
+
+
+def _say_aucs(reads: Sequence[Read]) -> str:
+    values = [one.reading.auc for one in reads]
+    if not values:
+        return "unknown"
+    if len(values) == 1:
+        return say_number(values[0])
+    return f"{say_number(min(values))} to {say_number(max(values))}"

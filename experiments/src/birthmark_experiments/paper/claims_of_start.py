@@ -1,114 +1,89 @@
-"""Claims about how far from their start the weights end."""
+"""Claims about how far from their start the weights end, judged width by width."""
 
 from __future__ import annotations
 
 import math
 
-from birthmark.analysis import say_interval, say_number, say_sentence
-from birthmark_experiments.paper.claims import Claim, judge
-from birthmark_experiments.paper.evidence import CLIPPED, LOGITS, Arm, Evidence, weigh
-from birthmark_experiments.paper.moments_of_training import MOMENTS, at_end, read_at
+import numpy as np
+
+from birthmark.analysis import say_number
+from birthmark.shapes import Array
+from birthmark_experiments.paper.claims import Claim, decide
+from birthmark_experiments.paper.evidence import CLIPPED, Arm, Evidence, weigh
+from birthmark_experiments.paper.moments_of_training import (
+    Moment,
+    at_end,
+    at_min_test,
+    read_at,
+)
+from birthmark_experiments.paper.words import say_power, say_span
 
 REDRAW = math.sqrt(2)  # relative distance of an independent draw
 
 
 def claim_nearness(arms: list[Arm]) -> Claim:
     """(a1) Successful training ends nearer to its start than an independent draw."""
-    return _claim_of_start(
-        arms,
-        "relative_distance",
-        REDRAW,
-        letter="a1",
-        statement="Successful training ends near its start: nearer than an independent "
-        "draw of the weights.",
-        test="The norm of the deviation over the norm of the start, of the matrix "
-        "between the hidden layers, against the square root of 2 of an independent "
-        "draw. It holds where the strong learners of each width end below, and does "
-        "not where those of one end above.",
-        holds_on=-1,
-    )
+    return _claim(arms, "a1", "relative_distance", at_end, REDRAW, -1, ("strong",))
 
 
 def claim_memory(arms: list[Arm]) -> Claim:
     """(a2) Where training succeeds, the weights still show their start."""
-    return _claim_of_start(
-        arms,
-        "correlation",
-        0.0,
-        letter="a2",
-        statement="Where training succeeds the weights still show where they started.",
-        test="The correlation of the weights between the hidden layers with their "
-        "initial values, against the 0 of an independent draw. It holds where the "
-        "strong learners of each width end above, and does not where those of one end "
-        "below.",
-        holds_on=1,
-    )
+    return _claim(arms, "a2", "correlation", at_end, 0.0, 1, ("strong",))
 
 
-def _claim_of_start(
+def claim_best_nearness(arms: list[Arm]) -> Claim:
+    """(a3) Where the test loss is least, networks are nearer than a new draw.
+
+    At that time none has failed yet, so all that ever learn are looked at.
+    """
+    kinds = ("strong", "unstable", "undecided")
+    return _claim(arms, "a3", "relative_distance", at_min_test, REDRAW, -1, kinds)
+
+
+def _claim(
     arms: list[Arm],
-    measure: str,
-    null: float,
-    *,
     letter: str,
-    statement: str,
-    test: str,
-    holds_on: int,
+    measure: str,
+    moment: Moment,
+    null: float,
+    side: int,
+    kinds: tuple[str, ...],
 ) -> Claim:
-    """One measure of the way from the start, of strong learners, against a null."""
-    evidence: list[Evidence] = []
-    said: dict[str, bool | None] = {}
-    words = []
-    for arm in arms:
-        for kind in ("strong", "unstable"):
-            which = arm.learners == kind
-            for moment, epoch in MOMENTS.items():
-                values = arm.each(read_at(measure, epoch))[which]
-                name = f"{measure.replace('_', ' ')} at {moment}, {kind} learners"
-                evidence += [weigh(name, arm.name, values, null)] if which.any() else []
-        ends = _weigh_ends(arm, measure, null)
-        evidence += ends.values()
-        # one replica alone has no interval and says nothing
-        sides = {end.side for end in ends.values() if end.n > 1}
-        said[arm.loss] = _judge_widths(sides, holds_on)
-        strong = int((arm.learners == "strong").sum())
-        words.append(
-            f"with the {arm.name} {strong} of {arm.num_replicas} replicas are strong "
-            "learners"
-        )
-        if ends:
-            places = [f"{_say(end)} at width {width}" for width, end in ends.items()]
-            words[-1] += f" and end at {', '.join(places)}"
+    """A measure of the way from the start against what a new draw would have."""
+    by_width = {
+        arm.loss: _weigh_widths(arm, measure, moment, null, kinds) for arm in arms
+    }
+    clipped = by_width.get(CLIPPED, {})
+    found = decide(list(clipped.values()), side)
+    words = [f"{_say(one)} at {width}" for width, one in clipped.items()]
+    because = (
+        f"By width: {', '.join(words)}."
+        if words
+        else "No network of that kind is there."
+    )
+    evidence = [one for widths in by_width.values() for one in widths.values()]
+    counts = [one.n for one in clipped.values()]
     return Claim(
-        letter,
-        statement,
-        test,
-        judge(said.get(CLIPPED), said.get(LOGITS)),
-        say_sentence(words),
-        tuple(evidence),
+        letter, found.verdict, found.p, because, say_power(counts), tuple(evidence)
     )
 
 
-def _weigh_ends(arm: Arm, measure: str, null: float) -> dict[int, Evidence]:
-    """Ends of strong learners by width: two widths are not replicas of each other."""
+def _weigh_widths(
+    arm: Arm, measure: str, moment: Moment, null: float, kinds: tuple[str, ...]
+) -> dict[int, Evidence]:
+    """By width, since two widths are not replicas of each other."""
     found = {}
     for column in arm.columns:
         one = Arm(arm.loss, [column])
-        values = one.each(read_at(measure, at_end))[one.learners == "strong"]
-        name = f"{measure.replace('_', ' ')} at the end, strong, width {column.width}"
-        if values.size:
-            found[column.width] = weigh(name, arm.name, values, null)
+        values: Array = one.each(read_at(measure, moment))
+        chosen = values[np.isin(one.learners, kinds)]
+        name = f"{measure.replace('_', ' ')}, width {column.width}"
+        if chosen.size:
+            found[column.width] = weigh(name, arm.name, chosen, null)
     return found
 
 
-def _judge_widths(sides: set[int], holds_on: int) -> bool | None:
-    """Whether all widths are on the side, or one on the other; None: neither."""
-    if -holds_on in sides:
-        return False
-    return True if sides == {holds_on} else None
-
-
-def _say(end: Evidence) -> str:
-    if end.n < 2:
-        return f"{say_number(end.value)} (one replica)"
-    return f"{say_number(end.value)} ({say_interval(end.low, end.high)})"
+def _say(one: Evidence) -> str:
+    if one.n < 2:
+        return f"{say_number(one.value)} (one network)"
+    return f"{say_number(one.value)} ({say_span(one.low, one.high)})"

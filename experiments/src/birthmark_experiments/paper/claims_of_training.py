@@ -3,173 +3,224 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
+from scipy import stats
 
-from birthmark.analysis import Run, Transitions, say_number, say_sentence
-from birthmark_experiments.paper.claims import Claim, judge
+from birthmark.analysis import Run, Transitions
+from birthmark.shapes import Array
+from birthmark.statistics import ALPHA, detectable_share, exact_order
+from birthmark_experiments.paper.claims import (
+    DOES_NOT_HOLD,
+    HOLDS,
+    NOT_SAID,
+    Claim,
+)
+from birthmark_experiments.paper.divergences import find_divergences
 from birthmark_experiments.paper.evidence import (
     CLIPPED,
     LOGITS,
     Arm,
     Evidence,
     weigh,
+    weigh_count,
     weigh_share,
 )
+from birthmark_experiments.paper.rises import find_lag
+from birthmark_experiments.paper.words import say_lags
 
-_FEWEST = 3  # replicas from which something is said
+REGIME = (75, 300)  # widths between which Figure 2c has the regime
+FEWEST = 11  # networks of which one shows a share of 1/4 with a power of 95 %
+FALSE_ALARMS = 0.01  # share of networks that a rise may be seen in by mistake, at most
+RISE = "2 times the minimum"  # the date by which Figure 2 draws its line
+_DATES = {  # of the rises, by which both are held together
+    "change points": find_lag("change points"),
+    "half of the rise": find_lag("share"),
+    "steepest rise": find_lag("steepest"),
+}
+_ONSET = find_lag("share", 0.1)
 
 
 def claim_coincidence(arms: list[Arm]) -> Claim:
-    """(b) Loss and deviation jump together, after the minimum of the test loss."""
-    evidence: list[Evidence] = []
-    said: dict[str, bool | None] = {}
-    words = []
-    for arm in arms:
-        lag = arm.each(lambda run, found, place: float(found.lag[place]))
-        after = arm.each(_jump_after_minimum)
-        evidence += [
-            weigh(
-                "jump of the deviation minus jump of the loss (epochs)",
-                arm.name,
-                lag,
-                0,
-            ),
-            weigh(
-                "jump of the deviation minus minimum of the test loss (epochs)",
-                arm.name,
-                after,
-                0,
-            ),
-        ]
-        window = max(one.window for c in arm.columns for one in c.transitions)
-        jumped = arm.each(lambda run, found, place: float(found.loss_jump_epoch[place]))
-        count, seen = int(np.isfinite(jumped).sum()), int(np.isfinite(lag).sum())
-        together = bool((np.abs(lag[np.isfinite(lag)]) <= window).all())
-        later = bool((after[np.isfinite(lag)] > 0).all())
-        said[arm.loss] = (
-            None
-            if arm.num_replicas < _FEWEST or _is_silent(arm, count)
-            else seen > count / 2 and together and later
-        )
-        words.append(
-            f"with the {arm.name} the loss jumps in {count} of {arm.num_replicas} "
-            f"replicas, the deviation as well in {seen} of these"
-        )
-        if seen:
-            words[-1] += (
-                f", {say_number(float(np.nanmax(np.abs(lag))))} epochs apart at most"
-            )
-    return Claim(
-        "b",
-        "The loss and the deviation jump together, after the minimum of the test loss.",
-        "The lag of each replica (jumps are change points of the logarithm; the "
-        "window within which they count as together is 2 % of the epochs) against 0, "
-        "and the epochs from the minimum of the test loss to the jump of the deviation "
-        "against 0. It holds where more than half of the replicas whose loss jumps "
-        "have both jumps, all of these within a window of each other and behind the "
-        "minimum.",
-        judge(said.get(CLIPPED), said.get(LOGITS)),
-        say_sentence(words),
-        tuple(evidence),
+    """(b) Loss and deviation jump together, where everything is lost."""
+    clipped = _find(arms, CLIPPED)
+    if clipped is None:
+        return _nothing("b", "No network was trained with the clipped loss.")
+    lost = clipped.each(_is_lost) > 0
+    windows = clipped.each(lambda run, found, place: float(found.window))[lost]
+    lags = {name: clipped.each(date)[lost] for name, date in _DATES.items()}
+    onset = clipped.each(_ONSET)[lost]
+    n = len(windows)
+    together = {
+        # what has no date in one of the curves is not together
+        name: np.abs(np.nan_to_num(lag, nan=math.inf)) <= windows
+        for name, lag in lags.items()
+    }
+    evidence = [
+        weigh(f"lag of the deviation (epochs), {name}", clipped.name, lag, 0.0)
+        for name, lag in [*lags.items(), ("a tenth of the rise", onset)]
+    ]
+    counts = [
+        weigh_count(f"within a window, {name}", clipped.name, flags, 0.5)
+        for name, flags in together.items()
+    ]
+    power = _say_count_power(n, 0.5)
+    if not n:
+        return _nothing("b", "No network loses what it learned.", power)
+    # twice the one-sided p, since either verdict may be come to
+    below = [2 * _one_sided(flags, 0.5, "less") for flags in together.values()]
+    above = [2 * _one_sided(flags, 0.5, "greater") for flags in together.values()]
+    verdict, p = NOT_SAID, min(max(above), 1.0)
+    if max(above) <= ALPHA:
+        verdict = HOLDS
+    elif max(below) <= ALPHA:
+        verdict, p = DOES_NOT_HOLD, max(below)
+    said = "; ".join(
+        f"{int(flags.sum())} of {n} by {name} (lags {say_lags(lags[name])})"
+        for name, flags in together.items()
     )
+    because = (
+        f"Within a window of each other: {said}. At a tenth of the rise the lags are "
+        f"{say_lags(onset)}: what is together is the jump, not its beginning."
+    )
+    return Claim("b", verdict, p, because, power, tuple(evidence + counts))
 
 
 def claim_untrainability(arms: list[Arm]) -> Claim:
-    """(e1) There is an untrainability regime."""
+    """(e1) Networks learn, and later lose it: the train loss rises for good."""
     evidence: list[Evidence] = []
-    said: dict[str, bool | None] = {}
     words = []
     for arm in arms:
-        rise = arm.each(_log_rise)
-        lost = arm.each(lambda run, found, place: float(_is_lost(found, place)))
-        evidence += [
-            weigh("ln of final over minimum train loss", arm.name, rise, 0.0),
-            weigh_share("share of replicas that lost everything", arm.name, lost > 0),
-        ]
-        said[arm.loss] = (
-            None
-            if arm.num_replicas < _FEWEST or _is_silent(arm, int(lost.sum()))
-            else bool(lost.any())
-        )
-        words.append(
-            f"with the {arm.name} {int(lost.sum())} of {arm.num_replicas} replicas "
-            "learned and then came to a train loss at or above that of chance, or of "
-            "the plateau"
-        )
-    return Claim(
-        "e1",
-        "There are widths at which networks learn, and then lose all they learned "
-        "(untrainability).",
-        "The share of replicas that reach a tenth of the loss of chance and later 0.9 "
-        "of the plateau of the clipped loss, or, with the loss from logits, that of "
-        "chance; beside it the logarithm of the final over the minimum train loss "
-        "against 0. It holds where there are such replicas; where there are none at "
-        "the widths that were run, other widths may have them.",
-        judge(said.get(CLIPPED), said.get(LOGITS)),
-        say_sentence(words),
-        tuple(evidence),
+        rose = arm.each(_rises) > 0
+        evidence.append(weigh_share("share that rises for good", arm.name, rose))
+        words.append(f"{int(rose.sum())} of {len(rose)} with the {arm.name}")
+    clipped = _find(arms, CLIPPED)
+    if clipped is None:
+        return _nothing("e1", "No network was trained with the clipped loss.")
+    rose = clipped.each(_rises) > 0
+    wholly = [
+        column.width
+        for column in clipped.columns
+        if (Arm(clipped.loss, [column]).each(_rises) > 0).all()
+    ]
+    p = _one_sided(rose, FALSE_ALARMS, "greater")
+    verdict = HOLDS if p <= ALPHA and wholly else NOT_SAID
+    because = (
+        f"{' and '.join(words)}; all networks of width "
+        f"{', '.join(map(str, wholly)) or 'none'}."
     )
-
-
-def _is_silent(arm: Arm, count: int) -> bool:
-    """Whether nothing is said: with the clipped loss other widths may have failed.
-
-    The loss from logits is held against the clipped one at the same widths.
-    """
-    return count == 0 and arm.loss == CLIPPED
+    inside = [c for c in clipped.columns if REGIME[0] <= c.width <= REGIME[1]]
+    here = sum(column.num_replicas for column in inside)
+    if not rose.any():
+        because += f" At these widths the share is below {evidence[0].high:.2f} (95 %)."
+        p = 0.75**here if here >= FEWEST else math.nan
+        verdict = DOES_NOT_HOLD if here >= FEWEST else NOT_SAID
+    power = (
+        f"{here} networks of {REGIME[0]} to {REGIME[1]} units: {_say_few(here)}"
+        if here
+        else "none"
+    )
+    return Claim("e1", verdict, p, because, power, tuple(evidence))
 
 
 def claim_bounds(arms: list[Arm]) -> Claim:
     """(e2) Narrower networks learn too little, wider ones train for good."""
-    said: dict[str, bool | None] = {}
-    words = []
-    for arm in arms:
-        kinds = {column.width: column.majority for column in arm.columns}
-        lost = [
-            column.width
-            for column in arm.columns
-            if np.isfinite(column.joined("divergence_epoch")).mean() > 0.5
-        ]
-        weak = [n for n, kind in kinds.items() if kind == "weak"]
-        strong = [n for n, kind in kinds.items() if kind == "strong"]
-        complete = bool(lost and weak and strong)
-        said[arm.loss] = (
-            max(weak) < min(lost) and max(lost) < min(strong) if complete else None
-        )
-        listed = ", ".join(f"{n} {kind or 'mixed'}" for n, kind in kinds.items())
-        words.append(f"with the {arm.name} the widths are {listed}")
-    clipped = said.get(CLIPPED)
-    missing = (
-        ""
-        if clipped is not None
-        else (
-            " Narrow networks that stay weak, untrainable ones and wide ones that stay "
-            "strong must all be there to say more."
-        )
+    clipped = _find(arms, CLIPPED)
+    kinds = {} if clipped is None else {c.width: c.majority for c in clipped.columns}
+    order = ("weak", "unstable", "strong")
+    along = [kinds[width] for width in sorted(kinds)]
+    missing = [kind for kind in order if kind not in along]
+    found = exact_order(along, order)
+    listed = ", ".join(f"{n} {kinds[n] or 'mixed'}" for n in sorted(kinds))
+    because = f"By what most networks of a width are: {listed}."
+    best = min(2 * found.least_p, 1)
+    power = f"{found.n} widths that are one kind: p = {best:.2g} at best"
+    if missing:
+        because += f" None is {' or '.join(missing)}."
+        return Claim("e2", NOT_SAID, math.nan, because, power)
+    backwards = exact_order(along, order[::-1])
+    p = min(2 * min(found.p, backwards.p), 1.0)
+    way = HOLDS if found.p < backwards.p else DOES_NOT_HOLD
+    because += f" {found.discordant} pairs of widths are in the wrong order."
+    return Claim("e2", way if p <= ALPHA else NOT_SAID, p, because, power)
+
+
+def claim_clip(arms: list[Arm]) -> Claim:
+    """(e3) Only the clipped loss takes networks up to its plateau."""
+    both = [_find(arms, CLIPPED), _find(arms, LOGITS)]
+    clipped, logits = both
+    if clipped is None or logits is None:
+        return _nothing("e3", "Both losses are needed.")
+    widths = {c.width for c in clipped.columns} & {c.width for c in logits.columns}
+    lost = []
+    for arm in (clipped, logits):
+        here = Arm(arm.loss, [c for c in arm.columns if c.width in widths])
+        lost.append(here.each(_is_lost) > 0)
+    table = [[int(flags.sum()), int((~flags).sum())] for flags in lost]
+    p = float(stats.fisher_exact(table).pvalue)
+    verdict = NOT_SAID
+    if p <= ALPHA:
+        verdict = HOLDS if lost[0].mean() > lost[1].mean() else DOES_NOT_HOLD
+    names = ", ".join(map(str, sorted(widths)))
+    because = (
+        f"At the widths {names} {table[0][0]} of {len(lost[0])} networks come to the "
+        f"plateau, and {table[1][0]} of {len(lost[1])} trained from logits to the loss "
+        "of chance."
     )
-    return Claim(
-        "e2",
-        "Narrower networks learn too little (low trainability) and wider ones train "
-        "for good (high trainability): three regimes over width.",
-        "What most replicas of a width are over their whole training. It holds where "
-        "all weak widths lie below all diverging ones, and these below all strong "
-        "ones.",
-        judge(clipped, said.get(LOGITS)),
-        say_sentence(words) + missing,
-        (),
+    fewest = [
+        k
+        for k in range(len(lost[0]) + 1)
+        if stats.fisher_exact([[k, len(lost[0]) - k], [0, len(lost[1])]]).pvalue
+        <= ALPHA
+    ]
+    power = f"{len(lost[0])} against {len(lost[1])} networks: " + (
+        f"{fewest[0]} against 0 at least" if fewest else "none"
     )
+    evidence = [
+        weigh_share("share that loses everything", arm.name, flags)
+        for arm, flags in zip((clipped, logits), lost, strict=True)
+    ]
+    return Claim("e3", verdict, p, because, power, tuple(evidence))
 
 
-def _jump_after_minimum(run: Run, found: Transitions, place: int) -> float:
-    return float(found.deviation_jump_epoch[place] - found.min_test_epoch[place])
+def _find(arms: list[Arm], loss: str) -> Arm | None:
+    return next((arm for arm in arms if arm.loss == loss), None)
 
 
-def _log_rise(run: Run, found: Transitions, place: int) -> float:
-    final, least = found.final_train_loss[place], found.min_train_loss[place]
-    return math.log(final / least)
+def _nothing(letter: str, because: str, power: str = "none") -> Claim:
+    return Claim(letter, NOT_SAID, math.nan, because, power)
 
 
-def _is_lost(found: Transitions, place: int) -> bool:
+def _one_sided(flags: Array, chance: float, way: Literal["less", "greater"]) -> float:
+    return float(stats.binomtest(int(flags.sum()), len(flags), chance, way).pvalue)
+
+
+def _say_count_power(n: int, chance: float) -> str:
+    fewest = detectable_share(n, chance, ALPHA / 2)
+    if fewest is None:
+        return f"{n} networks: none"
+    return f"{n} networks: {fewest} of them at least"
+
+
+def _say_few(n: int) -> str:
+    """The share of which at least one network shows with a power of 80 %."""
+    return f"a share from {1 - 0.2 ** (1 / n):.2f} on shows in one of them"
+
+
+def _is_lost(run: Run, found: Transitions, place: int) -> float:
     """Whether a replica learned, and later reached the level of divergence."""
-    return bool(found.divergence_epoch[place] > found.reached_epoch[place])
+    return float(found.divergence_epoch[place] > found.reached_epoch[place])
+
+
+def _rises(run: Run, found: Transitions, place: int) -> float:
+    """Whether it learned, and its loss then stays above twice its minimum."""
+    dates = run.remember(
+        ("rise", RISE),
+        lambda: next(
+            one.epoch
+            for one in find_divergences(run.records, run.spec)
+            if one.name == RISE
+        ),
+    )
+    return float(dates[place] > found.reached_epoch[place])

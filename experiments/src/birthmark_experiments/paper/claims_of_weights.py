@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -14,136 +15,141 @@ from birthmark.analysis import (
     deviation_at_loss,
     say_list,
     say_number,
-    say_sentence,
 )
 from birthmark.shapes import Array
-from birthmark_experiments.paper.claims import Claim, judge
+from birthmark_experiments.paper.claims import (
+    DEPENDS,
+    DOES_NOT_HOLD,
+    HOLDS,
+    NOT_SAID,
+    Claim,
+    Finding,
+    decide,
+)
 from birthmark_experiments.paper.evidence import (
     CLIPPED,
-    LOGITS,
     Arm,
     Evidence,
+    lack_of_fit,
     weigh,
     weigh_exponent,
 )
-from birthmark_experiments.paper.moments_of_training import MOMENTS, Moment
+from birthmark_experiments.paper.moments_of_training import at_end, at_min_train
+from birthmark_experiments.paper.words import say_or_dash, say_p, say_power, say_span
 
 OUTER = 0.75  # of the bound: initial weights beyond are large
-_NORMS: dict[Measure, str] = {
-    "deviation_std": "per weight",
-    "distance": "Frobenius norm",
-    "spectral_distance": "spectral norm",
+# Glorot's bound falls with width so: what moves in proportion to its start falls alike
+AS_THE_START = 0.5
+_NORMS: dict[Measure, tuple[str, float]] = {  # in words, and the same null value there
+    "deviation_std": ("per weight", AS_THE_START),
+    "distance": ("Frobenius norm", AS_THE_START - 1),
+    "spectral_distance": ("spectral norm", 0.0),
 }
 
 
 def claim_width(arms: list[Arm]) -> Claim:
-    """(c) Wider networks deviate less at equal loss."""
+    """(c) Wider networks deviate less at equal loss, by more than their starts do."""
     evidence: list[Evidence] = []
-    said: dict[str, bool | None] = {}
-    words = []
+    decisive: list[Evidence] = []
+    fits: list[str] = []
     for arm in arms:
         study = Study(tuple(run for column in arm.columns for run in column.runs))
-        losses = choose_losses(study, arm.columns[0].transitions[0].chance_loss)
-        places = {0, len(losses) // 2, len(losses) - 1} if losses else set()
-        losses = [losses[place] for place in sorted(places)]
-        found = {
-            (layer, measure): _weigh_falls(arm, study, losses, layer, measure)
-            for layer in study.runs[0].spec.network.layer_names
-            for measure in _NORMS
-        }
-        evidence += [one for some in found.values() for one in some]
+        losses = _choose(study, arm.columns[0].transitions[0].chance_loss)
         last = study.runs[0].layer
-        sides = {one.side for one in found[last, "deviation_std"]}
-        said[arm.loss] = True if sides == {1} else False if -1 in sides else None
-        if not losses:
-            continue
+        for layer in study.runs[0].spec.network.layer_names:
+            for measure in _NORMS:
+                found, p_fits = _weigh_falls(arm, study, losses, layer, measure)
+                evidence += found
+                if measure == "deviation_std" and arm.loss == CLIPPED:
+                    fits += [f"{layer} {say_p(p)}" for p in p_fits[-1:]]
+                    decisive += found if layer == last else []
+    found = decide(decisive, 1)
+    if found.verdict == DEPENDS:  # on the loss, not on the width
+        found = Finding(NOT_SAID, found.p)
+    if not any(math.isfinite(one.value) for one in decisive):
+        because = "No train loss is reached by networks of three widths."
+    else:
         exponents = [
-            f"{say_list([f'{one.value:.2f}' for one in found[last, measure]])} ({norm})"
-            for measure, norm in _NORMS.items()
+            f"{one.value:.2f} ({say_span(one.low, one.high)})" for one in decisive
         ]
-        words.append(
-            f"with the {arm.name}, at train losses of "
-            f"{say_list([say_number(loss) for loss in losses])}, the exponents of "
-            f"{last} are {'; '.join(exponents)}"
+        because = (
+            f"Exponents between the hidden layers: {say_list(exponents)}. "
+            f"That a power law fits has p = {say_list(fits)} at the least of these "
+            "losses; where that is small the exponent is only a mean slope."
         )
-    return Claim(
-        "c",
-        "Wider networks deviate less than narrower ones when they reach the same loss.",
-        "The exponent of the fall of the deviation with width (deviation ~ width to "
-        "the power of minus the exponent) at train losses that two widths reach, by "
-        "layer, per weight and in two norms, against 0. It holds where the deviation "
-        "per weight between the hidden layers falls at each of the losses.",
-        judge(said.get(CLIPPED), said.get(LOGITS)),
-        say_sentence(words) if words else "No train loss is reached by two widths.",
-        tuple(evidence),
-    )
+    most = max((one.n for one in decisive), default=0)
+    power = f"{most} networks at once" if decisive else "none"
+    return Claim("c", found.verdict, found.p, because, power, tuple(evidence))
+
+
+def _choose(study: Study, chance: float) -> list[float]:
+    """The first, the middle and the last of the losses that two widths reach."""
+    losses = choose_losses(study, chance)
+    places = {0, len(losses) // 2, len(losses) - 1} if losses else set()
+    return [losses[place] for place in sorted(places)]
 
 
 def _weigh_falls(
     arm: Arm, study: Study, losses: list[float], layer: str, measure: Measure
-) -> list[Evidence]:
-    """The exponent at each loss that two widths reach."""
-    fits = deviation_at_loss(study, losses, layer, measure).fits
-    return [
-        weigh_exponent(
-            f"{layer}, {_NORMS[measure]}, at a train loss of {say_number(loss)}",
-            arm.name,
-            law,
-        )
-        for loss, law in zip(losses, fits, strict=True)
-        if law is not None
-    ]
+) -> tuple[list[Evidence], list[float]]:
+    """The exponent at each loss, and p that a power law fits."""
+    words, null = _NORMS[measure]
+    found = deviation_at_loss(study, losses, layer, measure)
+    evidence, fits = [], []
+    # the null value is that of a square matrix
+    null = null if layer == study.runs[0].layer else math.nan
+    for loss, values_AR in zip(losses, found.values, strict=True):
+        by_width = dict(zip(map(float, found.along), values_AR, strict=True))
+        name = f"{layer}, {words}, at a train loss of {say_number(loss)}"
+        one = weigh_exponent(name, arm.name, by_width, null)
+        if math.isfinite(one.value):
+            evidence.append(one)
+            fits.append(lack_of_fit(by_width))
+    return evidence, fits
 
 
 def claim_growth(arms: list[Arm], read: Callable[[str], xr.Dataset]) -> Claim:
     """(d) Larger initial weights grow, and their distribution is skewed outward."""
     evidence: list[Evidence] = []
-    said: dict[str, bool | None] = {}
-    words = []
+    growths: dict[int, Evidence] = {}
+    skews: dict[int, Evidence] = {}
     for arm in arms:
-        sides = []
-        for moment in ("the minimum of the train loss", "the end"):
-            growth, skewness = _outward(arm, read, MOMENTS[moment])
-            two = [
-                weigh(
-                    f"growth of large weights at {moment} (of the bound)",
-                    arm.name,
-                    growth,
-                    0,
-                ),
-                weigh(f"outward skewness at {moment}", arm.name, skewness, 0),
-            ]
+        for column in arm.columns:
+            one = Arm(arm.loss, [column])
+            two = _weigh_outward(one, read, "the minimum of the train loss")
             evidence += two
-            sides.append([one.side for one in two])
-        at_minimum = sides[0]
-        said[arm.loss] = (
-            True if at_minimum == [1, 1] else False if -1 in at_minimum else None
-        )
-        words.append(
-            f"with the {arm.name} large weights have grown by "
-            f"{say_number(evidence[-4].value)} of the bound at the minimum of the "
-            f"train loss, with an outward skewness of {say_number(evidence[-3].value)}"
-        )
-    return Claim(
-        "d",
-        "Weights that start large grow, and the distribution of where they end is "
-        "skewed outward.",
-        f"Of the weights between the hidden layers that start beyond {OUTER:g} of the "
-        "bound: the mean of their deviation away from zero, in units of the bound, and "
-        "the skewness of that deviation, each against 0. It holds where both are above "
-        "0 at the minimum of the train loss.",
-        judge(said.get(CLIPPED), said.get(LOGITS)),
-        say_sentence(words),
-        tuple(evidence),
+            evidence += _weigh_outward(one, read, "the end")
+            if arm.loss == CLIPPED:
+                growths[column.width], skews[column.width] = two
+    parts = decide(list(growths.values()), 1), decide(list(skews.values()), 1)
+    words = [f"{one.value:+.2f} at {width}" for width, one in growths.items()]
+    lowest, highest = (
+        say_or_dash(pick((one.value for one in skews.values()), default=math.nan))
+        for pick in (min, max)
     )
+    because = (
+        f"Growth by width, of the bound: {', '.join(words)}; outward skewness {lowest} "
+        f"to {highest}."
+    )
+    found = _join(parts)
+    power = say_power([one.n for one in growths.values()])
+    return Claim("d", found.verdict, found.p, because, power, tuple(evidence))
 
 
-def _outward(
-    arm: Arm,
-    read: Callable[[str], xr.Dataset],
-    epoch: Moment,
-) -> tuple[Array, Array]:
-    """Growth in units of the bound and outward skewness of large weights, [R] each."""
+def _join(parts: tuple[Finding, ...]) -> Finding:
+    """What holds only if each part does: the worst verdict, its p or the largest."""
+    for verdict in (DOES_NOT_HOLD, DEPENDS, NOT_SAID):
+        some = [one.p for one in parts if one.verdict == verdict]
+        if some:
+            return Finding(verdict, min(some))
+    return Finding(HOLDS, max(one.p for one in parts))
+
+
+def _weigh_outward(
+    arm: Arm, read: Callable[[str], xr.Dataset], moment: str
+) -> list[Evidence]:
+    """Growth in units of the bound and outward skewness of large weights."""
+    epoch = at_end if moment == "the end" else at_min_train
     found: list[tuple[float, float]] = []
     for column in arm.columns:
         for run, transitions in zip(column.runs, column.transitions, strict=True):
@@ -152,12 +158,20 @@ def _outward(
                 outward_moments(records.isel(replica=place), epoch(transitions, place))
                 for place in range(records.sizes["replica"])
             ]
-    growth, skewness = np.array(found).T
-    return growth, skewness
+    values: Array = np.array(found).T
+    width = arm.columns[0].width
+    names = ("growth of large weights (of the bound)", "outward skewness")
+    return [
+        weigh(f"{name} at {moment}, width {width}", arm.name, one, 0)
+        for name, one in zip(names, values, strict=True)
+    ]
 
 
 def outward_moments(records: xr.Dataset, epoch: float) -> tuple[float, float]:
     """Growth and outward skewness of the weights that start large, of one matrix.
+
+    Bins without weights, or with too few for a skewness, are left out of the mean, not
+    the replica.
 
     Args:
         records: Of one replica and layer, with distributions.
@@ -175,7 +189,11 @@ def outward_moments(records: xr.Dataset, epoch: float) -> tuple[float, float]:
     outward_M = np.sign(centre_M[large_M])
 
     def average(name: str) -> float:
-        return float(np.average(outward_M * here[name].to_numpy(), weights=weight_M))
+        values_M = outward_M * here[name].to_numpy()
+        known = np.isfinite(values_M) & (weight_M > 0)
+        if not known.any():
+            return math.nan
+        return float(np.average(values_M[known], weights=weight_M[known]))
 
     growth = average("conditional_mean") / float(here["bound"])
     return growth, average("conditional_skewness")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -15,6 +15,7 @@ from birthmark.statistics import Estimate, PowerLaw, summarize
 
 CLIPPED, LOGITS = "clipped_cross_entropy", "cross_entropy"
 LOSSES = {CLIPPED: "clipped loss", LOGITS: "loss from logits"}  # in plain words
+_FEWEST_WIDTHS = 3  # from which an exponent is one
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ class Evidence:
     name: str  # plain words
     arm: str  # of which replicas
     value: float
-    low: float  # 95 %; NaN: too few replicas
+    low: float  # 95 % by the named test; NaN: too few replicas
     high: float
     n: int
     null: float
     effect: float  # (mean - null) / std over replicas; of an exponent: itself
-    p: float  # two-sided, Student's t; NaN for an exponent: its interval is a bootstrap
+    p: float  # two-sided, by itself; NaN: not tested
 
     @property
     def side(self) -> int:
@@ -103,8 +104,55 @@ def weigh_share(name: str, arm: str, flags: Array) -> Evidence:
     return Evidence(name, arm, share, low, high, n, 0.0, math.nan, math.nan)
 
 
-def weigh_exponent(name: str, arm: str, law: PowerLaw) -> Evidence:
-    """The exponent of a fall with width against 0."""
+def weigh_count(name: str, arm: str, flags: Array, chance: float) -> Evidence:
+    """A share against what chance would give: the exact binomial test, two-sided."""
+    share = weigh_share(name, arm, flags)
+    k, n = int(flags.sum()), len(flags)
+    p = float(stats.binomtest(k, n, chance).pvalue) if n else math.nan
+    return replace(share, null=chance, p=p)
+
+
+def weigh_exponent(
+    name: str, arm: str, values: Mapping[float, Array], null: float
+) -> Evidence:
+    """The exponent of a fall with width against a null value, by least squares.
+
+    Student's t of the slope of ln deviation on ln width over all replicas. What a power
+    law does not fit widens the scatter, and with it the interval. Two widths are no
+    exponent: NaN.
+    """
+    logs = {math.log(n): np.log(d[np.isfinite(d) & (d > 0)]) for n, d in values.items()}
+    logs = {x: y for x, y in logs.items() if len(y)}
+    x = np.concatenate([np.full(len(y), x) for x, y in logs.items()] or [[]])
+    y = np.concatenate(list(logs.values()) or [[]])
+    if len(logs) < _FEWEST_WIDTHS:
+        return Evidence(name, arm, *(math.nan,) * 3, len(y), null, *(math.nan,) * 2)
+    line = stats.linregress(x, y)
+    exponent, error, free = -float(line.slope), float(line.stderr), len(y) - 2
+    half = float(stats.t.isf(0.025, free)) * error
+    t = (exponent - null) / error if error > 0 else math.inf
+    p = float(2 * stats.t.sf(abs(t), free))
     return Evidence(
-        name, arm, law.exponent, law.low, law.high, law.n, 0.0, law.exponent, math.nan
+        name, arm, exponent, exponent - half, exponent + half, len(y), null, exponent, p
     )
+
+
+def lack_of_fit(values: Mapping[float, Array]) -> float:
+    """P of the F-test that a power law fits: scatter about it over that of replicas.
+
+    NaN with two widths, which every line fits, or without replicas.
+    """
+    logs = {math.log(n): np.log(d[np.isfinite(d) & (d > 0)]) for n, d in values.items()}
+    logs = {x: y for x, y in logs.items() if len(y)}
+    y = np.concatenate(list(logs.values()) or [[]])
+    groups, n = len(logs), len(y)
+    if groups < _FEWEST_WIDTHS or n <= groups:
+        return math.nan
+    x = np.concatenate([np.full(len(y), x) for x, y in logs.items()])
+    line = stats.linregress(x, y)
+    about_line = float(((y - line.intercept - line.slope * x) ** 2).sum())
+    pure = sum(float(((y - y.mean()) ** 2).sum()) for y in logs.values())
+    if pure == 0:
+        return math.nan
+    ratio = (about_line - pure) / (groups - 2) / (pure / (n - groups))
+    return float(stats.f.sf(ratio, groups - 2, n - groups))

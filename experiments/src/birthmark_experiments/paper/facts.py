@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +19,33 @@ from birthmark.analysis import (
     read_study,
     split_by_protocol,
 )
+from birthmark.shapes import Array
+from birthmark.statistics import estimate_survival, summarize
 from birthmark_experiments.paper.agreement_facts import describe_agreement
 from birthmark_experiments.paper.claims import Claim
-from birthmark_experiments.paper.claims_of_marks import claim_mark
-from birthmark_experiments.paper.claims_of_start import claim_memory, claim_nearness
+from birthmark_experiments.paper.claims_of_marks import (
+    Read,
+    claim_loss_of_mark,
+    claim_mark,
+    read_marks,
+)
+from birthmark_experiments.paper.claims_of_start import (
+    claim_best_nearness,
+    claim_memory,
+    claim_nearness,
+)
 from birthmark_experiments.paper.claims_of_training import (
+    RISE,
     claim_bounds,
+    claim_clip,
     claim_coincidence,
     claim_untrainability,
 )
 from birthmark_experiments.paper.claims_of_weights import claim_growth, claim_width
+from birthmark_experiments.paper.divergences import find_divergences
 from birthmark_experiments.paper.evidence import CLIPPED, LOSSES, Arm
 from birthmark_experiments.paper.figure_facts import describe_conditionals
+from birthmark_experiments.paper.still_rows import compare_without
 from birthmark_experiments.paper.words import SAYINGS
 
 if TYPE_CHECKING:
@@ -69,7 +84,7 @@ def find_arms(
 def find_claims(
     store: Store, thresholds: Thresholds | None = None, *, data: str = DATA[0]
 ) -> list[Claim]:
-    """The claims (a) to (f) of the paper, tested on the runs of its protocol.
+    """The claims of the paper, each tested by itself on the runs of its protocol.
 
     Args:
         store: Where the runs are.
@@ -79,24 +94,42 @@ def find_claims(
     Raises:
         StoreError: A run cannot be read, or a fact about its data is missing.
     """
-    return _judge(find_arms(read_study(store), thresholds, data=data), store)
+    arms = find_arms(read_study(store), thresholds, data=data)
+    return judge(arms, store, find_reads(arms, store))
 
 
-def _judge(arms: list[Arm], store: Store) -> list[Claim]:
-    claims = [
+def find_reads(arms: list[Arm], store: Store) -> list[Read]:
+    """The mark in all networks whose weights a store has."""
+    return read_marks(arms, partial(kept_epochs, store), partial(weights_of, store))
+
+
+def kept_epochs(store: Store, run: Run) -> list[int]:
+    """Epochs at which the matrix under the mark was kept, the start first."""
+    if run.spec.mark is None or run.spec.mark.layer != run.layer:
+        return []
+    return list(store.weights_epochs(run.run_key))
+
+
+def weights_of(store: Store, run: Run, epoch: int) -> Array:
+    """The matrix between the hidden layers at a kept epoch, [R, I, O]."""
+    return np.asarray(store.weights(run.run_key, epoch)[run.layer].w)
+
+
+def judge(arms: list[Arm], store: Store, reads: list[Read]) -> list[Claim]:
+    """All claims but (g), in the order of the registry."""
+    return [
         claim_nearness(arms),
         claim_memory(arms),
+        claim_best_nearness(arms),
         claim_coincidence(arms),
         claim_width(arms),
         claim_growth(arms, store.records),
         claim_untrainability(arms),
         claim_bounds(arms),
-        claim_mark(arms),
+        claim_clip(arms),
+        claim_mark(arms, reads),
+        claim_loss_of_mark(arms, reads),
     ]
-    losses = {arm.loss for arm in arms}
-    lacking = [words for loss, words in LOSSES.items() if loss not in losses]
-    limits = "".join(f" The {words} was not run." for words in lacking)
-    return [replace(claim, because=claim.because + limits) for claim in claims]
 
 
 def describe_paper(store: Store) -> dict[str, Any]:
@@ -111,16 +144,29 @@ def describe_paper(store: Store) -> dict[str, Any]:
     arms = everywhere[DATA[0]]
     clipped = [arm for arm in arms if arm.loss == CLIPPED]
     columns = clipped[0].columns if clipped else []
+    reads = find_reads(arms, store)
     return {
         **SAYINGS,
         "data": _describe_data(columns),
         "runs": [_describe_run(store, run) for run in study],
         "missing": _find_missing(study),
         **describe_agreement(columns),
+        "by_width": [_describe_width(column) for column in columns],
         "replicas": [row for arm in arms for row in _describe_replicas(arm)],
         "conditionals": describe_conditionals(arms, store.records),
-        "claims": {
-            name: [asdict(claim) for claim in _judge(found, store)]
+        "reads": [asdict(one) | {"is_read": one.reading.is_read} for one in reads],
+        "without": [
+            asdict(one)
+            for arm in arms
+            for column in arm.columns
+            for run in column.runs
+            if kept_epochs(store, run)
+            for one in compare_without(
+                arm.name, run, kept_epochs(store, run), partial(weights_of, store)
+            )
+        ],
+        "tests": {
+            name: judge(found, store, reads if name == DATA[0] else [])
             for name, found in everywhere.items()
             if found
         },
@@ -151,6 +197,27 @@ def _describe_run(store: Store, run: Run) -> dict[str, Any]:
         "distributions": run.records.sizes["distribution_step"],
         "minutes": manifest.get("wall_time_s", float("nan")) / 60,
         "megabytes": sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
+    }
+
+
+def _describe_width(column: Column) -> dict[str, Any]:
+    """A line of the table of Figure 2: means with intervals, epochs by survival."""
+    last = float(max(one.last_epoch for one in column.transitions))
+    rises = np.concatenate(
+        [
+            one.epoch
+            for run in column.runs
+            for one in find_divergences(run.records, run.spec)
+            if one.name == RISE
+        ]
+    )
+    return {
+        "width": column.width,
+        "train": asdict(summarize(column.joined("min_train_loss"))),
+        "test": asdict(summarize(column.joined("min_test_loss"))),
+        "test_epoch": estimate_survival(column.joined("min_test_epoch"), last),
+        "rise": estimate_survival(rises, last),
+        "published": next((o for o in FIGURE_2 if o.width == column.width), None),
     }
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from birthmark.analysis import say_interval, say_number
+from birthmark.shapes import Array
+from birthmark.statistics import ALPHA, Survival, detectable_effect
 
 DASH = "–"
 
@@ -57,6 +61,33 @@ def say_p(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else say_number(p, 2)
 
 
+def say_power(counts: Sequence[int]) -> str:
+    """What Student's test of so many replicas a width sees with a power of 80 %."""
+    enough = [n for n in counts if n > 1]
+    if not enough:
+        return "none: no two networks to compare"
+    least, most = min(enough), max(enough)
+    effect = detectable_effect(least, ALPHA)
+    span = f"{least}" if least == most else f"{least} to {most}"
+    return f"n = {span} a width: from {effect:.1f} standard deviations on"
+
+
+def say_lags(lags: Array) -> str:
+    """`-5 to 0 epochs`: the least and the largest."""
+    known = lags[np.isfinite(lags)]
+    if not len(known):
+        return "not seen"
+    return f"{known.min():.0f} to {known.max():.0f} epochs"
+
+
+def say_survival(found: Survival) -> str:
+    """`255 (3 of 3)`; `> 1000 (1 of 3)` where fewer than half met it; or `none`."""
+    if not found.seen:
+        return "none"
+    middle = f"{found.median:.0f}" if math.isfinite(found.median) else ""
+    return f"{middle or f'> {found.until:.0f}'} ({found.seen} of {found.n})"
+
+
 SAYINGS = {
     "say": say_number,
     "say_or_dash": say_or_dash,
@@ -67,4 +98,5 @@ SAYINGS = {
     "say_p": say_p,
     "say_published": say_published,
     "say_span": say_span,
+    "say_survival": say_survival,
 }
