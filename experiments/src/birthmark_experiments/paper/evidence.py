@@ -11,7 +11,7 @@ from scipy import stats
 
 from birthmark.analysis import Column, Run, Transitions
 from birthmark.shapes import Array
-from birthmark.statistics import Estimate, PowerLaw, summarize
+from birthmark.statistics import Estimate, summarize
 
 CLIPPED, LOGITS = "clipped_cross_entropy", "cross_entropy"
 LOSSES = {CLIPPED: "clipped loss", LOGITS: "loss from logits"}  # in plain words

@@ -20,7 +20,7 @@ from birthmark.analysis import (
     split_by_protocol,
 )
 from birthmark.shapes import Array
-from birthmark.statistics import estimate_survival, summarize
+from birthmark.statistics import estimate_survival
 from birthmark_experiments.paper.agreement_facts import describe_agreement
 from birthmark_experiments.paper.claims import Claim
 from birthmark_experiments.paper.claims_of_marks import (
@@ -213,8 +213,15 @@ def _describe_width(column: Column) -> dict[str, Any]:
     )
     return {
         "width": column.width,
-        "train": asdict(summarize(column.joined("min_train_loss"))),
-        "test": asdict(summarize(column.joined("min_test_loss"))),
+        **{
+            name: {
+                "mean": float(x.mean()),
+                "least": float(x.min()),
+                "most": float(x.max()),
+            }
+            for name in ("train", "test")
+            for x in [column.joined(f"min_{name}_loss")]
+        },
         "test_epoch": estimate_survival(column.joined("min_test_epoch"), last),
         "rise": estimate_survival(rises, last),
         "published": next((o for o in FIGURE_2 if o.width == column.width), None),
