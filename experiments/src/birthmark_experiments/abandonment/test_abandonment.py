@@ -6,6 +6,7 @@ import xarray as xr
 from scipy import stats
 from scipy.special import log_softmax
 
+import by_hand
 from birthmark.data import load_dataset
 from birthmark.shapes import Dataset
 from birthmark.store import open_store
@@ -31,12 +32,8 @@ def test_examples_below_the_clip_are_those_of_a_forward_pass_by_hand(folder, res
     x = dataset.x_train / dataset.full_scale
     epoch = store.weights_epochs(spec.run_key)[2]
     assert epoch == 10  # where hard examples are told
-    a = np.broadcast_to(x, (3, *x.shape)).astype(np.float64)
-    weights = store.weights(spec.run_key, epoch)
-    for name, layer in weights.items():
-        a = a @ layer.w + layer.b[:, None]
-        a = a if name == "output" else np.maximum(a, 0)
-    losses = -log_softmax(a, axis=-1)[:, np.arange(len(x)), dataset.y_train]
+    z = by_hand.logits(x, by_hand.kept(store, spec.run_key, epoch))
+    losses = -log_softmax(z, axis=-1)[:, np.arange(len(x)), dataset.y_train]
     np.testing.assert_allclose(results["early_loss"], losses, rtol=1e-3, atol=1e-4)
     wide = spec.with_settings({"training.eps": 0.2})
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
+import by_hand
 from birthmark.data import load_dataset
-from birthmark.seeds import batch_order
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.near_the_start import EXPERIMENT
 from birthmark_experiments.near_the_start.points import (
@@ -34,46 +34,9 @@ def dataset(spec):
     return load_dataset(spec.data)
 
 
-def logits_by_hand(parameters, x) -> np.ndarray:
-    a = np.broadcast_to(x, (3, *x.shape))
-    for layer in ("hidden1", "hidden2", "output"):
-        w, b = (parameters[f"{layer}.{part}"].double().numpy() for part in "wb")
-        a = a @ w + b[:, None]
-        a = a if layer == "output" else np.maximum(a, 0)
-    return a
-
-
 def losses_by_hand(parameters, x, y) -> np.ndarray:
-    log_p = log_softmax(logits_by_hand(parameters, x), axis=-1)
+    log_p = log_softmax(by_hand.logits(x, parameters.values()), axis=-1)
     return -log_p[:, np.arange(len(y)), y].mean(axis=1)
-
-
-def descend_by_hand(spec, dataset, start, replica, center, radius) -> np.ndarray:
-    """Projected SGD in plain torch: all parameters as one vector, float64."""
-    names = list(start)
-    x = torch.tensor(dataset.x_train / dataset.full_scale)
-    y = torch.tensor(dataset.y_train)
-    now = [start[n][replica].double().requires_grad_() for n in names]
-    middle = torch.cat([center[n][replica].double().flatten() for n in names])
-    for epoch in range(spec.training.epochs):
-        order = batch_order(spec.run.seed, replica, epoch, len(y))
-        for batch in torch.split(torch.tensor(order), spec.training.batch_size):
-            a = x[batch]
-            for place in (0, 2, 4):
-                a = a @ now[place] + now[place + 1]
-                a = a if place == 4 else a.relu()
-            loss = torch.nn.functional.cross_entropy(a, y[batch])
-            gradients = torch.autograd.grad(loss, now)
-            with torch.no_grad():
-                moved = [p - 0.1 * g for p, g in zip(now, gradients, strict=True)]
-                away = torch.cat([p.flatten() for p in moved]) - middle
-                away = away * min(1.0, radius / float(away.norm()))
-                parts = torch.split(middle + away, [p.numel() for p in moved])
-            now = [
-                part.view_as(p).requires_grad_()
-                for part, p in zip(parts, moved, strict=True)
-            ]
-    return torch.cat([p.detach().flatten() for p in now]).numpy()
 
 
 @pytest.mark.parametrize("radius", [0.05, 1e9])
@@ -81,9 +44,9 @@ def test_training_in_a_ball_is_projected_gradient_descent(spec, dataset, radius)
     start = draw_start(spec, dataset)
     radius_R = np.full(3, radius)
     found = find_end(spec, dataset, start, Ball(start, radius_R))
-    expected = descend_by_hand(spec, dataset, start, 2, start, radius)
-    ours = torch.cat([found[n][2].flatten() for n in start]).numpy()
-    np.testing.assert_allclose(ours, expected, atol=2e-5)
+    *_, (_, _, expected) = by_hand.descend(spec, dataset, start, 2, 2, radius=radius)
+    for name, tensor in zip(start, expected, strict=True):
+        np.testing.assert_allclose(found[name][2], tensor, atol=2e-5)
     if radius < 1:
         np.testing.assert_allclose(distances(found, start), radius, rtol=1e-4)
 
@@ -169,7 +132,7 @@ def test_test_losses_accuracies_and_ways_are_those_of_training_again(results):
         losses_by_hand(small, x, y),
         rtol=1e-4,
     )
-    right = (logits_by_hand(tip, x).argmax(axis=-1) == y).mean(axis=1)
+    right = (by_hand.logits(x, tip.values()).argmax(axis=-1) == y).mean(axis=1)
     np.testing.assert_allclose(one["moved_end_test_accuracy"], right, atol=0.003)
 
 

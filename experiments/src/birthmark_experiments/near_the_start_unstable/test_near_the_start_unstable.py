@@ -9,8 +9,8 @@ import torch
 import xarray as xr
 from scipy.special import softmax
 
+import by_hand
 from birthmark.data import load_dataset
-from birthmark.seeds import batch_order
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.near_the_start.points import distances, move, shrink
 from birthmark_experiments.near_the_start_unstable import EXPERIMENT, conditions
@@ -36,48 +36,23 @@ def dataset(free):
 
 
 def train_by_hand(spec, dataset, start, center=None, radius=math.inf):
-    """The first epochs, float64: autograd, projection of one vector.
-
-    Returns:
-        Mean losses and shares below the clip, and the weights at the kept epochs.
-    """
-    x = torch.tensor(dataset.x_train / dataset.full_scale)
-    y = torch.tensor(dataset.y_train)
-    below = spec.training.eps
-    eps = below if spec.training.loss.startswith("clipped") else 0.0
-    now = [tensor[REPLICA].double() for tensor in start.values()]
-    middle = [torch.zeros_like(p) for p in now]
-    if center is not None:
-        middle = [tensor[REPLICA].double() for tensor in center.values()]
-    losses, shares, points, steps = [], [], {0: now}, 0
-    for epoch in range(EPOCHS):
-        order = torch.tensor(batch_order(spec.run.seed, REPLICA, epoch, len(y)))
-        total, num_below = 0.0, 0
-        batches = torch.split(order, spec.training.batch_size)
-        for place, batch in enumerate(batches, start=1):
-            now = [p.detach().requires_grad_() for p in now]
-            a = torch.relu(x[batch] @ now[0] + now[1])
-            a = torch.relu(a @ now[2] + now[3]) @ now[4] + now[5]
-            p_true = a.softmax(dim=1)[torch.arange(len(batch)), y[batch]]
-            loss = -p_true.clamp(eps, 1 - eps).log().mean()
-            gradients = torch.autograd.grad(loss, now)
-            total += loss.item() * len(batch)
-            num_below += int((p_true < below).sum())
-            with torch.no_grad():
-                lr = spec.training.lr
-                now = [p - lr * g for p, g in zip(now, gradients, strict=True)]
-                steps += 1
-                if steps % QUICK.every == 0 or place == len(batches):
-                    pairs = list(zip(now, middle, strict=True))
-                    away = math.sqrt(
-                        sum(float((p - m).square().sum()) for p, m in pairs)
-                    )
-                    now = [m + (p - m) * min(1, radius / away) for p, m in pairs]
-            steps *= place < len(batches)  # each epoch counts anew
-        losses.append(total / len(y))
-        shares.append(num_below / len(y))
-        points |= {epoch + 1: now} if (epoch + 1) % QUICK.kept == 0 else {}
-    return losses, shares, points
+    """Mean losses and shares below the clip, and the weights at the kept epochs."""
+    found = by_hand.descend(
+        spec,
+        dataset,
+        start,
+        REPLICA,
+        EPOCHS,
+        center=center,
+        radius=radius,
+        every=QUICK.every,
+    )
+    losses, shares, points = zip(*found, strict=True)
+    return (
+        losses[1:],
+        shares[1:],
+        {e: points[e] for e in range(0, EPOCHS + 1, QUICK.kept)},
+    )
 
 
 def measure_ways(points, start) -> list[float]:
@@ -140,12 +115,10 @@ def test_the_norm_of_the_start_is_that_of_all_its_weights_and_biases(results, fr
 def test_the_test_accuracy_is_that_of_a_forward_pass_over_the_test_half(
     results, free, dataset
 ):
-    x = torch.tensor(dataset.x_test / dataset.full_scale)
+    x = dataset.x_test / dataset.full_scale
     for loss, one in free.items():
-        w = [tensor.double() for tensor in one.last.values()]
-        a = torch.relu(x @ w[0] + w[1][:, None])
-        z_RNK = torch.relu(a @ w[2] + w[3][:, None]) @ w[4] + w[5][:, None]
-        right = z_RNK.argmax(dim=2).numpy() == dataset.y_test
+        z_RNK = by_hand.logits(x, one.last.values())
+        right = z_RNK.argmax(axis=2) == dataset.y_test
         np.testing.assert_allclose(
             results["test_accuracy"].sel(arm=f"{loss} free").isel(epoch=-1),
             right.mean(axis=1),
@@ -203,10 +176,7 @@ def test_losses_on_lines_and_with_layers_put_back_are_those_of_numpy(
     x, y = dataset.x_train / dataset.full_scale, dataset.y_train
 
     def look(points):
-        w = {name: tensor[REPLICA].double().numpy() for name, tensor in points.items()}
-        a = np.maximum(x @ w["hidden1.w"] + w["hidden1.b"], 0)
-        a = np.maximum(a @ w["hidden2.w"] + w["hidden2.b"], 0)
-        p = softmax(a @ w["output.w"] + w["output.b"], axis=1)
+        p = softmax(by_hand.logits(x, points.values())[REPLICA], axis=1)
         true = p[np.arange(len(y)), y]
         loss = -np.log(np.clip(true, QUICK.eps, 1 - QUICK.eps)).mean()
         return loss, (p.argmax(axis=1) == y).mean(), (true < QUICK.eps).mean()

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from scipy.special import log_softmax
 
+import by_hand
 from birthmark.data import load_dataset
 from birthmark.shapes import Dataset
 from birthmark.spec import DataSpec
@@ -41,13 +42,10 @@ def logits_by_hand(store, results):
     spec = find_protocol("quick").spec
     dataset = load_dataset(spec.data)
     x = dataset.x_train / dataset.full_scale
-    found = []
-    for epoch in results["kept_epoch"].to_numpy():
-        a = np.broadcast_to(x, (3, *x.shape)).astype(float)
-        for name, layer in store.weights(spec.run_key, int(epoch)).items():
-            a = a @ layer.w + layer.b[:, None]
-            a = a if name == "output" else np.maximum(a, 0)
-        found.append(a)
+    found = [
+        by_hand.logits(x, by_hand.kept(store, spec.run_key, int(epoch)))
+        for epoch in results["kept_epoch"]
+    ]
     return np.array(found), dataset
 
 
