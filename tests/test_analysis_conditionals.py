@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from birthmark.analysis import pool_conditionals, pool_moments
+from birthmark.analysis import pool_conditional_moments, pool_conditionals
 from birthmark.errors import StoreError
 from birthmark.statistics import find_peak
 
@@ -95,13 +95,13 @@ def test_pooled_moments_are_those_of_all_weights_together(raw, pooled):
 def test_pooling_bears_empty_bins_single_weights_and_constants():
     samples = [np.array([]), np.array([2.0]), np.full(3, 1.5), np.arange(4.0)]
     table = np.array([_moments(x) for x in samples]).T
-    found = pool_moments(*table[:, :, None])
+    found = pool_conditional_moments(*table[:, :, None])
     whole = np.concatenate(samples)
     np.testing.assert_allclose(found.mean[0], whole.mean())
     np.testing.assert_allclose(found.std[0], whole.std())
     np.testing.assert_allclose(found.skewness[0], stats.skew(whole))
     np.testing.assert_allclose(found.kurtosis[0], stats.kurtosis(whole))
-    nothing = pool_moments(*table[:, :1, None])
+    nothing = pool_conditional_moments(*table[:, :1, None])
     assert nothing.count[0] == 0 and np.isnan(nothing.mean[0])
 
 
@@ -109,7 +109,7 @@ def test_pooling_far_from_zero_keeps_its_digits():
     random = np.random.default_rng(0)
     samples = 1e4 + random.gamma(2, size=(3, 500)) * 1e-2
     table = np.array([_moments(x) for x in samples]).T
-    found = pool_moments(*table[:, :, None])
+    found = pool_conditional_moments(*table[:, :, None])
     np.testing.assert_allclose(found.std[0], samples.std(), rtol=1e-7)
     skewness = stats.skew(samples.ravel())
     np.testing.assert_allclose(found.skewness[0], skewness, rtol=1e-5)
@@ -129,7 +129,7 @@ def test_errors_are_the_scatter_between_studies():
             stats.skew(samples, axis=-1),
             stats.kurtosis(samples, axis=-1),
         )
-        studies.append(pool_moments(*table))
+        studies.append(pool_conditional_moments(*table))
     for name in ("mean", "std", "skewness"):
         values = np.array([getattr(one, name) for one in studies])
         errors = np.array([getattr(one, f"{name}_error") for one in studies])
@@ -141,7 +141,7 @@ def test_errors_are_those_of_resampling_the_raw_replicas():
     random = np.random.default_rng(1)
     samples = random.normal(0, 3, size=(6, 1)) + random.gamma(2.0, size=(6, 200))
     table = np.array([_moments(x) for x in samples]).T
-    found = pool_moments(*table[:, :, None])
+    found = pool_conditional_moments(*table[:, :, None])
     drawn = samples[random.integers(6, size=(4000, 6))].reshape(4000, -1)
     widen = np.sqrt(6 / 5)
     truths = {

@@ -18,10 +18,10 @@ from birthmark.analysis.comparisons import (
     make_comparison,
 )
 from birthmark.analysis.conditionals import (
+    ConditionalMoments,
     Conditionals,
-    Moments,
+    pool_conditional_moments,
     pool_conditionals,
-    pool_moments,
 )
 from birthmark.analysis.findings import (
     family_findings,
@@ -127,7 +127,7 @@ __all__ = [
     "Layers",
     "Line",
     "Measure",
-    "Moments",
+    "ConditionalMoments",
     "NothingFoundError",
     "Number",
     "Overview",
@@ -174,7 +174,7 @@ __all__ = [
     "map_regimes",
     "phase_diagram",
     "pool_conditionals",
-    "pool_moments",
+    "pool_conditional_moments",
     "read_columns",
     "read_outcomes",
     "read_phases",

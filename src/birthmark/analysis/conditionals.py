@@ -17,7 +17,7 @@ FINE_BINS = 512
 
 
 @dataclass(frozen=True)
-class Moments:
+class ConditionalMoments:
     """Moments of the deviation in each bin of the initial weight, with their errors.
 
     The errors are bootstrap standard errors over replicas, widened by sqrt(R / (R - 1))
@@ -49,7 +49,7 @@ class Conditionals:
     density: Array  # [M, M'] joint, per bound squared; integrates to 1
     levels: tuple[float, ...]  # [Q]
     quantiles: Array  # [Q, M] of the current weight, in units of bound
-    moments: Moments
+    moments: ConditionalMoments
     peak: Array  # [M] of the deviation, in units of weight, as the three below
     peak_low: Array  # [M] 95 %, bootstrap over replicas
     peak_high: Array  # [M]
@@ -107,7 +107,7 @@ def pool_conditionals(
         density=counts / (max(counts.sum(), 1) * area),
         levels=LEVELS,
         quantiles=np.stack([_quantiles(current_edges, row) for row in counts], axis=1),
-        moments=pool_moments(
+        moments=pool_conditional_moments(
             *(
                 here[f"conditional_{name}"]
                 .transpose("replica", "bin")
@@ -125,13 +125,13 @@ def pool_conditionals(
     )
 
 
-def pool_moments(
+def pool_conditional_moments(
     count_RM: Array,
     mean_RM: Array,
     std_RM: Array,
     skewness_RM: Array,
     kurtosis_RM: Array,
-) -> Moments:
+) -> ConditionalMoments:
     """Moments of the union of samples from the moments of each, exactly.
 
     The power sums of each sample about the common mean follow from its own moments by
@@ -160,7 +160,7 @@ def pool_moments(
         drawn_BR = resample("moments").multinomial(len(n), share, size=MOMENT_RESAMPLES)
         again_BM = _moments(np.einsum("br,krm->kbm", drawn_BR, sums))
         errors = np.sqrt(len(n) / (len(n) - 1)) * _std_of_known(again_BM)
-    return Moments(n.sum(axis=0), centre_M + pooled[0], *pooled[1:], *errors)
+    return ConditionalMoments(n.sum(axis=0), centre_M + pooled[0], *pooled[1:], *errors)
 
 
 def _moments(sums_kM: Array) -> Array:

@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from birthmark.checkup.layers import Role, fans, unit_axis, valid_fan_in
-from birthmark.checkup.moments import second_moment
 from birthmark.checkup.prediction import Transfer
+from birthmark.checkup.second_moments import second_moment
 from birthmark.checkup.separation import Geometry, read_geometry
 from birthmark.checkup.thresholds import FRESH_UNITS
 from birthmark.theory import Activation

@@ -35,7 +35,6 @@ from birthmark.checkup.openings import find_opened
 from birthmark.checkup.optimizers import Held, read_optimizer
 from birthmark.checkup.outcomes import read_outcome
 from birthmark.checkup.passes import Pass, run_pass
-from birthmark.checkup.paths import find_activations, find_sources
 from birthmark.checkup.prediction import Signal, predict_backward, predict_forward
 from birthmark.checkup.readings import (
     LEVELS,
@@ -49,6 +48,7 @@ from birthmark.checkup.separation import (
     neighbour_overlap,
     read_geometry,
 )
+from birthmark.checkup.signal_graph import find_activations, find_sources
 from birthmark.checkup.tensors import read_tensors
 from birthmark.checkup.words import say_names
 from birthmark.errors import SpecError

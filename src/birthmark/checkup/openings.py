@@ -13,8 +13,8 @@ from torch import Tensor
 
 from birthmark.checkup.evaluation import Problem
 from birthmark.checkup.isolation import alias_parameters, copy_buffers, standing_in
-from birthmark.checkup.moments import root_mean_square
 from birthmark.checkup.readings import TensorReading
+from birthmark.checkup.second_moments import root_mean_square
 
 _STEPS = 4  # a zero head, behind a zero gate, behind a zero scale, and one to spare
 _STEP = 1e-2  # of a tensor's own size, or of 1 where it is zero

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from birthmark.checkup.moments import root_mean_square
+from birthmark.checkup.second_moments import root_mean_square
 from birthmark.errors import SpecError
 from birthmark.measurements import clean_name, find_held
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from birthmark.checkup.batches import Batch
 from birthmark.checkup.clipping import are_probabilities, find_clip
 from birthmark.checkup.losses import apply_loss, classes_of
-from birthmark.checkup.moments import second_moment
 from birthmark.checkup.passes import Pass
 from birthmark.checkup.readings import Outcome
+from birthmark.checkup.second_moments import second_moment
 from birthmark.checkup.separation import read_geometry
 
 

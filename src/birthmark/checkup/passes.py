@@ -22,10 +22,10 @@ from birthmark.checkup.batches import first_tensor
 from birthmark.checkup.evaluation import Evaluation, Problem
 from birthmark.checkup.isolation import standing_in
 from birthmark.checkup.layers import find_layers, role_of
-from birthmark.checkup.moments import root_mean_square, second_moment
 from birthmark.checkup.operations import SAME
-from birthmark.checkup.paths import Step, trace_paths
 from birthmark.checkup.roles import Roles
+from birthmark.checkup.second_moments import root_mean_square, second_moment
+from birthmark.checkup.signal_graph import Step, trace_operations
 from birthmark.checkup.symmetry import sign_rows
 from birthmark.checkup.trace import Trace
 from birthmark.errors import WeightsError
@@ -122,7 +122,7 @@ def run_pass(
             seen.unread.append("gradients: the outputs depend on no parameter")
             return seen
         ends = [given.value.grad_fn if given.outputs is None else given.outputs.grad_fn]
-        seen.steps = trace_paths(
+        seen.steps = trace_operations(
             ends,
             {v.output_node: v.name for v in seen.layers.values() if v.output_node},
             {v.name: v.input_node for v in seen.layers.values()},

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from birthmark.checkup.paths import Step
+from birthmark.checkup.signal_graph import Step
 from birthmark.theory import forward_moment, joint_moment, slope_moment
 
 

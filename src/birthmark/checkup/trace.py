@@ -19,7 +19,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from birthmark.checkup.attention import Concentration, read_concentration
-from birthmark.checkup.moments import second_moment
 from birthmark.checkup.operations import (
     CONVOLUTIONS,
     LOOKUPS,
@@ -48,6 +47,7 @@ from birthmark.checkup.provenance import (
     of_view,
     shares_memory,
 )
+from birthmark.checkup.second_moments import second_moment
 
 
 @dataclass

@@ -23,7 +23,7 @@ from birthmark.measurements.parameters import (
     to_parameters,
     unwrap,
 )
-from birthmark.measurements.paths import extend_path
+from birthmark.measurements.path_lengths import extend_path
 from birthmark.measurements.table import (
     MEASUREMENTS,
     Measurement,

@@ -26,8 +26,8 @@ from birthmark.tracking import Listed, Recorder
 from birthmark.training import (
     DrawnOrder,
     GeneralPath,
-    Path,
     Training,
+    TrainingPath,
     check_precision,
     choose_products,
     find_device,
@@ -191,7 +191,7 @@ def _check_outputs(module: nn.Module, x: Array, num_classes: int) -> None:
 
 def _choose_path(
     spec: RunSpec, modules: Sequence[nn.Module], shape: tuple[int, ...]
-) -> Path:
+) -> TrainingPath:
     """A stack, if two examples go through it."""
     try:
         parameters, forward = stack_modules(modules)
@@ -223,7 +223,7 @@ def _find_layers(module: nn.Module) -> Parameters:
     return Parameters(chosen)
 
 
-def _values_of(layers: Parameters, path: Path) -> Parameters:
+def _values_of(layers: Parameters, path: TrainingPath) -> Parameters:
     """The same tensors of all replicas, as the path has them now."""
     return Parameters(
         {

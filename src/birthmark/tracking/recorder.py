@@ -10,7 +10,7 @@ import xarray as xr
 from birthmark.measurements import MEASUREMENTS, measure
 from birthmark.shapes import Array, EpochMetrics, StepMetrics
 from birthmark.store import RunFolder
-from birthmark.tracking.paths import Configuration, PathLengths
+from birthmark.tracking.path_lengths import Configuration, PathLengths
 from birthmark.tracking.schedules import Schedule, What
 
 

@@ -32,7 +32,7 @@ from birthmark.shapes import Finding, Parameters, StepMetrics
 from birthmark.store import RunFolder, Store
 from birthmark.tracking.alarms import Alarms
 from birthmark.tracking.observations import Observations
-from birthmark.tracking.paths import PathLengths
+from birthmark.tracking.path_lengths import PathLengths
 from birthmark.tracking.pending import Pending
 from birthmark.tracking.recorder import Recorder
 from birthmark.tracking.samples import Sample

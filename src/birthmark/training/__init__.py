@@ -18,7 +18,7 @@ from birthmark.training.memory import (
 )
 from birthmark.training.optimizers import OPTIMIZERS
 from birthmark.training.orders import DrawnOrder, Order
-from birthmark.training.paths import Path, choose_path, find_path_name
+from birthmark.training.paths import TrainingPath, choose_path, find_path_name
 from birthmark.training.products import (
     check_precision,
     choose_products,
@@ -42,7 +42,7 @@ __all__ = [
     "DeviceStream",
     "MemoryEstimate",
     "Order",
-    "Path",
+    "TrainingPath",
     "StepRange",
     "Accumulators",
     "Training",

@@ -24,7 +24,7 @@ from birthmark.training.graphed import DeviceStream, GraphedPath
 from birthmark.training.losses import find_loss
 from birthmark.training.memory import choose_num_parts
 from birthmark.training.orders import DrawnOrder, Order
-from birthmark.training.paths import Path, choose_path
+from birthmark.training.paths import TrainingPath, choose_path
 from birthmark.training.products import (
     check_precision,
     choose_products,
@@ -57,7 +57,7 @@ class Training:
     def __init__(
         self,
         spec: RunSpec,
-        path: Path,
+        path: TrainingPath,
         train_examples: Examples,
         test_examples: Examples,
         order: Order,

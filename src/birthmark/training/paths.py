@@ -36,7 +36,7 @@ from birthmark.training.step_ranges import StepRange
 from birthmark.training.stepwise import StepwisePath
 
 
-class Path(Protocol):
+class TrainingPath(Protocol):
     """A way to train a stack whose parameters are changed in place.
 
     A replica is frozen before the first update whose batch has a loss that is NaN or
@@ -85,7 +85,7 @@ def choose_path(
     *,
     image_shape: tuple[int, ...] = (),
     replicas: Sequence[int] = (),
-) -> Path:
+) -> TrainingPath:
     """The quickest path for a spec; it starts from a copy of the weights.
 
     Args:

@@ -7,7 +7,7 @@ import torch
 from birthmark.shapes import Weights
 from birthmark.spec import RunSpec
 from birthmark.training.examples import Examples
-from birthmark.training.paths import Path, choose_path, find_path_name
+from birthmark.training.paths import TrainingPath, choose_path, find_path_name
 from birthmark.training.step_ranges import StepRange
 
 _ROUNDS, _STEPS = 3, 2
@@ -31,7 +31,7 @@ def try_paths(spec: RunSpec, weights: Weights, device: str, examples: Examples) 
     return min(seconds, key=lambda name: seconds[name])
 
 
-def _time_steps(path: Path, spec: RunSpec, examples: Examples) -> float:
+def _time_steps(path: TrainingPath, spec: RunSpec, examples: Examples) -> float:
     """Seconds of the quickest round, after one that warms up."""
     count = min(len(examples), _STEPS * spec.training.batch_size)
     num_replicas = len(path.accumulators.loss_R)

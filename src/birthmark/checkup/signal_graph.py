@@ -50,7 +50,7 @@ class Step:
     activation: Activation | None = None
 
 
-def trace_paths(
+def trace_operations(
     ends: Iterable[Any], outputs: Mapping[Any, str], inputs: Mapping[str, Any]
 ) -> dict[Any, Step]:
     """All steps from the data to `ends`, parents before children.
