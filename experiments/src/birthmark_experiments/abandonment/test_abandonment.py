@@ -308,7 +308,7 @@ def test_results_are_summarized_and_drawn(results):
     assert [facts["clips"][c]["budget"] for c in ("1e-07", "1e-08")] == [20, 25]
     assert facts["clips"]["logits"]["num_onset"] == 0  # nothing is clipped there
     drawing = draw_experiment("abandonment", results)
-    assert drawing.render("svg").startswith(b"<?xml")
+    assert drawing.draw().axes
 
 
 def test_shipped_networks_that_have_abandoned_all_stand_on_the_plateau():

@@ -268,5 +268,5 @@ def test_shipped_end_points_of_one_constant_lie_in_one_basin(shipped):
 
 def test_the_figure_is_drawn_from_the_shipped_results(shipped):
     drawing = draw_experiment("constant-start", shipped)
-    assert drawing.render("svg").startswith(b"<?xml")
+    assert drawing.draw().axes
     assert shipped.attrs["protocol"] in drawing.caption

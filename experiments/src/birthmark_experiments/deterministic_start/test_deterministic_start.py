@@ -197,5 +197,5 @@ def test_shipped_gates_follow_the_lazy_law_where_hardly_any_flip(shipped):
 
 def test_the_figure_is_drawn_from_the_shipped_results(shipped):
     drawing = draw_experiment("deterministic-start", shipped)
-    assert drawing.render("svg").startswith(b"<?xml")
+    assert drawing.draw().axes
     assert shipped.attrs["protocol"] in drawing.caption

@@ -140,7 +140,7 @@ def test_results_are_summarized_and_drawn(results):
     facts = EXPERIMENT.summarize(results)
     assert set(facts["ball"]["table"]) == {0.3, 1.0}
     drawing = draw_experiment("near-the-start", results)
-    assert drawing.render("svg").startswith(b"<?xml")
+    assert drawing.draw().axes
 
 
 # points in weight space

@@ -243,7 +243,7 @@ def test_results_are_summarized_and_drawn(results):
     assert found["mean"] == pytest.approx(float(gap.mean()), abs=1e-6)
     assert {claim.letter for claim in facts["claims"]} == {"g1", "g2"}
     drawing = draw_experiment("near-the-start-unstable", results)
-    assert drawing.render("svg").startswith(b"<?xml")
+    assert drawing.draw().axes
 
 
 # of the shipped records

@@ -216,5 +216,5 @@ def test_shipped_facts_are_those_of_scipy(shipped):
 
 def test_the_figure_is_drawn_from_the_shipped_results(shipped):
     drawing = draw_experiment("pretrained-start", shipped)
-    assert drawing.render("svg").startswith(b"<?xml")
+    assert drawing.draw().axes
     assert shipped.attrs["protocol"] in drawing.caption

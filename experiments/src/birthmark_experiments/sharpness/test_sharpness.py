@@ -328,7 +328,7 @@ def test_results_are_summarized_and_drawn(results):
     assert_allclose(arm["most"]["mean"], 0.3 * kept.max("look").mean(), rtol=1e-5)
     assert sum(arm["num"].values()) == QUICK.replicas
     drawing = draw_experiment("sharpness", results)
-    assert drawing.render("svg").startswith(b"<?xml")
+    assert drawing.draw().axes
 
 
 def test_shipped_starts_are_the_same_at_each_learning_rate(shipped):

@@ -223,7 +223,7 @@ def test_results_are_summarized_and_drawn(results):
     drawn = drawing.data["batch_sharpness"][1, 2]  # from logits, after 2 epochs
     kept = results["batch_sharpness"].sel(loss="logits", look=2)
     assert_allclose(drawn, 0.3 * kept)
-    assert drawing.render("svg").startswith(b"<?xml")
+    assert drawing.draw().axes
 
 
 def test_shipped_networks_overshoot_in_their_batches_with_the_clip_and_without(shipped):

@@ -310,7 +310,7 @@ def test_results_are_summarized_and_drawn(results):
     assert odd["with"] == pytest.approx(float(expected))
     assert facts["traits"]["hard"]["stages"]["early"] is None
     drawing = draw_experiment("who-is-abandoned", results)
-    assert drawing.render("svg").startswith(b"<?xml")
+    assert drawing.draw().axes
 
 
 def test_shipped_counts_of_a_frozen_network_are_those_of_its_training():
