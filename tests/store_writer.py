@@ -1,7 +1,5 @@
 """A writer of a store whose numbers are known beforehand, and which can be killed."""
 
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -177,23 +175,3 @@ def write_run(store: Path, spec: RunSpec, *, pause: float = 0.0) -> None:
             run.save_checkpoint(arrays, {"next": epoch + 1, "note": "a \n note"})
         time.sleep(pause)
     run.finish(MANIFEST)
-
-
-def write_run_killed_at(store: Path, spec: RunSpec, change: int) -> None:
-    """As `write_run`, until a SIGKILL right before a change of files of this number."""
-    changes = 0
-
-    def dying(function):  # type: ignore[no-untyped-def]
-        def call(path: Path, *arguments: object, **options: object) -> object:
-            nonlocal changes
-            changes += function is not Path.unlink or path.exists()
-            if changes == change:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(path, *arguments, **options)
-
-        return call
-
-    for name in ("replace", "unlink", "mkdir"):
-        setattr(Path, name, dying(getattr(Path, name)))
-    os.fsync = lambda file: None  # slow, and a kill loses nothing of the page cache
-    write_run(store, spec)

@@ -18,6 +18,7 @@ import store_writer as writer
 from birthmark.errors import StoreError
 from birthmark.store import RunFolder, Store, open_store
 from birthmark.store.segments import join_segments
+from faults import killed_at
 from store_writer import EPOCHS, STEPS, make_spec
 
 SPEC = make_spec()
@@ -83,7 +84,7 @@ def has_begun(path: Path) -> bool:
 def kills(start: Start, path: Path) -> Iterator[int]:
     """Kill a writer ever later, until it comes to its end."""
     for change in range(1, 200):
-        process = start(writer.write_run_killed_at, path / str(change), SPEC, change)
+        process = start(killed_at, change, writer.write_run, path / str(change), SPEC)
         process.join()
         if process.exitcode == 0:
             return
@@ -102,7 +103,7 @@ def test_killed_before_any_change_of_a_file_it_goes_on_to_the_same_end(
         if has_begun(path):
             seen.append(assert_beginning(open_store(path), whole))
         # and once more while it puts in order what it finds
-        again = start(writer.write_run_killed_at, path, SPEC, 1 + change % 4)
+        again = start(killed_at, 1 + change % 4, writer.write_run, path, SPEC)
         again.join()
         if has_begun(path):
             assert_beginning(open_store(path), whole)

@@ -1,5 +1,6 @@
 """The tracker in a loop of one's own: numbers, resume, what stands still and why."""
 
+import copy
 import logging
 import signal
 import subprocess
@@ -99,6 +100,29 @@ def test_killed_and_resumed_has_the_records_of_never_stopped(tmp_path: Path):
     assert found.epoch.values[:40].tolist() == [step // 10 for step in range(40)]
     assert found.loss.sel(step=[SAVED - 1, SAVED, SAVED + 1]).notnull().all()
     assert start.read_bytes() == before
+
+
+def test_a_training_that_was_finished_is_made_longer(tmp_path: Path):
+    """As one that was never finished before, from the checkpoint before its end."""
+    model = make_model()
+    optimizer = sgd(model)
+    tracker = bm.Tracker(model, optimizer, store=tmp_path, name="mine")
+    make_steps(model, optimizer, 5)
+    states = [x.state_dict() for x in (model, optimizer, tracker)]
+    states = copy.deepcopy(states)
+    make_steps(model, optimizer, 4, 5)
+    tracker.finish()
+    end = tracker.records
+    longer = bm.Tracker(model, optimizer, store=tmp_path, name="mine")
+    for one, state in zip((model, optimizer, longer), states, strict=True):
+        one.load_state_dict(state)
+    make_steps(model, optimizer, 12, 5)
+    longer.finish()
+    recorded = end.distance.dropna("step").step.values
+    again = longer.records.distance.dropna("step").step.values
+    assert set(recorded[recorded <= 8]) < set(again) and again[-1] > 9
+    same = end.step.values[end.step.values <= 8]
+    xr.testing.assert_equal(longer.records.sel(step=same), end.sel(step=same))
 
 
 def test_a_resume_without_its_state_is_refused_with_what_to_do(tmp_path: Path):

@@ -218,6 +218,12 @@ class RunFolder:
         files.write_mark(self.paths.done)
         self.put_in_order()
 
+    def reopen(self) -> None:
+        """Let a run that was done go on, as a training that is made longer does."""
+        # in this order: killed between, it is done again at its next start
+        files.remove(self.paths.done)
+        files.remove(self.paths.contents)
+
     def put_in_order(self) -> None:
         """Remove what writers have left that no reader needs.
 

@@ -76,8 +76,14 @@ class Store:
     def __repr__(self) -> str:
         return f"<birthmark store {str(self.path)!r}, {len(self._keys())} runs>"
 
-    def start_run(self, what: RunSpec | RunDescription) -> RunFolder:
+    def start_run(
+        self, what: RunSpec | RunDescription, *, reopen: bool = False
+    ) -> RunFolder:
         """The folder to write a run to, made unless it is there, and claimed.
+
+        Args:
+            what: Of the run.
+            reopen: Whether a run that is done may be written on.
 
         Raises:
             ClaimedError: Another writer is at work on this run.
@@ -97,6 +103,8 @@ class Store:
                 files.write_toml(paths.spec, what.to_toml())
             else:
                 files.write_json(paths.description, what.content)
+            if reopen:
+                run.reopen()
             run.put_in_order()
         except BaseException:
             run.close()

@@ -116,6 +116,9 @@ class TrackedRun:
     ) -> None:
         """Open the folder of the run of a state, with its own start.
 
+        A run that is done goes on too: training may be made longer, and a process may
+        have been killed between the end of the run and its own.
+
         Args:
             state: From `state_dict`.
             parameters: Of the model now: names, shapes and devices count.
@@ -137,7 +140,7 @@ class TrackedRun:
                 f"{self.store.path} does not have {self.name!r} ({what.run_key}), with "
                 "its start: say the store in which it was begun"
             )
-        folder = self.store.start_run(what)
+        folder = self.store.start_run(what, reopen=True)
         tensors = state["start"] or self._load(folder)
         start = expected.restored(
             tensors, state["fingerprint"], state["units"], state["norms"]
