@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 
-PRELOADED = ["birthmark.store", "birthmark.sweeps.stacks", "birthmark.sweeps"]
+PRELOADED = ["birthmark.sweeps.stacks", "torch._dynamo", "sklearn.datasets", "pytest"]
 
 
 @functools.cache
