@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from birthmark.cli.runs import JsonOption, StoreOption
+from birthmark.errors import StoreError
 
 if TYPE_CHECKING:
     from birthmark.spec import RunSpec
@@ -125,19 +127,29 @@ def _carry_out(
 
     outcomes = [Outcome(spec.run_key, "done") for spec in plan.done]
     words = {task.key: task.words for task in plan.tasks}
+    if words:
+        _log(store, {"begun": len(words), "done": len(plan.done)})
     with SweepDisplay(plan, executor.workers, quiet=as_json) as display:
         for outcome in executor.carry_out(plan.tasks, store, display.show):
             outcomes.append(outcome)
-            _log(store, outcome, words[outcome.key])
+            with contextlib.suppress(StoreError):  # the runs are what counts
+                _log(store, {"run": words[outcome.key], **vars(outcome)})
             display.finish(outcome, store)
     return outcomes
 
 
-def _log(store: Path, outcome: Outcome, words: str) -> None:
+def _log(store: Path, what: dict[str, Any]) -> None:
+    """Add a line to the log.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    line = json.dumps({"time": now, "run": words, **vars(outcome)})
-    with (store / LOG).open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    try:
+        with (store / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": now, **what}) + "\n")
+    except OSError as error:
+        raise StoreError(f"cannot write {store / LOG}: {error.strerror}") from error
 
 
 def _sum_up(failed: list[Outcome], plan: Plan, store: Path) -> None:

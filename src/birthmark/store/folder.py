@@ -215,6 +215,7 @@ class RunFolder:
     def seal(self) -> None:
         """Write down which files there are, and declare the run done."""
         write_contents(self.paths)
+        files.remove(self.paths.checkpoint)  # nobody comes back to a run that is done
         files.write_mark(self.paths.done)
         self.put_in_order()
 

@@ -164,7 +164,7 @@ class Store:
             StoreError: There is no such run, or it is not the one of its name.
         """
         paths = self._find(run_key)
-        if not paths.description.exists():
+        if paths.spec.exists() or not _follows_no_spec(paths):
             return describe_spec(self.spec(run_key))
         content = files.read_json(paths.description)
         with files.reading(paths.description):
@@ -313,6 +313,15 @@ _NO_ROW: dict[str, Any] = {
     **dict.fromkeys(("kind", "name", "replica", "problem")),
     **dict.fromkeys(describe_spec(RunSpec(data={"name": "none"})).columns),
 }
+
+
+def _follows_no_spec(paths: RunPaths) -> bool:
+    """Whether a run has a description, or had one before it was lost."""
+    if paths.description.exists() or paths.start.exists():
+        return True
+    if paths.done.exists():
+        check_names(paths)
+    return False
 
 
 def _check_names(paths: RunPaths) -> None:
