@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 
-PRELOADED = ["birthmark.sweeps.stacks", "torch._dynamo", "sklearn.datasets", "pytest"]
+PRELOADED = ["birthmark.sweeps.stacks", "sklearn.datasets", "pytest"]
 
 
 @functools.cache
