@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import xarray as xr
 
 from birthmark.analysis import FIGURE_1B, FIGURE_2, Published, running_median
 from birthmark.shapes import Array
+from birthmark.statistics import ExactTrend, exact_trend
 from birthmark.store import open_shipped
 from birthmark_experiments.frame import Facts
 from birthmark_experiments.paper.divergences import stays_above
@@ -19,6 +22,7 @@ from birthmark_experiments.paper.divergences import stays_above
 REFERENCE = "as reproduced"
 FROM_LOGITS = "buffer of 1,000, loss from logits"
 _WINDOW = 20  # epochs of the running median by which a rise is dated
+NUM_TRAIN = 151_241  # examples of HASYv2, fold 1
 _PLATEAU = 0.9  # share of -ln eps from which the plateau is reached
 
 
@@ -39,6 +43,8 @@ class ProtocolDetailsFacts(Facts):
     level: float
     published: Mapping[int, Mapping[str, float]]
     followed: Sequence[Mapping[str, Any]]  # with a buffer, to the last epoch, by width
+    trend: ExactTrend  # of getting through the fork, over all buffers
+    sorted_files: Mapping[int, float]  # train loss of the trial with them, by epoch
 
 
 def summarize(results: xr.Dataset) -> ProtocolDetailsFacts:
@@ -66,7 +72,36 @@ def summarize(results: xr.Dataset) -> ProtocolDetailsFacts:
         level=level,
         published={w: vars(published[w]) for w in widths if w in published},
         followed=_follow(level, float(results.attrs["plateau"]), published),
+        trend=_find_trend(arms, fork),
+        sorted_files=_read_sorted(),
     )
+
+
+def _find_trend(arms: list[dict[str, Any]], fork: int) -> ExactTrend:
+    """Networks that get through the fork against the size of the buffer.
+
+    A new random order is a buffer that holds all examples.
+    """
+    here = [
+        one
+        for one in arms
+        if one["width"] == fork
+        and one["name"] != FROM_LOGITS
+        and (one["buffer"] or one["is_reference"])
+    ]
+    return exact_trend(
+        [math.log(one["buffer"] or NUM_TRAIN) for one in here],
+        [one["num_passed"] for one in here],
+        [one["replicas"] for one in here],
+    )
+
+
+def _read_sorted() -> dict[int, float]:
+    """One network of width 250, files sorted by class, a buffer of 60,000, in bf16."""
+    path = Path(__file__).with_name("sorted_60k.csv")
+    with path.open() as lines:
+        rows = list(csv.DictReader(lines))
+    return {int(r["epoch"]): float(r["train_loss"] or "nan") for r in rows}
 
 
 def _follow(

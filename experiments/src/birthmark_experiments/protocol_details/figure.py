@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WHOLE = (40, 600)
-# the epochs between which arms can be told apart
-_FORK, _EARLY = (60, 170), (4, 40)
+_WHOLE = (1, 600)
+_FORK = 170  # epochs by which the fork of the middle width is over
+_TICKS = (0.02, 0.05, 0.1, 0.2)
 _REFERENCE = "as reproduced"
 
 
 def draw(results: xr.Dataset) -> Drawing:
-    """Losses of the arms at all widths, and around the fork; see the caption."""
+    """A row a width for buffers, and all details at the fork; see the caption."""
     widths = np.unique(results["width"].to_numpy())
-    fork, narrow = int(results.attrs["fork"]), int(widths[0])
+    fork = int(results.attrs["fork"])
+    published = {one.width: one for one in FIGURE_2}
     title = "Details of the protocol that the paper does not state"
     caption = (
-        f"{title}. (a) to (d) Train loss (running mean over an epoch) at widths "
-        f"{say_list([*map(str, widths)])}: what was followed beyond the fork. (e) The "
-        f"fork at width {fork}: all details. (f), (g) Test loss at widths {narrow} "
-        f"and {fork}. Thin lines: one network each; grey: all replicas of the protocol "
-        "as reproduced. "
-        "Diamonds: the published minima (means of ten networks, read off by eye); "
-        "dotted: the published epoch of divergence; both where within the axes. "
-        f"Protocol: {results.attrs['protocol']}"
+        f"{title}. Left, a row a width ({say_list([*map(str, widths)])}): train loss "
+        "of each network, by the size of the buffer in which the stream of examples is "
+        "shuffled; grey: a new random order every epoch. Diamonds: the published "
+        "minimum; dotted: the published epoch of divergence (means of ten networks, "
+        f"read off by eye). Right: the least train loss within {_FORK} epochs at width "
+        f"{fork}, each detail by itself, a point a network; dashed: half the published "
+        "minimum, below which a network is through the fork."
     )
     data: dict[str, Array] = {
         "epoch": results["epoch"].to_numpy(),
@@ -52,90 +52,95 @@ def draw(results: xr.Dataset) -> Drawing:
     for width in widths:
         here = results.isel(arm=results["width"].to_numpy() == width)
         names = [str(name).partition(", width")[0] for name in here["arm"].to_numpy()]
-        data[f"arms_{width}"] = np.array(names)
-        for half in ("train", "test"):
-            losses = here[f"{half}_loss"].transpose("arm", "epoch", "replica")
-            data[f"{half}_{width}"] = losses.to_numpy()
-            data[f"{half}_published_{width}"] = _find_published(half, int(width))
+        losses = here["train_loss"].transpose("arm", "epoch", "replica")
+        one = published.get(int(width))
+        data |= {
+            f"arms_{width}": np.array(names),
+            f"buffer_{width}": here["buffer"].to_numpy(),
+            f"train_{width}": losses.to_numpy(),
+            f"published_{width}": np.array(
+                [one.min_train_epoch, one.min_train_loss, one.divergence_epoch]
+                if one
+                else [np.nan] * 3
+            ),
+        }
     return Drawing("protocol-details", 0, title, caption, data, paint)
 
 
-def _find_published(half: str, width: int) -> Array:
-    """Epoch and loss of the minimum, and the epoch of divergence; NaN: unknown."""
-    for one in FIGURE_2:
-        if one.width == width:
-            least = getattr(one, f"min_{half}_epoch"), getattr(one, f"min_{half}_loss")
-            return np.array([*least, one.divergence_epoch])
-    return np.full(3, np.nan)
-
-
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
-    """Widths above, the fork and test losses below; one legend for all."""
+    """Widths down the left, details at the fork on the right."""
     figure = new_figure(6.6)
-    panels = figure.subplot_mosaic("abcd;eefg")
-    widths, fork = data["widths"].tolist(), int(data["fork"])
-    names: list[str] = []
-    for width in widths:
-        names += [n for n in map(str, data[f"arms_{width}"]) if n not in names]
-    names.sort(key=_REFERENCE.__eq__)
-    styles = {name: choose_style(i, palette) for i, name in enumerate(names)}
-    styles[_REFERENCE] = {"color": palette.faint, "linewidth": 2.0, "zorder": 1}
-    shown = [
-        *(("train", width, _WHOLE) for width in widths),
-        ("train", fork, _FORK),
-        ("test", widths[0], _EARLY),
-        ("test", fork, _EARLY),
-    ]
-    for (letter, axes), (half, width, span) in zip(panels.items(), shown, strict=True):
-        _paint_panel(axes, data, half, width, span, styles)
-        _paint_published(axes, data[f"{half}_published_{width}"], half, palette)
-        axes.set_yscale("log" if half == "train" else "linear")
-        axes.set_xlim(*span)
-        axes.set_xlabel("epoch")
-        name_panel(axes, letter, f"width {width}")
-    for letter, half in (("a", "train"), ("e", "train"), ("f", "test")):
-        panels[letter].set_ylabel(f"{half} loss (nat)")
-    for row in ("abcd", "fg"):
-        _share_scale([panels[letter] for letter in row])
-    for letter in "abcde":
-        label_log(panels[letter])
-    for name, style in styles.items():
-        panels["a"].plot([], [], label=name, **style)
-    handles, labels = panels["a"].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=4)
+    widths = data["widths"].tolist()
+    grid = figure.add_gridspec(len(widths), 2, width_ratios=[1.5, 1])
+    sizes = sorted({int(b) for w in widths for b in data[f"buffer_{w}"]} - {0})
+    styles = {size: choose_style(i, palette) for i, size in enumerate(sizes)}
+    styles[0] = {"color": palette.faint, "linewidth": 2.0, "zorder": 1}
+    rows: list[Axes] = []
+    for place, width in enumerate(widths):
+        axes = figure.add_subplot(grid[place, 0], sharex=rows[0] if rows else None)
+        rows.append(axes)
+        _paint_row(axes, data, width, styles, palette)
+        name_panel(axes, "abcdefgh"[place], f"width {width}")
+        axes.tick_params(labelbottom=place == len(widths) - 1)
+    rows[-1].set_xlabel("epoch")
+    for size, style in styles.items():
+        label = f"buffer of {size:,}" if size else "new order every epoch"
+        rows[0].plot([], [], label=label, **style)
+    handles, labels = rows[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    details = figure.add_subplot(grid[:, 1])
+    _paint_details(details, data, palette)
+    name_panel(details, "abcdefgh"[len(widths)], f"all details, width {data['fork']}")
     return figure
 
 
-def _share_scale(row: list[Axes]) -> None:
-    """The same span of losses in panels side by side, with numbers at the first."""
-    limits = np.array([axes.get_ylim() for axes in row])
-    for axes in row:
-        axes.set_ylim(limits[:, 0].min(), limits[:, 1].max())
-        axes.tick_params(labelleft=axes is row[0])
-
-
-def _paint_panel(
+def _paint_row(
     axes: Axes,
     data: Mapping[str, Array],
-    half: str,
     width: int,
-    span: tuple[int, int],
-    styles: Mapping[str, dict[str, Any]],
+    styles: Mapping[int, dict[str, Any]],
+    palette: Palette,
 ) -> None:
-    """One half of the data at one width; arms that end before the span does not."""
-    shown = (data["epoch"] >= span[0]) & (data["epoch"] <= span[1])
-    beyond = data["epoch"] > _FORK[1]
-    for name, losses_TR in zip(
-        data[f"arms_{width}"], data[f"{half}_{width}"], strict=True
+    """Networks with a buffer and the reproduced ones, at one width."""
+    shown = (data["epoch"] >= _WHOLE[0]) & (data["epoch"] <= _WHOLE[1])
+    for name, size, losses_TR in zip(
+        data[f"arms_{width}"],
+        data[f"buffer_{width}"],
+        data[f"train_{width}"],
+        strict=True,
     ):
-        if span == _WHOLE and np.isnan(losses_TR[beyond]).all():
-            continue
-        style = {"linewidth": 1.1} | styles[str(name)]
-        axes.plot(data["epoch"][shown], losses_TR[shown], **style)
-
-
-def _paint_published(axes: Axes, published: Array, half: str, palette: Palette) -> None:
-    epoch, loss, divergence = published
+        if (size or name == _REFERENCE) and "logits" not in name:
+            style = {"linewidth": 1.1} | styles[int(size)]
+            axes.plot(data["epoch"][shown], losses_TR[shown], **style)
+    epoch, loss, divergence = data[f"published_{width}"]
     axes.plot(epoch, loss, "D", color=palette.ink, fillstyle="none", markersize=6)
-    if half == "train":
-        axes.axvline(divergence, color=palette.ink, linestyle=":", linewidth=1)
+    axes.axvline(divergence, color=palette.ink, linestyle=":", linewidth=1)
+    axes.set(yscale="log", xlim=_WHOLE, ylabel="train loss")
+    label_log(axes)
+
+
+def _paint_details(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+    """The least train loss of each network by the end of the fork, a line a detail."""
+    width = int(data["fork"])
+    until = data["epoch"] <= _FORK
+    names = [str(name) for name in data[f"arms_{width}"]]
+    least = np.nanmin(
+        np.where(until[:, None], data[f"train_{width}"], np.inf), axis=1
+    )  # [arm, replica]
+    order = np.argsort(np.nanmean(np.where(np.isfinite(least), least, np.nan), axis=1))
+    for line, place in enumerate(order):
+        values = least[place][np.isfinite(least[place])]
+        colour = palette.faint if names[place] == _REFERENCE else palette.train
+        axes.plot(values, np.full(len(values), line), "o", color=colour, markersize=4)
+    labels = [names[place].replace(" in a new order", ", new order") for place in order]
+    axes.set_yticks(range(len(order)), labels, fontsize=6.5)
+    axes.axvline(
+        data[f"published_{width}"][1] / 2,
+        color=palette.ink,
+        linestyle="--",
+        linewidth=1,
+    )
+    axes.set(xscale="log", xlabel=f"least train loss in {_FORK} epochs")
+    axes.invert_yaxis()
+    axes.set_xticks(_TICKS, [f"{x:g}" for x in _TICKS])
+    axes.minorticks_off()
