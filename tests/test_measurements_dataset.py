@@ -45,7 +45,9 @@ ARRAYS = [
     "conditional_peak",
     "bound",
 ]
-OF_WEIGHTS = ["cannot_move", "distinct_units", "mark_auc", "mark_contrast"]
+OF_WEIGHTS = ["cannot_move", "distinct_units", "still_rows"] + [
+    f"mark_{name}" for name in ("auc", "pooled_auc", "contrast")
+]
 SPECTRA = ["spectral_distance", "effective_rank"]
 MARK = Mark("hidden2", np.eye(7, 9, dtype=bool), "zero", 0.0)
 

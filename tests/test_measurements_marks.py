@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from birthmark.errors import SpecError, WeightsError
 from birthmark.measurements import measure
 from birthmark.shapes import Mark
+from birthmark.statistics import pool_sizes
 from weight_stacks import draw_stack
 
 MASK = np.random.default_rng(5).random((7, 9)) < 0.3
@@ -35,6 +36,20 @@ def test_auc_is_that_of_scikit_learn_with_ties_at_half(mode, value, dtype):
         expected = roc_auc_score(MASK.ravel(), score.ravel())
         assert found.sel(replica=replica, layer="hidden2") == pytest.approx(expected)
     assert found.sel(layer=["hidden1", "output"]).isnull().all()
+
+
+def test_the_pooled_auc_is_that_of_pooled_sizes():
+    w = draw_stack(3)
+    for value, sign in ((0.2, 1), (3.0, -1)):
+        mark = Mark("hidden2", MASK, "scale", value)
+        found = measure(w, w, mark=mark, kind="scalars").mark_pooled_auc
+        for replica, w_IO in enumerate(w["hidden2"].w.numpy()):
+            expected = roc_auc_score(MASK.ravel(), -sign * pool_sizes(w_IO).ravel())
+            assert found.sel(replica=replica, layer="hidden2") == pytest.approx(
+                expected
+            )
+    shifted = measure(w, w, mark=Mark("hidden2", MASK, "shift", 0.5), kind="scalars")
+    assert shifted.mark_pooled_auc.isnull().all()
 
 
 def test_contrast_compares_the_rms_beside_the_mark_with_that_under_it():

@@ -86,3 +86,14 @@ def test_a_constant_start_keeps_one_unit_a_layer_through_training():
     distinct = found.distinct_units
     assert (distinct.sel(layer=["hidden1", "hidden2"]) == 1).all()
     assert (distinct.sel(layer="output") == 10).all()
+
+
+def test_rows_are_still_that_move_by_less_than_half_of_the_bound():
+    rng = np.random.default_rng(0)
+    start = rng.uniform(-1, 1, (2, 8, 300))
+    now = start + 0.9 * np.sign(start)
+    now[0, :3] = start[0, :3] + 0.4
+    now[0, 3] = start[0, 3] + 0.6
+    now[1, :2] = start[1, :2]
+    found = measure(one_layer(start), one_layer(now), kind="scalars").still_rows
+    assert found.values[:, 0].tolist() == [3 / 8, 2 / 8]

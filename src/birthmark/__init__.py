@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from birthmark.sweeps import run_grid as run_grid
     from birthmark.sweeps import sweep as sweep
     from birthmark.tracking import Tracker as Tracker
+    from birthmark.training import batch_order as batch_order
     from birthmark.training import estimate_memory as estimate_memory
     from birthmark.training import initial_configuration as initial_configuration
     from birthmark.training import train as train
@@ -66,6 +67,7 @@ _ROOMS = {
     "Tracker": "tracking",
     "Weights": "shapes",
     "assert_healthy": "checkup",
+    "batch_order": "training",
     "check": "checkup",
     "compare": "comparison",
     "diff": "weight_files",

@@ -1,11 +1,13 @@
 """How readable a mark in the weights still is: its retention."""
 
+import numpy as np
 import torch
 
 from birthmark.measurements.moments import scaled
 from birthmark.measurements.order import sort_rows
 from birthmark.measurements.pair import Pair
 from birthmark.shapes import Mark, Tensor
+from birthmark.statistics import pooled_auc
 
 
 def mark_auc(pair: Pair) -> Tensor:
@@ -26,6 +28,25 @@ def mark_auc(pair: Pair) -> Tensor:
     wins_R = (below_RN + not_above_RN).sum(1).to(torch.float64) / 2
     # as floats: no pairs at all make 0 / 0
     return wins_R / float(outside_RN.shape[1]) / float(inside_RN.shape[1])
+
+
+def mark_pooled_auc(pair: Pair) -> Tensor:
+    """`mark_auc` of sizes that are pooled as an eye does; see `statistics.pool_sizes`.
+
+    Rows and columns of |w| are scaled to equal root mean square and blurred, so that
+    what lies side by side is added up. NaN without a mark in the layer, where it covers
+    nothing or everything, and for marks that shift.
+    """
+    found_R = torch.full_like(pair.distance_R, torch.nan)
+    if pair.mark is None or pair.mark.mode == "shift":
+        return found_R
+    shrunken = pair.mark.mode == "zero" or abs(pair.mark.value) < 1
+    for place, w_N in enumerate(pair.current_RN.cpu().numpy()):
+        if not np.isfinite(w_N).all():
+            continue
+        auc = pooled_auc(w_N.reshape(pair.mark.mask_IO.shape), pair.mark.mask_IO)
+        found_R[place] = auc if shrunken else 1 - auc
+    return found_R
 
 
 def mark_contrast(pair: Pair) -> Tensor:

@@ -62,7 +62,11 @@ _LINES = (
         "number of different units, by their incoming weights",
         tensors="weights",
     ),
+    Measurement(
+        units.still_rows, "1", "share of rows that hardly moved", tensors="weights"
+    ),
     _marked(marks.mark_auc, "1", "ROC-AUC of the weights as detector of the mark"),
+    _marked(marks.mark_pooled_auc, "1", "ROC-AUC of pooled sizes for the mark"),
     _marked(marks.mark_contrast, "1", "contrast of the mark in rms of the weights"),
     _spectral(d.spectral_distance, "weight", "spectral norm of the deviation"),
     _spectral(d.effective_rank, "1", "effective rank of the deviation"),

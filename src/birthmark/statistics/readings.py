@@ -49,6 +49,7 @@ class Reading:
 def pool_sizes(w_IO: Array) -> Array:
     """|w| with rows and columns of equal root mean square, blurred, [I, O]."""
     size_IO = np.abs(np.asarray(w_IO, dtype=float))
+    size_IO = size_IO / max(float(size_IO.max(initial=0)), _TINY)  # squares may vanish
     for axis in (1, 0):
         square = np.square(size_IO).mean(axis=axis, keepdims=True)
         size_IO = size_IO / np.sqrt(square + _TINY)

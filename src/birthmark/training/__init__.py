@@ -17,7 +17,7 @@ from birthmark.training.memory import (
     estimate_memory,
 )
 from birthmark.training.optimizers import OPTIMIZERS
-from birthmark.training.orders import DrawnOrder, Order
+from birthmark.training.orders import DrawnOrder, Order, batch_order
 from birthmark.training.paths import TrainingPath, choose_path, find_path_name
 from birthmark.training.products import (
     check_precision,
@@ -47,6 +47,7 @@ __all__ = [
     "Accumulators",
     "Training",
     "available_memory",
+    "batch_order",
     "check_memory",
     "check_precision",
     "check_spec",

@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from birthmark.seeds import batch_order, buffered_order, order_draws
+from birthmark.data import load_dataset
+from birthmark.errors import SpecError
+from birthmark.seeds import batch_order as order_at
+from birthmark.seeds import buffered_order, order_draws
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 
@@ -78,6 +81,10 @@ class DrawnOrder:
         drawn_RN = drawn_RN.to(self._device)
         return drawn_RN.argsort(dim=1, stable=True) if self._sorts_there else drawn_RN
 
+    def draw(self, epoch: int) -> Array:
+        """That of the first replica alone, [N], with nothing drawn ahead."""
+        return self._draw(self._replicas[0], epoch)
+
     def _start(self, epoch: int) -> list[Future[Array]]:
         return [self._pool.submit(self._draw, r, epoch) for r in self._replicas]
 
@@ -86,8 +93,41 @@ class DrawnOrder:
         if self._sorts_there:
             return order_draws(seed, replica, epoch, count)
         if self._buffer is None:
-            return batch_order(seed, replica, epoch, count)
+            return order_at(seed, replica, epoch, count)
         if replica not in self._streams:
-            self._streams[replica] = batch_order(seed, replica, 0, count)
+            self._streams[replica] = order_at(seed, replica, 0, count)
         coming = self._streams[replica]
         return buffered_order(seed, replica, epoch, count, self._buffer, coming=coming)
+
+
+def batch_order(
+    spec: RunSpec, replica: int, epoch: int, *, num_examples: int | None = None
+) -> Array:
+    """In which order a replica of a run visits the training examples, [N] int64.
+
+    Batch b of an epoch are the examples `order[b * batch_size : (b + 1) * batch_size]`,
+    the last one smaller. With this, and `initial_configuration`, a run can be done
+    again in any framework.
+
+    Args:
+        spec: Of the run: its seeds, its order of batches and its buffer count.
+        replica: Number of the replica in the run, from 0.
+        epoch: Number of the epoch, from 0: the first one that is trained.
+        num_examples: N; that of the data unless given, which then are loaded.
+
+    Raises:
+        SpecError: There is no such replica or epoch.
+    """
+    if not 0 <= replica < spec.run.replicas:
+        raise SpecError(
+            f"replica {replica}: the run has {spec.run.replicas}, numbered from 0"
+        )
+    if not 0 <= epoch < spec.training.epochs:
+        raise SpecError(
+            f"epoch {epoch}: the run has {spec.training.epochs}, numbered from 0"
+        )
+    count = (
+        len(load_dataset(spec.data).y_train) if num_examples is None else num_examples
+    )
+    order = DrawnOrder(spec, [replica], count, "cpu")
+    return np.asarray(order.draw(epoch))
