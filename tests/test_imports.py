@@ -1,6 +1,7 @@
 """The house: imports go down only, and heavy libraries stay in their rooms."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -99,19 +100,26 @@ def test_other_rooms_are_entered_by_their_doors_and_libraries_stay_in_theirs():
     assert not found
 
 
-def test_every_room_is_in_the_contract_and_in_the_picture():
-    rooms = {room_of(path) for path in FILES}
+def test_the_picture_has_every_room_of_the_contract_in_its_order():
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     [contract] = [one for one in tool["contracts"] if one["type"] == "layers"]
-    named = {
-        room.strip().removeprefix("birthmark.")
+    layers = [
+        [room.strip().removeprefix("birthmark.") for room in layer.split("|")]
         for layer in contract["layers"]
-        for room in layer.split("|")
-    }
-    assert rooms == named - {"birthmark_experiments"}
+        if layer != "birthmark_experiments"
+    ]
+    assert {room_of(path) for path in FILES} == set(sum(layers, start=[]))
     picture = (ROOT / "docs" / "internals.md").read_text()
-    for room in rooms:
-        assert f"`{room}/`" in picture or f"`{room}.py`" in picture
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", picture, flags=re.MULTILINE)
+    drawn = {
+        name: int(level)
+        for level, names in rows
+        for name in re.findall(r"`(\w+)(?:\.py|/)`", names)
+    }
+    levels = [{drawn[room] for room in layer} for layer in layers]
+    assert all(len(one) == 1 for one in levels)
+    numbers = [level for one in levels for level in one]
+    assert numbers == sorted(numbers, reverse=True)
 
 
 def test_import_linter_holds_the_same_rule():
