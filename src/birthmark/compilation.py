@@ -80,8 +80,8 @@ def _compile(
         _run([*command, str(Path(workshop) / sources[0]), "-o", str(made), "-lm"])
         # a library that cannot be loaded ends a child, and not the process that trains
         _run([sys.executable, "-I", "-c", _LOAD, str(made)])
-        with made.open("rb") as file:
-            os.fsync(file.fileno())
+        with made.open("rb") as opened:
+            os.fsync(opened.fileno())
         # two processes may compile it at once
         return made.replace(kernels / f"{made_of}-{_hash(made)}.so")
 
