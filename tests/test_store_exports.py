@@ -1,5 +1,6 @@
 """What is exported is read by the libraries it is for, with every number in it."""
 
+import fsspec
 import h5netcdf
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import zarr
 import birthmark as bm
 import store_writer as writer
 from birthmark.errors import StoreError
-from birthmark.store import export_store, open_store
+from birthmark.store import copy_run, export_store, open_store, verify_store
 from store_writer import make_spec
 
 
@@ -107,3 +108,24 @@ def test_duckdb_answers_questions_about_the_runs(store):
     with pytest.raises(StoreError, match="fails: Binder Error") as caught:
         store.sql("select no_such_column from runs")
     assert "\n" not in str(caught.value)
+
+
+def test_finished_runs_are_copied_to_any_url(store, tmp_path):
+    """What was cut short in the first copy is there after the second."""
+    key = store.runs(kind="spec")["run_key"][0]
+    for url in ("memory://bucket/runs", f"file://{tmp_path}/copies"):
+        system, root = fsspec.url_to_fs(url)
+        assert copy_run(store, key, url)
+        assert not copy_run(store, key, url)
+        system.rm(f"{root}/{key}/done")
+        system.pipe(f"{root}/{key}/schema.json", b"half")
+        assert copy_run(store, key, url)
+        for path in (store.path / key).iterdir():
+            assert system.cat(f"{root}/{key}/{path.name}") == path.read_bytes()
+    copies = open_store(tmp_path / "copies")
+    assert verify_store(copies) == []
+    xr.testing.assert_identical(copies.records(key), store.records(key))
+    with pytest.raises(StoreError, match="no URL that fsspec knows"):
+        copy_run(store, key, "nowhere://bucket")
+    with pytest.raises(StoreError, match=f"cannot copy run {key} to file:///proc"):
+        copy_run(store, key, "file:///proc/copies")

@@ -1,5 +1,6 @@
 """Whoever carries a run out, it is the same run, to the last bit."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import xarray as xr
 from birthmark.spec import RunSpec
 from birthmark.store import open_store
 from birthmark.sweeps import Here, Processes, RunTask, make_plan, pipeline, run, sweep
+from kills import start
 
 TIMES = {"wall_time_s"}
 
@@ -224,3 +226,36 @@ def test_the_plans_of_one_machine_agree_whatever_it_is_busy_with(tmp_path, monke
         found.append(task.how["products"])
     products._quicker_setting.cache_clear()
     assert found == ["medium", "medium"]
+
+
+def birthmark(*arguments):
+    from birthmark import cli
+
+    sys.argv = ["birthmark", *map(str, arguments)]
+    cli.main()
+
+
+def test_the_tasks_of_a_job_array_share_one_store_and_make_each_run_once(tmp_path):
+    """Three shards and a whole sweep at once, as SLURM would start them."""
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        '[spec.data]\nname = "digits"\n[spec.network]\nwidths = [8, 8]\n'
+        "[spec.training]\nepochs = 3\nlr = 0.2\n[spec.run]\nreplicas = 2\n"
+        '[spec.record]\nweights = [3]\n[grid.product]\n"run.seed" = { seeds = 5 }\n'
+    )
+    runs, copies = tmp_path / "runs", f"file://{tmp_path}/copies"
+    common = ("sweep", grid, "--store", runs, "--threads", 1, "--copy-to", copies)
+    shards = [("--shard", f"{number}/3") for number in (1, 2, 3)]
+    processes = [start(birthmark, *common, *more) for more in [*shards, ()]]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    specs = [spec(seed) for seed in range(5)]
+    carry_out(Here(), specs, tmp_path / "here")
+    here, keys = open_store(tmp_path / "here"), [one.run_key for one in specs]
+    for store in (open_store(runs), open_store(tmp_path / "copies")):
+        assert sorted(store.runs()["run_key"]) == sorted(keys)
+        assert_same(store, here, keys)
+    lines = (runs / "sweep-log.jsonl").read_text().splitlines()
+    log = [json.loads(line) for line in lines]
+    assert {one["status"] for one in log if "status" in one} == {"done"}

@@ -8,16 +8,18 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from birthmark.cli.runs import JsonOption, StoreOption
-from birthmark.errors import StoreError
+from birthmark.errors import BirthmarkError, StoreError
 
 if TYPE_CHECKING:
     from birthmark.spec import RunSpec
+    from birthmark.store import Store
     from birthmark.sweeps import Executor, Outcome, Plan
 
 LOG = "sweep-log.jsonl"  # in the store: one JSON object a line
@@ -44,6 +46,10 @@ def sweep(
     address: Annotated[
         str | None, typer.Option(help="Of a Ray cluster that is there.")
     ] = None,
+    copy_to: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where finished runs are copied: s3://..."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Carry out all runs of a grid; what is done already is skipped.
@@ -53,10 +59,12 @@ def sweep(
     Example: `birthmark sweep grid.toml --store runs --workers 4`
     """
     from birthmark.data import fetch_dataset
-    from birthmark.store import open_store
+    from birthmark.store import find_copies, open_store
     from birthmark.sweeps import Grid, make_plan, parse_shard
 
     part = parse_shard(shard)
+    if copy_to:
+        find_copies(copy_to)  # refused before any work
     chosen, count = _choose(executor, address, workers, threads)
     specs = Grid.from_toml(grid)
     # what is not here is refused, or comes with a bar, before the store is touched
@@ -71,7 +79,7 @@ def sweep(
     if dry_run:
         _print_plan(plan, chosen.workers, as_json=as_json)
         return
-    outcomes = _carry_out(plan, chosen, store, as_json=as_json)
+    outcomes = _carry_out(plan, chosen, store, as_json=as_json, copy_to=copy_to)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if as_json:
         print(json.dumps([vars(outcome) for outcome in outcomes], indent=2))
@@ -120,22 +128,43 @@ def _choose(
 
 
 def _carry_out(
-    plan: Plan, executor: Executor, store: Path, *, as_json: bool
+    plan: Plan,
+    executor: Executor,
+    store: Path,
+    *,
+    as_json: bool,
+    copy_to: str | None = None,
 ) -> list[Outcome]:
     from birthmark.cli.progress import SweepDisplay
+    from birthmark.store import copy_run, open_store
     from birthmark.sweeps import Outcome
 
+    opened = open_store(store)
+    for spec in plan.done if copy_to else ():
+        copy_run(opened, spec.run_key, str(copy_to))
     outcomes = [Outcome(spec.run_key, "done") for spec in plan.done]
     words = {task.key: task.words for task in plan.tasks}
     if words:
         _log(store, {"begun": len(words), "done": len(plan.done)})
     with SweepDisplay(plan, executor.workers, quiet=as_json) as display:
         for outcome in executor.carry_out(plan.tasks, store, display.show):
+            if copy_to and outcome.status == "done":
+                outcome = _copied(opened, outcome, copy_to)
             outcomes.append(outcome)
             with contextlib.suppress(StoreError):  # the runs are what counts
                 _log(store, {"run": words[outcome.key], **vars(outcome)})
             display.finish(outcome, store)
     return outcomes
+
+
+def _copied(store: Store, outcome: Outcome, url: str) -> Outcome:
+    from birthmark.store import copy_run
+
+    try:
+        copy_run(store, outcome.key, url)
+    except BirthmarkError as error:
+        return replace(outcome, status="failed", message=str(error))
+    return outcome
 
 
 def _log(store: Path, what: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ immutable Parquet segments, each of which says where the one before it ends.
 """
 
 from birthmark.store.claims import ClaimedError, LostClaimError
+from birthmark.store.copies import copy_run, find_copies
 from birthmark.store.description import RunDescription, describe_spec, flatten
 from birthmark.store.exports import export_store
 from birthmark.store.files import DamageError, replacing
@@ -28,9 +29,11 @@ __all__ = [
     "by_layer",
     "by_parameter",
     "clear_run",
+    "copy_run",
     "describe_spec",
     "flatten",
     "export_store",
+    "find_copies",
     "has_results",
     "load_results",
     "open_shipped",
