@@ -28,7 +28,7 @@ from birthmark.analysis import (
     read_survey,
 )
 from birthmark.errors import StoreError
-from birthmark.figures import Drawing, draw_survey, find_drawings
+from birthmark.figures import Drawing, draw_figures, find_drawings
 from birthmark.figures.palettes import PALETTES
 from birthmark.report import write_report
 from birthmark.report.facts import flatten, split_facts
@@ -311,8 +311,8 @@ def test_a_run_in_a_loop_of_its_own_is_reported_by_its_layers(tmp_path):
         "Layer head has moved the farthest from its start, 1.4"
     )
     assert overview.fates == () and overview.numbers[0].text == "1.4"
-    names = {one.name for one in draw_survey(Survey(None, (run, other))).drawings}
-    assert names == {"layers-mine", "trends-mine"}
+    files = draw_figures(Survey(None, (run, other)), tmp_path)
+    assert {path.stem for path in files} == {"layers-mine", "trends-mine"}
 
 
 def test_a_large_drawing_is_shown_in_pixels_and_its_data_left_out():

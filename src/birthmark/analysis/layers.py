@@ -1,7 +1,8 @@
-"""How far each layer of a run has moved from its start, at each record."""
+"""How far each layer has moved from its start, at each record."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,22 +14,34 @@ from birthmark.statistics import summarize_curves
 
 @dataclass(frozen=True)
 class Layers:
-    """The relative distance of every layer, mean over replicas with its interval."""
+    """The relative distance of every layer over replicas, with its interval."""
 
     layers: tuple[str, ...]  # [L]
     epochs: Array  # [T] with a record, after the start
-    mean: Array  # [T, L]
+    mean: Array  # [T, L] geometric; NaN where none has moved
     low: Array  # [T, L] 95 %, Student's t; the mean itself for a single replica
     high: Array  # [T, L]
+    num_replicas: int  # R
 
 
-def find_layers(run: Run) -> Layers:
-    """The relative distances of a run, by layer and epoch."""
-    layers = tuple(str(name) for name in run.records["layer"].to_numpy())
-    by_layer = [run.values("relative_distance", name) for name in layers]
-    values_TLR = np.stack(by_layer, axis=1)
-    recorded = np.isfinite(values_TLR).any(axis=(1, 2)) & (run.epochs > 0)
-    curve = summarize_curves(values_TLR[recorded])
+def find_layers(runs: Sequence[Run]) -> Layers:
+    """The relative distances by layer and epoch, over the replicas of all the runs.
+
+    Runs that were recorded at other epochs than the first are left out.
+    """
+    first = runs[0]
+    layers = tuple(str(name) for name in first.records["layer"].to_numpy())
+    values_TLR = np.concatenate(
+        [
+            np.stack([run.values("relative_distance", one) for one in layers], axis=1)
+            for run in runs
+            if np.array_equal(run.epochs, first.epochs)
+        ],
+        axis=2,
+    )
+    recorded = np.isfinite(values_TLR).any(axis=(1, 2)) & (first.epochs > 0)
+    curve = summarize_curves(values_TLR[recorded], "log")
     low = np.where(np.isfinite(curve.low), curve.low, curve.mean)
     high = np.where(np.isfinite(curve.high), curve.high, curve.mean)
-    return Layers(layers, run.epochs[recorded], curve.mean, np.maximum(low, 0), high)
+    epochs = first.epochs[recorded]
+    return Layers(layers, epochs, curve.mean, low, high, values_TLR.shape[2])

@@ -153,10 +153,10 @@ def _say_moved(family: Family, run: Run) -> str:
 
 
 def _final_layers(run: Run) -> list[tuple[str, float]]:
-    """The relative distance of each layer at the last record, mean over replicas."""
+    """The relative distance of each layer at the last record, over its replicas."""
     if "relative_distance" not in run.records:
         return []
-    found = find_layers(run)
+    found = find_layers([run])
     if not len(found.mean):
         return []
     pairs = zip(found.layers, found.mean[-1], strict=True)

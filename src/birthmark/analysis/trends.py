@@ -80,11 +80,21 @@ def find_quantities(runs: Sequence[Run], *, judged: bool) -> tuple[Quantity, ...
 
 
 def _metrics(runs: Sequence[Run]) -> Iterator[Quantity]:
-    records = runs[0].records
-    for name, variable in records.data_vars.items():
-        if variable.dims == ("step", "replica") and variable.dtype.kind == "f":
-            said = f"final {str(name).replace('_', ' ')}"
-            yield Quantity(str(name), said, "linear", _read_metric(str(name)))
+    """What their loops noted: losses on a log scale, accuracies between 0 and 1."""
+    for name, variable in runs[0].records.data_vars.items():
+        if variable.dims != ("step", "replica") or variable.dtype.kind != "f":
+            continue
+        said = f"final {str(name).replace('_', ' ')}"
+        every = np.concatenate([run.values(str(name)).ravel() for run in runs])
+        is_loss = "loss" in str(name) and not (every <= 0).any()
+        is_share = "acc" in str(name) and not ((every < 0) | (every > 1)).any()
+        yield Quantity(
+            str(name),
+            said,
+            "log" if is_loss else "linear",
+            _read_metric(str(name)),
+            (0, 1) if is_share else None,
+        )
 
 
 def _own_measurements(runs: Sequence[Run]) -> Iterator[Quantity]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WIDTH = 7.0  # inches: two columns of a journal
 _MOST = 1e12  # between the ends of a log axis
-_INSIDE = 0.85  # of a figure's width that its panels have
+_BESIDE = 0.65  # inches of a panel's share of the width that its labels take
 _LETTER = 0.066  # inches, of a label at a tick
 _SHIFT = 0.012  # of the axis
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -59,7 +59,7 @@ def tick_axis(axes: Axes, data: Mapping[str, Array]) -> None:
     """
     places, texts = data["axis_places"], [str(text) for text in data["axis_texts"]]
     grid = axes.get_gridspec()
-    inches = _INSIDE * WIDTH / (grid.ncols if grid else 1)
+    inches = WIDTH / (grid.ncols if grid else 1) - _BESIDE
     longest = max(map(len, texts)) + 1
     is_number = bool(data["axis_is_number"])
     turned = not is_number and longest * _LETTER * len(texts) > inches
@@ -108,10 +108,15 @@ def find_edges(places: Array) -> Array:
     return np.concatenate([ends[:1], middle, ends[1:]])
 
 
-def label_log(axes: Axes) -> None:
+def label_log(axes: Axes, values: Array | None = None) -> None:
     """A vertical log axis; with plain numbers where it spans less than two decades.
 
     A loss on its way to infinity leaves it at the top.
+
+    Args:
+        axes: Of which the vertical axis is meant.
+        values: All that is drawn but intervals, of which those that reach further than
+            ten times leave the axis; unless given, everything is shown.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -120,6 +125,11 @@ def label_log(axes: Axes) -> None:
         axes.set_ylim(least / 2, least * _MOST)
     axes.set_yscale("log")
     name_powers(axes.yaxis)
+    known = [] if values is None else values[np.isfinite(values) & (values > 0)]
+    if len(known) and least < min(known) / 10:
+        axes.set_ylim(bottom=min(known) / 4)
+    if len(known) and axes.dataLim.y1 > max(known) * 10:
+        axes.set_ylim(top=max(known) * 4)
     low, high = axes.get_ylim()
     if high / low < 100:
         subs = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 6, 8)

@@ -30,44 +30,52 @@ def draw_layers(family: Family) -> list[Drawing]:
     Raises:
         NothingFoundError: No run has measurements of its layers.
     """
-    runs = _choose(family)
-    if not runs:
+    chosen = _choose(family)
+    if not chosen:
         raise NothingFoundError("no run has measured how far its layers have moved yet")
     data: dict[str, Array] = {
-        "runs": np.array([family.say(run) for run in runs]),
-        "clock": np.array(runs[0].clock),
+        "runs": np.array([family.say(runs[0]) for runs in chosen]),
+        "clock": np.array(chosen[0][0].clock),
     }
-    for place, run in enumerate(runs):
-        found = find_layers(run)
+    numbers = []
+    for place, runs in enumerate(chosen):
+        found = find_layers(runs)
+        numbers.append(found.num_replicas)
         data |= {
-            f"layers_{place}": np.array(found.layers),
+            f"layers_{place}": np.array([_name(one) for one in found.layers]),
             f"epochs_{place}": found.epochs,
             f"mean_{place}": found.mean,
             f"low_{place}": found.low,
             f"high_{place}": found.high,
         }
-    replicas = ", ".join(str(run.num_replicas) for run in runs)
     title = "Relative distance from the start by layer"
     caption = (
         f"{title}: norm of the deviation of the weights over the norm of the initial "
-        f"weights, mean over the replicas ({replicas}) of {_say(family, runs)}; bands: "
+        f"weights, geometric mean over replicas ({', '.join(map(str, numbers))}) of "
+        f"{'; '.join(data['runs'])}; bands: "
         "Student's 95 % interval (a single replica has no interval). Dashed: an "
-        "independent "
-        "second draw, 1.41, the null model of a start that is forgotten."
+        "independent second draw, 1.41, the null model of a start that is forgotten."
     )
     name = f"layers-{family.name}"
-    protocol = describe_protocol(runs)
+    protocol = describe_protocol([run for runs in chosen for run in runs])
     return [Drawing(name, 0, title, caption, data, paint, protocol, family.name)]
 
 
-def _choose(family: Family) -> list[Run]:
-    known = [run for run in family.study if "relative_distance" in run.records]
+def _name(layer: str) -> str:
+    """Those of `nn.Sequential` are numbers."""
+    return f"layer {layer}" if layer.isdigit() else layer
+
+
+def _choose(family: Family) -> list[list[Run]]:
+    """The runs at each of the values shown."""
+    study = family.study
+    every = [
+        [run for run in study.at(value) if "relative_distance" in run.records]
+        for value in study.axis.values
+    ]
+    known = [runs for runs in every if runs]
     places = np.linspace(0, len(known) - 1, min(PANELS, len(known)))
     return [known[int(i)] for i in np.unique(places.round())]
-
-
-def _say(family: Family, runs: list[Run]) -> str:
-    return "; ".join(family.say(run) for run in runs)
 
 
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
@@ -82,11 +90,16 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
             _paint_lines(panel, data, place, palette)
         else:
             mesh = _paint_map(panel, data, place, ends)
+        if not np.isfinite(data[f"mean_{place}"]).any():
+            said = "weights that start at 0\nhave no relative distance"
+            panel.text(0.5, 0.5, said, ha="center", transform=panel.transAxes)
+            panel.set_xticks([])
         panel.set_title(str(data["runs"][place]), loc="left")
         panel.set_xlabel(str(data["clock"]))
     if most <= _MOST_LINES:
         axes[0].set_ylabel("relative distance")
-        label_log(axes[0])
+        means = [data[f"mean_{place}"].ravel() for place in range(number)]
+        label_log(axes[0], np.concatenate(means))
         handles, labels = axes[-1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=_MOST_LINES)
     else:

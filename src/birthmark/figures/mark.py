@@ -40,7 +40,8 @@ def choose_marked(family: Family) -> list[Replica]:
     Raises:
         NothingFoundError: No run has a mark and kept the weights under it.
     """
-    marked = [one for one in family.replicas if one.run.spec.mark is not None]
+    replicas = family.replicas if family.is_judged else []
+    marked = [one for one in replicas if one.run.spec.mark is not None]
     if not marked:
         raise NothingFoundError("no run has a mark: give one a table [mark]")
     kept = [one for one in marked if len(kept_epochs(family, one)) > 1]

@@ -129,7 +129,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         _paint_quantity(panel, data, str(name), palette)
         panel.set_ylabel(str(label))
         if scale == "log":
-            label_log(panel)
+            label_log(panel, data[str(name)][..., 0])
     for letter, panel in zip("abcdefghijkl", axes[:number], strict=False):
         tick_axis(panel, data)
         name_panel(panel, letter)
