@@ -127,6 +127,14 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
+class Shard:
+    """What a process has of a tensor that lies in several: its place in the whole."""
+
+    shape: tuple[int, ...]  # of the whole tensor
+    groups: tuple[Any, ...]  # process groups of torch, over each of which it is split
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One tensor of all replicas, as its framework keeps it, and what it is.
 
@@ -135,17 +143,18 @@ class Parameter:
     [I, O, *kernel]. A vector or a scalar has none.
     """
 
-    values: Tensor  # [R, *shape]
+    values: Tensor  # [R, *shape]; of a shard, what this process has of it
     layer: str = ""  # dotted path of the module that owns it; empty for the root
     role: Role = "weight"
     kind: Kind = "other"  # of its layer; `bias` for biases, unless they are a norm's
     layout: Literal["OI", "IO", "transposed"] = "OI"
     aliases: tuple[str, ...] = ()  # other names of the same tensor
+    shard: Shard | None = None  # None where it lies in this process whole
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one replica."""
-        return tuple(self.values.shape[1:])
+        """Of one replica, all its shards together."""
+        return self.shard.shape if self.shard else tuple(self.values.shape[1:])
 
     @property
     def size(self) -> int:

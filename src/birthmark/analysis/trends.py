@@ -16,11 +16,21 @@ from birthmark.statistics import summarize_curves
 
 # scalars by layer of the library's own table; any other is a user's measurement
 MEASURED = frozenset(
-    ("cannot_move", "correlation", "cosine", "deviation_kurtosis", "deviation_max")
+    ("absorbed_share", "distance_by_decay", "step_by_decay", "step_by_gradient")
+    + ("step_by_momentum", "update_ratio")
+    + (
+        "cannot_move",
+        "changed_share",
+        "correlation_by_noise",
+        "correlation",
+        "cosine",
+        "deviation_kurtosis",
+        "deviation_max",
+    )
     + ("deviation_mean", "deviation_mean_abs", "deviation_skewness", "deviation_std")
     + ("distance", "distinct_units", "intercept", "mark_auc", "mark_contrast")
     + ("nonfinite_count", "path_length", "r_squared", "relative_distance")
-    + ("sign_flips", "slope")
+    + ("sign_flips", "sign_flips_by_noise", "slope", "ulp_change")
 )
 
 

@@ -24,6 +24,9 @@ from birthmark.measurements.parameters import (
     unwrap,
 )
 from birthmark.measurements.path_lengths import extend_path
+from birthmark.measurements.shards import merge_additive, merge_shards, to_local
+from birthmark.measurements.steps import Step, sum_step
+from birthmark.measurements.sums import sum_up
 from birthmark.measurements.table import (
     MEASUREMENTS,
     Measurement,
@@ -40,6 +43,7 @@ __all__ = [
     "Measurement",
     "Pair",
     "Source",
+    "Step",
     "align",
     "clean_name",
     "extend_path",
@@ -47,7 +51,12 @@ __all__ = [
     "find_held",
     "fingerprint",
     "measure",
+    "merge_additive",
+    "merge_shards",
     "register_measurement",
+    "sum_step",
+    "sum_up",
+    "to_local",
     "to_parameters",
     "unwrap",
     "weight_beside",

@@ -1,13 +1,15 @@
 """From two configurations of weights to named arrays."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import cache, partial
 from typing import Literal
 
 import numpy as np
 import torch
 import xarray as xr
 
-from birthmark.errors import unknown_name
+from birthmark.errors import SpecError, unknown_name
 from birthmark.measurements.columns import (
     Column,
     blank,
@@ -23,6 +25,8 @@ from birthmark.measurements.facts import (
 )
 from birthmark.measurements.pair import Pair, largest
 from birthmark.measurements.parameters import Source, to_parameters
+from birthmark.measurements.shards import merge_shards
+from birthmark.measurements.steps import Step
 from birthmark.measurements.table import MEASUREMENTS
 from birthmark.measurements.tensors import align, find_pairs, parameter_coords
 from birthmark.shapes import Array, Layer, Mark, Parameters, Tensor, Weights
@@ -38,6 +42,7 @@ def measure(
     still_inputs: Array | None = None,
     path: Mapping[str, Tensor] | None = None,
     bounds: Mapping[str, tuple[float, float]] | Mapping[str, float] | None = None,
+    steps: Mapping[str, Step] | None = None,
     kind: Literal["all", "scalars", "distributions"] = "all",
     only: Collection[str] | None = None,
 ) -> xr.Dataset:
@@ -64,6 +69,8 @@ def measure(
         bounds: For each layer the half-widths of the initial axes of weights and of
             biases, for each parameter one half-width; None takes the largest absolute
             initial value in the stack, or 1 / sqrt(fan-in) where all are zero.
+        steps: By name of parameter what the last step of an optimizer did; None leaves
+            out what is measured of a step.
         kind: `scalars` are cheap enough for every epoch; `distributions` have a bin
             axis or need a decomposition; `all` is both.
         only: Names of `MEASUREMENTS` to which it is kept.
@@ -89,7 +96,7 @@ def measure(
             _as_tensors(initial), _as_tensors(current), facts, kind, only
         )
     before, after = align(to_parameters(initial), to_parameters(current))
-    facts = Facts(mark, still_inputs, path, bounds)
+    facts = Facts(mark, still_inputs, path, bounds, steps)
     return _measure_parameters(before, after, facts, kind, only)
 
 
@@ -127,18 +134,43 @@ def _measure_parameters(
     only: Collection[str] | None,
 ) -> xr.Dataset:
     pairs = find_pairs(initial, current, facts)
-    marked = facts.mark is not None
-    every = choose(kind, only_all=False, marked=marked, only=only)
-    of_vectors = choose(kind, only_all=True, marked=False, only=only)
+    marked, stepped = facts.mark is not None, facts.steps is not None
+    every = choose(kind, only_all=False, marked=marked, stepped=stepped, only=only)
+    of_vectors = {
+        n: one for n, one in every.items() if one.tensors in ("all", "stepped")
+    }
+    shards = [one.shard for one in initial.values()]
+    if any(shards):
+        _refuse_unsummed(only)
+        pairs = _merge(initial, pairs)
     found = []
-    for pair in pairs:
+    for pair, shard in zip(pairs, shards, strict=True):
         chosen = every if pair.initial.ndim == 3 else of_vectors
+        if shard is not None:
+            chosen = {n: one for n, one in chosen.items() if one.is_summed}
         left_out = {n: blank(one, pair) for n, one in every.items() if n not in chosen}
         found.append(measure_pair(pair, chosen) | left_out)
     columns = stack_columns(found, every, "parameter")
     if kind != "scalars":
         columns["bound"] = _bound(pairs, "parameter", "")
     return to_dataset(columns, parameter_coords(initial))
+
+
+def _merge(initial: Parameters, pairs: list[Pair]) -> list[Pair]:
+    """The same with sums over all shards; every process comes here."""
+    local = {name: pair.sums for name, pair in zip(initial, pairs, strict=True)}
+    merged = merge_shards(initial, local).values()
+    return [replace(pair, merged=one) for pair, one in zip(pairs, merged, strict=True)]
+
+
+def _refuse_unsummed(only: Collection[str] | None) -> None:
+    for name in only or ():
+        if not MEASUREMENTS[name].is_summed:
+            summed = [name for name, one in MEASUREMENTS.items() if one.is_summed]
+            raise SpecError(
+                f"{name} is no sum over weights, so it cannot be measured of shards "
+                f"that are not gathered: there are {', '.join(summed)}"
+            )
 
 
 def _bound(pairs: list[Pair], axis: str, suffix: str) -> Column:
@@ -162,10 +194,10 @@ def _pair(
     before, after = (weights[name] for weights in (initial, current))
     tensor = before.b if bias else before.w
     if facts.bounds is None:
-        bound = largest(tensor, instead=before.w.shape[1] ** -0.5)
+        given = partial(largest, tensor, instead=before.w.shape[1] ** -0.5)
     else:
-        given = float(facts.bounds[name][bias])
-        bound = torch.tensor(given, dtype=torch.float64, device=tensor.device)
+        width = float(facts.bounds[name][bias])
+        given = partial(torch.tensor, width, dtype=torch.float64, device=tensor.device)
     path_R = None
     if facts.path is not None:
         path_R = facts.path[path_key(name, bias=bias)].to(tensor.device, torch.float64)
@@ -175,9 +207,9 @@ def _pair(
         still_share = float("nan") if known is None else float(known.mean())
     mark = facts.mark if facts.mark and facts.mark.layer == name else None
     return Pair(
-        tensor,
-        after.b if bias else after.w,
-        bound=bound,
+        tensor.contiguous(),  # so that no sum depends on how weights are stored
+        (after.b if bias else after.w).contiguous(),
+        find_bound=cache(given),
         path_R=path_R,
         still_share=still_share,
         mark=mark,

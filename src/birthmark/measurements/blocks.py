@@ -21,7 +21,7 @@ def split_replicas(tensor: Tensor) -> Iterator[slice]:
     """Parts of the first axis that make a block each, of one replica at least."""
     on_gpu = tensor.device.type == "cuda"
     num_values = VALUES_ON_GPU if on_gpu else VALUES_ON_CPU
-    step = max(1, num_values // tensor[0].numel())
+    step = max(1, num_values // max(1, tensor[0].numel()))
     for start in range(0, len(tensor), step):
         yield slice(start, start + step)
 

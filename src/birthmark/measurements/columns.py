@@ -33,7 +33,12 @@ class Column:
 
 
 def choose(
-    kind: str, *, only_all: bool, marked: bool, only: Collection[str] | None = None
+    kind: str,
+    *,
+    only_all: bool,
+    marked: bool,
+    stepped: bool = False,
+    only: Collection[str] | None = None,
 ) -> dict[str, Measurement]:
     """The measurements of a kind.
 
@@ -42,6 +47,7 @@ def choose(
         only: Their names; all of the kind unless given.
         only_all: Leave out those that are made for weights alone.
         marked: Whether there is a mark, without which what needs one is left out.
+        stepped: Whether it is known what the last step did.
     """
     return {
         name: measurement
@@ -50,6 +56,8 @@ def choose(
         and (only is None or name in only)
         and not (only_all and measurement.tensors != "all")
         and not (measurement.tensors == "marked" and not marked)
+        and not (measurement.tensors == "stepped" and not stepped)
+        and not (measurement.on_request and name not in (only or ()))
     }
 
 
@@ -65,7 +73,9 @@ def measure_pair(pair: Pair, chosen: Mapping[str, Measurement]) -> dict[str, Ten
 def blank(measurement: Measurement, pair: Pair) -> Tensor:
     """NaN in the place of what is not measured of this tensor."""
     sizes = (len(pair.initial), *(AXES[dim].size for dim in measurement.dims))
-    return pair.bound.new_full(sizes, torch.nan)
+    device = pair.initial.device
+    device = torch.device("cpu") if device.type == "mps" else device
+    return torch.full(sizes, torch.nan, dtype=torch.float64, device=device)
 
 
 def _apply(name: str, measurement: Measurement, pair: Pair) -> Tensor:
@@ -98,7 +108,7 @@ def stack_columns(
             ("replica", axis, *measurement.dims),
             measurement.long_name + suffix,
             measurement.unit,
-            axis == "parameter" and measurement.tensors != "all",
+            axis == "parameter" and measurement.tensors in ("weights", "marked"),
         )
         for name, measurement in chosen.items()
     }

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from birthmark.errors import WeightsError, unknown_name
+from birthmark.measurements.steps import Step
 from birthmark.shapes import Array, Layer, Mark, Tensor, Weights
 
 
@@ -17,6 +18,7 @@ class Facts:
     still_inputs: Array | None  # [I] bool
     path: Mapping[str, Tensor] | None  # [R] by `path_key`
     bounds: Mapping[str, Any] | None  # half-widths, two a layer or one a parameter
+    steps: Mapping[str, Step] | None = None  # by name of parameter
 
     def check(self, initial: Weights) -> None:
         """Refuse facts that do not belong to these weights.

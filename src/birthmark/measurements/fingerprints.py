@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from birthmark.measurements.parameters import Source, to_parameters
+from birthmark.measurements.shards import merge_texts
 
 _PIECE = 2**22  # numbers that come to the host at a time
 
@@ -17,15 +18,18 @@ def fingerprint(source: Source | Tensor) -> str:
 
     Of a tensor by itself, its name left out, so that a renamed one is found again; of
     anything else that `to_parameters` takes over all names with their tensors, in the
-    order of the names. A single model and a stack of one have the same.
+    order of the names. A single model and a stack of one have the same. Of sharded
+    tensors it is over all shards, so it depends on how they are split as well.
     """
     if isinstance(source, Tensor):
         return _hash_tensor(source)
     total = hashlib.sha256()
-    for name, one in sorted(to_parameters(source).items()):
+    parameters = to_parameters(source)
+    for name, one in sorted(parameters.items()):
         for values in one.values:
             total.update(f"{name} {_hash_tensor(values)}\n".encode())
-    return total.hexdigest()
+    shards = [one.shard for one in parameters.values() if one.shard is not None]
+    return merge_texts(shards, total.hexdigest())
 
 
 def _hash_tensor(tensor: Tensor) -> str:

@@ -1,10 +1,9 @@
-"""Moments by way of sums, and the rule by which a spread counts as none."""
+"""Moments of sums, and the rule by which a spread counts as none."""
 
 from dataclasses import dataclass
 
 import torch
 
-from birthmark.measurements.blocks import add_up
 from birthmark.shapes import Tensor
 
 # Rounding leaves a relative spread of 1e-15 in float64 values that are all equal; the
@@ -100,22 +99,3 @@ def scaled_back(values: Tensor, scale_R1: Tensor | None) -> Tensor:
     if scale_R1 is None:
         return values
     return values * (scale_R1 if values.ndim == 2 else scale_R1.squeeze(1))
-
-
-def moments_of_rows(values_RN: Tensor, *, scale_R1: Tensor | None = None) -> Moments:
-    """Moments of each replica's row, [R]: centred first, then raised to powers."""
-    count = values_RN.shape[1]
-    mean_R = values_RN.mean(1)
-
-    def powers(piece_RN: Tensor) -> Tensor:
-        centred_RN = scaled(piece_RN - mean_R.unsqueeze(1), scale_R1)
-        squared_RN = centred_RN.square()
-        sums = (
-            squared_RN.sum(1),
-            dot(squared_RN, centred_RN),
-            dot(squared_RN, squared_RN),
-        )
-        return torch.stack(sums)
-
-    central = add_up(powers, values_RN) / count
-    return Moments(mean_R, *central, 1.0 if scale_R1 is None else scale_R1.squeeze(1))

@@ -1,8 +1,11 @@
 """A tensor at the start and now: what all measurements of it share."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,22 +16,17 @@ from birthmark.measurements.bins import (
     INITIAL_EDGES,
     bin_index,
 )
-from birthmark.measurements.blocks import add_up, join, split_replicas
+from birthmark.measurements.blocks import join, split_replicas
 from birthmark.measurements.groups import Groups, group_by_bin
-from birthmark.measurements.moments import (
-    Moments,
-    dot,
-    is_constant,
-    moments_of_rows,
-    norm,
-    scale_of,
-    scaled,
-    scaled_back,
-)
+from birthmark.measurements.moments import Moments, scaled, scaled_back
 from birthmark.measurements.order import sort_rows
 from birthmark.measurements.segments import count_rows
 from birthmark.measurements.spectra import singular_values
+from birthmark.measurements.sums import Sums, sum_up
 from birthmark.shapes import Array, Mark, Tensor
+
+if TYPE_CHECKING:
+    from birthmark.measurements.steps import Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +39,14 @@ class Pair:
 
     initial: Tensor  # [R, I, O] weights or [R, O] biases, any floating type or strides
     current: Tensor
-    bound: Tensor  # scalar: half-width of the initial axis
+    find_bound: Callable[[], Tensor]  # scalar: half-width of the initial axis
     path_R: Tensor | None = None  # path so far; None: one move from the start
     still_share: float = 0.0  # of the inputs that are always zero; NaN if unknown
     mark: Mark | None = None  # None where it lies in another layer
+    merged: Sums | None = None  # over all shards, where these lie in several processes
+    step: Step | None = None  # what the last step of an optimizer did
 
-    def split(self) -> Iterator["Pair"]:
+    def split(self) -> Iterator[Pair]:
         """Pairs of a few replicas each."""
         for part in split_replicas(self.initial):
             yield replace(
@@ -54,7 +54,18 @@ class Pair:
                 initial=self.initial[part],
                 current=self.current[part],
                 path_R=None if self.path_R is None else self.path_R[part],
+                merged=self.merged and self.merged.part(part),
             )
+
+    @cached_property
+    def bound(self) -> Tensor:
+        """Half-width of the initial axis, a scalar; what has no bins never asks."""
+        return self.find_bound()
+
+    @cached_property
+    def sums(self) -> Sums:
+        """What most measurements are made of, by one pass over both tensors."""
+        return self.merged or sum_up(self.initial, self.current)
 
     @cached_property
     def initial_RN(self) -> Tensor:
@@ -65,11 +76,6 @@ class Pair:
     def current_RN(self) -> Tensor:
         """Current values in rows."""
         return rows(self.current)
-
-    @property
-    def num_weights(self) -> int:
-        """N."""
-        return self.initial_RN.shape[1]
 
     @cached_property
     def marked(self) -> tuple[Tensor, Tensor]:
@@ -86,7 +92,7 @@ class Pair:
     @cached_property
     def deviation(self) -> Moments:
         """Moments of the deviation, [R]."""
-        return moments_of_rows(self.deviation_RN, scale_R1=self.deviation_scale_R1)
+        return self.sums.deviation
 
     @cached_property
     def sorted_deviation_RN(self) -> Tensor:
@@ -96,27 +102,24 @@ class Pair:
     @cached_property
     def distance_R(self) -> Tensor:
         """L2 norm of the deviation."""
-        return norm(self.deviation_RN, scale_R1=self.deviation_scale_R1)
+        return self.sums.distance
 
-    @cached_property
-    def initial_scale_R1(self) -> Tensor | None:
-        """The unit in which squares of initial values are taken; None: 1."""
-        return self._scale_of(self.initial_RN)
-
-    @cached_property
-    def current_scale_R1(self) -> Tensor | None:
-        """The unit in which squares of current values are taken; None: 1."""
-        return self._scale_of(self.current_RN)
-
-    @cached_property
+    @property
     def deviation_scale_R1(self) -> Tensor | None:
         """The unit in which powers of deviations are taken; None: 1."""
-        return self._scale_of(self.deviation_RN)
+        scales = self.sums.scales
+        return None if scales is None else scales[0].unsqueeze(1)
+
+    @property
+    def current_scale_R1(self) -> Tensor | None:
+        """The unit in which squares of current values are taken; None: 1."""
+        scales = self.sums.scales
+        return None if scales is None else scales[2].unsqueeze(1)
 
     @cached_property
     def means(self) -> tuple[Tensor, Tensor]:
         """Means of initial and of current values, [R] each."""
-        return self.initial_RN.mean(1), self.current_RN.mean(1)
+        return self.sums.mean_a, self.sums.mean_b
 
     @cached_property
     def covariance(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,21 +128,7 @@ class Pair:
         In units of their scales. A variance is NaN where all values are equal, so that
         no ratio is made of rounding.
         """
-        initial_R, current_R = self.means
-        scales = self.initial_scale_R1, self.current_scale_R1
-
-        def products(initial_RN: Tensor, current_RN: Tensor) -> Tensor:
-            x_RN = scaled(initial_RN - initial_R.unsqueeze(1), scales[0])
-            y_RN = scaled(current_RN - current_R.unsqueeze(1), scales[1])
-            return torch.stack((dot(x_RN, x_RN), dot(y_RN, y_RN), dot(x_RN, y_RN)))
-
-        sums = add_up(products, self.initial_RN, self.current_RN)
-        variance_R, current_variance_R, covariance_R = sums / self.num_weights
-        return (
-            _unless_constant(variance_R, initial_R, scales[0]),
-            _unless_constant(current_variance_R, current_R, scales[1]),
-            covariance_R,
-        )
+        return self.sums.covariance
 
     @cached_property
     def failed_RN(self) -> Tensor:
@@ -149,10 +138,7 @@ class Pair:
     @cached_property
     def nonfinite_R(self) -> Tensor:
         """Number of weights that are NaN or Inf, int64."""
-        on_host = self.deviation_RN.device.type == "cpu"  # a GPU would have to wait
-        if on_host and bool(self.distance_R.isfinite().all()):
-            return torch.zeros(len(self.deviation_RN), dtype=torch.int64)
-        return self.failed_RN.count_nonzero(1)
+        return self.sums.nonfinite.long()
 
     @cached_property
     def failed_R(self) -> Tensor:
@@ -192,11 +178,6 @@ class Pair:
             scale_R1=self.deviation_scale_R1,
         )
 
-    def _scale_of(self, values_RN: Tensor) -> Tensor | None:
-        # narrower types reach no size whose powers are beyond float64
-        wide = torch.float64 in (self.initial.dtype, self.current.dtype)
-        return scale_of(values_RN) if wide else None
-
     def _take(self, index_N: Array) -> Tensor:
         current_RN = self.current_RN
         return current_RN.index_select(
@@ -221,10 +202,3 @@ def largest(tensor: Tensor, *, instead: float) -> Tensor:
     sizes = (tensor.float() if tensor.itemsize == 1 else tensor).abs()
     found = sizes.masked_fill(~sizes.isfinite(), 0.0).max().to(torch.float64)
     return torch.where(found > 0, found, instead)
-
-
-def _unless_constant(
-    variance_R: Tensor, mean_R: Tensor, scale_R1: Tensor | None
-) -> Tensor:
-    std_R = scaled_back(variance_R.sqrt(), scale_R1)
-    return variance_R.masked_fill(is_constant(std_R, mean_R), torch.nan)

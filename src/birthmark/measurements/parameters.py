@@ -31,7 +31,16 @@ from birthmark.measurements.kinds import (
     layout_of,
     role_of,
 )
-from birthmark.shapes import OUTPUT, Kind, Parameter, Parameters, Role, Weights
+from birthmark.measurements.shards import find_shard, to_local
+from birthmark.shapes import (
+    OUTPUT,
+    Kind,
+    Parameter,
+    Parameters,
+    Role,
+    Shard,
+    Weights,
+)
 
 # what can be measured; of a sequence each member is a replica
 Source = Weights | Parameters | nn.Module | Mapping[str, Any] | Sequence[Any]
@@ -46,6 +55,7 @@ class _Named:
     value: Tensor
     owner: nn.Module | None
     aliases: tuple[str, ...] = ()
+    shard: Shard | None = None
 
 
 def to_parameters(
@@ -134,13 +144,14 @@ def _find_tensors(source: Any, *, buffers: bool) -> dict[str, _Named]:
             found[first_names[key]] = replace(one, aliases=aliases)
         else:
             first_names[key] = name
-            found[name] = _Named(tensor, owner)
+            found[name] = _Named(tensor, owner, shard=find_shard(value))
     return found
 
 
 def _walk(source: Any, *, buffers: bool) -> Iterator[tuple[str, Any, nn.Module | None]]:
     if isinstance(source, nn.Module):
         module = unwrap(source)
+        _refuse_flat(module)
         owners = dict(module.named_modules(remove_duplicate=False))
         named: list[tuple[str, Tensor]] = []
         named += module.named_parameters(remove_duplicate=False)
@@ -157,6 +168,15 @@ def _walk(source: Any, *, buffers: bool) -> Iterator[tuple[str, Any, nn.Module |
             f"a replica is a torch module or a mapping of arrays, not "
             f"{type(source).__name__}"
         )
+
+
+def _refuse_flat(module: nn.Module) -> None:
+    for one in module.modules():
+        if type(one).__name__ == "FullyShardedDataParallel":
+            raise WeightsError(
+                "FullyShardedDataParallel keeps its tensors flat, without shapes: "
+                "shard the model by torch.distributed.fsdp.fully_shard (FSDP2)"
+            )
 
 
 def _as_tensor(name: str, value: Any) -> Tensor | None:
@@ -178,9 +198,9 @@ def _as_tensor(name: str, value: Any) -> Tensor | None:
             f"{name} is on the meta device and holds no numbers: materialize it with "
             "model.to_empty(device=...) and initialize it first"
         )
-    tensor: Tensor = value.detach()
-    if not tensor.numel():
+    if not value.numel():
         return None
+    tensor = to_local(value.detach())
     if tensor.is_complex():
         return torch.view_as_real(tensor)
     return tensor if tensor.is_floating_point() else None
@@ -188,7 +208,7 @@ def _as_tensor(name: str, value: Any) -> Tensor | None:
 
 def _identity(value: Any, tensor: Tensor) -> Any:
     """Equal for two names of one tensor: the same object, or the same memory."""
-    if isinstance(value, nn.Parameter):
+    if isinstance(value, nn.Parameter) or not tensor.numel():  # an empty shard
         return id(value)
     return (
         tensor.device,
@@ -222,6 +242,7 @@ def _describe(name: str, one: _Named, stack: Tensor, layout: Layout) -> Paramete
         kind="bias" if role == "bias" and kind != "norm" else kind,
         layout=layout_of(kind, one.owner, layout),
         aliases=one.aliases,
+        shard=one.shard,
     )
 
 

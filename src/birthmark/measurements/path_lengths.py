@@ -2,26 +2,34 @@
 
 from collections.abc import Mapping
 
-import torch
-
 from birthmark.errors import WeightsError
-from birthmark.measurements.blocks import split_replicas
 from birthmark.measurements.facts import check_comparable, check_path, path_key
-from birthmark.measurements.moments import norm, scale_of
-from birthmark.measurements.pair import rows
 from birthmark.measurements.parameters import Source, to_parameters
+from birthmark.measurements.shards import add_squares
+from birthmark.measurements.sums import sum_up
 from birthmark.measurements.tensors import align
 from birthmark.shapes import Tensor, Weights
 
 
 def extend_path(
-    path: Mapping[str, Tensor], previous: Source, current: Source
+    path: Mapping[str, Tensor],
+    previous: Source,
+    current: Source,
+    *,
+    growths: Mapping[str, float] | None = None,
 ) -> dict[str, Tensor]:
     """The path lengths after one more recorded move; `path` itself is left alone.
 
     Start with `{}` at the initial configuration, call it at each recorded step, and
     give the result to `measure`. What happens between two recorded steps is not seen,
     so the length depends on how densely one records.
+
+    Args:
+        path: So far.
+        previous: The weights at the last recorded step.
+        current: The weights now.
+        growths: By name of parameter how many numbers each one given stands for, where
+            these are a sample.
 
     Returns:
         `{"hidden1": [R], "bias hidden1": [R], ...}` of two `Weights`, otherwise by name
@@ -47,14 +55,12 @@ def extend_path(
         if path and path.keys() != start.keys():
             raise WeightsError("the path is of other parameters: begin with {}")
         for name, one in start.items():
-            moves[name] = _distance(one.matrix, end[name].matrix)
+            growth = growths[name] ** 0.5 if growths else 1.0
+            moves[name] = _distance(one.values, end[name].values) * growth
+        moves = add_squares(start, moves)
     return {key: path[key] + move if path else move for key, move in moves.items()}
 
 
 def _distance(before: Tensor, after: Tensor) -> Tensor:
-    # by the blocks of `measure`, so that sums are rounded as in its distance
-    wide = torch.float64 in (before.dtype, after.dtype)
-    moves = (rows(after[part]) - rows(before[part]) for part in split_replicas(before))
-    return torch.cat(
-        [norm(move, scale_R1=scale_of(move) if wide else None) for move in moves]
-    )
+    # by the sums of `measure`, so that it is rounded as its distance is
+    return sum_up(before.contiguous(), after.contiguous()).distance

@@ -6,8 +6,6 @@ NaN or Inf in the tensor.
 
 import torch
 
-from birthmark.measurements.blocks import add_up
-from birthmark.measurements.moments import dot, norm, scaled, scaled_back
 from birthmark.measurements.order import quantiles
 from birthmark.measurements.pair import Pair
 from birthmark.shapes import Tensor
@@ -42,12 +40,12 @@ def deviation_quantile(pair: Pair) -> Tensor:
 
 def deviation_mean_abs(pair: Pair) -> Tensor:
     """Mean of the absolute deviation."""
-    return norm(pair.deviation_RN, 1) / pair.num_weights
+    return pair.sums.absolute / pair.sums.count
 
 
 def deviation_max(pair: Pair) -> Tensor:
     """Largest absolute deviation."""
-    return norm(pair.deviation_RN, torch.inf)
+    return pair.sums.largest
 
 
 def distance(pair: Pair) -> Tensor:
@@ -60,7 +58,7 @@ def relative_distance(pair: Pair) -> Tensor:
 
     The square root of 2 for an independent re-draw (Luo et al., arXiv 2007.07497).
     """
-    norm_R = norm(pair.initial_RN, scale_R1=pair.initial_scale_R1)
+    norm_R = pair.sums.norms[0]
     return pair.distance_R / norm_R.masked_fill(norm_R == 0, torch.nan)
 
 
@@ -76,11 +74,7 @@ def cosine(pair: Pair) -> Tensor:
 
     Frankle, Schwab & Morcos, arXiv 2002.10365.
     """
-    initial_RN = scaled(pair.initial_RN, pair.initial_scale_R1)
-    current_RN = scaled(pair.current_RN, pair.current_scale_R1)
-    product_R = add_up(dot, initial_RN, current_RN)
-    cosine_R = product_R / norm(initial_RN) / norm(current_RN)
-    return cosine_R.clamp(-1, 1)
+    return pair.sums.cosine.clamp(-1, 1)
 
 
 def slope(pair: Pair) -> Tensor:
@@ -90,11 +84,9 @@ def slope(pair: Pair) -> Tensor:
     where the initial weights are constant.
     """
     variance_R, _, covariance_R = pair.covariance
-    slope_R = scaled_back(covariance_R / variance_R, pair.current_scale_R1)
-    initial_scale_R1 = pair.initial_scale_R1
-    return (
-        slope_R if initial_scale_R1 is None else slope_R / initial_scale_R1.squeeze(1)
-    )
+    slope_R = covariance_R / variance_R
+    scales = pair.sums.scales
+    return slope_R if scales is None else slope_R * scales[2] / scales[1]
 
 
 def intercept(pair: Pair) -> Tensor:
@@ -116,15 +108,47 @@ def sign_flips(pair: Pair) -> Tensor:
     re-draw; std / (a sqrt(2 pi)) for small noise on the uniform law of bound a (Zhou et
     al., arXiv 1905.01067, on signs).
     """
+    return (pair.sums.signed - pair.sums.kept) / pair.sums.signed
 
-    def count(initial_RN: Tensor, current_RN: Tensor) -> Tensor:
-        sign_RN = initial_RN.sign()
-        kept_R = (sign_RN * current_RN > 0).count_nonzero(1)
-        signed_R = dot(sign_RN, sign_RN)
-        return torch.stack((signed_R - kept_R, signed_R))
 
-    sums_2R = add_up(count, pair.initial_RN, pair.current_RN)
-    return sums_2R[0] / sums_2R[1]
+def sign_flips_by_noise(pair: Pair) -> Tensor:
+    """Share of signs that noise of the same size would flip: the null of `sign_flips`.
+
+    Each weight is given the deviation of another one of its tensor, so that sizes and
+    tails are those that were measured, and no law is assumed.
+    """
+    return (pair.sums.signed - pair.sums.kept_by_noise) / pair.sums.signed
+
+
+def correlation_by_noise(pair: Pair) -> Tensor:
+    """Correlation that noise of the same size would leave: the null of `correlation`.
+
+    1 / sqrt(1 + Var(deviation) / Var(initial)): below it, weights have moved against
+    their start; above it, with it. NaN where the initial weights are constant.
+    """
+    spread_R = pair.sums.covariance[0].sqrt()
+    scales = pair.sums.scales
+    spread_R = spread_R if scales is None else spread_R * scales[1]
+    return (1 + (pair.deviation.std / spread_R).square()).rsqrt()
+
+
+def changed_share(pair: Pair) -> Tensor:
+    """Share of the weights that differ from the start at all, in 0 ... 1.
+
+    As they are stored: in bfloat16 a small update leaves most weights at their very
+    bits (arXiv 2505.11711, 2511.08567). 1 less the chance of a tie for an independent
+    re-draw.
+    """
+    return pair.sums.changed / pair.sums.count
+
+
+def ulp_change(pair: Pair) -> Tensor:
+    """Mean absolute deviation in units in the last place of the stored weights.
+
+    The unit is that of the larger of both values, in the dtype of the weights now
+    (arXiv 2511.08567). Below 1 most updates are smaller than what can be stored.
+    """
+    return pair.sums.ulps / pair.sums.count
 
 
 def path_length(pair: Pair) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Literal
 from birthmark.errors import SpecError, unknown_name
 from birthmark.extensions import REGISTERED
 from birthmark.measurements import distributions as d
-from birthmark.measurements import marks, units
+from birthmark.measurements import marks, steps, units
 from birthmark.measurements import scalars as s
 from birthmark.measurements.pair import Pair
 from birthmark.shapes import Tensor
@@ -23,7 +23,10 @@ class Measurement:
     long_name: str
     dims: tuple[str, ...] = ()
     kind: Literal["scalar", "distribution"] = "scalar"  # how often it is recorded
-    tensors: Literal["all", "weights", "marked"] = "all"  # all: biases as well
+    # all: biases as well; stepped: all, where it is known what the last step did
+    tensors: Literal["all", "weights", "marked", "stepped"] = "all"
+    is_summed: bool = False  # made of sums, so that shards can be added up
+    on_request: bool = False  # left out unless it is named
 
     @property
     def needs_finite(self) -> bool:
@@ -31,6 +34,8 @@ class Measurement:
         return self.unit != "count" and "bin" not in self.dims
 
 
+_summed = partial(Measurement, is_summed=True)
+_stepped = partial(Measurement, tensors="stepped", is_summed=True)
 _marked = partial(Measurement, tensors="marked")
 _spectral = partial(Measurement, kind="distribution", tensors="weights")
 _binned = partial(Measurement, kind="distribution", dims=("bin",))
@@ -38,24 +43,34 @@ _joint = partial(Measurement, kind="distribution", dims=("bin", "current_bin"))
 _banded = partial(Measurement, kind="distribution", dims=("bin", "quantile"))
 
 _LINES = (
-    Measurement(s.deviation_mean, "weight", "mean deviation"),
-    Measurement(s.deviation_std, "weight", "standard deviation of the deviation"),
-    Measurement(s.deviation_skewness, "1", "skewness of the deviation"),
-    Measurement(s.deviation_kurtosis, "1", "excess kurtosis of the deviation"),
+    _summed(s.deviation_mean, "weight", "mean deviation"),
+    _summed(s.deviation_std, "weight", "standard deviation of the deviation"),
+    _summed(s.deviation_skewness, "1", "skewness of the deviation"),
+    _summed(s.deviation_kurtosis, "1", "excess kurtosis of the deviation"),
     Measurement(s.deviation_quantile, "weight", "deviation quantile", ("quantile",)),
-    Measurement(s.deviation_mean_abs, "weight", "mean absolute deviation"),
-    Measurement(s.deviation_max, "weight", "largest absolute deviation"),
-    Measurement(s.distance, "weight", "L2 norm of the deviation"),
-    Measurement(s.relative_distance, "1", "distance over the initial norm"),
-    Measurement(s.correlation, "1", "correlation of initial and current values"),
-    Measurement(s.cosine, "1", "cosine of initial and current values"),
-    Measurement(s.slope, "1", "slope of current on initial values"),
-    Measurement(s.intercept, "weight", "intercept of current on initial values"),
-    Measurement(s.r_squared, "1", "R2 of current on initial values"),
-    Measurement(s.sign_flips, "1", "share of signs that are not the initial one"),
-    Measurement(s.path_length, "weight", "sum of the L2 norms of the recorded moves"),
+    _summed(s.deviation_mean_abs, "weight", "mean absolute deviation"),
+    _summed(s.deviation_max, "weight", "largest absolute deviation"),
+    _summed(s.distance, "weight", "L2 norm of the deviation"),
+    _summed(s.relative_distance, "1", "distance over the initial norm"),
+    _summed(s.correlation, "1", "correlation of initial and current values"),
+    _summed(s.cosine, "1", "cosine of initial and current values"),
+    _summed(s.slope, "1", "slope of current on initial values"),
+    _summed(s.intercept, "weight", "intercept of current on initial values"),
+    _summed(s.r_squared, "1", "R2 of current on initial values"),
+    _summed(s.sign_flips, "1", "share of signs that are not the initial one"),
+    _summed(s.sign_flips_by_noise, "1", "share of signs that such noise would flip"),
+    _summed(s.correlation_by_noise, "1", "correlation that such noise would leave"),
+    _summed(s.changed_share, "1", "share of weights that changed as stored"),
+    _summed(s.ulp_change, "1", "mean deviation in units in the last place"),
+    _summed(s.path_length, "weight", "sum of the L2 norms of the recorded moves"),
     Measurement(s.cannot_move, "1", "share of inputs always zero", tensors="weights"),
-    Measurement(s.nonfinite_count, "count", "values that are NaN or Inf"),
+    _summed(s.nonfinite_count, "count", "values that are NaN or Inf"),
+    _stepped(steps.update_ratio, "1", "norm of the last step over that of the weights"),
+    _stepped(steps.absorbed_share, "1", "share of updates that rounding takes whole"),
+    _stepped(steps.step_by_gradient, "1", "share of the step by its gradient"),
+    _stepped(steps.step_by_decay, "1", "share of the step by weight decay"),
+    _stepped(steps.step_by_momentum, "1", "share of the step by earlier gradients"),
+    _stepped(steps.distance_by_decay, "1", "relative distance by decay alone"),
     Measurement(
         units.distinct_units,
         "1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import xarray as xr
 
 from birthmark.errors import WeightsError, unknown_name
 from birthmark.measurements.facts import Facts
+from birthmark.measurements.kinds import Layout
 from birthmark.measurements.pair import Pair, largest
 from birthmark.shapes import Mark, Parameter, Parameters, Tensor
 
@@ -63,14 +65,18 @@ def find_pairs(initial: Parameters, current: Parameters, facts: Facts) -> list[P
         if name == first:
             still = facts.still_inputs
             still_share = float("nan") if still is None else float(still.mean())
+        find_bound = cache(partial(_bound, name, initial, facts.bounds))
+        if facts.bounds is not None:
+            find_bound()  # refuses what is no bound
         pairs.append(
             Pair(
-                before.matrix,
-                _seen_as(before, current[name]).matrix,
-                bound=_bound(name, initial, facts.bounds),
+                _matrix(before.values, before.layout),
+                _matrix(current[name].values, before.layout),
+                find_bound=find_bound,
                 path_R=_path(name, before, facts.path),
                 still_share=still_share,
                 mark=facts.mark if name == marked else None,
+                step=(facts.steps or {}).get(name),
             )
         )
     return pairs
@@ -121,9 +127,9 @@ def _without(these: Parameters, those: Parameters) -> Parameters:
     )
 
 
-def _seen_as(before: Parameter, after: Parameter) -> Parameter:
-    """The tensor now, its axes understood as at the start."""
-    return Parameter(after.values, layout=before.layout)
+def _matrix(values: Tensor, layout: Layout) -> Tensor:
+    """Of a tensor in rows, so that no sum depends on how it is stored."""
+    return Parameter(values.contiguous(), layout=layout).matrix
 
 
 def _bound(

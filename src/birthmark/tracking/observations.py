@@ -95,10 +95,12 @@ class Observations:
                 findings.append(_changed(verb, which))
         return tuple(findings)
 
-    def news(self, step: int, found: xr.Dataset) -> tuple[Finding, ...]:
-        """Findings that were not news before."""
+    def news(
+        self, step: int, found: xr.Dataset, others: Sequence[Finding] = ()
+    ) -> tuple[Finding, ...]:
+        """Findings, these and others, that were not told before."""
         new = []
-        for finding in self.findings(step, found):
+        for finding in (*self.findings(step, found), *others):
             key = (finding.name, finding.where)
             if key not in self._told:
                 self._told.add(key)
@@ -149,7 +151,9 @@ class Observations:
         for group in groups:
             if any(value is one for one in group["params"]) and not group.get("lr", 1):
                 return "the learning rate of its group is 0"
-        if value.grad is not None and not bool(value.grad.any()):
+        grad = value.grad
+        # of a shard it would be that of this process alone
+        if grad is not None and not hasattr(grad, "to_local") and not bool(grad.any()):
             return "its gradient is exactly 0"
         if value.itemsize <= 2:
             dtype = str(value.dtype).removeprefix("torch.")

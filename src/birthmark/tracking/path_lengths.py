@@ -48,11 +48,10 @@ class PathLengths:
             self.lengths = extend_path({}, self._initial, self._initial)
             return
         current = self._see(current)
-        moves = extend_path({}, self._previous, current)
-        if self._sample is not None:
-            moves = {n: m * self._sample.growth(n) ** 0.5 for n, m in moves.items()}
-        before = self.lengths
-        self.lengths = {n: before[n] + m if before else m for n, m in moves.items()}
+        growths = None if self._sample is None else self._sample.growths
+        self.lengths = extend_path(
+            self.lengths, self._previous, current, growths=growths
+        )
         if self._previous is self._initial:
             self._previous = current.clone()
             return

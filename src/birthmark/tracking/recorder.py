@@ -79,6 +79,7 @@ class Recorder:
         *,
         is_start: bool,
         instead: What | None = None,
+        **facts: Any,
     ) -> xr.Dataset | None:
         """Go on to these weights and measure them, if that is due; `store` it later.
 
@@ -87,13 +88,14 @@ class Recorder:
             current: The weights now.
             is_start: Whether they are the initial ones.
             instead: What to measure where nothing is due.
+            **facts: Keyword arguments of `measure` that are of this record alone.
         """
         kind = self._schedule.due(number) or instead
         if kind is None:
             return None
         if kind != "distributions":
             self._path.extend(current, is_start=is_start)
-        return self.look(current, kind)
+        return self.look(current, kind, **facts)
 
     def look(self, current: Configuration, kind: What, **facts: Any) -> xr.Dataset:
         """Measure these weights as those of a record, with other facts if need be."""

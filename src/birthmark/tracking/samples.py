@@ -15,7 +15,8 @@ class Sample:
     """The same places of each large tensor, whenever it is looked at.
 
     They depend on the name, the size and the number of places alone, so that a resumed
-    run looks at the same ones. Tensors that are not larger are taken whole.
+    run looks at the same ones. Tensors that are not larger are taken whole; of a shard
+    the places are those that this process has.
     """
 
     def __init__(self, parameters: Parameters, num_places: int) -> None:
@@ -25,12 +26,17 @@ class Sample:
             parameters: Whose names and sizes count.
             num_places: Of each tensor that has more.
         """
-        self.sizes = {name: one.size for name, one in parameters.items()}
+        self.sizes = {name: one.values[0].numel() for name, one in parameters.items()}
         self.places = {
-            name: _draw(name, one.size, num_places).to(one.values.device)
+            name: _draw(name, self.sizes[name], num_places).to(one.values.device)
             for name, one in parameters.items()
-            if one.size > num_places
+            if self.sizes[name] > num_places
         }
+
+    @property
+    def growths(self) -> dict[str, float]:
+        """By name how many coordinates each one taken stands for."""
+        return {name: self.growth(name) for name in self.sizes}
 
     def take(self, parameters: Parameters) -> Parameters:
         """Vectors of the sampled places, and small tensors as they are."""

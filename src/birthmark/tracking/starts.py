@@ -18,7 +18,13 @@ import xarray as xr
 from torch import Tensor
 
 from birthmark.errors import SpecError, WeightsError
-from birthmark.measurements import fan_in_of, fingerprint, weight_beside
+from birthmark.measurements import (
+    fan_in_of,
+    fingerprint,
+    merge_shards,
+    sum_up,
+    weight_beside,
+)
 from birthmark.shapes import Array, Parameters
 from birthmark.tracking.samples import Sample
 
@@ -98,10 +104,16 @@ class Start:
         }
         return replace(self, parameters=Parameters(kept))
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether other processes have parts of it."""
+        return any(one.shard is not None for one in self.whole.values())
+
     @cached_property
     def kept_fingerprint(self) -> str:
-        """Of what is kept, in the type in which it is kept."""
-        return fingerprint(self.parameters)
+        """Of what is kept in this process, in the type in which it is kept."""
+        own = {n: replace(one, shard=None) for n, one in self.parameters.items()}
+        return fingerprint(Parameters(own))
 
     def restored(
         self,
@@ -121,7 +133,8 @@ class Start:
             odd = sorted(dict(expected.items() ^ found.items()))
             raise WeightsError(
                 f"the kept start differs from the model in {', '.join(odd[:3])}: go on "
-                "with the model, tensors=, keep= and places= that the run began with"
+                "with the model, processes, tensors=, keep= and places= that it began "
+                "with"
             )
         return replace(
             self.holding(tensors),
@@ -180,6 +193,12 @@ def take_start(parameters: Parameters, keep: Keep, num_places: int) -> Start:
     """
     if keep not in KEEPS:
         raise SpecError(f"keep is one of {', '.join(KEEPS)}, not {keep!r}")
+    is_sharded = any(one.shard is not None for one in parameters.values())
+    if is_sharded and keep in ("file", "sample"):
+        raise SpecError(
+            f"keep={keep!r} cannot be for sharded parameters, of which each process "
+            "has a small part: keep them on the 'device' or on the 'cpu'"
+        )
     sample = Sample(parameters, num_places) if keep == "sample" else None
     seen = parameters if sample is None else sample.take(parameters)
     on_host = keep in ("cpu", "file")
@@ -191,12 +210,15 @@ def take_start(parameters: Parameters, keep: Keep, num_places: int) -> Start:
     )
     # the sample stands for all: to hash the whole would cost what sampling saves
     of_all = fingerprint(parameters if sample is None else seen)
+    sums = merge_shards(
+        kept, {name: sum_up(one.values, one.values) for name, one in kept.items()}
+    )
     norms = {
-        name: float(torch.linalg.vector_norm(one.values, dtype=torch.float64))
-        * (sample.growth(name) ** 0.5 if sample else 1.0)
-        for name, one in kept.items()
+        name: float(one.norms[0]) * (sample.growth(name) ** 0.5 if sample else 1.0)
+        for name, one in sums.items()
     }
-    units = find_units(kept, parameters)
+    spreads = {name: float(one.covariance[0].sqrt()) for name, one in sums.items()}
+    units = find_units(spreads, parameters)
     return Start(kept, _without_values(parameters), of_all, units, norms, sample)
 
 
@@ -209,14 +231,19 @@ def expect_start(parameters: Parameters, keep: Keep, num_places: int) -> Start:
     return Start(seen, _without_values(parameters), "", {}, {}, sample)
 
 
-def find_units(kept: Parameters, parameters: Parameters) -> dict[str, float]:
+def find_units(
+    spreads: Mapping[str, float], parameters: Parameters
+) -> dict[str, float]:
     """By name: the standard deviation of the law of a tensor, never 0.
 
     That of its own entries at the start; where these are all equal, as of biases and of
     adapters that start at zero, that of the weights beside it in its layer, or else the
     standard deviation of U(-1, 1) / sqrt(fan-in), torch's default.
+
+    Args:
+        spreads: By name the standard deviation of the entries; NaN where all are equal.
+        parameters: Of the model.
     """
-    spreads = {name: _spread(one.values) for name, one in kept.items()}
     units = {}
     for name, one in parameters.items():
         beside = weight_beside(name, parameters)
@@ -228,17 +255,12 @@ def find_units(kept: Parameters, parameters: Parameters) -> dict[str, float]:
             and spreads[other] > 0
         ]
         chosen = [beside] if beside is not None else others
-        spread = spreads[name] or next((spreads[o] for o in chosen if o), 0.0)
+        spread = spreads[name]
+        if math.isnan(spread):
+            spread = next((spreads[o] for o in chosen if spreads[o] > 0), 0.0)
         default = 1 / math.sqrt(3 * fan_in_of(name, parameters))
         units[name] = spread if 0 < spread < math.inf else default
     return units
-
-
-def _spread(values: Tensor) -> float:
-    """Standard deviation; exactly 0 where all are equal."""
-    if bool(values.min() == values.max()):
-        return 0.0
-    return float(values.std(correction=0))
 
 
 def _copy(values: Tensor, *, on_host: bool) -> Tensor:
@@ -255,9 +277,7 @@ def _without_values(parameters: Parameters) -> Parameters:
         {
             name: replace(
                 one,
-                values=torch.empty((), device="cpu").expand(
-                    len(one.values), *one.shape
-                ),
+                values=torch.empty((), device="cpu").expand(one.values.shape),
             )
             for name, one in parameters.items()
         }

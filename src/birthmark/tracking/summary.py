@@ -1,8 +1,9 @@
 """Where the weights stand, in one line and the rows that matter.
 
-No verdict comes from a bare threshold: beside each distance stands what an independent
-draw of the start would give, and the start counts as readable where its correlation
-with the weights is above what chance leaves one tensor in a thousand.
+No verdict comes from a bare threshold: beside each number stands what would give as
+much without learning (an independent draw, weight decay alone, noise of the same size),
+and the start counts as readable where its correlation with the weights is above what
+chance leaves one tensor in a thousand.
 """
 
 from __future__ import annotations
@@ -16,12 +17,22 @@ import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array, Finding
+from birthmark.statistics import compare_growth
 
 REDRAW = math.sqrt(2)  # relative distance of an independent draw of the same law
 _ONE_IN_A_THOUSAND = 3.09  # standard errors, one-sided
 _FEWEST = 10  # entries of a tensor whose correlation says anything
+# of a row, behind the distance
+_SHARES = (
+    "distance_by_decay",
+    *("correlation", "correlation_by_noise"),
+    *("sign_flips", "sign_flips_by_noise"),
+)
 _EXTREMES = 3  # tensors that have moved the most, and the least
-_HEADER = ("tensor", "kind", "entries", "moved", "start left", "signs lost")
+_HEADER = (
+    *("tensor", "kind", "entries", "moved", "by decay"),
+    *("start left", "by noise", "signs lost", "by noise"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,18 +44,20 @@ class Row:
     size: int
     moved: float  # distance over the initial norm; in units of its law from zero
     from_zero: bool  # whether the tensor began at zero
+    by_decay: float  # what of `moved` weight decay alone would give
     correlation: float  # of initial and current values; NaN where the start was equal
+    correlation_by_noise: float  # what noise of the same size would leave
     sign_flips: float  # share, in 0 ... 1
+    sign_flips_by_noise: float  # what noise of the same size would flip
 
     @property
     def cells(self) -> tuple[str, ...]:
         """As a table says it; what began at zero has moved so many sigma of its law."""
         moved = _say(self.moved) + (" σ" if self.from_zero else "")
-        share = (
-            "" if math.isnan(self.sign_flips) else f"{_say(100 * self.sign_flips)} %"
-        )
-        left = "" if math.isnan(self.correlation) else _say(self.correlation)
-        return (self.name, self.kind, f"{self.size:,}", moved, left, share)
+        decay = "" if self.from_zero else _say(self.by_decay)
+        left = [_say(self.correlation), _say(self.correlation_by_noise)]
+        flips = [_percent(self.sign_flips), _percent(self.sign_flips_by_noise)]
+        return (self.name, self.kind, f"{self.size:,}", moved, decay, *left, *flips)
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,7 @@ class Summary:
     extremes: tuple[Row, ...]
     findings: tuple[Finding, ...]
     step: int
+    growth: str = ""  # by which law the distance grows, where the records tell
 
     def __str__(self) -> str:
         """The verdict, a table, and what asks for attention."""
@@ -72,7 +86,7 @@ class Summary:
                 for place, (cell, width) in enumerate(zip(row, widths, strict=True))
             ]
             lines.append("  ".join(parts).rstrip())
-        lines += ["", _LEGEND]
+        lines += ["", *filter(None, (self.growth,)), _LEGEND]
         lines += map(_sentence, self.findings)
         return "\n".join(lines)
 
@@ -95,18 +109,25 @@ class Summary:
             f"<div><p><b>{html.escape(self.verdict)}</b></p>"
             "<table style='border-collapse:collapse'>"
             f"<thead><tr>{head}</tr></thead>{bodies}</table>"
+            f"<p>{html.escape(self.growth)}</p>"
             f"<p><small>{html.escape(_LEGEND)}</small></p><ul>{found}</ul></div>"
         )
 
 
 _LEGEND = (
     "moved: distance from the start over its norm (an independent draw: 1.41), or in σ "
-    "of the layer's law where it is zero; start left: correlation with the start."
+    "of the layer's law where it is zero; by decay: what weight decay alone would "
+    "give; start left: correlation with the start; by noise: what a deviation of its "
+    "size, shuffled among the weights, would leave of it, and flip of the signs."
 )
 
 
 def summarize(
-    found: xr.Dataset, step: int, name: str, findings: Sequence[Finding]
+    found: xr.Dataset,
+    step: int,
+    name: str,
+    findings: Sequence[Finding],
+    records: xr.Dataset | None = None,
 ) -> Summary:
     """Say what was measured at a step.
 
@@ -116,6 +137,7 @@ def summarize(
         step: Steps made.
         name: Of the run.
         findings: What asks for attention.
+        records: All that was recorded, from which the law of growth is read.
     """
     one = found.isel(replica=0)
     rows = [_row(one, place) for place in range(one.sizes["parameter"])]
@@ -130,7 +152,23 @@ def summarize(
     if len(ranked) > 2 * _EXTREMES:
         ranked = ranked[:_EXTREMES] + ranked[-_EXTREMES:]
     verdict = _verdict(one, rows, step, name, findings)
-    return Summary(verdict, tuple(kinds), tuple(ranked), tuple(findings), step)
+    growth = "" if records is None else _growth(records)
+    return Summary(verdict, tuple(kinds), tuple(ranked), tuple(findings), step, growth)
+
+
+def _growth(records: xr.Dataset) -> str:
+    """By which law the distance of all weights together grows, in a sentence."""
+    if "distance" not in records:
+        return ""
+    squares = np.square(records["distance"].isel(replica=0))
+    whole = np.sqrt(squares.sum("parameter", skipna=False).values)
+    law = compare_growth(records["step"].values, whole)
+    if law.law == "undecided":
+        return ""
+    better = f"by {abs(law.difference):.0f} of AIC, {law.num_points} records"
+    if law.law == "log":
+        return f"The distance grows as the logarithm of the step ({better})."
+    return f"The distance grows as step^{law.exponent:.2f}, not as its log ({better})."
 
 
 def _verdict(
@@ -194,8 +232,10 @@ def _pool(one: xr.Dataset, places: Array, kind: str) -> Row | None:
         int(sizes.sum()),
         moved,
         from_zero,
-        _weighted(some["correlation"].values, sizes),
-        _weighted(some["sign_flips"].values, sizes),
+        *(
+            _weighted(some[name].values, sizes) if name in some else math.nan
+            for name in _SHARES
+        ),
     )
 
 
@@ -208,7 +248,11 @@ def _weighted(values: Array, sizes: Array) -> float:
 
 def _say(value: float) -> str:
     """Three digits that count, so that a small move is never said to be none."""
-    return f"{value:.3g}"
+    return "" if math.isnan(value) else f"{value:.3g}"
+
+
+def _percent(value: float) -> str:
+    return "" if math.isnan(value) else f"{_say(100 * value)} %"
 
 
 def _sentence(finding: Finding) -> str:

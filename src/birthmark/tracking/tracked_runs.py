@@ -89,7 +89,7 @@ class TrackedRun:
             )
         folder.rewind(-1)
         self.folder = folder
-        if self.is_lasting:
+        if self._keeps_start:
             arrays = {n: t.cpu().numpy() for n, t in self.start.tensors().items()}
             folder.save_start(arrays, {"fingerprint": self.start.fingerprint})
         if self._keep == "file":
@@ -108,7 +108,7 @@ class TrackedRun:
             "kept": self.start.kept_fingerprint,
             "units": dict(self.start.units),
             "norms": dict(self.start.norms),
-            "start": None if self.is_lasting else self.start.tensors(),
+            "start": None if self._keeps_start else self.start.tensors(),
         }
 
     def resume(
@@ -152,6 +152,12 @@ class TrackedRun:
             )
         folder.rewind(step - 1)
         self.folder, self.start = folder, start
+
+    @property
+    def _keeps_start(self) -> bool:
+        """Whether the store has the whole start, which no process has of shards."""
+        assert self.start is not None
+        return self.is_lasting and not self.start.is_sharded
 
     def _describe(self, fingerprint: str) -> RunDescription:
         name, fields, replica = self._said

@@ -15,8 +15,7 @@ import contextlib
 import logging
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,18 +26,26 @@ import xarray as xr
 from torch import nn
 
 from birthmark.errors import SpecError
-from birthmark.measurements import to_parameters
 from birthmark.shapes import Finding, Parameters, StepMetrics
 from birthmark.store import RunFolder, Store
 from birthmark.tracking.alarms import Alarms
 from birthmark.tracking.observations import Observations
 from birthmark.tracking.path_lengths import PathLengths
 from birthmark.tracking.pending import Pending
+from birthmark.tracking.processes import Processes
+from birthmark.tracking.readers import (
+    Model,
+    Optimizers,
+    as_names,
+    find_optimizers,
+    make_reader,
+)
 from birthmark.tracking.recorder import Recorder
 from birthmark.tracking.samples import Sample
 from birthmark.tracking.schedules import Schedule, make_schedule
 from birthmark.tracking.sinks import Sink, name_scalars
 from birthmark.tracking.starts import KEEPS, Keep, Start
+from birthmark.tracking.steps import Steps
 from birthmark.tracking.summary import Summary, summarize
 from birthmark.tracking.tracked_runs import TrackedRun
 
@@ -55,17 +62,24 @@ LIGHT = (
     "correlation",
     "cosine",
     "slope",
+    "correlation_by_noise",
     "sign_flips",
+    "sign_flips_by_noise",
+    "changed_share",
+    "ulp_change",
     "path_length",
     "nonfinite_count",
+    "update_ratio",
+    "absorbed_share",
+    "step_by_gradient",
+    "step_by_decay",
+    "step_by_momentum",
+    "distance_by_decay",
 )
-PLACES = 2**17  # of a large tensor, of the path and of a sampled start
+PLACES = 2**15  # of a large tensor, of the path and of a sampled start
 FLUSH_SECONDS = 10.0  # of records that a kill may cost, if recorded steps are as near
 _MOST_ROWS = 1000  # that wait in memory
 _log = logging.getLogger("birthmark")
-
-Model = nn.Module | Callable[[], Any]
-Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
 
 
 class Tracker:
@@ -122,11 +136,14 @@ class Tracker:
         """
         if keep not in KEEPS:
             raise SpecError(f"keep is one of {', '.join(KEEPS)}, not {keep!r}")
-        self._read = _reader(model, tensors)
+        self._read = make_reader(model, tensors)
         module = model if isinstance(model, nn.Module) else None
-        optimizers = _as_list(optimizer)
+        optimizers = find_optimizers(optimizer)
+        self._processes = Processes(model, self._read)
+        if not self._processes.speaks:
+            store, sinks = None, ()
         self._schedule = make_schedule(schedule)
-        self._only = None if measurements == "all" else _as_names(measurements)
+        self._only = None if measurements == "all" else as_names(measurements)
         self._places, self._sinks = places, list(sinks)
         self._run = TrackedRun(
             store,
@@ -141,6 +158,10 @@ class Tracker:
         self._recorder: Recorder | None = None
         self._pending, self._flushed = Pending(), time.monotonic()
         self._seen, self._alarms = Observations(module, optimizers), Alarms()
+        self._steps = Steps(module, optimizers)
+        self._hooks: list[Any] = []
+        if self._processes.is_idle:
+            return
         if not optimizers:
             self._run.take(self._read())
         # hooks hold this object: the loop need not keep it
@@ -148,7 +169,7 @@ class Tracker:
             hook
             for first, last in zip(optimizers[:1], optimizers[-1:], strict=True)
             for hook in (
-                first.register_step_pre_hook(lambda *_: self.begin()),
+                first.register_step_pre_hook(lambda *_: self._before_step()),
                 last.register_step_post_hook(lambda *_: self.advance()),
             )
         ]
@@ -163,9 +184,9 @@ class Tracker:
             StoreError: The store has a run of this name, these fields and this replica
                 that began with other weights, or one that is done.
         """
-        if self._recorder is None:
+        if self._recorder is None and not self._processes.is_idle:
             self._run.take(self._read())
-            self._run.begin()
+            self._processes.agree(self._run.begin)
             self._watch()
             self._record()
 
@@ -176,7 +197,8 @@ class Tracker:
         """
         self.begin()
         self.step += 1
-        if self._schedule.due(self.step) is not None:
+        self._steps.count()
+        if self._recorder is not None and self._schedule.due(self.step) is not None:
             self._record()
 
     def log(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
@@ -187,6 +209,8 @@ class Tracker:
         Raises:
             SpecError: A value is no single number.
         """
+        if self._processes.is_idle:
+            return
         self._pending.note(self.step, {**(values or {}), **named})
         if len(self._pending) > _MOST_ROWS:
             self._hand_on(before=self.step)
@@ -208,17 +232,18 @@ class Tracker:
 
     def findings(self) -> tuple[Finding, ...]:
         """What asks for attention: tensors that stand still now, and alarms so far."""
-        seen = self._seen.findings(self.step, self._look())
-        return (*seen, *self._alarms.findings)
+        return self._found(self._look())
 
     def summary(self) -> Summary:
         """Where the weights stand now, in words and in the rows that matter."""
         found = self._look()
-        findings = self._seen.findings(self.step, found) + (*self._alarms.findings,)
-        return summarize(found, self.step, self._run.name, findings)
+        findings = self._found(found)
+        return summarize(found, self.step, self._run.name, findings, self.records)
 
     def flush(self) -> None:
         """Write what was recorded; what is noted later belongs to the next step."""
+        if self._processes.is_idle:
+            return
         folder = self._begun()
         if not folder.is_done:
             self._hand_on(before=self.step + 1)
@@ -226,6 +251,8 @@ class Tracker:
 
     def finish(self) -> None:
         """Record the last step, declare the run done, and let go of the optimizer."""
+        if self._processes.is_idle:
+            return
         folder = self._begun()
         if self._schedule.due(self.step) is None:
             self._record(is_last=True)
@@ -266,8 +293,11 @@ class Tracker:
     def state_dict(self) -> dict[str, Any]:
         """What goes into the user's checkpoint: plain values and tensors.
 
-        The start itself is in it only where no store keeps it.
+        The start itself is in it only where no store keeps it, and where it is sharded:
+        then each process has a state of its own.
         """
+        if self._processes.is_idle:
+            return {}
         folder = self._begun()
         # the row of this step stays open: the loop may have more to note there
         self._hand_on(before=self.step)
@@ -278,6 +308,7 @@ class Tracker:
             "run": self._run.state_dict(),
             "path": {n: t.clone() for n, t in self._path.state_dict().items()},
             "seen": self._seen.state_dict(),
+            "steps": self._steps.state_dict(),
             "alarms": self._alarms.state_dict(),
         }
 
@@ -292,19 +323,28 @@ class Tracker:
             StoreError: The store does not have the run.
             SpecError: Steps were made already, or the state is of another version.
         """
+        if self._processes.is_idle:
+            return
         if self._recorder is not None:
             raise SpecError(
                 "load_state_dict comes before the first step: load the tracker's state "
                 "where the model's and the optimizer's are loaded"
             )
         step = int(state["step"])
-        self._run.resume(state["run"], self._read(), step)
+        now = self._read()
+        self._processes.agree(lambda: self._run.resume(state["run"], now, step))
         self.step = step
         self._watch()
         self._path.load_state_dict(state["path"])
         self._seen.load_state_dict(state["seen"])
+        self._steps.load_state_dict(state["steps"])
         self._alarms.load_state_dict(state["alarms"])
         self._pending.load_state_dict(state["pending"])
+
+    def _before_step(self) -> None:
+        self.begin()
+        if self._recorder is not None and self._schedule.due(self.step + 1) is not None:
+            self._steps.look_before()
 
     def _watch(self) -> None:
         folder, start = self._run.folder, self._start
@@ -321,6 +361,7 @@ class Tracker:
             view=start,
         )
         self._seen.begin()
+        self._steps.begin(start.whole)
         for sink in self._sinks:
             self._tell(sink.begin, folder.description)
 
@@ -328,11 +369,13 @@ class Tracker:
         assert self._recorder is not None
         self._hand_on(before=self.step)
         current = self._current() if self.step else self._start.parameters
+        steps = self._steps.look_after() if self._steps.is_watching else None
         found = self._recorder.measure(
             self.step,
             current,
             is_start=self.step == 0,
             instead="scalars" if is_last else None,
+            steps=steps,
         )
         self._pending.measured(self.step, found)
         if found is not None:
@@ -353,7 +396,13 @@ class Tracker:
         """The weights as they are now, measured and not recorded."""
         self._begun()
         assert self._recorder is not None
-        return self._recorder.look(self._current(), "scalars", only=LIGHT)
+        return self._recorder.look(
+            self._current(), "scalars", only=LIGHT, steps=self._steps.present()
+        )
+
+    def _found(self, found: xr.Dataset) -> tuple[Finding, ...]:
+        seen = self._seen.findings(self.step, found)
+        return (*seen, *self._steps.findings(), *self._alarms.findings)
 
     def _hand_on(self, *, before: int) -> None:
         """Give the recorder all rows of steps before this one."""
@@ -371,10 +420,11 @@ class Tracker:
     def _tell_measured(self, found: xr.Dataset) -> None:
         findings: tuple[Finding, ...] = ()
         if {"distance", "nonfinite_count"} <= set(found.data_vars):
-            findings = self._seen.news(self.step, found)
+            others = self._steps.findings()
+            findings = self._seen.news(self.step, found, others)
             findings += (*self._alarms.measured(self.step, found),)
         for finding in findings:
-            if finding.level in ("warning", "error"):
+            if finding.level in ("warning", "error") and self._processes.speaks:
                 _log.warning("%s: %s", self._run.name, finding.what)
         named = name_scalars(found) if self._sinks else {}
         arrays = found[[n for n, one in found.data_vars.items() if one.ndim > 2]]
@@ -392,6 +442,7 @@ class Tracker:
             _log.warning("a sink of %r failed: %s", self._run.name, error)
 
     def _begun(self) -> RunFolder:
+        self._processes.check_busy()
         if self._recorder is None and self._hooks:
             raise SpecError(
                 "no step was made yet: the start is taken right before the first, or "
@@ -405,48 +456,6 @@ class Tracker:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-
-
-def _reader(
-    model: Model, tensors: str | Collection[str] | None
-) -> Callable[[], Parameters]:
-    patterns = _as_names("*" if tensors is None else tensors)
-
-    def read() -> Parameters:
-        every = to_parameters(model if isinstance(model, nn.Module) else model())
-        chosen = {
-            name: one
-            for name, one in every.items()
-            if any(fnmatchcase(name, pattern) for pattern in patterns)
-        }
-        if not chosen:
-            raise SpecError(
-                f"no tensor is named like {', '.join(patterns)}: there are "
-                f"{', '.join(list(every)[:5])}, ..."
-            )
-        return Parameters(chosen)
-
-    return read
-
-
-def _as_names(names: str | Collection[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
-
-
-def _as_list(optimizer: Any) -> list[torch.optim.Optimizer]:
-    if optimizer is None:
-        return []
-    several = isinstance(optimizer, Sequence)
-    return [_bare(one) for one in (optimizer if several else [optimizer])]
-
-
-def _bare(optimizer: Any) -> torch.optim.Optimizer:
-    """The optimizer that makes the steps, inside of what accelerate wraps it in."""
-    inner = getattr(optimizer, "optimizer", None)
-    while isinstance(inner, torch.optim.Optimizer):
-        optimizer, inner = inner, getattr(inner, "optimizer", None)
-    bare: torch.optim.Optimizer = optimizer
-    return bare
 
 
 def _leave_at_exit(tracker: Tracker) -> None:

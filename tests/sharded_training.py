@@ -1,0 +1,108 @@
+"""One process of a sharded or copied training that a tracker watches.
+
+    python sharded_training.py RANK WORLD PORT KIND FOLDER [resume]
+
+KIND is `fsdp`, `hsdp` (two copies of the shards), `ddp` or `plain`. Weights at each
+recorded step are put together by torch itself, apart from what is tested.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+import birthmark as bm
+
+SCHEDULE = [1, 3, 6]
+HALF = 4  # steps before the training is stopped
+
+
+def make_model():
+    # rows of 7, 3 and 1: uneven shards, and empty ones
+    torch.manual_seed(0)
+    layers = (nn.Linear(6, 7), nn.LayerNorm(7), nn.Linear(7, 3), nn.Linear(3, 1))
+    return nn.Sequential(*layers)
+
+
+def batch(step):
+    draws = torch.Generator().manual_seed(step)
+    return torch.randn(8, 6, generator=draws), torch.randn(8, 1, generator=draws)
+
+
+def shard(model, kind, world):
+    if kind in ("fsdp", "hsdp"):
+        shape, names = ((world,), ("shard",))
+        if kind == "hsdp":
+            shape, names = (2, world // 2), ("copy", "shard")
+        mesh = init_device_mesh("cpu", shape, mesh_dim_names=names)
+        return fully_shard(model, mesh=mesh)
+    return nn.parallel.DistributedDataParallel(model) if kind == "ddp" else model
+
+
+def whole(model):
+    own = model.module if hasattr(model, "module") else model
+    named = {}
+    for name, value in own.named_parameters():
+        value = value.detach()
+        full = value.full_tensor() if hasattr(value, "full_tensor") else value
+        named[name] = full.double().clone()
+    return named
+
+
+def main(rank, world, port, kind, folder, resume):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    dist.init_process_group("gloo", rank=rank, world_size=world)
+    model = shard(make_model(), kind, world)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    tracker = bm.Tracker(
+        model, optimizer, store=folder / "runs", name=kind, schedule=SCHEDULE
+    )
+    kept = folder / f"state{rank}.pt"
+    first = 0
+    if resume:
+        state = torch.load(kept, weights_only=False)
+        with torch.no_grad():
+            for value, before in zip(model.parameters(), state["model"], strict=True):
+                local = value.to_local() if hasattr(value, "to_local") else value
+                local.copy_(before)
+        optimizer.load_state_dict(state["optimizer"])
+        tracker.load_state_dict(state["tracker"])
+        first = HALF
+    states = {0: whole(model)}
+    for step in range(first, 6):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        (model(x) - y).square().mean().backward()
+        optimizer.step()
+        states[step + 1] = whole(model)
+        if step + 1 == HALF and not resume:
+            locals_ = [
+                (v.to_local() if hasattr(v, "to_local") else v).detach().clone()
+                for v in model.parameters()
+            ]
+            state = {
+                "model": locals_,
+                "optimizer": optimizer.state_dict(),
+                "tracker": tracker.state_dict(),
+            }
+            torch.save(state, kept)
+            if "stop" in sys.argv:
+                os._exit(0)
+    if kind != "ddp" or rank == 0:
+        tracker.summary()
+        records = tracker.records
+        torch.save(records.to_dict(), folder / f"records{rank}.pt")
+        torch.save(states, folder / f"states{rank}.pt")
+    tracker.finish()
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    rank, world, port, kind, folder, *rest = sys.argv[1:]
+    main(int(rank), int(world), port, kind, Path(folder), "resume" in rest)
