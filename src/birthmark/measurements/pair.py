@@ -107,14 +107,17 @@ class Pair:
     @property
     def deviation_scale_R1(self) -> Tensor | None:
         """The unit in which powers of deviations are taken; None: 1."""
-        scales = self.sums.scales
-        return None if scales is None else scales[0].unsqueeze(1)
+        return self._scale(0)
+
+    @property
+    def initial_scale_R1(self) -> Tensor | None:
+        """The unit in which squares of initial values are taken; None: 1."""
+        return self._scale(1)
 
     @property
     def current_scale_R1(self) -> Tensor | None:
         """The unit in which squares of current values are taken; None: 1."""
-        scales = self.sums.scales
-        return None if scales is None else scales[2].unsqueeze(1)
+        return self._scale(2)
 
     @cached_property
     def means(self) -> tuple[Tensor, Tensor]:
@@ -177,6 +180,10 @@ class Pair:
             INITIAL_BINS,
             scale_R1=self.deviation_scale_R1,
         )
+
+    def _scale(self, place: int) -> Tensor | None:
+        scales = self.sums.scales
+        return None if scales is None else scales[place].unsqueeze(1)
 
     def _take(self, index_N: Array) -> Tensor:
         current_RN = self.current_RN
