@@ -17,7 +17,7 @@ from birthmark.statistics import summarize_curves
 # scalars by layer of the library's own table; any other is a user's measurement
 MEASURED = frozenset(
     ("absorbed_share", "distance_by_decay", "step_by_decay", "step_by_gradient")
-    + ("step_by_momentum", "update_ratio")
+    + ("step_by_momentum", "update_ratio", "mark_pooled_auc", "still_rows")
     + (
         "cannot_move",
         "changed_share",
