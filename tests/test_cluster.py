@@ -94,7 +94,9 @@ def test_two_sweeps_into_one_store(cluster, undisturbed, tmp_path):
     assert_same(tmp_path, undisturbed)
 
 
-def test_a_cluster_of_this_machine_asks_for_a_token(tmp_path):
+def test_a_cluster_of_this_machine_asks_for_a_token(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "300")  # a busy machine
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     executor = OnRay()
     try:
         (outcome,) = carry_out(executor, tmp_path, SPECS[:1])

@@ -10,7 +10,7 @@ import xarray as xr
 
 import store_writer as writer
 from birthmark.errors import StoreError
-from birthmark.store import RunFolder, Store, open_store
+from birthmark.store import RunFolder, Store, open_store, segments
 from store_writer import EPOCHS, LAYERS, STEPS, R, make_spec
 
 COUNTS = {"below_eps", "saturated", "abandoned", "nonfinite_step"}
@@ -270,3 +270,26 @@ def test_saving_twice_at_one_epoch_does_no_harm(begun: RunFolder) -> None:
     assert records_of(begun).sizes["step"] == 1
     arrays, facts = begun.load_checkpoint() or ({}, {})
     assert arrays["x"].tolist() == [0, 1, 2] and facts == {"batch": 5}
+
+
+def test_the_bytes_depend_on_the_rows_and_not_on_when_they_were_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "_GROUPS", dict.fromkeys(segments.TABLES, 7))
+    rng, spec, found = np.random.default_rng(0), make_spec(), []
+    for share in (0.0, 0.5, 1.0):
+        store = open_store(tmp_path / str(share), create=True)
+        run = store.start_run(spec)
+        run.load_checkpoint()
+        for epoch in range(EPOCHS + 1):
+            run.append_metrics(writer.metrics(epoch))
+            step, scalars = epoch * STEPS, writer.scalars(epoch)
+            run.append_measurements(epoch, step, scalars, writer.distributions(epoch))
+            if rng.random() < share:
+                run.flush()
+        run.finish({})
+        files = sorted(run.paths.folder.glob("*.parquet"))
+        found.append({path.name: path.read_bytes() for path in files})
+        groups = pq.ParquetFile(files[0]).num_row_groups
+        assert groups == -(-(EPOCHS + 1) * R * len(LAYERS) // 7)
+    assert found[0] == found[1] == found[2]

@@ -37,6 +37,7 @@ TABLES = ("layers", "distributions", "metrics")
 
 _AFTER, _REACH = b"birthmark_after_epoch", b"birthmark_reach"
 _SMALLEST = 19  # level of zstd
+_GROUP, _GROUPS = 2**16, {"distributions": 2**10}  # rows that are written at a time
 Content = TypeVar("Content")
 
 
@@ -237,12 +238,12 @@ def _write(
     **options: Any,
 ) -> None:
     path = folder / _file_name(table, last)
-    parts = iter(parts)
-    first = next(parts)
+    groups = _regroup(parts, _GROUPS.get(table, _GROUP))
+    first = next(groups)
     metadata = {_AFTER: str(after).encode(), b"birthmark_checksum": BLANK.encode()}
     if reach:
         metadata[_REACH] = json.dumps(reach).encode()
-    schema = first.schema.with_metadata(metadata)
+    schema = pa.schema([_as_read(field) for field in first.schema], metadata)
     with (
         sealing(path) as temporary,
         pq.ParquetWriter(
@@ -254,8 +255,28 @@ def _write(
         ) as writer,
     ):
         writer.write_table(first.cast(schema))
-        for rows in parts:
+        for rows in groups:
             writer.write_table(rows.cast(schema))
+
+
+def _as_read(field: pa.Field) -> pa.Field:
+    """With the names that Parquet gives the elements of lists."""
+    kind = field.type
+    if pa.types.is_fixed_size_list(kind):
+        kind = pa.list_(pa.field("element", kind.value_type), kind.list_size)
+    return pa.field(field.name, kind, field.nullable)
+
+
+def _regroup(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """The same rows in groups of one size, so that bytes depend on the rows alone."""
+    waiting = None
+    for part in parts:
+        waiting = part if waiting is None else pa.concat_tables([waiting, part])
+        while len(waiting) > size:
+            yield waiting.slice(0, size).combine_chunks()
+            waiting = waiting.slice(size)
+    if waiting is not None:
+        yield waiting.combine_chunks()
 
 
 def _remove_all_but(folder: Path, table: str, kept: list[int]) -> None:
