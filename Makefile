@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: test-integrations alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster
+.PHONY: attack test-integrations alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster
 
 setup: .venv/ready
 
@@ -68,6 +68,10 @@ test-integrations: .venv-frameworks/ready
 # how often the alarm for jumps is false, and how early it is where training collapses
 alarms: setup
 	$(BIN)/python benchmarks/measure_alarms.py
+
+# ten minutes of damaged files, settings and kills; 1 if any makes a wrong number
+attack: setup
+	BIRTHMARK_DATA= $(BIN)/python tools/attack.py --seconds 600
 
 # without a GPU it says so
 bench-gpu: setup

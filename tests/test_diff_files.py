@@ -222,3 +222,26 @@ def test_formats_and_live_models_give_the_same_difference(tmp_path):
     ]
     assert all(one == found[0] for one in found)
     assert len(found[0]) == 4
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".pt"])
+def test_a_flipped_bit_is_read_or_refused_in_one_line(tmp_path, suffix):
+    """Also where the damage shows only when the numbers are read."""
+    tensors = {"w": torch.arange(60.0).reshape(6, 10), "b": torch.ones(6)}
+    path = tmp_path / f"whole{suffix}"
+    if suffix == ".npz":
+        np.savez(path, **{name: x.numpy() for name, x in tensors.items()})
+    else:
+        torch.save(tensors, path)
+    whole, harmed = path.read_bytes(), tmp_path / f"harmed{suffix}"
+    refused = 0
+    for bit in range(0, 8 * len(whole), 101):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        harmed.write_bytes(flipped)
+        try:
+            bm.diff(path, harmed).text()
+        except WeightsError as error:
+            assert str(harmed) in str(error) and "\n" not in str(error)
+            refused += 1
+    assert refused > 10

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from birthmark.errors import MissingDependencyError, WeightsError
+from birthmark.errors import MissingDependencyError
 from birthmark.shapes import Tensor
 from birthmark.weight_files.numpy_files import content_of_zip
 from birthmark.weight_files.stored import MappedFile, StoredTensor, WeightFile
@@ -59,31 +59,26 @@ def _read_tree(
     found: dict[str, Any] = {}
     tensors: dict[str, StoredTensor] = {}
     notes = []
-    try:
-        with h5py.File(source, "r") as root:
-            # Keras 2 and 3 keep a whole model's weights in this group
-            top = root.get("model_weights", root)
-            top.visititems(
-                lambda name, node: (
-                    found.update({name: node}) if hasattr(node, "dtype") else None
-                )
+    with h5py.File(source, "r") as root:
+        # Keras 2 and 3 keep a whole model's weights in this group
+        top = root.get("model_weights", root)
+        top.visititems(
+            lambda name, node: (
+                found.update({name: node}) if hasattr(node, "dtype") else None
             )
-            optimizer = [n for n in found if n.startswith("optimizer/")]
-            # in the order in which they were written, which is the layers'
-            kept = sorted(found.keys() - set(optimizer), key=lambda n: _place(found[n]))
-            for name in kept:
-                dtype = _dtype(found[name])
-                if dtype is None:
-                    notes.append(f"{name} is of {found[name].dtype}, no number of ours")
-                    continue
-                given = name_variable(top, name)
-                tensors[given] = _tensor(given, found[name], dtype, mapped, start, path)
-            if optimizer or "optimizer_weights" in root:
-                notes.append("left out the optimizer's variables")
-    except OSError as error:
-        raise WeightsError(
-            f"{path} is no intact HDF5 file: {str(error)[:80]}; save or fetch it again"
-        ) from error
+        )
+        optimizer = [n for n in found if n.startswith("optimizer/")]
+        # in the order in which they were written, which is the layers'
+        kept = sorted(found.keys() - set(optimizer), key=lambda n: _place(found[n]))
+        for name in kept:
+            dtype = _dtype(found[name])
+            if dtype is None:
+                notes.append(f"{name} is of {found[name].dtype}, no number of ours")
+                continue
+            given = name_variable(top, name)
+            tensors[given] = _tensor(given, found[name], dtype, mapped, start, path)
+        if optimizer or "optimizer_weights" in root:
+            notes.append("left out the optimizer's variables")
     return tensors, notes
 
 

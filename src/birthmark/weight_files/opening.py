@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ from birthmark.weight_files.keras_files import (
 )
 from birthmark.weight_files.numpy_files import read_npy, read_npz
 from birthmark.weight_files.safetensors_files import read_safetensors
-from birthmark.weight_files.stored import StoredTensor, WeightFile, in_memory
+from birthmark.weight_files.stored import (
+    StoredTensor,
+    WeightFile,
+    damage_named,
+    in_memory,
+)
 from birthmark.weight_files.torch_files import read_torch
 
 FORMATS = "safetensors, torch (.pt, .pth, .bin, .ckpt), .keras, .h5, .npz, .npy"
@@ -49,11 +55,19 @@ def open_weights(source: Any) -> WeightFile:
     path = Path(source)
     if not path.exists():
         raise WeightsError(f"there is no file or folder {path}")
-    weights = _open_folder(path) if path.is_dir() else _open_file(path)
+    with damage_named(path):
+        weights = _open_folder(path) if path.is_dir() else _open_file(path)
     if not weights.tensors and not weights.shards:
         why = f" ({'; '.join(weights.notes)})" if weights.notes else ""
         raise WeightsError(f"{path} holds no tensors{why}")
-    return weights
+    return replace(
+        weights,
+        tensors={name: one.of_file(path) for name, one in weights.tensors.items()},
+        shards={
+            name: tuple(part.of_file(path) for part in parts)
+            for name, parts in weights.shards.items()
+        },
+    )
 
 
 def _from_memory(source: Any) -> WeightFile:
@@ -98,11 +112,8 @@ def _open_file(path: Path) -> WeightFile:
 
 
 def _open_zip(path: Path) -> WeightFile:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise WeightsError(f"{path} is cut short or damaged: fetch it again") from error
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
     if any(name.endswith("data.pkl") for name in names):
         return read_torch(path, mapped=True)
     if WEIGHTS_IN_ARCHIVE in names:

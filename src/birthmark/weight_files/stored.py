@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from birthmark.errors import WeightsError
+from birthmark.errors import BirthmarkError, WeightsError
 from birthmark.shapes import Tensor
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Refuse a file that its reader stumbles over, in one line that names it.
+
+    What readers of other projects raise over bytes that nobody wrote has no list.
+
+    Raises:
+        WeightsError: Instead of anything that is no error of ours.
+    """
+    try:
+        yield
+    except BirthmarkError:
+        raise
+    except Exception as error:
+        raise WeightsError(
+            f"{path} is damaged or cut short ({type(error).__name__}): fetch it again, "
+            "or save it again"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +62,15 @@ class StoredTensor:
     def renamed(self, name: str) -> StoredTensor:
         """The same tensor under another name."""
         return replace(self, name=name)
+
+    def of_file(self, path: Path) -> StoredTensor:
+        """The same tensor, whose damage is told of when it is read."""
+
+        def load() -> Tensor:
+            with damage_named(path):
+                return self.load()
+
+        return replace(self, load=load)
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,11 +57,6 @@ def _load(path: Path, *, mapped: bool) -> Any:
             "to load it could run code of whoever wrote it, so it was not opened; ask "
             "for the state dict alone, or for safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f"{path} cannot be read as a torch file ({type(error).__name__}): it is "
-            "damaged or cut short; fetch or save it again"
-        ) from error
 
 
 def _choose(content: Any) -> tuple[Any, list[str]]:
