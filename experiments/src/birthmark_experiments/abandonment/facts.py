@@ -16,6 +16,7 @@ from birthmark.statistics import (
     interval,
     interval_and_count,
 )
+from birthmark_experiments.abandonment.ends import ONSET
 from birthmark_experiments.abandonment.line import describe_line
 from birthmark_experiments.frame import Facts
 
@@ -44,6 +45,9 @@ class AbandonmentFacts(Facts):
     clips: Mapping[str, Mapping[str, Any]]
     line: Mapping[str, Any]
     by_share: Sequence[Mapping[str, Any]]
+    literally: Mapping[
+        str, int
+    ]  # replicas that came to the share in one epoch, by clip
     by_accuracy: Mapping[str, Any]
     against_unclipped: Mapping[str, Mapping[str, float]]
     below_at_most: Mapping[str, float]
@@ -75,6 +79,10 @@ def summarize(results: xr.Dataset) -> AbandonmentFacts:
             {"share": float(level), **_line_at(results, "onset_at", level=level)}
             for level in results["level"].to_numpy()
         ],
+        literally={
+            name: int((results["below_eps"].sel(clip=name) >= ONSET).any("epoch").sum())
+            for name in clips
+        },
         by_accuracy=_line_at(results, "collapse"),
         against_unclipped=_compare_ends(results, paper, unclipped),
         below_at_most={

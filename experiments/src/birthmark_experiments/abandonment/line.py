@@ -20,7 +20,8 @@ def describe_line(clipped: xr.Dataset) -> dict[str, Any]:
     Returns:
         `before`: the line through the clips that were run first. `foretold`: of each
         other clip, where that line puts it, where it was found, and the difference.
-        `all`: the line through all clips. `departure`: from it, see `find_departure`.
+        `all`: the line through all clips. `departure`: from it, see
+        `find_departure`; `inner`: the same without the widest clip.
     """
     decades_C = -np.log10(clipped["eps"].to_numpy())
     onset_CR = clipped["onset"].to_numpy()
@@ -37,6 +38,20 @@ def describe_line(clipped: xr.Dataset) -> dict[str, Any]:
             **find_departure(decades_C[whole_C], onset_CR[whole_C]),
             "clips": names[whole_C].tolist(),
         },
+        "inner": _depart_without_widest(decades_C, onset_CR, whole_C),
+    }
+
+
+def _depart_without_widest(
+    decades_C: Array, onset_CR: Array, whole_C: Array
+) -> dict[str, float]:
+    """The same without the widest clip, whose onset may be the start transient."""
+    inner_C = whole_C & (decades_C > decades_C.min())
+    span = float(np.ptp(decades_C[inner_C])) if inner_C.any() else 0.0
+    found = find_departure(decades_C[inner_C], onset_CR[inner_C])
+    return found | {
+        "decades": span,
+        "first": float(np.nanmin(onset_CR, initial=np.inf)),
     }
 
 

@@ -24,6 +24,9 @@ REPAIRED = (
 )
 
 
+TWINS = (0, 1)  # forward and backward variance: nearly one goal
+
+
 @dataclass(frozen=True)
 class CombinedGoalsFacts(Facts):
     """Goals met, learning by start, correlations with intervals, planned pairs."""
@@ -45,6 +48,9 @@ class CombinedGoalsFacts(Facts):
     all: Mapping[str, float]
     learners: Mapping[str, float]
     all_low_lr: Mapping[str, float]
+    twins: Mapping[str, float]  # of the two goals of variance alone
+    others: Mapping[str, float]  # of the other four alone
+    agree: float  # share of starts that meet both goals of variance, or neither
     repaired: Sequence[Mapping[str, Any]]
     by_count: Sequence[Mapping[str, float]]
 
@@ -77,6 +83,9 @@ def summarize(results: xr.Dataset) -> CombinedGoalsFacts:
         never_learn=[row["name"] for row in rows if row["num_censored"][0]],
         num_learn=int(learns_A.sum()),
         all=_correlate(count_A, loss_A),
+        twins=_correlate(met_AG[:, list(TWINS)].sum(axis=1), loss_A),
+        others=_correlate(np.delete(met_AG, list(TWINS), axis=1).sum(axis=1), loss_A),
+        agree=float((met_AG[:, TWINS[0]] == met_AG[:, TWINS[1]]).mean()),
         learners=_correlate(count_A[learns_A], loss_A[learns_A]),
         all_low_lr=_correlate(count_A, low_A),
         repaired=compare_repaired(results),

@@ -45,6 +45,7 @@ from birthmark_experiments.paper.claims_of_weights import claim_growth, claim_wi
 from birthmark_experiments.paper.divergences import find_divergences
 from birthmark_experiments.paper.evidence import CLIPPED, LOSSES, Arm
 from birthmark_experiments.paper.figure_facts import describe_conditionals
+from birthmark_experiments.paper.moves import find_moves
 from birthmark_experiments.paper.still_rows import compare_without
 from birthmark_experiments.paper.words import SAYINGS
 
@@ -154,6 +155,7 @@ def describe_paper(store: Store) -> dict[str, Any]:
         "by_width": [_describe_width(column) for column in columns],
         "replicas": [row for arm in arms for row in _describe_replicas(arm)],
         "conditionals": describe_conditionals(arms, store.records),
+        "moves": find_moves(arms),
         "reads": [asdict(one) | {"is_read": one.reading.is_read} for one in reads],
         "without": [
             asdict(one)
