@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 import birthmark as bm
@@ -125,12 +126,19 @@ def test_a_trainer_goes_on_from_its_checkpoint_with_the_true_start(tmp_path):
     tokens = torch.randint(0, 32, (32, 8), generator=torch.Generator().manual_seed(0))
     data = [{"input_ids": row, "labels": row} for row in tokens]
 
-    def train(callback, **resume):
+    class Killed(transformers.TrainerCallback):
+        """The process ends right after the checkpoint of step 6 and two steps more."""
+
+        def on_step_end(self, arguments, state, control, **rest):
+            if state.global_step == 8:
+                raise KeyboardInterrupt
+
+    def train(*callbacks, out="out", **resume):
         torch.manual_seed(0)
         model = transformers.GPT2LMHeadModel(config)
         before = clone(model)
         arguments = transformers.TrainingArguments(
-            output_dir=str(tmp_path / "out"),
+            output_dir=str(tmp_path / out),
             max_steps=12,
             per_device_train_batch_size=8,
             save_steps=6,
@@ -141,7 +149,7 @@ def test_a_trainer_goes_on_from_its_checkpoint_with_the_true_start(tmp_path):
             gradient_accumulation_steps=2,
         )
         trainer = transformers.Trainer(
-            model, arguments, train_dataset=data, callbacks=[callback]
+            model, arguments, train_dataset=data, callbacks=list(callbacks)
         )
         trainer.train(**resume)
         return before, clone(model)
@@ -154,11 +162,31 @@ def test_a_trainer_goes_on_from_its_checkpoint_with_the_true_start(tmp_path):
     assert recorded(first.tracker.records) == pytest.approx(expected, rel=1e-6)
     assert "loss" in first.tracker.records
 
-    # a process killed after step 6 leaves records of steps that come again
-    second = TrackerCallback(store=tmp_path / "first", name="gpt", replica=1)
+    # killed at step 8 and gone on with from step 6: steps 7 and 8 come again
+    killed = TrackerCallback(store=tmp_path / "cut", name="gpt")
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, Killed(), out="cut")
+    killed.tracker.close()
+    resumed = TrackerCallback(store=tmp_path / "cut", name="gpt")
+    _, end = train(
+        resumed, out="cut", resume_from_checkpoint=str(tmp_path / "cut/checkpoint-6")
+    )
+    assert {n: w.tolist() for n, w in end.items()} == {
+        n: w.tolist() for n, w in after.items()
+    }
+    assert resumed.tracker.run_key == first.tracker.run_key
+    whole, cut = (one.tracker.records for one in (first, resumed))
+    names = [n for n in whole if whole[n].dims == ("step", "replica", "parameter")]
+    xr.testing.assert_identical(cut[names], whole[names])
+
+    # without the tracker's file it is refused: the start would be that of step 6
+    (tmp_path / "cut/checkpoint-6/birthmark.pt").unlink()
     with pytest.raises(Exception, match="birthmark.pt|replica|name"):
-        (tmp_path / "out/checkpoint-6/birthmark.pt").rename(tmp_path / "kept.pt")
-        train(second, resume_from_checkpoint=str(tmp_path / "out/checkpoint-6"))
+        train(
+            TrackerCallback(store=tmp_path / "cut", name="gpt"),
+            out="cut",
+            resume_from_checkpoint=str(tmp_path / "cut/checkpoint-6"),
+        )
 
 
 # --- accelerate, GradScaler, torch.compile ---
