@@ -366,6 +366,22 @@ def test_sinks_are_told_all_and_stop_nothing(caplog):
     assert [told.numbers[step].get("note") for step in (0, 1, 2)] == [3, 3, None]
 
 
+@pytest.mark.parametrize("look", ["summary", "records"])
+def test_a_look_before_the_end_does_not_stand_in_its_way(tmp_path, look):
+    """At a step that no schedule asks for: 7 is none of 0, 1, 2, 4, 8."""
+    model = make_model()
+    optimizer = sgd(model)
+    tracker = bm.Tracker(model, optimizer, store=tmp_path, name=look)
+    make_steps(model, optimizer, 7)
+    tracker.log(loss=1.0)
+    assert tracker.summary() if look == "summary" else len(tracker.records.step)
+    tracker.finish()
+    records = bm.open_store(tmp_path).records(tracker.run_key, by="parameter")
+    assert records.step.values.tolist() == [0, 1, 2, 4, 7]
+    assert records.loss.sel(step=7).item() == 1
+    assert (look == "records") == bool(records.distance.sel(step=7).isnull().all())
+
+
 def test_without_an_optimizer_or_a_module_steps_are_ones_own():
     weights = {"w": np.zeros((3, 2)), "b": np.ones(2)}
     tracker = bm.Tracker(lambda: weights, name="jax", tensors="w", schedule=2)

@@ -15,12 +15,16 @@ Row = tuple[int, dict[str, float], xr.Dataset | None]
 
 
 class Pending:
-    """Numbers by step; those on a device stay there until their rows are taken."""
+    """Numbers by step; those on a device stay there until their rows are taken.
+
+    Attributes:
+        taken: The last step whose row was handed on, after which none comes again.
+    """
 
     def __init__(self) -> None:
         self._noted: dict[int, dict[str, float | Tensor]] = {}
         self._found: dict[int, xr.Dataset] = {}
-        self._taken = -1  # the last step that was handed on
+        self.taken = -1
 
     def __len__(self) -> int:
         return len(self._noted)
@@ -31,7 +35,7 @@ class Pending:
         Raises:
             SpecError: A value is no single number.
         """
-        row = self._noted.setdefault(max(step, self._taken + 1), {})
+        row = self._noted.setdefault(max(step, self.taken + 1), {})
         row |= {str(name): _number(name, value) for name, value in values.items()}
 
     def measured(self, step: int, found: xr.Dataset | None) -> None:
@@ -44,7 +48,7 @@ class Pending:
         """Hand on the rows of all steps before this one, in order."""
         steps = sorted(step for step in self._noted if step < before)
         rows = {step: self._noted.pop(step) for step in steps}
-        self._taken = max(self._taken, before - 1)
+        self.taken = max(self.taken, before - 1)
         for step, values in _on_host(rows).items():
             yield step, values, self._found.pop(step, None)
 
@@ -53,7 +57,7 @@ class Pending:
         return {
             "noted": _on_host(self._noted),
             "found": {step: found.to_dict() for step, found in self._found.items()},
-            "taken": self._taken,
+            "taken": self.taken,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -62,7 +66,7 @@ class Pending:
         found = {
             step: xr.Dataset.from_dict(one) for step, one in state["found"].items()
         }
-        self._found, self._taken = found, int(state["taken"])
+        self._found, self.taken = found, int(state["taken"])
 
 
 def _number(name: str, value: Any) -> float | Tensor:

@@ -237,8 +237,14 @@ class Tracker:
     def summary(self) -> Summary:
         """Where the weights stand now, in words and in the rows that matter."""
         found = self._look()
+        folder = self._begun()
+        if not folder.is_done:
+            # the row of this step stays open: the loop may have more to note there
+            self._hand_on(before=self.step)
+            folder.flush()
+        records = self._run.store.records(folder.run_key, by="parameter")
         findings = self._found(found)
-        return summarize(found, self.step, self._run.name, findings, self.records)
+        return summarize(found, self.step, self._run.name, findings, records)
 
     def flush(self) -> None:
         """Write what was recorded; what is noted later belongs to the next step."""
@@ -254,7 +260,7 @@ class Tracker:
         if self._processes.is_idle:
             return
         folder = self._begun()
-        if self._schedule.due(self.step) is None:
+        if self._schedule.due(self.step) is None and self.step > self._pending.taken:
             self._record(is_last=True)
         self._hand_on(before=self.step + 1)
         self._detach()
