@@ -8,14 +8,8 @@ from scipy.ndimage import median_filter
 from birthmark.shapes import Array
 
 WINDOW = 21  # epochs of the running median of the accuracy
-
-
 FALLEN = 0.8  # of its highest: what a collapsed network is below
-
-
 ONSET = 0.05  # share of abandoned examples
-
-
 LEVELS = (0.01, 0.02, 0.03, ONSET)  # shares, to see what depends on the choice
 
 

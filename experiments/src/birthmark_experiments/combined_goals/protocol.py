@@ -10,8 +10,6 @@ from birthmark_experiments.frame.specs import dense_spec, standardized
 from birthmark_experiments.frame.starts import Start, list_starts
 
 SEED = 0
-
-
 LOOKED_AT = 512  # examples of the check-up
 
 

@@ -11,10 +11,7 @@ from birthmark.data import load_dataset
 from birthmark.network import DATA_DEPENDENT, INITIALIZATIONS, draw_weights
 from birthmark_experiments.combined_goals import EXPERIMENT
 from birthmark_experiments.combined_goals.goals import GOALS
-from birthmark_experiments.combined_goals.measure import (
-    add_verdicts,
-    find_same,
-)
+from birthmark_experiments.combined_goals.measure import add_verdicts, find_same
 from birthmark_experiments.combined_goals.protocol import PROTOCOLS, spec_of
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.starts import list_starts

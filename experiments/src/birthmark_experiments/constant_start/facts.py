@@ -10,9 +10,7 @@ import numpy as np
 import xarray as xr
 
 from birthmark.statistics import interval
-from birthmark_experiments.constant_start.protocol import (
-    THEORY,
-)
+from birthmark_experiments.constant_start.protocol import THEORY
 from birthmark_experiments.frame import Facts
 
 

@@ -20,7 +20,6 @@ STARTS: dict[str, dict[str, Any]] = {
     "glorot_uniform": {"name": "glorot_uniform"},
 }
 
-
 END_STARTS = ("constant 0.01", "one random start", "random starts")
 
 

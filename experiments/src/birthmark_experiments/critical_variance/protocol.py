@@ -8,14 +8,8 @@ from birthmark.spec import RunSpec
 from birthmark_experiments.frame.specs import standardized
 
 BIASES = {"tanh": 0.05, "relu": 0.0}  # variance of the biases, fixed
-
-
 STARTS = (0.0, 0.9)  # correlations of the two inputs of a pair
-
-
 SEED = 0
-
-
 FINE = tuple(round(0.5 + 0.05 * i, 2) for i in range(71))  # where theory is drawn
 
 

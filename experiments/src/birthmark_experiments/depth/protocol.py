@@ -10,7 +10,6 @@ from birthmark.spec import RunSpec
 
 _ZEROS = {"name": "zeros"}
 
-
 INITIALIZATIONS: dict[str, dict[str, Any]] = {
     "Xavier": {"name": "glorot_uniform", "bias": _ZEROS},
     "He": {"name": "he_normal", "bias": _ZEROS},
@@ -18,7 +17,6 @@ INITIALIZATIONS: dict[str, dict[str, Any]] = {
     "PyTorch": {"name": "torch_default", "bias": {"name": "torch_default"}},
     "PyTorch, zero biases": {"name": "torch_default", "bias": _ZEROS},
 }
-
 
 _SEED, _SCAN_SEED = 0, 1
 

@@ -9,18 +9,13 @@ import xarray as xr
 from birthmark.data import load_dataset
 from birthmark.store import open_store
 from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.deterministic_start.gates import (
-    count_flips,
-)
+from birthmark_experiments.deterministic_start.gates import count_flips
 from birthmark_experiments.deterministic_start.protocol import (
     Protocol,
     describe,
     list_specs,
 )
-from birthmark_experiments.deterministic_start.spaces import (
-    measure_few,
-    measure_spaces,
-)
+from birthmark_experiments.deterministic_start.spaces import measure_few, measure_spaces
 from birthmark_experiments.frame.comparisons import run_comparison
 
 

@@ -9,10 +9,7 @@ from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 
 RANDOM = ("glorot_uniform", "he_normal", "orthogonal", "signed_constant")
-
-
 DETERMINISTIC = ("dct", "sobol", "hadamard", "zero_hadamard")
-
 
 # its singular values are all 1, as those of dct and hadamard are: the same but chance
 REFERENCE = "orthogonal"
@@ -103,16 +100,9 @@ def describe(protocol: Protocol, dataset: Dataset) -> str:
 
 
 PROTOCOLS = {scale: find_protocol(scale) for scale in ("full", "quick")}
-
-
 STANDARD = "standard"
-
 
 # learning rates in the parametrization's own terms, the same at every width
 NTK_LRS = {"ntk": 20.0, "ntk, a tenth of the rate": 2.0}
-
-
 MOMENTS = ("start", "end")
-
-
 MOVES = ("initial null space", "final null space", "any direction")

@@ -7,11 +7,7 @@ the package. One may be carried out again, at the scale of the docs or a quick o
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from birthmark_experiments.frame.experiment import (
-    SCALES,
-    Experiment,
-    Facts,
-)
+from birthmark_experiments.frame.experiment import SCALES, Experiment, Facts
 from birthmark_experiments.frame.listing import experiment_names, find_experiment
 from birthmark_experiments.frame.variables import labelled, variables
 

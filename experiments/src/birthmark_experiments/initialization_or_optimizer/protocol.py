@@ -12,13 +12,8 @@ from birthmark_experiments.frame.specs import dense_spec, standardized
 from birthmark_experiments.frame.starts import list_starts
 
 SEED = 0
-
-
 SEARCH_SEED = 1000
-
-
 LEVELS = (0.25, 0.1)  # of the loss of a guess; the second is what the search looks at
-
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "SGD": {"optimizer": "sgd"},

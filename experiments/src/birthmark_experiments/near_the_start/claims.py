@@ -15,12 +15,7 @@ from scipy import stats
 from birthmark.analysis import say_number
 from birthmark.shapes import Array
 from birthmark.statistics import ALPHA
-from birthmark_experiments.paper.claims import (
-    DOES_NOT_HOLD,
-    HOLDS,
-    NOT_SAID,
-    Claim,
-)
+from birthmark_experiments.paper.claims import DOES_NOT_HOLD, HOLDS, NOT_SAID, Claim
 from birthmark_experiments.paper.evidence import Evidence, weigh, weigh_share
 from birthmark_experiments.paper.words import say_power
 

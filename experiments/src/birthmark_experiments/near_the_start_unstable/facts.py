@@ -14,11 +14,7 @@ from birthmark.shapes import Array
 from birthmark.statistics import describe_differences, interval
 from birthmark_experiments.abandonment.ends import find_collapse
 from birthmark_experiments.frame import Facts
-from birthmark_experiments.near_the_start.claims import (
-    Kept,
-    Trials,
-    find_claims,
-)
+from birthmark_experiments.near_the_start.claims import Kept, Trials, find_claims
 from birthmark_experiments.near_the_start.facts import LEARNED
 from birthmark_experiments.paper.claims import Claim
 

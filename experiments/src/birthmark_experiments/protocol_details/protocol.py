@@ -16,9 +16,7 @@ from birthmark_experiments.protocol_details.details import (
     ThreeChannels,
     WithReplacement,
 )
-from birthmark_experiments.protocol_details.facts import (
-    FROM_LOGITS,
-)
+from birthmark_experiments.protocol_details.facts import FROM_LOGITS
 
 
 @dataclass(frozen=True)

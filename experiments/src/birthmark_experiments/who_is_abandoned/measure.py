@@ -19,10 +19,7 @@ from birthmark_experiments.abandonment.examples import find_losses
 from birthmark_experiments.frame import labelled
 from birthmark_experiments.frame.probes import as_inputs
 from birthmark_experiments.who_is_abandoned.pictures import show_examples
-from birthmark_experiments.who_is_abandoned.protocol import (
-    Protocol,
-    describe,
-)
+from birthmark_experiments.who_is_abandoned.protocol import Protocol, describe
 from birthmark_experiments.who_is_abandoned.ratios import find_ratios
 from birthmark_experiments.who_is_abandoned.traits import (
     STAGES,

@@ -18,9 +18,7 @@ from birthmark_experiments.abandonment.contradictions import (
 )
 from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.who_is_abandoned import EXPERIMENT
-from birthmark_experiments.who_is_abandoned.measure import (
-    count_contradictions,
-)
+from birthmark_experiments.who_is_abandoned.measure import count_contradictions
 from birthmark_experiments.who_is_abandoned.protocol import find_protocol
 from birthmark_experiments.who_is_abandoned.ratios import bootstrap_ratio
 from birthmark_experiments.who_is_abandoned.traits import (
