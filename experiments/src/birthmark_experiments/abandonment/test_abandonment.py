@@ -22,7 +22,6 @@ from birthmark_experiments.abandonment.examples import (
 from birthmark_experiments.abandonment.facts import _enrichment, _find_first
 from birthmark_experiments.abandonment.line import describe_line, find_departure
 from birthmark_experiments.abandonment.protocol import PROTOCOLS, spec_of
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.probes import as_inputs
 
 
@@ -307,8 +306,7 @@ def test_results_are_summarized_and_drawn(results):
     assert list(facts["clips"]) == ["0.1", "0.03", "0.01", "1e-07", "1e-08", "logits"]
     assert [facts["clips"][c]["budget"] for c in ("1e-07", "1e-08")] == [20, 25]
     assert facts["clips"]["logits"]["num_onset"] == 0  # nothing is clipped there
-    drawing = draw_experiment("abandonment", results)
-    assert drawing.draw().axes
+    assert EXPERIMENT.draw(results).draw().axes
 
 
 def test_shipped_networks_that_have_abandoned_all_stand_on_the_plateau():

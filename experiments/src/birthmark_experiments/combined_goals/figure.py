@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -12,10 +11,7 @@ from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.seeds import stream
 from birthmark.shapes import Array
 from birthmark.statistics import correlate_ranks, summarize_curves
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from birthmark_experiments.frame.curves import Axes, Figure
 
 _ROW = 0.135  # inches that a start takes
 _KINDS = {

@@ -13,7 +13,6 @@ from birthmark_experiments.combined_goals import EXPERIMENT
 from birthmark_experiments.combined_goals.goals import GOALS
 from birthmark_experiments.combined_goals.measure import add_verdicts, find_same
 from birthmark_experiments.combined_goals.protocol import PROTOCOLS, spec_of
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.starts import list_starts
 
 QUICK = PROTOCOLS["quick"]
@@ -112,7 +111,7 @@ def test_facts_and_figure_follow_from_results(results):
     pair, _ = facts["repaired"]
     after, before = place["he_normal, small output"], place["he_normal"]
     assert pair["difference"] == pytest.approx(after - before)
-    assert len(draw_experiment("combined-goals", results).draw().axes) == 4
+    assert len(EXPERIMENT.draw(results).draw().axes) == 4
 
 
 # of the shipped records

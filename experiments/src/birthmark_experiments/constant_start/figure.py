@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -17,11 +16,7 @@ from birthmark.figures import (
     new_figure,
 )
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import paint_curves, paint_groups
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from birthmark_experiments.frame.curves import Axes, Figure, paint_curves, paint_groups
 
 _THEORY = "width 1"
 _OTHER_TIES = ("none", "dropout", "scattered sums")

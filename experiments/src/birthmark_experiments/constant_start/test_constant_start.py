@@ -25,7 +25,6 @@ from birthmark_experiments.constant_start.loops import (
     width_one_factors,
     width_one_parameters,
 )
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.descent import descend
 
 
@@ -267,6 +266,6 @@ def test_shipped_end_points_of_one_constant_lie_in_one_basin(shipped):
 
 
 def test_the_figure_is_drawn_from_the_shipped_results(shipped):
-    drawing = draw_experiment("constant-start", shipped)
+    drawing = EXPERIMENT.draw(shipped)
     assert drawing.draw().axes
     assert shipped.attrs["protocol"] in drawing.caption

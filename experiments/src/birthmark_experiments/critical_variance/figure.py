@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,10 +18,7 @@ from birthmark.figures import (
 )
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from birthmark_experiments.frame.curves import Axes, Figure
 
 _SHOWN = (1.0, 1.5, 1.75, 2.5, 4.0)  # variances whose curves are drawn
 _MARKERS = "osD^v"

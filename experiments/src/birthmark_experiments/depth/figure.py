@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -11,10 +11,7 @@ import xarray as xr
 from birthmark.figures import SHORT_DASHES, Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from birthmark_experiments.frame.curves import Axes, Figure
 
 _ROWS: dict[str, tuple[str, Literal["layer", "step"]]] = {
     "forward": ("second moment over\nthe inputs' (log$_2$)", "layer"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,11 +11,7 @@ import xarray as xr
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import compare_pairs, fit_power_law
-from birthmark_experiments.frame.curves import paint_curves, paint_groups
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from birthmark_experiments.frame.curves import Axes, Figure, paint_curves, paint_groups
 
 _REFERENCE = "orthogonal"
 _MOVED = (

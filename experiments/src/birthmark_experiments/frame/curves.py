@@ -12,7 +12,10 @@ from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+else:  # for annotations: matplotlib is loaded where something is drawn
+    Axes = Figure = Any
 
 
 def paint_curves(

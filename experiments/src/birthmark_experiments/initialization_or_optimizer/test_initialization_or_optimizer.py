@@ -14,7 +14,6 @@ from birthmark.data import load_dataset
 from birthmark.network import draw_weights
 from birthmark.seeds import batch_order
 from birthmark.store import open_store
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.initialization_or_optimizer import EXPERIMENT
 from birthmark_experiments.initialization_or_optimizer.measure import (
     count_steps,
@@ -159,7 +158,7 @@ def test_facts_split_the_logarithms_of_the_steps(results):
     cell = facts["cells"]["he_normal"]["Adam"]
     row = results.sel(initialization="he_normal", optimizer="Adam").isel(level=-1)
     assert cell["mean"] == pytest.approx(float(np.exp(np.log(row["steps"]).mean())))
-    assert len(draw_experiment("initialization-or-optimizer", results).draw().axes) == 3
+    assert len(EXPERIMENT.draw(results).draw().axes) == 3
 
 
 # of a table whose numbers are known

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -11,11 +10,7 @@ import xarray as xr
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
-from birthmark_experiments.frame.curves import paint_curves
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from birthmark_experiments.frame.curves import Axes, Figure, paint_curves
 
 _HALVES = {"train_loss": "train", "test_loss": "test"}
 _TESTS = {"line": "alpha", "ball": "radius", "moved_end": "move"}

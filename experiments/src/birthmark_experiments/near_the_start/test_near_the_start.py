@@ -7,7 +7,6 @@ from scipy.special import log_softmax
 
 import by_hand
 from birthmark.data import load_dataset
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.near_the_start import EXPERIMENT
 from birthmark_experiments.near_the_start.points import (
     Ball,
@@ -139,8 +138,7 @@ def test_test_losses_accuracies_and_ways_are_those_of_training_again(results):
 def test_results_are_summarized_and_drawn(results):
     facts = EXPERIMENT.summarize(results)
     assert set(facts["ball"]["table"]) == {0.3, 1.0}
-    drawing = draw_experiment("near-the-start", results)
-    assert drawing.draw().axes
+    assert EXPERIMENT.draw(results).draw().axes
 
 
 # points in weight space

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, choose_style, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import paint_curves, paint_replicas
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from birthmark_experiments.frame.curves import (
+    Axes,
+    Figure,
+    paint_curves,
+    paint_replicas,
+)
 
 _LAST = 10  # epochs whose median is the end
 _FOLLOWED = ("clipped free", "clipped ball 1", "clipped norm 1", "clipped shrunk 1")

@@ -11,7 +11,6 @@ from scipy.special import softmax
 
 import by_hand
 from birthmark.data import load_dataset
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.near_the_start.points import distances, move, shrink
 from birthmark_experiments.near_the_start_unstable import EXPERIMENT, conditions
 from birthmark_experiments.near_the_start_unstable.conditions import (
@@ -242,8 +241,7 @@ def test_results_are_summarized_and_drawn(results):
     found = facts["against_free"]["clipped"]["accuracy"]["clipped moved 1"]
     assert found["mean"] == pytest.approx(float(gap.mean()), abs=1e-6)
     assert {claim.letter for claim in facts["claims"]} == {"g1", "g2"}
-    drawing = draw_experiment("near-the-start-unstable", results)
-    assert drawing.draw().axes
+    assert EXPERIMENT.draw(results).draw().axes
 
 
 # of the shipped records

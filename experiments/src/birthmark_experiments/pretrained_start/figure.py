@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import paint_curves
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from birthmark_experiments.frame.curves import Figure, paint_curves
 
 _PANELS = {
     "test_accuracy": "test accuracy (share)",

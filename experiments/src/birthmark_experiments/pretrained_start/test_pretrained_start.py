@@ -10,7 +10,6 @@ from birthmark.data import load_dataset
 from birthmark.spec import RunSpec
 from birthmark.store import load_results, open_store, save_results
 from birthmark.training import initial_configuration
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.comparisons import record_comparison, run_comparison
 from birthmark_experiments.frame.rankings import difference, read_rankings, tabulate
 from birthmark_experiments.pretrained_start import EXPERIMENT
@@ -215,6 +214,6 @@ def test_shipped_facts_are_those_of_scipy(shipped):
 
 
 def test_the_figure_is_drawn_from_the_shipped_results(shipped):
-    drawing = draw_experiment("pretrained-start", shipped)
+    drawing = EXPERIMENT.draw(shipped)
     assert drawing.draw().axes
     assert shipped.attrs["protocol"] in drawing.caption

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,10 +18,7 @@ from birthmark.figures import (
     new_figure,
 )
 from birthmark.shapes import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from birthmark_experiments.frame.curves import Axes, Figure
 
 _WHOLE = (1, 600)
 _FORK = 170  # epochs by which the fork of the middle width is over

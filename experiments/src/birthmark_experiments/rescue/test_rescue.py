@@ -9,7 +9,6 @@ from scipy import stats
 from birthmark.data import load_dataset
 from birthmark.store import open_store
 from birthmark.training import Training
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.rescue import EXPERIMENT
 from birthmark_experiments.rescue.facts import summarize
 from birthmark_experiments.rescue.measure import find_onsets, intervene
@@ -168,4 +167,4 @@ def test_rescued_replicas_are_those_that_end_above_their_accuracy_at_the_onset(r
         ends = np.median(results["train_accuracy"].sel(intervention=name), axis=-1)
         at = results["onset_train_accuracy"].to_numpy()
         assert arm["num_rescued"] == (ends >= at).sum()
-    assert draw_experiment("rescue", results).render("svg").startswith(b"<?xml")
+    assert EXPERIMENT.draw(results).render("svg").startswith(b"<?xml")

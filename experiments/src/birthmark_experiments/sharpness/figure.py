@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import paint_curves, paint_replicas
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from birthmark_experiments.frame.curves import (
+    Axes,
+    Figure,
+    paint_curves,
+    paint_replicas,
+)
 
 _EDGE = 2.0
 _FLOOR = 1e-2  # of what is drawn: a loss that is flat is no point of a log axis

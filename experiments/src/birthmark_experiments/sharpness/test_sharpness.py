@@ -10,7 +10,6 @@ from scipy.stats import mannwhitneyu
 from birthmark.data import load_dataset
 from birthmark.store import open_store
 from birthmark.theory import find_top, read_batch_sharpness
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.probes import as_inputs
 from birthmark_experiments.sharpness import EXPERIMENT
 from birthmark_experiments.sharpness.edges import find_area, find_fates, weigh_law
@@ -327,8 +326,7 @@ def test_results_are_summarized_and_drawn(results):
     assert_allclose(arm["start"]["mean"], 0.3 * kept.sel(look=0).mean(), rtol=1e-5)
     assert_allclose(arm["most"]["mean"], 0.3 * kept.max("look").mean(), rtol=1e-5)
     assert sum(arm["num"].values()) == QUICK.replicas
-    drawing = draw_experiment("sharpness", results)
-    assert drawing.draw().axes
+    assert EXPERIMENT.draw(results).draw().axes
 
 
 def test_shipped_starts_are_the_same_at_each_learning_rate(shipped):

@@ -14,7 +14,6 @@ from birthmark.seeds import batch_order
 from birthmark.store import open_shipped, open_store
 from birthmark.sweeps import run
 from birthmark_experiments import shipped_results
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.sharpness import readings
 from birthmark_experiments.sharpness.readings import choose_sample
 from birthmark_experiments.sharpness_paper import EXPERIMENT
@@ -219,7 +218,7 @@ def test_results_are_summarized_and_drawn(results):
     assert list(facts["looks"]["clipped"]) == [0, 1, 3]
     assert list(facts["looks"]["logits"]) == [0, 1, 2]
     assert_allclose(results["lr"], 0.3)
-    drawing = draw_experiment("sharpness-paper", results)
+    drawing = EXPERIMENT.draw(results)
     drawn = drawing.data["batch_sharpness"][1, 2]  # from logits, after 2 epochs
     kept = results["batch_sharpness"].sel(loss="logits", look=2)
     assert_allclose(drawn, 0.3 * kept)

@@ -16,7 +16,6 @@ from birthmark_experiments.abandonment.contradictions import (
     count_labels,
     find_neighbours,
 )
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.who_is_abandoned import EXPERIMENT
 from birthmark_experiments.who_is_abandoned.measure import count_contradictions
 from birthmark_experiments.who_is_abandoned.protocol import find_protocol
@@ -307,8 +306,7 @@ def test_results_are_summarized_and_drawn(results):
     expected = with_odd["num_first"].sum() / with_odd["num_risk"].sum()
     assert odd["with"] == pytest.approx(float(expected))
     assert facts["traits"]["hard"]["stages"]["early"] is None
-    drawing = draw_experiment("who-is-abandoned", results)
-    assert drawing.draw().axes
+    assert EXPERIMENT.draw(results).draw().axes
 
 
 def test_shipped_counts_of_a_frozen_network_are_those_of_its_training():
