@@ -27,6 +27,12 @@ def results(folder, experiment):
 
 
 @pytest.fixture(scope="module")
+def facts(experiment, results):
+    """What is read off these."""
+    return experiment.summarize(results)
+
+
+@pytest.fixture(scope="module")
 def shipped(experiment):
     """The results that ship."""
     from birthmark_experiments import shipped_results

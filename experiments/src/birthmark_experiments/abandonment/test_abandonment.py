@@ -300,8 +300,7 @@ def test_arms_share_their_first_epochs_until_an_example_is_abandoned(results):
     assert (wide > 0).any()
 
 
-def test_results_are_summarized_and_drawn(results):
-    facts = EXPERIMENT.summarize(results)
+def test_results_are_summarized_and_drawn(results, facts):
     assert facts["num_replicas"] == 3
     assert list(facts["clips"]) == ["0.1", "0.03", "0.01", "1e-07", "1e-08", "logits"]
     assert [facts["clips"][c]["budget"] for c in ("1e-07", "1e-08")] == [20, 25]

@@ -101,8 +101,7 @@ def test_the_median_replica_decides_and_limits_count_as_within():
     assert met["apart"] == 0
 
 
-def test_facts_and_figure_follow_from_results(results):
-    facts = EXPERIMENT.summarize(results)
+def test_facts_and_figure_follow_from_results(results, facts):
     means = [row["mean"] for row in facts["rows"]]
     assert means == sorted(means)
     place = {row["name"]: row["mean"] for row in facts["rows"]}

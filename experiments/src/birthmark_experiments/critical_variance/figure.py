@@ -18,11 +18,11 @@ from birthmark.figures import (
 )
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
+from birthmark_experiments.critical_variance.facts import REACH
 from birthmark_experiments.frame.curves import Axes, Figure
 
 _SHOWN = (1.0, 1.5, 1.75, 2.5, 4.0)  # variances whose curves are drawn
 _MARKERS = "osD^v"
-_REACH = 6
 _READ = ("last", "chi", "scale")
 
 
@@ -205,7 +205,7 @@ def _paint_map(
     # depths are placed by their number; beyond the chart the line goes on as it may
     known = np.log([depth[0] / 2, *depth, 2 * depth[-1]])
     x = np.interp(data["fine_variance"], variance, np.arange(len(variance)))
-    reach = np.log(np.minimum(_REACH * limit, 2.0 * depth[-1]))
+    reach = np.log(np.minimum(REACH * limit, 2.0 * depth[-1]))
     y = np.interp(reach, known, np.arange(-1, len(depth) + 1))
     for colour, width in (("#ffffff", 2.6), ("#D55E00", 1.4)):  # on dark and bright
         axes.plot(x, y, color=colour, linewidth=width)

@@ -144,8 +144,7 @@ def test_steps_lie_between_the_epochs_around_the_level():
     assert np.isnan(steps[1])
 
 
-def test_facts_split_the_logarithms_of_the_steps(results):
-    facts = EXPERIMENT.summarize(results)
+def test_facts_split_the_logarithms_of_the_steps(results, facts):
     logs = np.log(results["steps"].isel(level=-1).transpose(*DIMS).to_numpy())
     cells = logs.mean(axis=2)
     rows = cells.mean(axis=1) - cells.mean()

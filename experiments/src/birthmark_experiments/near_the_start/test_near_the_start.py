@@ -135,8 +135,7 @@ def test_test_losses_accuracies_and_ways_are_those_of_training_again(results):
     np.testing.assert_allclose(one["moved_end_test_accuracy"], right, atol=0.003)
 
 
-def test_results_are_summarized_and_drawn(results):
-    facts = EXPERIMENT.summarize(results)
+def test_results_are_summarized_and_drawn(results, facts):
     assert set(facts["ball"]["table"]) == {0.3, 1.0}
     assert EXPERIMENT.draw(results).draw().axes
 

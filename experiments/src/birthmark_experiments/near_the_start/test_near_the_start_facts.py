@@ -8,7 +8,6 @@ import xarray as xr
 from scipy import stats
 
 from birthmark.statistics import describe_differences
-from birthmark_experiments.near_the_start.facts import summarize
 
 ALPHAS, RADII, MOVES = (-1.0, 0.0, 0.5, 1.0, 2.0), (0.4, 0.8, 1.0), (0.0, 1.0, 2.0)
 LINE = np.array(  # rises by 0.2 inside in one replica, by more outside
@@ -52,11 +51,6 @@ def results() -> xr.Dataset:
     places = {"alpha": ALPHAS, "radius": RADII, "move": MOVES, "reset": ["a", "b", "c"]}
     axes = {name: np.array(place) for name, place in places.items()}
     return xr.Dataset(values, axes, {"protocol": "by hand"})
-
-
-@pytest.fixture(scope="module")
-def facts(results):
-    return summarize(results)
 
 
 def test_the_line_says_where_it_is_lowest_and_how_much_it_rises_inside(facts):

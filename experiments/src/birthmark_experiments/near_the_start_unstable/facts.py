@@ -19,7 +19,7 @@ from birthmark_experiments.near_the_start.facts import LEARNED
 from birthmark_experiments.paper.claims import Claim
 
 LAST = 10  # epochs whose median is the end of an arm
-_WORDS = {"clipped": "clipped loss", "logits": "loss from logits"}
+WORDS = {"clipped": "clipped loss", "logits": "loss from logits"}
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _read_trials(arms: dict[str, xr.Dataset], loss: str) -> Trials:
         return Kept(name, ends[0] - ends[1], np.isfinite(find_lost(arm)))
 
     return Trials(
-        _WORDS[loss],
+        WORDS[loss],
         np.isfinite(find_lost(free)),
         keep("ball", "in the ball around the start"),
         keep("norm", "in the ball around zero") if f"{loss} norm 1" in arms else None,

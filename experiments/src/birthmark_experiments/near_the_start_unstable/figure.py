@@ -15,11 +15,10 @@ from birthmark_experiments.frame.curves import (
     paint_curves,
     paint_replicas,
 )
+from birthmark_experiments.near_the_start_unstable.facts import LAST, WORDS
 
-_LAST = 10  # epochs whose median is the end
 _FOLLOWED = ("clipped free", "clipped ball 1", "clipped norm 1", "clipped shrunk 1")
 _TIPS = {"best": "to the best point", "last": "to the end"}
-_LOSSES = {"clipped": "clipped loss", "logits": "loss from logits"}
 _KINDS = {
     "free": "free",
     "ball": "in a ball of {:g}",
@@ -37,7 +36,7 @@ def draw(results: xr.Dataset) -> Drawing:
         "best point of free training, and to where it ends (1), and beyond: mean and "
         "Student's 95 % interval. (b) Train accuracy with the clipped loss, a line for "
         f"each of {results.sizes['replica']} replicas. (c), (d) Train accuracy of each "
-        f"replica: median of the last {_LAST} epochs (filled), and highest of an epoch "
+        f"replica: median of the last {LAST} epochs (filled), and highest of an epoch "
         "(hollow). In a ball: put back into a ball around the start whose radius is so "
         "many times the way to the best point; norm: into one around zero, with so "
         "many times the norm of the best point; moved: the start was moved by a random "
@@ -74,7 +73,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     name_panel(curves, "b", "clipped loss")
     curves.set_xlabel("epoch")
     curves.set_ylabel("train accuracy")
-    for letter, axes, (loss, name) in zip("cd", ends, _LOSSES.items(), strict=True):
+    for letter, axes, (loss, name) in zip("cd", ends, WORDS.items(), strict=True):
         _paint_ends(axes, data, np.flatnonzero(data["loss"] == loss), palette)
         name_panel(axes, letter, name)
         axes.set_xlabel("train accuracy")
@@ -108,7 +107,7 @@ def _paint_ends(
         axes.axhline(place, color=palette.faint, linewidth=0.4, zorder=0)
         for values, fill, colour, label in (
             (accuracy_TR.max(axis=0), "none", palette.lines[1], "highest"),
-            (np.median(accuracy_TR[-_LAST:], axis=0), "full", palette.lines[0], "end"),
+            (np.median(accuracy_TR[-LAST:], axis=0), "full", palette.lines[0], "end"),
         ):
             axes.plot(
                 values,

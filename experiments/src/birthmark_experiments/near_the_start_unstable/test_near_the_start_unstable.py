@@ -229,8 +229,7 @@ def test_lost_is_what_falls_from_more_than_half():
     assert 85 <= lost_R[1] <= 95
 
 
-def test_results_are_summarized_and_drawn(results):
-    facts = EXPERIMENT.summarize(results)
+def test_results_are_summarized_and_drawn(results, facts):
     moved = results.sel(arm="clipped moved 1")
     row = facts["arms"]["clipped moved 1"]
     assert row["lowest_loss"]["mean"] == pytest.approx(

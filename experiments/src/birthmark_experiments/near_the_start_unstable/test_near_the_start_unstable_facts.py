@@ -7,8 +7,6 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from birthmark_experiments.near_the_start_unstable.facts import summarize
-
 EPOCHS, REPLICAS = np.arange(1, 61), 4
 NEVER = 99
 FALLS = {  # the last epoch before the accuracy falls, by replica
@@ -84,11 +82,6 @@ def make() -> xr.Dataset:
 @pytest.fixture(scope="module")
 def results() -> xr.Dataset:
     return make()
-
-
-@pytest.fixture(scope="module")
-def facts(results):
-    return summarize(results)
 
 
 def curve(results, arm, name) -> np.ndarray:

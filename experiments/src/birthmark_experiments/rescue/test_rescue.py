@@ -161,8 +161,9 @@ def test_ends_are_medians_of_the_last_ten_epochs_and_differences_are_paired():
     assert (facts["num_replicas"], facts["num_trained"]) == (4, 5)
 
 
-def test_rescued_replicas_are_those_that_end_above_their_accuracy_at_the_onset(results):
-    facts = EXPERIMENT.summarize(results)
+def test_rescued_replicas_are_those_that_end_above_their_accuracy_at_the_onset(
+    results, facts
+):
     for name, arm in facts["arms"].items():
         ends = np.median(results["train_accuracy"].sel(intervention=name), axis=-1)
         at = results["onset_train_accuracy"].to_numpy()

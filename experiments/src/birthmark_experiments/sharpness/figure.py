@@ -15,11 +15,10 @@ from birthmark_experiments.frame.curves import (
     paint_curves,
     paint_replicas,
 )
+from birthmark_experiments.sharpness.edges import EDGE, LAST
 
-_EDGE = 2.0
 _FLOOR = 1e-2  # of what is drawn: a loss that is flat is no point of a log axis
 _RANGE = (0.8 * _FLOOR, 300.0)  # with room for the legend
-_LATE = 5  # epochs whose median is the end
 _MARKERS = ("o", "s", "^")
 _TITLES = {"white": "white background", "black": "black background"}
 
@@ -54,7 +53,7 @@ def draw(results: xr.Dataset) -> Drawing:
                 clipped["train_accuracy"]
                 .isel(arm=i)
                 .dropna("epoch", how="all")
-                .isel(epoch=slice(-_LATE, None))
+                .isel(epoch=slice(-LAST, None))
                 .median("epoch")
                 .to_numpy()
                 for i in range(clipped.sizes["arm"])
@@ -82,7 +81,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     for axes in panels[0]:
         axes.set_ylim(*_RANGE)
         axes.set_xlabel("epoch")
-        axes.axhline(_EDGE, color=palette.ink, linestyle=":", linewidth=1)
+        axes.axhline(EDGE, color=palette.ink, linestyle=":", linewidth=1)
         axes.legend(title="lr", loc="upper right", ncols=2, handlelength=3)
     panels[0, 0].set_ylabel("lr x sharpness")
     _paint_focus(panels[1, 0], panels[1, 1], data, palette)
@@ -126,7 +125,7 @@ def _paint_focus(
     ):
         style = {"linestyle": dash, "color": palette.lines[place]}
         paint_replicas(upper, data["look"], data[f"focus_{loss}"], label=label, **style)
-    upper.axhline(_EDGE, color=palette.ink, linestyle=":", linewidth=1)
+    upper.axhline(EDGE, color=palette.ink, linestyle=":", linewidth=1)
     upper.set_xlabel("epoch")
     upper.set_ylabel("lr x sharpness")
     upper.set_ylim(bottom=0)
@@ -162,7 +161,7 @@ def _paint_ends(
             markeredgewidth=0,
             label=name,
         )
-    axes.axvline(_EDGE, color=palette.ink, linestyle=":", linewidth=1)
+    axes.axvline(EDGE, color=palette.ink, linestyle=":", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlabel("lr x sharpness at the start")
     axes.set_ylabel("train accuracy at the end")

@@ -319,8 +319,7 @@ def test_a_law_is_possible_where_the_products_at_all_edges_have_a_point_in_commo
     assert_allclose(broken["miss"], 4 / 2)
 
 
-def test_results_are_summarized_and_drawn(results):
-    facts = EXPERIMENT.summarize(results)
+def test_results_are_summarized_and_drawn(results, facts):
     arm = facts["arms"]["white 0.3 clipped"]
     kept = results["sharpness"].sel(arm="white 0.3 clipped")
     assert_allclose(arm["start"]["mean"], 0.3 * kept.sel(look=0).mean(), rtol=1e-5)

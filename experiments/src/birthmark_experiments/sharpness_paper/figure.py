@@ -10,8 +10,8 @@ import xarray as xr
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark_experiments.frame.curves import Axes, Figure, paint_replicas
+from birthmark_experiments.sharpness.edges import EDGE
 
-_EDGE = 2.0
 _FLOOR = 0.5  # of what is drawn: a loss that is flat is no point of a log axis
 _THIN = 5  # epochs between two points of the train loss
 _CURVATURES = {
@@ -55,7 +55,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     for axes, (name, label) in zip(panels, _CURVATURES.items(), strict=False):
         values = np.maximum(data[name], _FLOOR)
         _paint_lines(axes, data["look"], values, data["loss"], palette, is_marked=True)
-        axes.axhline(_EDGE, color=palette.ink, linestyle=":", linewidth=1)
+        axes.axhline(EDGE, color=palette.ink, linestyle=":", linewidth=1)
         axes.set_ylabel(label)
         axes.set_ylim(0.8 * _FLOOR, 200)
     _paint_lines(panels[2], data["epoch"], data["train_loss"], data["loss"], palette)

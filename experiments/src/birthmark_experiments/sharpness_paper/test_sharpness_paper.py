@@ -213,8 +213,7 @@ def test_differences_are_paired_and_all_counted():
     assert_allclose(np.array([one["p"] for one in rows])[order], steps, rtol=1e-6)
 
 
-def test_results_are_summarized_and_drawn(results):
-    facts = EXPERIMENT.summarize(results)
+def test_results_are_summarized_and_drawn(results, facts):
     assert list(facts["looks"]["clipped"]) == [0, 1, 3]
     assert list(facts["looks"]["logits"]) == [0, 1, 2]
     assert_allclose(results["lr"], 0.3)

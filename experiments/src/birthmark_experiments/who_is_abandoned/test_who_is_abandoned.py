@@ -296,8 +296,7 @@ def test_a_ratio_and_its_interval_are_those_of_the_delta_method():
     )
 
 
-def test_results_are_summarized_and_drawn(results):
-    facts = EXPERIMENT.summarize(results)
+def test_results_are_summarized_and_drawn(results, facts):
     every = results.sel(trait="all")["num_first"]
     early = every.sel(stage="early").sum("class").to_numpy()
     assert facts["stages"]["early"]["mean"] == pytest.approx(early.mean())

@@ -5,7 +5,6 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from birthmark_experiments.who_is_abandoned.facts import summarize
 from birthmark_experiments.who_is_abandoned.traits import STAGES, TRAITS
 
 REPLICAS, CLASSES, NUM = 3, 6, 1000
@@ -78,11 +77,6 @@ def make() -> xr.Dataset:
 @pytest.fixture(scope="module")
 def results() -> xr.Dataset:
     return make()
-
-
-@pytest.fixture(scope="module")
-def facts(results):
-    return summarize(results)
 
 
 def test_the_onset_is_the_first_kept_epoch_with_so_large_a_share(facts):
