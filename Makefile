@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: attack test-integrations alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster
+.PHONY: attack test-integrations alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster docs examples
 
 setup: .venv/ready
 
@@ -109,5 +109,19 @@ wheels: setup
 paper-check: setup
 	$(BIN)/python -m birthmark_experiments.pages --check
 
+# the site, into build/site/html: a link that leads nowhere is an error
+docs: .venv-docs/ready
+	.venv-docs/bin/python tools/site/build.py
+
+.venv-docs/ready: pyproject.toml requirements.lock requirements-docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-docs.txt
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# every script of examples/ that needs no framework, each in a folder of its own
+examples: setup
+	$(BIN)/python tools/run_examples.py
+
 clean:
-	rm -rf .venv .venv-peers .venv-ray demo build dist
+	rm -rf .venv .venv-docs .venv-peers .venv-ray demo build dist

@@ -1,4 +1,9 @@
-"""Two checkpoints, a trajectory and three causal tests: python diff_checkpoints.py."""
+"""What became of a checkpoint?
+============================
+
+Two files are enough: which tensors moved, how far, and whether the second was trained
+from the first at all. Three questions more need the model.
+"""
 
 import copy
 
@@ -11,12 +16,6 @@ import birthmark as bm
 
 x, y = load_digits(return_X_y=True)
 x, y = torch.tensor(x, dtype=torch.float32) / 16, torch.tensor(y)
-
-
-def evaluate(model: nn.Module) -> torch.Tensor:
-    """The loss on all examples."""
-    return nn.functional.cross_entropy(model(x), y)
-
 
 torch.manual_seed(0)
 model = nn.Sequential(
@@ -34,12 +33,40 @@ for step in range(1, 401):
     if step in (20, 400):
         save_file(model.state_dict(), f"step{step}.safetensors")
 
+# %%
+# Beside each number stands what an independent second draw would give. The same is
+# ``birthmark diff step0.safetensors step400.safetensors``.
+
 compared = bm.diff("step0.safetensors", "step400.safetensors")
-print(compared)  # the same as `birthmark diff step0.safetensors step400.safetensors`
-print(compared["2.weight"].readings["correlation"])  # beside its null models
+print(compared)
+
+# %%
+# Every tensor has all its readings, for programs:
+
+print(compared["2.weight"].readings["correlation"])
+
+# %%
+# A row of checkpoints is a trajectory, and goes into a store like a tracked training.
 
 files = ["step0.safetensors", "step20.safetensors", "step400.safetensors"]
-bm.follow(files, store="runs", name="digits", fields={"lr": 0.1})
+bm.follow(files, store="runs", name="followed", fields={"lr": 0.1})
+records = bm.open_store("runs").runs(name="followed")
+print(records[["run_key", "name", "state"]].to_string(index=False))
+
+
+# %%
+# Does the model need what its layers have learned? Put one after the other back to its
+# start, and evaluate.
+
+
+def evaluate(model: nn.Module) -> torch.Tensor:
+    """The loss on all examples."""
+    return nn.functional.cross_entropy(model(x), y)
+
 
 print(bm.rewind(model, start, evaluate))
+
+# %%
+# And is there a barrier on the straight line from the start to the end?
+
 print(bm.interpolate(model, start, evaluate, points=6))

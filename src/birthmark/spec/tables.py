@@ -58,10 +58,17 @@ class DataSpec(_Part):
     """Which examples, and how their pixels enter."""
 
     name: str
+    """A data set by name; `birthmark data list` has them."""
     preprocessing: Literal["unit", "inverted", "standardized"] = "unit"
+    """How pixels enter: as stored over the full scale, inverted, or with the mean and
+    standard deviation of the training set removed.
+    """
     fold: Annotated[int, Field(ge=1, le=10)] = 1
+    """Which of HASYv2's ten folds is the test set; only HASYv2 has them."""
     classes: Annotated[int, Field(ge=2)] | None = None
+    """The first so many classes; all of them unless given."""
     examples_per_class: Count | None = None
+    """The first so many training examples of each class; all unless given."""
 
 
 class NetworkSpec(_Part):
@@ -74,15 +81,27 @@ class NetworkSpec(_Part):
     """
 
     widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (256, 256)
+    """Units (dense) or channels (convolutional) of each hidden layer, any depth."""
     activation: Literal["relu", "tanh", "gelu", "sigmoid", "identity"] = "relu"
-    kind: Literal["dense", "convolutional"] = "dense"  # widths are units or channels
-    kernel: Count = 3  # odd; maps keep their size, beyond the edge there are zeros
-    downsample: tuple[Count, ...] = ()  # numbers of hidden layers with stride 2, from 1
+    """Behind each hidden layer."""
+    kind: Literal["dense", "convolutional"] = "dense"
+    """Dense, or convolutional with one dense output layer."""
+    kernel: Count = 3
+    """Side of a convolution's kernel, odd; maps keep their size, beyond the edge there
+    are zeros.
+    """
+    downsample: tuple[Count, ...] = ()
+    """Numbers of hidden layers with stride 2, from 1."""
     residual: Literal["none", "identity"] = "none"
-    block: Count = 2  # layers in a branch
-    branch_scale: NotNegative = 1.0  # what each branch is multiplied by before the sum
-    train_scales: bool = False  # whether it is trained, one scalar a branch
-    dropout: Share = 0.0  # share of the activations of hidden layers, in training
+    """Whether there are skips around blocks of layers, behind the first layer."""
+    block: Count = 2
+    """Layers in a residual branch."""
+    branch_scale: NotNegative = 1.0
+    """What each branch is multiplied by before the sum."""
+    train_scales: bool = False
+    """Whether that factor is trained, one scalar a branch."""
+    dropout: Share = 0.0
+    """Share of the activations of hidden layers that is dropped in training."""
 
     @property
     def layer_names(self) -> list[str]:
@@ -139,12 +158,19 @@ class MarkSpec(_Part):
     """A text or an image to be drawn into the weights of one layer."""
 
     text: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Drawn in DejaVu Sans, as large as the matrix allows."""
     image: str | None = None
-    # part of the run key, so that a changed picture is another run
+    """A picture instead of a text; its dark pixels are the mark."""
     image_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """Checksum of the picture, taken when the spec is made: it is part of the run key,
+    so that a changed picture is another run.
+    """
     layer: str = "hidden2"
+    """Whose weights are marked."""
     mode: Literal["zero", "scale", "shift"] = "zero"
+    """Marked weights become zero, are multiplied by `value`, or have `value` added."""
     value: Number | None = None
+    """Of `scale` and `shift`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -169,11 +195,17 @@ class ScheduleSpec(_Part):
     """How the learning rate goes on from `lr`, step by step."""
 
     name: Literal["constant", "step", "cosine", "warmup"] = "constant"
+    """Constant, cut every `epochs`, half a cosine down to `floor`, or a linear rise
+    over `epochs`.
+    """
     epochs: EpochCount | None = (
         None  # step: between two cuts; warmup: until lr is reached
     )
-    factor: Positive = 0.1  # step: lr is multiplied by it at each cut
-    floor: NotNegative = 0.0  # cosine: the share of lr at the end
+    """Of `step`, between two cuts; of `warmup`, until lr is reached."""
+    factor: Positive = 0.1
+    """Of `step`: lr is multiplied by it at each cut."""
+    floor: NotNegative = 0.0
+    """Of `cosine`: the share of lr at the end."""
 
     @model_validator(mode="after")
     def _has_epochs(self) -> Self:
@@ -187,20 +219,35 @@ class TrainingSpec(_Part):
     """Loss, optimizer, and the way through the data."""
 
     loss: str = "clipped_cross_entropy"
+    """Mean over the batch; the clipped one clips probabilities as Keras does."""
     eps: Annotated[float, Field(gt=0, lt=0.5)] = 1e-7
+    """Where the clipped loss clips probabilities."""
     optimizer: Literal["sgd", "adam"] = "sgd"
+    """As in `torch.optim`."""
     lr: Positive = 0.1
+    """Learning rate."""
     momentum: Share = 0.0
+    """Of SGD."""
     nesterov: bool = False
+    """Of SGD with momentum."""
     weight_decay: NotNegative = 0.0
+    """L2 penalty, as torch adds it to the gradient."""
     betas: tuple[Share, Share] = (0.9, 0.999)
+    """Of Adam."""
     adam_eps: Positive = 1e-8
+    """Of Adam, beside the root of the second moment."""
     batch_size: Count = 128
+    """Examples a step; the last batch of an epoch may be smaller."""
     epochs: EpochCount = 1000
+    """Passes through the training examples."""
     batch_order: Literal["independent", "shared"] = "independent"
-    # of a stream in one order for all epochs; without it, each has an order of its own
+    """Whether each replica has an order of its own, or all share one."""
     shuffle_buffer: Count | None = None
+    """Of a stream in one order for all epochs, shuffled as `tf.data` does; without it,
+    each epoch has an order of its own.
+    """
     schedule: ScheduleSpec = ScheduleSpec()
+    """How lr changes: the table `[training.schedule]`."""
 
     @property
     def is_plain_sgd(self) -> bool:
@@ -220,22 +267,34 @@ class ReplicasSpec(_Part):
     """How many replicas, from which seed, on which machine: the table [run]."""
 
     replicas: Count = 10
+    """Networks trained side by side, each with its own start and order."""
     seed: Annotated[int, Field(ge=0, le=MOST)] = 0
-    # of the orders of batches alone; without it, they follow from the seed
+    """From which all random streams of the run follow."""
     order_seed: Annotated[int, Field(ge=0, le=MOST)] | None = None
+    """Of the orders of batches alone; without it, they follow from the seed."""
     dtype: Literal["float32", "float64"] = "float32"
+    """Of weights and arithmetic."""
     precision: Literal["full", "tf32", "bf16"] = "full"
+    """Of products: full, or quicker with fewer bits where the device has them."""
     device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")] = "auto"
+    """`cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU where there is one."""
 
 
 class RecordSpec(_Part):
     """What to record, and when; epoch 0 and the last are always in each list."""
 
     epochs: Epochs = "every"
+    """When scalars are measured: `every`, `log`, or a list; 0 and the last are always
+    in.
+    """
     distributions: Epochs = "log"
+    """When arrays with a bin axis and spectra are, likewise."""
     weights: Epochs = ()
-    weights_layers: tuple[str, ...] = ()  # of which layers; none named means all
-    evaluate_train: bool = False  # losses over the whole training set there as well
+    """When the weights themselves are kept, likewise; never unless asked."""
+    weights_layers: tuple[str, ...] = ()
+    """Of which layers; none named means all."""
+    evaluate_train: bool = False
+    """Whether losses over the whole training set are recorded there as well."""
 
 
 def expand_epochs(epochs: Epochs, last: int) -> list[int]:

@@ -1,7 +1,8 @@
-"""Transformers: a callback for `Trainer`; a resume keeps the true start.
+"""Transformers
+============
 
-pip install transformers accelerate
-python examples/trainer.py
+A callback for ``Trainer``; a resume keeps the true start.
+``pip install transformers accelerate``.
 """
 
 import torch

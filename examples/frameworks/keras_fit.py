@@ -1,7 +1,8 @@
-"""Keras 3 on any backend: a callback for `fit`.
+"""Keras 3 on any backend
+======================
 
-pip install keras
-KERAS_BACKEND=torch python examples/keras_fit.py
+A callback for ``fit``. ``pip install keras``, then
+``KERAS_BACKEND=torch python examples/frameworks/keras_fit.py``.
 """
 
 import keras

@@ -1,7 +1,8 @@
-"""Adapters: the weight that really acts, and whether the adapter has trained.
+"""Adapters
+========
 
-pip install peft
-python examples/lora.py
+The weight that really acts, and whether the adapter has trained.
+``pip install peft``.
 """
 
 import peft

@@ -1,7 +1,7 @@
-"""Lightning: a callback watches the module that is trained.
+"""Lightning
+=========
 
-pip install pytorch-lightning
-python examples/lightning_fit.py
+A callback watches the module that is trained. ``pip install pytorch-lightning``.
 """
 
 import pytorch_lightning as lightning
