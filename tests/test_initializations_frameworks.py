@@ -23,7 +23,7 @@ DENSE, CONV = (500, 300), (3, 3, 80, 200)  # [*kernel, in, out]
 NEEDED = {"torch.constant_": {"val": 0.3}, "jax.constant": {"value": 0.3}}
 NEEDED["torch.sparse_"] = {"sparsity": 0.6}
 # its variables are behind NumPy 2 in how they become arrays
-KERAS_WARNS = pytest.mark.filterwarnings("ignore:__array__ implementation")
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
 MATRIX_ONLY = {"eye_", "sparse_", "Identity", "IdentityInitializer"}
 KERNEL_ONLY = {"dirac_", "delta_orthogonal"}
 
@@ -213,7 +213,6 @@ def test_defaults_of_scikit_learn_are_theirs(activation):
     assert_same_law(bias, model.intercepts_[0])
 
 
-@KERAS_WARNS
 def test_defaults_of_keras_layers_are_theirs(keras):
     dense = keras.layers.Dense(DENSE[1])
     dense.build((None, DENSE[0]))
@@ -256,7 +255,6 @@ def test_numpy_and_torch_have_the_same_numbers(name, shape):
     np.testing.assert_array_equal(moved, expected)
 
 
-@KERAS_WARNS
 @pytest.mark.parametrize("shape", [DENSE, CONV])
 @pytest.mark.parametrize("name", ["he_normal", "truncated_normal", "orthogonal"])
 def test_jax_and_keras_have_the_same_numbers(name, shape, jax, keras):

@@ -1,4 +1,4 @@
-"""Integrations with the real frameworks; `make test-integrations` installs them.
+"""Integrations with the real frameworks; `make test-frameworks` installs them.
 
 What a tracker records is held against the weights themselves, before and after, in
 plain float64.
