@@ -1,10 +1,10 @@
-"""A model sharded by FSDP2 (`fully_shard`), tracked in every process, gathered in none.
+"""Sharded by FSDP2
+================
 
-    python examples/fsdp2.py
-
-starts two processes on this machine by gloo; with `torchrun` it takes what that gives:
-
-    torchrun --nproc-per-node 4 examples/fsdp2.py
+A model sharded by ``fully_shard``, tracked in every process and gathered in none.
+``python examples/frameworks/fsdp2.py`` starts two processes on this machine by gloo;
+with ``torchrun --nproc-per-node 4 examples/frameworks/fsdp2.py`` it takes what that
+gives.
 
 Every process makes the tracker. Each sums up its own shards, sums are exchanged, and
 process 0 writes the store. The numbers are those of the whole tensors.

@@ -21,6 +21,7 @@ SOURCE = SITE / "source"
 BESIDE = {
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
+    "SECURITY.md": "project/security.md",
     "LICENSE": "project/LICENSE",
     "CITATION.cff": "project/CITATION.cff",
     "README.md": "index.md",
@@ -37,7 +38,9 @@ def lay_out() -> None:
     shutil.rmtree(examples, ignore_errors=True)
     shutil.copytree(ROOT / "examples", examples)
     places = {path: path.relative_to(ROOT / "docs") for path in _files(ROOT / "docs")}
-    places |= {ROOT / name: Path(to) for name, to in BESIDE.items()}
+    places |= {
+        ROOT / name: Path(to) for name, to in BESIDE.items() if (ROOT / name).exists()
+    }
     places |= {
         path: Path("project") / path.relative_to(ROOT)
         for path in _files(ROOT / "benchmarks")

@@ -12,7 +12,16 @@ CONTENTS: dict[str, tuple[str, ...]] = {
     ),
     "start/index": ("install", "practitioner", "researcher", "student"),
     "how-to/index": (
-        *("track", "check", "diff", "compare", "sweeps", "cluster", "phase-diagrams"),
+        *(
+            "track",
+            "check",
+            "diff",
+            "compare",
+            "run",
+            "sweeps",
+            "cluster",
+            "phase-diagrams",
+        ),
         *("read-a-store", "measurements-and-figures", "extend"),
         *("../live-page", "../explorer"),
     ),
@@ -21,7 +30,7 @@ CONTENTS: dict[str, tuple[str, ...]] = {
     "experiments/README": ("*",),
     "paper/index": ("*",),
     "project/index": (
-        *("changelog", "contributing", "tested-with"),
+        *("changelog", "contributing", "tested-with", "securit*"),
         *("benchmarks/NOTES", "benchmarks/results/*"),
     ),
 }
