@@ -1,5 +1,6 @@
 """What the README and the docs say is run, not believed."""
 
+import importlib
 import re
 import shlex
 import tomllib
@@ -128,3 +129,10 @@ def test_each_promise_names_a_test_that_there_is():
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     said = [row for row in rows if "held by" not in row]
     assert all("`tests/" in row for row in said), "a promise without a test"
+
+
+def test_every_public_name_stands_in_one_group_of_the_reference(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "site"))
+    page = importlib.import_module("reference.api").write()
+    for name in bm.__all__:
+        assert page.count(f"### `bm.{name}`") == (name != "__version__"), name

@@ -13,7 +13,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Initialize": ("draw", "initialize_", "Initializer", "initial_configuration"),
     "Train from a spec": (
-        *("RunSpec", "run", "train", "estimate_memory", "load_dataset"),
+        *("RunSpec", "run", "train", "batch_order", "estimate_memory", "load_dataset"),
     ),
     "Sweep and compare": ("Grid", "run_grid", "sweep", "preset", "compare"),
     "Read a store": (
