@@ -83,7 +83,8 @@ def reproduce(
 def status(
     store: StoreOption = Path("runs"),
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every 2 s, until all is done.")
+        bool,
+        typer.Option("--watch", help="Look again every 2 s, until nothing is written."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

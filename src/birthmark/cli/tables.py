@@ -22,9 +22,12 @@ _COLUMNS = {
 }
 
 
+_QUIET_LOOKS = 4  # a sweep that goes from one run to the next has not ended
+
+
 def watch_runs(look: Callable[[], pd.DataFrame], every: float = 2.0) -> None:
-    """The table of runs, brought up to date until none is being written."""
-    console = Console()
+    """The table of runs, brought up to date until none is written any more."""
+    console, quiet = Console(), 0
     with Live(console=console, auto_refresh=False, screen=False) as live:
         while True:
             runs = look()
@@ -33,7 +36,8 @@ def watch_runs(look: Callable[[], pd.DataFrame], every: float = 2.0) -> None:
             moving = runs[runs["state"] != "done"].tail(max(4, console.height - 8))
             table = _table(list(_COLUMNS.values()), _rows(moving))
             live.update(Group(table, said or "no runs yet"), refresh=True)
-            if "running" not in states:
+            quiet = 0 if "running" in states else quiet + 1
+            if quiet == _QUIET_LOOKS:
                 return
             time.sleep(every)
 

@@ -124,7 +124,7 @@ class Schema:
             variable, dims = dataset.variables[name], ("replica", axis, *column.dims)
             if variable.dims != dims:
                 variable = variable.transpose(*dims)
-            columns[name] = _flatten(variable.to_numpy(), column.shape)
+            columns[name] = _flatten(np.asarray(variable.data), column.shape)
         return pa.table(columns)
 
     @classmethod
@@ -209,10 +209,11 @@ def _flatten(values: Array, shape: tuple[int, ...]) -> pa.Array:
 
 
 def _data_names(dataset: xr.Dataset, *, moving: bool) -> list[Hashable]:
+    coords = set(dataset.coords)  # made anew at each look
     return [
         name
         for name, variable in dataset.variables.items()
-        if name not in dataset.coords and ("replica" in variable.dims) == moving
+        if name not in coords and ("replica" in variable.dims) == moving
     ]
 
 

@@ -244,6 +244,7 @@ def _write(
     if reach:
         metadata[_REACH] = json.dumps(reach).encode()
     schema = pa.schema([_as_read(field) for field in first.schema], metadata)
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
     with (
         sealing(path) as temporary,
         pq.ParquetWriter(
@@ -251,7 +252,7 @@ def _write(
             schema,
             compression="zstd",
             write_page_checksum=True,
-            **options,
+            **{"use_dictionary": texts, **options},  # numbers hardly come twice
         ) as writer,
     ):
         writer.write_table(first.cast(schema))
