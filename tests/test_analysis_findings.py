@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
 from birthmark.analysis import (
     LEARNERS,
     Run,
     Study,
+    Survey,
     Thresholds,
     find_findings,
     find_headlines,
@@ -342,3 +344,41 @@ def test_records_without_facts_are_refused(study):
     bare = Run(run.run_key, run.spec, run.records.drop_attrs())
     with pytest.raises(StoreError, match="num_classes"):
         find_findings(Study((bare,)))
+
+
+def _tracked(lr, optimizer, losses):
+    """A run in a user's own loop, R networks that end with these losses."""
+    steps = np.array([0, 10, 20])
+    curve = np.stack([np.full(len(losses), 3.0), np.full(len(losses), 2.0), losses])
+    moved = np.multiply.outer(steps / 20, np.ones(len(losses)))[..., None] * [0.2, 0.1]
+    records = xr.Dataset(
+        {
+            "loss": (("step", "replica"), np.full_like(curve, 1e-9)),
+            "test_loss": (("step", "replica"), curve),
+            "relative_distance": (("step", "replica", "layer"), moved),
+        },
+        {"step": steps, "layer": ["0", "2"]},
+    )
+    fields = {"lr": lr, "optimizer": optimizer, "kind": "tracked", "name": "mine"}
+    return Run(f"{optimizer}{lr}".ljust(16, "x"), None, records, fields)
+
+
+def test_of_runs_in_a_loop_the_least_loss_is_sought_over_all_lines():
+    clear, close = [0.10, 0.11, 0.09], [0.12, 0.08, 0.10]
+    runs = (
+        *(_tracked(lr, "adam", [0.5, 0.6, 0.7]) for lr in (0.1, 0.3, 1.0)),
+        _tracked(0.1, "sgd", clear),
+        _tracked(0.3, "sgd", [0.3, 0.31, 0.29]),
+    )
+    survey = Survey(None, runs, axis="lr", series="optimizer")
+    found = _named(survey, "least_loss")
+    assert found.what == (
+        "The final test loss is least at learning rate 0.1, optimizer sgd: 0.0997."
+    )
+    mean = np.exp(np.log(clear).mean())
+    assert found.values["learning rate 0.1, optimizer sgd"] == pytest.approx(mean)
+    assert "learning rate 0.3, optimizer sgd, the next, it is higher" in found.details
+    assert _named(survey, "farthest").values == pytest.approx({"0": 0.2, "2": 0.1})
+
+    alike = Survey(None, (runs[3], _tracked(0.3, "sgd", close)))
+    assert "No difference to" in _named(alike, "least_loss").details

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -69,10 +70,11 @@ def test_no_path_leaves_the_store(served):
     cookie = cookie_of(served)
     for path in (
         "/page/../app.py",
+        "/page/x/../../app.py",
         "/page/..%2fapp.py",
         "/page/%2e%2e/app.py",
         "/../../../../etc/passwd",
-        "/page/vendor%2FuPlot.min.css",
+        "/page/x/vendor%2FuPlot.min.css",
         "/api/runs/../curves",
         "/api/runs/..%2f..%2fetc/curves",
         "/api/runs/%2e%2e/weights",
@@ -83,7 +85,14 @@ def test_no_path_leaves_the_store(served):
         assert status == 404, path
         assert b"root:" not in body
         assert b"import" not in body
-    assert get(served, "/page/uPlot.min.css", cookie)[0] == 200
+    index = get(served, "/", cookie)
+    assert index[1]["cache-control"] == "no-store"
+    (address,) = re.findall(rb"/page/[0-9a-f]{12}/uPlot.min.css", index[2])
+    status, headers, _ = get(served, address.decode(), cookie)
+    assert status == 200 and "immutable" in headers["cache-control"]
+    other = get(served, "/page/another/uPlot.min.css", cookie)
+    assert other[0] == 200 and other[1]["cache-control"] == "no-store"
+    assert get(served, address.decode())[0] == 403
 
 
 def test_curves_are_means_over_replicas_of_what_was_recorded(served, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from birthmark.analysis.findings_of_loops import find_farthest, find_least_loss
 from birthmark.analysis.findings_of_training import (
     find_coincidence,
     find_collapse,
@@ -37,6 +38,7 @@ FINDINGS: tuple[Callable[[Family], Finding | None], ...] = (
     find_minima,
     find_examples,
 )
+OF_LOOPS = (find_least_loss, find_farthest)  # of runs that have no spec
 
 
 def find_findings(
@@ -70,9 +72,8 @@ def family_findings(family: Family) -> list[Finding]:
     """
 
     def find() -> list[Finding]:
-        if not family.is_judged:
-            return []
-        found = (state(family) for state in FINDINGS)
+        known = FINDINGS if family.is_judged else OF_LOOPS
+        found = (state(family) for state in known)
         return [finding for finding in found if finding is not None]
 
     return family.remember("findings", find)

@@ -45,3 +45,14 @@ def find_layers(runs: Sequence[Run]) -> Layers:
     high = np.where(np.isfinite(curve.high), curve.high, curve.mean)
     epochs = first.epochs[recorded]
     return Layers(layers, epochs, curve.mean, low, high, values_TLR.shape[2])
+
+
+def final_distances(runs: Sequence[Run]) -> list[tuple[str, float]]:
+    """The relative distance of each layer at the last record, over all replicas."""
+    if "relative_distance" not in runs[0].records:
+        return []
+    found = find_layers(runs)
+    if not len(found.mean):
+        return []
+    pairs = zip(found.layers, found.mean[-1], strict=True)
+    return [(name, float(value)) for name, value in pairs if np.isfinite(value)]

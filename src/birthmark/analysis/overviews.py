@@ -6,13 +6,14 @@ Report and live page show it; nothing of it is said in one place only.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from birthmark.analysis.columns import Column
 from birthmark.analysis.findings import family_findings
-from birthmark.analysis.layers import find_layers
+from birthmark.analysis.layers import final_distances
 from birthmark.analysis.regimes import LEARNERS
 from birthmark.analysis.studies import Run
 from birthmark.analysis.surveys import Family, Survey
@@ -88,15 +89,15 @@ def _look_at(family: Family) -> Overview:
     networks = sum(one.num_replicas for line in family.lines for one in line.study)
     along = f" along {family.axis.noun}" if family.is_along else ""
     series = f" and {family.series.noun}" if family.series else ""
-    run = family.study.runs[-1]
+    runs = family.study.at(family.study.values[-1])
     return Overview(
-        title=f"{_name(run)}: {_count(networks, 'network')}{along}{series}",
-        sentence=" ".join(found[:TOLD]) or _say_moved(family, run),
-        numbers=_numbers(family) if family.is_judged else _moves(run),
+        title=f"{_name(runs[0])}: {_count(networks, 'network')}{along}{series}",
+        sentence=" ".join(found[:TOLD]) or "Nothing has been measured of it yet.",
+        numbers=_numbers(family) if family.is_judged else _moves(runs),
         axis=family.axis.label,
         fates=_fates(family) if family.is_judged else (),
-        layers=tuple(_final_layers(run)),
-        layers_of=family.say(run),
+        layers=tuple(final_distances(runs)),
+        layers_of=family.say(runs[0]),
     )
 
 
@@ -128,39 +129,17 @@ def _read_distance(column: Column) -> Array:
     return column.final("relative_distance", column.layer)
 
 
-def _moves(run: Run) -> tuple[Number, ...]:
+def _moves(runs: Sequence[Run]) -> tuple[Number, ...]:
     """Of a run in a loop of its own: the layers that moved the most and the least."""
-    layers = sorted(_final_layers(run), key=lambda pair: pair[1])
+    layers = sorted(final_distances(runs), key=lambda pair: pair[1])
     if not layers:
         return ()
     (least, low), (most, high) = layers[0], layers[-1]
     return (
         Number(say_number(high, 2), f"relative distance of layer {most}, the farthest"),
         Number(say_number(low, 2), f"relative distance of layer {least}, the nearest"),
-        Number(f"{int(run.epochs[-1]):,}", f"{run.clock}s recorded"),
+        Number(f"{int(runs[0].epochs[-1]):,}", f"{runs[0].clock}s recorded"),
     )
-
-
-def _say_moved(family: Family, run: Run) -> str:
-    layers = sorted(_final_layers(run), key=lambda pair: pair[1])
-    if not layers:
-        return "Nothing has been measured of the weights yet."
-    (least, low), (most, high) = layers[0], layers[-1]
-    return (
-        f"Layer {most} has moved the farthest from its start, {say_number(high, 2)} of "
-        f"its norm; {least} the least, {say_number(low, 2)}."
-    )
-
-
-def _final_layers(run: Run) -> list[tuple[str, float]]:
-    """The relative distance of each layer at the last record, over its replicas."""
-    if "relative_distance" not in run.records:
-        return []
-    found = find_layers([run])
-    if not len(found.mean):
-        return []
-    pairs = zip(found.layers, found.mean[-1], strict=True)
-    return [(name, float(value)) for name, value in pairs if np.isfinite(value)]
 
 
 def _fates(family: Family) -> tuple[Fates, ...]:

@@ -76,15 +76,6 @@ def fans(role: Role, module: nn.Module, weight: Tensor) -> tuple[int, int]:
     return int(weight.shape[-1]), int(weight.shape[0])
 
 
-def rows_of(module: nn.Module, weight: Tensor) -> Tensor:
-    """The incoming weights of each unit, [O, I]."""
-    if isinstance(module, _ConvTransposeNd):
-        # [in, out / groups, ...]: the units of each group stand beside each other
-        split = weight.reshape(module.groups, -1, *weight.shape[1:]).transpose(1, 2)
-        return split.flatten(0, 1).flatten(1)
-    return weight.flatten(1)
-
-
 def valid_fan_in(module: nn.Module, x: Tensor, fan_in: int) -> tuple[float, float]:
     """What one output adds up, with padding taken into account.
 

@@ -56,12 +56,6 @@ def describe_family(family: Family) -> str:
     return describe_protocol([run for line in family.lines for run in line.study])
 
 
-def say_along(family: Family) -> str:
-    """`width 8, 16 and 32`; `width 8, 16 and 32, learning rate 0.1 and 1`."""
-    axes = [family.axis] + ([family.series] if family.series else [])
-    return ", ".join(axis.say(*axis.values) for axis in axes)
-
-
 def describe_comparison(comparison: Comparison) -> str:
     """The protocol that all initializations share, with the run keys."""
     first = comparison.candidates[0]

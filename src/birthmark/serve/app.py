@@ -50,6 +50,7 @@ _POLICY = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
 _REFUSED = (
     "This page belongs to whoever started birthmark serve: open the whole address that "
     "the command printed, with its token.\n"
@@ -82,7 +83,7 @@ class Listeners:
 def make_app(store: Store, token: str) -> Starlette:
     """The application that shows a store to whoever has the token."""
     watch, listeners = Watch(store), Listeners()
-    pages = _read_pages()
+    pages, stamp = _read_pages()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -97,7 +98,8 @@ def make_app(store: Store, token: str) -> Starlette:
         if name not in pages:
             return PlainTextResponse("There is no such page.\n", 404)
         kind = _TYPES[name.rpartition(".")[2]]
-        return Response(pages[name], media_type=f"{kind}; charset=utf-8")
+        kept = _KEPT if request.path_params.get("stamp") == stamp else {}
+        return Response(pages[name], headers=kept, media_type=f"{kind}; charset=utf-8")
 
     async def named(request: Request) -> Response:
         return JSONResponse({"name": store.path.resolve().name})
@@ -130,7 +132,7 @@ def make_app(store: Store, token: str) -> Starlette:
         lifespan=lifespan,
         routes=[
             Route("/", page),
-            Route("/page/{name}", page),
+            Route("/page/{stamp}/{name}", page),
             Route("/api/store", named),
             Route("/api/runs/{key}/curves", curves),
             Route("/api/runs/{key}/weights", kept),
@@ -164,7 +166,8 @@ class _Guard(BaseHTTPMiddleware):
             response = await call_next(request)
         else:
             response = PlainTextResponse(_REFUSED, 403)
-        response.headers.update(_POLICY)
+        for name, value in _POLICY.items():
+            response.headers.setdefault(name, value)
         return response
 
     def _is_right(self, given: str) -> bool:
@@ -227,11 +230,18 @@ def _listed(request: Request, name: str) -> list[str] | None:
     return given.split(",") if given else None
 
 
-def _read_pages() -> dict[str, bytes]:
+def _read_pages() -> tuple[dict[str, bytes], str]:
+    """The page's own files, and the part of their addresses that tells versions apart.
+
+    Nothing of a store is in them, so a browser may keep them.
+    """
     folder = files("birthmark.serve") / "page"
     found = [*folder.iterdir(), *(folder / "vendor").iterdir()]
-    return {
+    pages = {
         file.name: file.read_bytes()
-        for file in found
+        for file in sorted(found, key=lambda file: file.name)
         if file.is_file() and file.name.rpartition(".")[2] in _TYPES
     }
+    stamp = hashlib.sha256(b"".join(pages.values())).hexdigest()[:12]
+    index = pages["index.html"].replace(b"/page/", b"/page/%b/" % stamp.encode())
+    return pages | {"index.html": index}, stamp
