@@ -30,7 +30,7 @@ from birthmark.analysis.findings import (
 )
 from birthmark.analysis.findings_of_comparisons import find_differences
 from birthmark.analysis.grouping import Group, group_runs
-from birthmark.analysis.layers import Layers, find_layers
+from birthmark.analysis.layers import Layers, find_layers, name_layer
 from birthmark.analysis.maps import RegimeMap, map_regimes
 from birthmark.analysis.outcomes import (
     Candidate,
@@ -98,6 +98,7 @@ from birthmark.analysis.transitions import (
 from birthmark.analysis.trends import (
     Quantity,
     Trend,
+    find_metrics,
     find_quantities,
     find_trend,
     read_retention,
@@ -162,6 +163,7 @@ __all__ = [
     "find_findings",
     "find_headlines",
     "find_layers",
+    "find_metrics",
     "find_quantities",
     "find_transitions",
     "find_trend",
@@ -172,6 +174,7 @@ __all__ = [
     "look_at",
     "make_comparison",
     "map_regimes",
+    "name_layer",
     "phase_diagram",
     "pool_conditionals",
     "pool_conditional_moments",

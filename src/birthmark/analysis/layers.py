@@ -56,3 +56,8 @@ def final_distances(runs: Sequence[Run]) -> list[tuple[str, float]]:
         return []
     pairs = zip(found.layers, found.mean[-1], strict=True)
     return [(name, float(value)) for name, value in pairs if np.isfinite(value)]
+
+
+def name_layer(layer: str) -> str:
+    """A layer as a label: those of `nn.Sequential` are numbers."""
+    return f"layer {layer}" if layer.isdigit() else layer

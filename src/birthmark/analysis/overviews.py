@@ -13,7 +13,7 @@ import numpy as np
 
 from birthmark.analysis.columns import Column
 from birthmark.analysis.findings import family_findings
-from birthmark.analysis.layers import final_distances
+from birthmark.analysis.layers import final_distances, name_layer
 from birthmark.analysis.regimes import LEARNERS
 from birthmark.analysis.studies import Run
 from birthmark.analysis.surveys import Family, Survey
@@ -22,6 +22,7 @@ from birthmark.analysis.words import say_list, say_number
 from birthmark.shapes import Array
 
 TOLD = 2  # findings that make the sentence
+_REDRAW = ", the farthest (a re-draw: 1.41)"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _look_at(family: Family) -> Overview:
         numbers=_numbers(family) if family.is_judged else _moves(runs),
         axis=family.axis.label,
         fates=_fates(family) if family.is_judged else (),
-        layers=tuple(final_distances(runs)),
+        layers=tuple((name_layer(n), d) for n, d in final_distances(runs)),
         layers_of=family.say(runs[0]),
     )
 
@@ -136,7 +137,7 @@ def _moves(runs: Sequence[Run]) -> tuple[Number, ...]:
         return ()
     (least, low), (most, high) = layers[0], layers[-1]
     return (
-        Number(say_number(high, 2), f"relative distance of layer {most}, the farthest"),
+        Number(say_number(high, 2), f"relative distance of layer {most}{_REDRAW}"),
         Number(say_number(low, 2), f"relative distance of layer {least}, the nearest"),
         Number(f"{int(runs[0].epochs[-1]):,}", f"{runs[0].clock}s recorded"),
     )

@@ -85,12 +85,16 @@ def find_quantities(runs: Sequence[Run], *, judged: bool) -> tuple[Quantity, ...
     Of others: what their own loops recorded, and how far they moved. A user's own
     measurements are there in either case.
     """
-    built_in = OUTCOMES if judged else (*_metrics(runs), *OUTCOMES[3:])
+    built_in = OUTCOMES if judged else (*find_metrics(runs), *OUTCOMES[3:])
     return (*built_in, *_own_measurements(runs))
 
 
+def find_metrics(runs: Sequence[Run]) -> tuple[Quantity, ...]:
+    """What users' own loops noted: losses on a log scale, accuracies from 0 to 1."""
+    return tuple(_metrics(runs))
+
+
 def _metrics(runs: Sequence[Run]) -> Iterator[Quantity]:
-    """What their loops noted: losses on a log scale, accuracies between 0 and 1."""
     for name, variable in runs[0].records.data_vars.items():
         if variable.dims != ("step", "replica") or variable.dtype.kind != "f":
             continue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from birthmark.analysis import Family, NothingFoundError, Run, find_layers
+from birthmark.analysis import Family, NothingFoundError, Run, find_layers, name_layer
 from birthmark.figures.canvas import label_log, new_figure
 from birthmark.figures.captions import describe_protocol
 from birthmark.figures.drawings import Drawing
@@ -42,7 +42,7 @@ def draw_layers(family: Family) -> list[Drawing]:
         found = find_layers(runs)
         numbers.append(found.num_replicas)
         data |= {
-            f"layers_{place}": np.array([_name(one) for one in found.layers]),
+            f"layers_{place}": np.array([name_layer(one) for one in found.layers]),
             f"epochs_{place}": found.epochs,
             f"mean_{place}": found.mean,
             f"low_{place}": found.low,
@@ -59,11 +59,6 @@ def draw_layers(family: Family) -> list[Drawing]:
     name = f"layers-{family.name}"
     protocol = describe_protocol([run for runs in chosen for run in runs])
     return [Drawing(name, 0, title, caption, data, paint, protocol, family.name)]
-
-
-def _name(layer: str) -> str:
-    """Those of `nn.Sequential` are numbers."""
-    return f"layer {layer}" if layer.isdigit() else layer
 
 
 def _choose(family: Family) -> list[list[Run]]:

@@ -13,8 +13,10 @@ import pandas as pd
 from birthmark.analysis import (
     LEARNERS,
     Column,
+    Quantity,
     Run,
     Survey,
+    find_metrics,
     read_retention,
     say_number,
 )
@@ -25,6 +27,7 @@ from birthmark.statistics import Estimate, summarize
 _SHOWN = ("data.name", "network.widths", "training.lr")  # even where all are equal
 _NOT_SHOWN = ("record.", "run.device", "mark.", "initialization.bias.")
 _MOST = 8  # fields with a column of their own
+_METRICS = 3  # of a user's own loop, with a column each
 
 
 @dataclass(frozen=True)
@@ -57,22 +60,37 @@ def list_runs(runs: pd.DataFrame, survey: Survey, apart: Sequence[str]) -> Table
     own = own[:_MOST]
     found = {run.run_key: run for run in survey.runs}
     judged = any(run.given is not None for run in survey.runs)
+    loops = [run for run in survey.runs if run.given is None]
+    metrics = find_metrics(loops)[:_METRICS] if loops else ()
     rows = []
     for row in runs.to_dict("records"):
         run = found.get(str(row["run_key"]))
         cells = [Cell(str(row["run_key"])), *(Cell(say_value(row[n])) for n in own)]
         cells += [_mark(row)] if "mark.text" in runs.columns and judged else []
         cells += [_progress(row), Cell(_say_duration(row["wall_time_s"]))]
-        rows.append((*cells, *_outcomes(run, survey)))
+        noted = [_noted(run, survey, metric) for metric in metrics]
+        rows.append((*cells, *noted, *_outcomes(run, survey)))
     heads = ["run", *(name.rpartition(".")[2].replace("_", " ") for name in own)]
     heads += ["mark"] if "mark.text" in runs.columns and judged else []
     note = (
         "Means over the replicas of a run, 95 % intervals below. Distance and "
         "correlation are of the matrix into the last hidden layer, at the last record."
     )
-    return Table(note, (*heads, "progress", "time", *_HEADS), tuple(rows))
+    labels = [metric.label for metric in metrics]
+    every = (*heads, "progress", "time", *labels, *_HEADS)
+    said = [
+        i
+        for i, column in enumerate(zip(*rows, strict=True))
+        if any(cell.text not in (NONE, _UNKNOWN) for cell in column)
+    ]
+    return Table(
+        note,
+        tuple(every[i] for i in said),
+        tuple(tuple(row[i] for i in said) for row in rows),
+    )
 
 
+_UNKNOWN = "unknown"
 _HEADS = (
     "learners",
     "least train loss",
@@ -98,6 +116,13 @@ def _outcomes(run: Run | None, survey: Survey) -> list[Cell]:
         *(_mean(one) for one in moved),
         _mean(read_retention(column)),
     ]
+
+
+def _noted(run: Run | None, survey: Survey, metric: Quantity) -> Cell:
+    """What a user's own loop noted last; a run of a spec has columns of its own."""
+    if run is None or run.given is not None or metric.name not in run.records:
+        return Cell(NONE)
+    return _mean(metric.read(Column("", (run,), survey.thresholds)))
 
 
 def _mark(row: Mapping[Any, Any]) -> Cell:
@@ -139,5 +164,5 @@ def _span(estimate: Estimate) -> tuple[str, ...]:
 
 def _say_duration(seconds: float) -> str:
     if not math.isfinite(seconds):
-        return "unknown"
+        return _UNKNOWN
     return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.1f} min"
