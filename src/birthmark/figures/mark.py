@@ -14,6 +14,7 @@ from birthmark.figures.captions import describe_mark, describe_protocol
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.palettes import PALETTES, Palette
 from birthmark.shapes import Array
+from birthmark.statistics import pool_sizes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,12 +102,15 @@ def _draw(family: Family, replica: Replica) -> Drawing:
     shown = _choose_epochs(kept_epochs(family, replica), replica)
     weights = family.weights_at(run, shown, mark.layer)
     places = np.searchsorted(epochs, shown)
+    pictures = np.stack([weights[epoch][replica.place] for epoch in shown])
+    known = np.nan_to_num(pictures, posinf=0, neginf=0)  # a frozen network has NaN
     data = {
         "epochs": epochs,
         "train_loss": replica.curve("train_loss"),
         "test_loss": replica.curve("test_loss"),
         "picture_epochs": np.array(shown),
-        "pictures": np.stack([weights[epoch][replica.place] for epoch in shown]),
+        "pictures": pictures,
+        "pooled": np.stack([pool_sizes(one) for one in known]),
         "retention": retention(replica)[places],
         "bound": np.array(initial_bound(run, mark.layer)),
     }
@@ -115,6 +119,8 @@ def _draw(family: Family, replica: Replica) -> Drawing:
         f"{title}. Above: the matrix {mark.layer} of one network at {len(shown)} "
         "epochs (rows are inputs, columns units), all on the scale of the start: white "
         f"at 0, full colour from the initial bound on, |w| = {data['bound']:.2g}; "
+        "beneath each, the same sizes as an eye pools them: rows and columns scaled to "
+        "equal rms, blurred with n / 60, dark where weights are small; "
         f"before training, {describe_mark(mark)}. AUC: retention of the mark, the area "
         "under the ROC curve of the weights as detector of the mark (1 perfect, 0.5 "
         "gone, which is the null model of weights that know nothing of it). Below: "
@@ -154,12 +160,15 @@ def _choose_epochs(kept: list[int], replica: Replica) -> list[int]:
 
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     """Pictures in a row, lines from each to its epoch, train and test loss below."""
-    figure = new_figure(4.4)
+    figure = new_figure(5.6)
     num = len(data["pictures"])
-    grid = figure.add_gridspec(3, num, height_ratios=[1.55, 1, 1])
+    grid = figure.add_gridspec(4, num, height_ratios=[1.55, 1.55, 1, 1])
     pictures = [figure.add_subplot(grid[0, i]) for i in range(num)]
-    train = figure.add_subplot(grid[1, :])
-    test = figure.add_subplot(grid[2, :], sharex=train)
+    pooled = [figure.add_subplot(grid[1, i]) for i in range(num)]
+    train = figure.add_subplot(grid[2, :])
+    test = figure.add_subplot(grid[3, :], sharex=train)
+    for axes, sizes in zip(pooled, data["pooled"], strict=True):
+        show_pooled(axes, sizes, palette)
     for axes, picture, epoch, auc in zip(
         pictures,
         data["pictures"],
@@ -170,6 +179,8 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         show_matrix(axes, picture, float(data["bound"]), palette)
         axes.set_title(f"epoch {epoch}")
         axes.set_xlabel(f"AUC {auc:.2f}", fontsize=7, labelpad=2)
+    pictures[0].set_ylabel("weights", fontsize=7)
+    pooled[0].set_ylabel("pooled sizes", fontsize=7)
     for axes, name, colour in (
         (train, "train", palette.train),
         (test, "test", palette.test),
@@ -183,7 +194,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     test.set(xlabel="epoch", ylim=(0, None))
     last = data["epochs"][-1]
     test.set_xlim(-0.015 * last, 1.015 * last)
-    _connect(figure, pictures, train, data["picture_epochs"], palette)
+    _connect(figure, pooled, train, data["picture_epochs"], palette)
     return figure
 
 
@@ -195,6 +206,18 @@ def show_matrix(axes: Axes, w_IO: Array, bound: float, palette: Palette) -> Axes
     axes.set(xticks=[], yticks=[])
     return axes.imshow(
         w_IO, cmap=colours, interpolation="none", vmin=-bound, vmax=bound
+    )
+
+
+def show_pooled(axes: Axes, sizes_IO: Array, palette: Palette) -> AxesImage:
+    """Pooled sizes, dark where they are small; the scale ends at 1 and 99 %."""
+    import matplotlib
+
+    colours = matplotlib.colormaps["gray"].resampled(_COLOURS)
+    low, high = np.percentile(sizes_IO, [1, 99])
+    axes.set(xticks=[], yticks=[])
+    return axes.imshow(
+        sizes_IO, cmap=colours, interpolation="none", vmin=low, vmax=high
     )
 
 

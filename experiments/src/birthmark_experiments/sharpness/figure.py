@@ -30,7 +30,8 @@ def draw(results: xr.Dataset) -> Drawing:
     caption = (
         f"{title}. (a) to (c) Learning rate times sharpness under the clipped loss, by "
         "input and learning rate: geometric means with Student's 95 % interval, n = "
-        f"{results.sizes['replica']}; values below {_FLOOR:g} are drawn there. Dotted: "
+        f"{results.sizes['replica']}; arrows at the foot: epochs with values below "
+        f"{_FLOOR:g}, zeros among them. Dotted: "
         "2, above which gradient descent on a quadratic diverges. (d) and (e) The arm "
         f"{focus} in each replica: lr times sharpness with the clip and from logits "
         "(same start, same batches), and with the clip the train accuracy and the "
@@ -104,7 +105,29 @@ def _paint_input(
         "log",
     )
     axes.set_yscale("log")
+    _mark_zeros(axes, data["look"], data["scaled"][mine], palette)
     _scale_epochs(axes, data)
+
+
+def _mark_zeros(axes: Axes, look: Array, scaled: Array, palette: Palette) -> None:
+    """An arrow at the foot where some value is below the axis: zero has no place there.
+
+    Args:
+        axes: With a log axis that begins at `_FLOOR`.
+        look: Epochs, [T].
+        scaled: Values, [arm, T, R].
+        palette: For its ink.
+    """
+    below = (scaled < _FLOOR).any(axis=(0, 2))
+    axes.plot(
+        look[below],
+        np.full(int(below.sum()), _FLOOR * 1.3),
+        marker="v",
+        linestyle="none",
+        color=palette.ink,
+        markersize=4,
+        clip_on=False,
+    )
 
 
 def _scale_epochs(axes: Axes, data: Mapping[str, Array]) -> None:
