@@ -97,7 +97,7 @@ class RunFolder:
             distributions: Likewise, at the epochs where they were measured.
 
         Raises:
-            StoreError: The variables are not those that the run was begun with.
+            StoreError: A variable with which the run was begun is missing.
         """
         if epoch > self._last_epoch:
             raise ValueError(f"append the metrics of epoch {epoch} first")

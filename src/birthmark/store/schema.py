@@ -86,16 +86,19 @@ class Schema:
     def extended(self, table: str, dataset: xr.Dataset) -> Schema:
         """With one more table; what has no dim `replica` is static.
 
+        A run that an older version has begun goes on with the measurements of that
+        version: what came since is not among its columns, and left out of its rows.
+
         Raises:
-            StoreError: The table is known with other variables.
+            StoreError: A variable with which the table was begun is missing.
         """
         moving = {str(name) for name in _data_names(dataset, moving=True)}
         if table in self.tables:
-            odd = ", ".join(sorted(self.tables[table].keys() ^ moving))
-            if odd:
+            missing = ", ".join(sorted(self.tables[table].keys() - moving))
+            if missing:
                 raise StoreError(
-                    f"the {table} of this run were begun with other measurements "
-                    f"({odd}): delete its folder to start it again"
+                    f"the {table} of this run were begun with measurements that there "
+                    f"are no more ({missing}): delete its folder to start it again"
                 )
             return self
         columns = {name: _column(dataset.variables[name]) for name in sorted(moving)}
