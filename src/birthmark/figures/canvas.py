@@ -125,11 +125,12 @@ def label_log(axes: Axes, values: Array | None = None) -> None:
         axes.set_ylim(least / 2, least * _MOST)
     axes.set_yscale("log")
     name_powers(axes.yaxis)
-    known = [] if values is None else values[np.isfinite(values) & (values > 0)]
-    if len(known) and least < min(known) / 10:
-        axes.set_ylim(bottom=min(known) / 4)
-    if len(known) and axes.dataLim.y1 > max(known) * 10:
-        axes.set_ylim(top=max(known) * 4)
+    every = np.empty(0) if values is None else values
+    known = every[np.isfinite(every) & (every > 0)]
+    if len(known) and least < known.min() / 10:
+        axes.set_ylim(bottom=known.min() / 4)
+    if len(known) and axes.dataLim.y1 > known.max() * 10:
+        axes.set_ylim(top=known.max() * 4)
     low, high = axes.get_ylim()
     if high / low < 100:
         subs = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 6, 8)
