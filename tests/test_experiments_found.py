@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +53,17 @@ def test_a_fault_inside_the_package_is_not_taken_for_its_absence(monkeypatch):
     )
     with pytest.raises(MissingDependencyError, match="shipped records of 'paper'"):
         open_shipped("paper")
+
+
+def test_a_question_is_answered_in_words(birthmark, tmp_path):
+    status, out, err = birthmark(
+        "experiment", "constant-start", "--store", tmp_path / "here"
+    )
+    assert (status, err) == (0, "")
+    question, _, first, *_ = out.splitlines()
+    assert question == "Why start from random weights, and not from 0.5 everywhere?"
+    page = Path(__file__).parent.parent / "docs" / "experiments" / "constant-start.md"
+    assert first.startswith("- One unit a layer")
+    assert first in page.read_text().replace("**", "")
+    assert "docs/experiments/constant-start.md" in out
+    assert "constant-start.png" in out

@@ -11,6 +11,7 @@ from birthmark_experiments.frame import (
 )
 
 if TYPE_CHECKING:
+    from birthmark_experiments.answers import say_answer
     from birthmark_experiments.frame import (
         draw_experiment,
         run_experiment,
@@ -24,6 +25,7 @@ __all__ = [
     "experiment_names",
     "find_experiment",
     "run_experiment",
+    "say_answer",
     "shipped_results",
 ]
 
@@ -31,4 +33,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "say_answer":
+        from birthmark_experiments.answers import say_answer
+
+        return say_answer
     return getattr(frame, name)

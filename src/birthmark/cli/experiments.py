@@ -45,6 +45,12 @@ def experiment(
         raise typer.Exit(130) from None
     from birthmark.figures import write_drawings
 
+    print(f"{package.find_experiment(name).question}\n")
+    if scale == "quick":
+        print("The quick scale shows that everything works; it answers nothing.\n")
+    else:
+        measured = None if scale == "shipped" else results
+        print(f"{package.say_answer(name, measured)}\n")
     drawing = package.draw_experiment(name, results)
     for path in write_drawings([drawing], folder / "figures"):
         print(path)
