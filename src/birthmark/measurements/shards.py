@@ -21,7 +21,8 @@ from birthmark.shapes import Parameters, Shard, Tensor
 def to_local(value: Tensor) -> Tensor:
     """What this process has of a tensor; itself where that is all of it."""
     if _is_distributed(value):
-        local: Tensor = value.detach().to_local()
+        sharded: Any = value.detach()
+        local: Tensor = sharded.to_local()
         return local
     return value
 

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from birthmark.compilation import compile_sources
+from birthmark.measurements.blocks import VALUES_IN_PIECE, VALUES_ON_GPU
 from birthmark.measurements.moments import (
     Moments,
     dot,
@@ -50,7 +51,6 @@ NAMES = (
 _PLACES = {name: place for place, name in enumerate(NAMES)}
 _ROW = 8 * len(NAMES)  # bytes
 _PIECE = 2**18  # numbers that one thread takes at a time
-_TORCH_PIECE = 2**16  # numbers of all replicas, in the way by torch on a CPU
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 
 
@@ -91,7 +91,8 @@ class Sums:
         """Moments of the deviation, [R]."""
         parts = (self.m2, self.m3, self.m4)
         scale = 1.0 if self.scales is None else self.scales[0]
-        return Moments(self.mean, *(part / self.count for part in parts), scale)
+        m2, m3, m4 = (part / self.count for part in parts)
+        return Moments(self.mean, m2, m3, m4, scale)
 
     @property
     def distance(self) -> Tensor:
@@ -276,7 +277,7 @@ def _find_kernel() -> _Kernel | None:
         ctypes.c_void_p,
     ]
 
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _sum_by_torch(a: Tensor, b: Tensor, tiny: float) -> Tensor:
@@ -284,9 +285,9 @@ def _sum_by_torch(a: Tensor, b: Tensor, tiny: float) -> Tensor:
     if a.device.type == "mps":
         a, b = a.cpu(), b.cpu()
     a_RN, b_RN = (x.reshape(len(x), -1) for x in (a, b))
-    on_gpu = a_RN.device.type == "cuda"
-    width = a_RN.shape[1] if on_gpu else max(1, _TORCH_PIECE // max(1, len(a_RN)))
-    starts = range(0, max(a_RN.shape[1], 1), max(width, 1))
+    values = VALUES_ON_GPU if a_RN.device.type == "cuda" else VALUES_IN_PIECE
+    width = max(1, values // max(1, len(a_RN)))
+    starts = range(0, max(a_RN.shape[1], 1), width)
     parts = [
         _sum_piece(
             a_RN[:, start : start + width].to(torch.float64),

@@ -53,7 +53,7 @@ def find_optimizers(optimizer: Optimizers | None) -> list[torch.optim.Optimizer]
     if optimizer is None:
         return []
     several = isinstance(optimizer, Sequence)
-    given: Sequence[Any] = optimizer if several else [optimizer]  # type: ignore[assignment,list-item]
+    given: Sequence[Any] = optimizer if several else [optimizer]  # type: ignore[assignment]
     return [_bare(one) for one in given]
 
 

@@ -84,7 +84,7 @@ class Steps:
             if before.shape != now.shape:
                 continue
             key, optimizer, group = rules.get(id(own[name]), ("", None, {}))
-            parts = (None, None)
+            parts: tuple[Tensor | None, Tensor | None] = (None, None)
             if optimizer is not None:
                 state = optimizer.state.get(own[name], {})
                 taken = {

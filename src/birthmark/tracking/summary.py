@@ -160,8 +160,8 @@ def _growth(records: xr.Dataset) -> str:
     """By which law the distance of all weights together grows, in a sentence."""
     if "distance" not in records:
         return ""
-    squares = np.square(records["distance"].isel(replica=0))
-    whole = np.sqrt(squares.sum("parameter", skipna=False).values)
+    distance = records["distance"].isel(replica=0).transpose("step", "parameter")
+    whole = np.sqrt(np.square(distance.to_numpy()).sum(axis=1))
     law = compare_growth(records["step"].values, whole)
     if law.law == "undecided":
         return ""

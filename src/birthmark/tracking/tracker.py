@@ -159,6 +159,7 @@ class Tracker:
         self._pending, self._flushed = Pending(), time.monotonic()
         self._seen, self._alarms = Observations(module, optimizers), Alarms()
         self._steps = Steps(module, optimizers)
+        self._is_over = False
         self._hooks: list[Any] = []
         if self._processes.is_idle:
             return
@@ -264,6 +265,7 @@ class Tracker:
             self._record(is_last=True)
         self._hand_on(before=self.step + 1)
         self._detach()
+        self._is_over = True
         folder.finish({"versions": {"torch": torch.__version__}, "steps": self.step})
         for sink in self._sinks:
             self._tell(sink.finish)
@@ -271,7 +273,8 @@ class Tracker:
     def close(self) -> None:
         """Write what there is and let go; the run may be gone on with."""
         self._detach()
-        if self._recorder is not None and not self._begun().is_done:
+        if self._recorder is not None and not self._is_over:
+            self._is_over = True
             self.flush()
             self._begun().stop()
 
