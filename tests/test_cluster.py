@@ -1,5 +1,8 @@
 """A real Ray cluster of three nodes, one of which is lost (make test-cluster)."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -94,17 +97,26 @@ def test_two_sweeps_into_one_store(cluster, undisturbed, tmp_path):
     assert_same(tmp_path, undisturbed)
 
 
-def test_a_cluster_of_this_machine_asks_for_a_token(tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "300")  # a busy machine
-    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    executor = OnRay()
-    try:
-        (outcome,) = carry_out(executor, tmp_path, SPECS[:1])
-        assert outcome.status == "done"
-        import os
-
-        assert os.environ["RAY_AUTH_MODE"] == "token"
-        node = ray.nodes()[0]
-        assert node["NodeManagerAddress"] == "127.0.0.1"
-    finally:
-        ray.shutdown()
+def test_a_cluster_of_this_machine_asks_for_a_token(tmp_path):
+    """In a process of its own: Ray reads its rules when it is imported."""
+    program = """
+import os, sys
+from pathlib import Path
+from birthmark.spec import RunSpec
+from birthmark.store import open_store
+from birthmark.sweeps import OnRay, make_plan
+spec, store = RunSpec.from_toml(sys.argv[1]), Path(sys.argv[2])
+plan = make_plan([spec], open_store(store, create=True), threads=1)
+(outcome,) = OnRay().carry_out(plan.tasks, store, lambda standing: None)
+import ray
+node = ray.nodes()[0]["NodeManagerAddress"]
+print(outcome.status, os.environ["RAY_AUTH_MODE"], node)
+"""
+    (tmp_path / "run.toml").write_text(SPECS[0].to_toml())
+    command = [sys.executable, "-c", program, tmp_path / "run.toml", tmp_path / "runs"]
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
+        "RAY_gcs_server_port_wait_time_s": "300",  # on a busy machine
+    }
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert done.stdout.split()[-3:] == ["done", "token", "127.0.0.1"]

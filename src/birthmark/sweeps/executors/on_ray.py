@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -89,8 +90,12 @@ class OnRay:
         if self._ray is not None:
             return self._ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        if not self.address:  # a cluster that is there has its own rule
+        # a cluster that is there has its own rule, and Ray reads it when it is imported
+        if not self.address and "ray" not in sys.modules:
             os.environ.setdefault("RAY_AUTH_MODE", "token")
+            # so named since loopback is its rule on those systems; Ray resolves an
+            # address of the loopback that it is given to that of the machine
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         try:
             import ray
         except ImportError as error:
@@ -98,7 +103,7 @@ class OnRay:
                 "the executor ray needs Ray: pip install 'birthmark[ray]'"
             ) from error
         if not ray.is_initialized():
-            local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            local = {"include_dashboard": False}
             try:
                 ray.init(
                     self.address,
