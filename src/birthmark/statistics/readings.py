@@ -92,7 +92,8 @@ def read_mark(
 
 def _shuffle(w_IO: Array, random: np.random.Generator) -> Array:
     rows, columns = (random.permutation(n) for n in w_IO.shape)
-    return w_IO[np.ix_(rows, columns)]
+    shuffled: Array = w_IO[np.ix_(rows, columns)]
+    return shuffled
 
 
 def _rank(score_IO: Array) -> Array:

@@ -158,7 +158,7 @@ def claim_clip(arms: list[Arm]) -> Claim:
         here = Arm(arm.loss, [c for c in arm.columns if c.width in widths])
         lost.append(here.each(_is_lost) > 0)
     table = [[int(flags.sum()), int((~flags).sum())] for flags in lost]
-    p = float(stats.fisher_exact(table).pvalue)
+    p = float(stats.fisher_exact(np.array(table)).pvalue)
     verdict = NOT_SAID
     if p <= ALPHA:
         verdict = HOLDS if lost[0].mean() > lost[1].mean() else DOES_NOT_HOLD
@@ -171,7 +171,9 @@ def claim_clip(arms: list[Arm]) -> Claim:
     fewest = [
         k
         for k in range(len(lost[0]) + 1)
-        if stats.fisher_exact([[k, len(lost[0]) - k], [0, len(lost[1])]]).pvalue
+        if stats.fisher_exact(
+            np.array([[k, len(lost[0]) - k], [0, len(lost[1])]])
+        ).pvalue
         <= ALPHA
     ]
     power = f"{len(lost[0])} against {len(lost[1])} networks: " + (

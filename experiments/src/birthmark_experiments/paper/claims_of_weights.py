@@ -58,11 +58,11 @@ def claim_width(arms: list[Arm]) -> Claim:
         last = study.runs[0].layer
         for layer in study.runs[0].spec.network.layer_names:
             for measure in _NORMS:
-                found, p_fits = _weigh_falls(arm, study, losses, layer, measure)
-                evidence += found
+                falls, p_fits = _weigh_falls(arm, study, losses, layer, measure)
+                evidence += falls
                 if measure == "deviation_std" and arm.loss == CLIPPED:
                     fits += [f"{layer} {say_p(p)}" for p in p_fits[-1:]]
-                    decisive += found if layer == last else []
+                    decisive += falls if layer == last else []
     found = decide(decisive, 1)
     if found.verdict == DEPENDS:  # on the loss, not on the width
         found = Finding(NOT_SAID, found.p)

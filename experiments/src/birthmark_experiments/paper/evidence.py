@@ -123,8 +123,8 @@ def weigh_exponent(
     """
     logs = {math.log(n): np.log(d[np.isfinite(d) & (d > 0)]) for n, d in values.items()}
     logs = {x: y for x, y in logs.items() if len(y)}
-    x = np.concatenate([np.full(len(y), x) for x, y in logs.items()] or [[]])
-    y = np.concatenate(list(logs.values()) or [[]])
+    x = np.concatenate([np.zeros(0), *(np.full(len(y), x) for x, y in logs.items())])
+    y = np.concatenate([np.zeros(0), *logs.values()])
     if len(logs) < _FEWEST_WIDTHS:
         return Evidence(name, arm, *(math.nan,) * 3, len(y), null, *(math.nan,) * 2)
     line = stats.linregress(x, y)
@@ -144,7 +144,7 @@ def lack_of_fit(values: Mapping[float, Array]) -> float:
     """
     logs = {math.log(n): np.log(d[np.isfinite(d) & (d > 0)]) for n, d in values.items()}
     logs = {x: y for x, y in logs.items() if len(y)}
-    y = np.concatenate(list(logs.values()) or [[]])
+    y = np.concatenate([np.zeros(0), *logs.values()])
     groups, n = len(logs), len(y)
     if groups < _FEWEST_WIDTHS or n <= groups:
         return math.nan
