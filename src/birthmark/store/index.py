@@ -62,7 +62,7 @@ def read_rows(store: Path, look: Callable[[str], Row]) -> pa.Table:
         if holds_run(store / key)
     ]
     table = _to_table(fresh) if kept is None else _join(kept, fresh)
-    gone = index is not None and len(kept) + len(fresh) < len(index)
+    gone = index is not None and (kept is None or len(kept) + len(fresh) < len(index))
     settled = any(row["state"] == "done" for row in fresh)
     if len(table) >= LEAST_RUNS and (settled or gone or index is None):
         _save(store / _FILE, table)
