@@ -3,6 +3,7 @@
 python docs/draw_tracker.py
 """
 
+import contextlib
 import runpy
 import tempfile
 from pathlib import Path
@@ -13,17 +14,16 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
 TARGET = ROOT / "images" / "tracker.png"
 COLOURS = {"0.weight": "#0072B2", "2.weight": "#D55E00"}  # Okabe and Ito
 
 
 def main() -> None:
     """Train for a second, and draw distance and correlation beside their nulls."""
-    loop = runpy.run_path(str(ROOT.parent / "examples" / "plain_loop.py"))
-    with tempfile.TemporaryDirectory() as store:
-        tracker = loop["main"](store=store)
-        records = tracker.records.isel(replica=0)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        loop = runpy.run_path(str(ROOT.parent / "examples" / "plain_loop.py"))
+        records = loop["records"].isel(replica=0).load()
     records = records.sel(step=records.step > 0)
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
     for name, colour in COLOURS.items():
