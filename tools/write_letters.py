@@ -1,6 +1,6 @@
 """Write the masks of the letter that the explorer embeds, from the library's own.
 
-Run it when a width of its slider is new: `python docs/write_letters.py`.
+Run it when a width of its slider is new: `python tools/write_letters.py`.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """The picture of the README: what the tracker of `examples/plain_loop.py` recorded.
 
-python docs/draw_tracker.py
+python tools/draw_tracker.py
 """
 
 import contextlib
@@ -14,15 +14,15 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
-ROOT = Path(__file__).resolve().parent
-TARGET = ROOT / "images" / "tracker.png"
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "docs" / "images" / "tracker.png"
 COLOURS = {"0.weight": "#0072B2", "2.weight": "#D55E00"}  # Okabe and Ito
 
 
 def main() -> None:
     """Train for a second, and draw distance and correlation beside their nulls."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        loop = runpy.run_path(str(ROOT.parent / "examples" / "plain_loop.py"))
+        loop = runpy.run_path(str(ROOT / "examples" / "plain_loop.py"))
         records = loop["records"].isel(replica=0).load()
     records = records.sel(step=records.step > 0)
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
