@@ -10,10 +10,13 @@ import sys
 import time
 
 import pytest
+import torch
 
 import birthmark as bm
 from birthmark.cli.progress import Display
+from birthmark.cli.tables import print_runs
 from birthmark.spec import RunSpec
+from birthmark.store import open_store
 
 SPEC = """
 [data]
@@ -307,3 +310,14 @@ def test_ship_copies_what_is_done_compactly(birthmark, spec_file, tmp_path):
     assert birthmark("figures", out)[0] == 0
     status, _, err = birthmark("ship", tmp_path / "runs", "--out", out, "--run", "no")
     assert (status, err.count("\n")) == (2, 1)
+
+
+def test_status_shows_what_runs_of_ones_own_have(tmp_path, capsys):
+    model = torch.nn.Linear(3, 2)
+    tracker = bm.Tracker(model, store=tmp_path, name="mine", fields={"warmup": 20})
+    tracker.step()
+    tracker.finish()
+    print_runs(open_store(tmp_path).runs())
+    header, row, *_ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["run", "state", "name", "replica", "step", "warmup"]
+    assert row.split()[1:] == ["done", "mine", "0", "1", "20"]

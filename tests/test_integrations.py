@@ -89,7 +89,7 @@ def test_lightning_keeps_the_start_through_a_resume(tmp_path):
 
     whole = TrackerCallback(store=tmp_path / "runs", name="whole")
     before, after = fit(4, whole)
-    assert whole.tracker.step == 32
+    assert whole.tracker.num_steps == 32
     expected = distances(before, after)
     assert recorded(whole.tracker.records) == pytest.approx(expected, rel=1e-6)
 
@@ -156,7 +156,7 @@ def test_a_trainer_goes_on_from_its_checkpoint_with_the_true_start(tmp_path):
 
     first = TrackerCallback(store=tmp_path / "first", name="gpt")
     before, after = train(first)
-    assert first.tracker.step == 12  # of 24 batches: steps of the optimizer count
+    assert first.tracker.num_steps == 12  # of 24 batches: steps of the optimizer count
     expected = distances(before, after)
     expected.pop("lm_head.weight", None)  # tied to the embedding
     assert recorded(first.tracker.records) == pytest.approx(expected, rel=1e-6)
@@ -206,7 +206,7 @@ def test_accelerate_saves_and_loads_the_tracker(tmp_path):
         accelerator.backward(nn.functional.cross_entropy(net(x), y))
         optimizer.step()
         optimizer.zero_grad()
-    assert tracker.step == 8
+    assert tracker.num_steps == 8
     accelerator.save_state(tmp_path / "state")
     assert recorded(tracker.records) == pytest.approx(distances(before, clone(net)))
 
@@ -222,7 +222,7 @@ def test_steps_that_a_scaler_skips_are_not_counted():
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
-    assert tracker.step == 3
+    assert tracker.num_steps == 3
 
 
 # --- Keras ---
@@ -243,7 +243,7 @@ model.fit(x, y, batch_size=16, epochs=3, verbose=0, callbacks=[callback])
 after, tracker = read(), callback.tracker
 last = tracker.records.distance.isel(step=-1, replica=0)
 print(json.dumps({
-    "step": tracker.step,
+    "step": tracker.num_steps,
     "expected": {n: float(np.linalg.norm(after[n] - before[n])) for n in before},
     "found": dict(zip(last.parameter.values.tolist(), last.values.tolist())),
     "metrics": sorted(set(tracker.records) & {"loss"}),
@@ -294,7 +294,7 @@ def test_a_pytree_of_jax_is_tracked(tmp_path):
     tracker = PytreeTracker(params, store=tmp_path, name="jax")
     for _ in range(10):
         params = step(params)
-        tracker.advance(params)
+        tracker.step(params)
     tracker.tracker.finish()
     far = jax.tree.map(lambda a, b: float(np.linalg.norm(b - a)), start, params)
     assert recorded(tracker.tracker.records) == pytest.approx(

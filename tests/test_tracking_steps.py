@@ -132,7 +132,7 @@ def test_the_law_of_growth_stands_in_the_summary():
     for _ in range(300):
         with torch.no_grad():
             model.weight.add_(0.01 * torch.randn(60, 60))
-        tracker.advance()
+        tracker.step()
     growth = tracker.summary().growth
     exponent = float(growth.partition("step^")[2].partition(",")[0])
     assert exponent == pytest.approx(0.5, abs=0.03)

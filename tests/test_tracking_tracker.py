@@ -243,7 +243,7 @@ def test_only_steps_that_were_really_made_are_counted():
         scaler.scale(loss * (float("inf") if step == 2 else 1.0)).backward()
         scaler.step(optimizer)
         scaler.update()
-    assert tracker.step == 3
+    assert tracker.num_steps == 3
     assert tracker.records.step.values.tolist() == [0, 1, 2, 3]
 
 
@@ -387,7 +387,7 @@ def test_without_an_optimizer_or_a_module_steps_are_ones_own():
     tracker = bm.Tracker(lambda: weights, name="jax", tensors="w", schedule=2)
     for _ in range(4):
         weights["w"] = weights["w"] + 1.0
-        tracker.advance()
+        tracker.step()
     records = tracker.records
     assert records.parameter.values.tolist() == ["w"]
     expected = [0, 6**0.5, 24**0.5, 96**0.5]
@@ -396,8 +396,8 @@ def test_without_an_optimizer_or_a_module_steps_are_ones_own():
     again = bm.Tracker(lambda: weights, name="jax", tensors="w", schedule=2)
     again.load_state_dict(state)
     weights["w"] = weights["w"] + 2.0
-    again.advance()
-    again.advance()
+    again.step()
+    again.step()
     assert again.records.distance.values.ravel() == pytest.approx([6 * 6**0.5])
 
 

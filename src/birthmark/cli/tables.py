@@ -12,6 +12,8 @@ from rich.table import Table
 _COLUMNS = {
     "run_key": "run",
     "state": "state",
+    "name": "name",
+    "replica": "replica",
     "data.name": "data",
     "network.widths": "widths",
     "training.loss": "loss",
@@ -19,8 +21,9 @@ _COLUMNS = {
     "run.replicas": "replicas",
     "epoch": "epoch",
     "training.epochs": "of",
+    "step": "step",
 }
-
+_NOT_FIELDS = ("wall_time_s", "written", "kind", "problem")
 
 _QUIET_LOOKS = 4  # a sweep that goes from one run to the next has not ended
 
@@ -34,7 +37,7 @@ def watch_runs(look: Callable[[], pd.DataFrame], every: float = 2.0) -> None:
             states = runs["state"].value_counts().to_dict()
             said = ", ".join(f"{count} {state}" for state, count in states.items())
             moving = runs[runs["state"] != "done"].tail(max(4, console.height - 8))
-            table = _table(list(_COLUMNS.values()), _rows(moving))
+            table = _table(*_columns(moving))
             live.update(Group(table, said or "no runs yet"), refresh=True)
             quiet = 0 if "running" in states else quiet + 1
             if quiet == _QUIET_LOOKS:
@@ -47,7 +50,7 @@ def print_runs(runs: pd.DataFrame) -> None:
     if runs.empty:
         print("no runs yet")
         return
-    print_rows(list(_COLUMNS.values()), _rows(runs))
+    print_rows(*_columns(runs))
     for problem in runs["problem"].dropna():
         print(problem)
 
@@ -57,9 +60,24 @@ def print_rows(header: list[str], rows: list[list[str]]) -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(_table(header, rows))
 
 
-def _rows(runs: pd.DataFrame) -> list[list[str]]:
-    rows = runs.to_dict("records")
-    return [[_text(row.get(column)) for column in _COLUMNS] for row in rows]
+def _columns(runs: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: what specs say, and fields of users' own, where any run has it.
+
+    A step is shown where runs have no epochs to count.
+    """
+    titles = dict(_COLUMNS)
+    # a field of a spec has its table before a dot
+    titles |= {
+        name: name
+        for name in map(str, runs.columns)
+        if "." not in name and name not in (*_COLUMNS, *_NOT_FIELDS)
+    }
+    if runs["epoch"].notna().all():
+        del titles["step"]
+    known = runs.notna().any()
+    shown = [name for name in titles if known.get(name, False)]
+    rows = [[_text(row[name]) for name in shown] for row in runs.to_dict("records")]
+    return [titles[name] for name in shown], rows
 
 
 def _table(header: list[str], rows: list[list[str]]) -> Table:
@@ -74,4 +92,5 @@ def _table(header: list[str], rows: list[list[str]]) -> Table:
 def _text(value: object) -> str:
     if isinstance(value, list | tuple):
         return "-".join(str(item) for item in value)
-    return str(value)
+    unknown = value is None or value is pd.NA or value != value
+    return "" if unknown else str(value)

@@ -3,7 +3,7 @@
 tracker = PytreeTracker(params, store="runs", name="my run")
 for batch in batches:
     params, state = step(params, state, batch)
-    tracker.advance(params)
+    tracker.step(params)
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PytreeTracker:
         self.tracker = Tracker(lambda: from_pytree(self._params), **settings)
         self.tracker.begin()
 
-    def advance(self, params: Any) -> None:
+    def step(self, params: Any) -> None:
         """Count one step that was made; the arrays are read only if it is recorded."""
         self._params = params
-        self.tracker.advance()
+        self.tracker.step()

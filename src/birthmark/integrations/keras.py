@@ -45,9 +45,9 @@ class TrackerCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count the steps of this call, which are several where Keras runs several."""
         assert self.tracker is not None
-        self.tracker.step += batch - self._batch - 1
+        self.tracker.num_steps += batch - self._batch - 1
         self._batch = batch
-        self.tracker.advance()
+        self.tracker.step()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Note losses and metrics of the epoch."""

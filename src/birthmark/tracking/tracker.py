@@ -86,7 +86,7 @@ class Tracker:
     """Keeps the start of a model and measures what has become of it, step by step.
 
     Attributes:
-        step: Optimizer steps made.
+        num_steps: Optimizer steps made.
     """
 
     def __init__(
@@ -109,9 +109,9 @@ class Tracker:
 
         Args:
             model: A module; or a function that gives the weights as a mapping of arrays
-                whenever it is called (JAX, Keras), and then `advance` is yours to call.
+                whenever it is called (JAX, Keras), and then `step` is yours to call.
             optimizer: Whose steps count; of several, those of the last. Without one the
-                start is taken here, and `advance` is yours to call after each step.
+                start is taken here, and `step` is yours to call after each step.
             store: Folder of a store, made when it is missing; None keeps records only
                 as long as the tracker lives.
             name: Of the run; the class of the model unless given.
@@ -154,7 +154,7 @@ class Tracker:
             places=places,
             measured={"schedule": str(self._schedule), "keep": keep},
         )
-        self.step = 0
+        self.num_steps = 0
         self._recorder: Recorder | None = None
         self._pending, self._flushed = Pending(), time.monotonic()
         self._seen, self._alarms = Observations(module, optimizers), Alarms()
@@ -171,7 +171,7 @@ class Tracker:
             for first, last in zip(optimizers[:1], optimizers[-1:], strict=True)
             for hook in (
                 first.register_step_pre_hook(lambda *_: self._before_step()),
-                last.register_step_post_hook(lambda *_: self.advance()),
+                last.register_step_post_hook(lambda *_: self.step()),
             )
         ]
         _leave_at_exit(self)
@@ -179,7 +179,7 @@ class Tracker:
     def begin(self) -> None:
         """Take the start as the weights are now, unless it was taken before.
 
-        The first step of the optimizer, or of `advance`, calls it.
+        The first step of the optimizer, or of `step`, calls it.
 
         Raises:
             StoreError: The store has a run of this name, these fields and this replica
@@ -191,15 +191,18 @@ class Tracker:
             self._watch()
             self._record()
 
-    def advance(self) -> None:
+    def step(self) -> None:
         """Count one step that was made, and measure if that is due.
 
         An optimizer calls it; without one call it after each step.
         """
         self.begin()
-        self.step += 1
+        self.num_steps += 1
         self._steps.count()
-        if self._recorder is not None and self._schedule.due(self.step) is not None:
+        if (
+            self._recorder is not None
+            and self._schedule.due(self.num_steps) is not None
+        ):
             self._record()
 
     def log(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
@@ -212,9 +215,9 @@ class Tracker:
         """
         if self._processes.is_idle:
             return
-        self._pending.note(self.step, {**(values or {}), **named})
+        self._pending.note(self.num_steps, {**(values or {}), **named})
         if len(self._pending) > _MOST_ROWS:
-            self._hand_on(before=self.step)
+            self._hand_on(before=self.num_steps)
 
     @property
     def run_key(self) -> str:
@@ -241,11 +244,11 @@ class Tracker:
         folder = self._begun()
         if not folder.is_done:
             # the row of this step stays open: the loop may have more to note there
-            self._hand_on(before=self.step)
+            self._hand_on(before=self.num_steps)
             folder.flush()
         records = self._run.store.records(folder.run_key, by="parameter")
         findings = self._found(found)
-        return summarize(found, self.step, self._run.name, findings, records)
+        return summarize(found, self.num_steps, self._run.name, findings, records)
 
     def flush(self) -> None:
         """Write what was recorded; what is noted later belongs to the next step."""
@@ -253,7 +256,7 @@ class Tracker:
             return
         folder = self._begun()
         if not folder.is_done:
-            self._hand_on(before=self.step + 1)
+            self._hand_on(before=self.num_steps + 1)
             folder.flush()
 
     def finish(self) -> None:
@@ -261,12 +264,17 @@ class Tracker:
         if self._processes.is_idle:
             return
         folder = self._begun()
-        if self._schedule.due(self.step) is None and self.step > self._pending.taken:
+        if (
+            self._schedule.due(self.num_steps) is None
+            and self.num_steps > self._pending.taken
+        ):
             self._record(is_last=True)
-        self._hand_on(before=self.step + 1)
+        self._hand_on(before=self.num_steps + 1)
         self._detach()
         self._is_over = True
-        folder.finish({"versions": {"torch": torch.__version__}, "steps": self.step})
+        folder.finish(
+            {"versions": {"torch": torch.__version__}, "steps": self.num_steps}
+        )
         for sink in self._sinks:
             self._tell(sink.finish)
 
@@ -309,10 +317,10 @@ class Tracker:
             return {}
         folder = self._begun()
         # the row of this step stays open: the loop may have more to note there
-        self._hand_on(before=self.step)
+        self._hand_on(before=self.num_steps)
         folder.flush()
         return {
-            "step": self.step,
+            "step": self.num_steps,
             "pending": self._pending.state_dict(),
             "run": self._run.state_dict(),
             "path": {n: t.clone() for n, t in self._path.state_dict().items()},
@@ -342,7 +350,7 @@ class Tracker:
         step = int(state["step"])
         now = self._read()
         self._processes.agree(lambda: self._run.resume(state["run"], now, step))
-        self.step = step
+        self.num_steps = step
         self._watch()
         self._path.load_state_dict(state["path"])
         self._seen.load_state_dict(state["seen"])
@@ -352,7 +360,10 @@ class Tracker:
 
     def _before_step(self) -> None:
         self.begin()
-        if self._recorder is not None and self._schedule.due(self.step + 1) is not None:
+        if (
+            self._recorder is not None
+            and self._schedule.due(self.num_steps + 1) is not None
+        ):
             self._steps.look_before()
 
     def _watch(self) -> None:
@@ -376,17 +387,17 @@ class Tracker:
 
     def _record(self, *, is_last: bool = False) -> None:
         assert self._recorder is not None
-        self._hand_on(before=self.step)
-        current = self._current() if self.step else self._start.parameters
+        self._hand_on(before=self.num_steps)
+        current = self._current() if self.num_steps else self._start.parameters
         steps = self._steps.look_after() if self._steps.is_watching else None
         found = self._recorder.measure(
-            self.step,
+            self.num_steps,
             current,
-            is_start=self.step == 0,
+            is_start=self.num_steps == 0,
             instead="scalars" if is_last else None,
             steps=steps,
         )
-        self._pending.measured(self.step, found)
+        self._pending.measured(self.num_steps, found)
         if found is not None:
             self._tell_measured(found)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -399,7 +410,7 @@ class Tracker:
         return self._run.start
 
     def _current(self) -> Parameters:
-        return self._seen.take_in(self.step, self._read(), self._start.whole)
+        return self._seen.take_in(self.num_steps, self._read(), self._start.whole)
 
     def _look(self) -> xr.Dataset:
         """The weights as they are now, measured and not recorded."""
@@ -410,7 +421,7 @@ class Tracker:
         )
 
     def _found(self, found: xr.Dataset) -> tuple[Finding, ...]:
-        seen = self._seen.findings(self.step, found)
+        seen = self._seen.findings(self.num_steps, found)
         return (*seen, *self._steps.findings(), *self._alarms.findings)
 
     def _hand_on(self, *, before: int) -> None:
@@ -430,19 +441,19 @@ class Tracker:
         findings: tuple[Finding, ...] = ()
         if {"distance", "nonfinite_count"} <= set(found.data_vars):
             others = self._steps.findings()
-            findings = self._seen.news(self.step, found, others)
-            findings += (*self._alarms.measured(self.step, found),)
+            findings = self._seen.news(self.num_steps, found, others)
+            findings += (*self._alarms.measured(self.num_steps, found),)
         for finding in findings:
             if finding.level in ("warning", "error") and self._processes.speaks:
                 _log.warning("%s: %s", self._run.name, finding.what)
         named = name_scalars(found) if self._sinks else {}
         arrays = found[[n for n, one in found.data_vars.items() if one.ndim > 2]]
         for sink in self._sinks:
-            self._tell(sink.scalars, self.step, named)
+            self._tell(sink.scalars, self.num_steps, named)
             if arrays.data_vars:
-                self._tell(sink.arrays, self.step, arrays)
+                self._tell(sink.arrays, self.num_steps, arrays)
             for finding in findings:
-                self._tell(sink.alert, self.step, finding)
+                self._tell(sink.alert, self.num_steps, finding)
 
     def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
         try:
