@@ -193,7 +193,7 @@ def paper_facts() -> dict[str, Any]:
 def claim_facts() -> dict[str, Any]:
     """The table of the claims, and every number behind it."""
     near = {
-        data: summarize(name).claims
+        data: summarize(name)["claims"]
         for data, name in (
             ("hasyv2", "near-the-start-unstable"),
             ("mnist", "near-the-start"),
