@@ -62,7 +62,7 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     for program in blocks(page, "python"):
         exec(compile(program, str(page), "exec"), space)
     if isinstance(space.get("tracker"), bm.Tracker):
-        space["tracker"].finish()
+        space["tracker"].close()
 
 
 @pytest.mark.parametrize("page", pages_with("toml"), ids=say)

@@ -250,7 +250,7 @@ def test_other_measurements_than_at_the_start_are_refused(begun: RunFolder) -> N
     begun.append_metrics(writer.metrics(0))
     begun.append_measurements(0, 0, writer.scalars(0))
     begun.append_metrics(writer.metrics(1))
-    with pytest.raises(StoreError, match=r"other measurements \(path_length\)"):
+    with pytest.raises(StoreError, match=r"that there are no more \(path_length\)"):
         begun.append_measurements(1, 7, writer.scalars(1).drop_vars("path_length"))
 
 

@@ -81,7 +81,10 @@ def test_a_plain_loop_has_the_numbers_of_the_engines_run(tmp_path):
         if {"layer", "replica"} <= set(expected[name].dims) and name != "cannot_move":
             x, y = found[name].values, expected[name].values
             if expected[name].dtype.kind == "f" and "bin" not in expected[name].dims:
-                np.testing.assert_allclose(x, y, rtol=1e-7, atol=1e-12, err_msg=name)
+                # what noise would do is seen by a sample, in the order of the weights
+                sampled = "by_noise" in name
+                near = {"atol": 0.05} if sampled else {"rtol": 1e-7, "atol": 1e-12}
+                np.testing.assert_allclose(x, y, err_msg=name, **near)
                 compared += 1
     assert compared > 30
 

@@ -118,6 +118,8 @@ def test_a_training_that_was_finished_is_made_longer(tmp_path: Path):
         one.load_state_dict(state)
     make_steps(model, optimizer, 12, 5)
     longer.finish()
+    longer.finish()  # once more changes nothing, and its state is still to be had
+    assert longer.state_dict()["step"] == 17
     recorded = end.distance.dropna("step").step.values
     again = longer.records.distance.dropna("step").step.values
     assert set(recorded[recorded <= 8]) < set(again) and again[-1] > 9

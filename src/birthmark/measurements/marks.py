@@ -1,13 +1,14 @@
 """How readable a mark in the weights still is: its retention."""
 
-import numpy as np
 import torch
 
 from birthmark.measurements.moments import scaled
 from birthmark.measurements.order import sort_rows
 from birthmark.measurements.pair import Pair
 from birthmark.shapes import Mark, Tensor
-from birthmark.statistics import pooled_auc
+from birthmark.statistics import blur_matrix
+
+_TINY = 1e-300  # of squares, which may vanish
 
 
 def mark_auc(pair: Pair) -> Tensor:
@@ -21,13 +22,7 @@ def mark_auc(pair: Pair) -> Tensor:
     """
     if pair.mark is None:
         return torch.full_like(pair.distance_R, torch.nan)
-    # both in order: neighbours are looked up near each other
-    inside_RN, outside_RN = (sort_rows(_score(x, pair.mark)) for x in pair.marked)
-    below_RN = torch.searchsorted(outside_RN, inside_RN)
-    not_above_RN = torch.searchsorted(outside_RN, inside_RN, right=True)
-    wins_R = (below_RN + not_above_RN).sum(1).to(torch.float64) / 2
-    # as floats: no pairs at all make 0 / 0
-    return wins_R / float(outside_RN.shape[1]) / float(inside_RN.shape[1])
+    return _auc(*(_score(x, pair.mark) for x in pair.marked))
 
 
 def mark_pooled_auc(pair: Pair) -> Tensor:
@@ -37,16 +32,23 @@ def mark_pooled_auc(pair: Pair) -> Tensor:
     what lies side by side is added up. NaN without a mark in the layer, where it covers
     nothing or everything, and for marks that shift.
     """
-    found_R = torch.full_like(pair.distance_R, torch.nan)
     if pair.mark is None or pair.mark.mode == "shift":
-        return found_R
-    shrunken = pair.mark.mode == "zero" or abs(pair.mark.value) < 1
-    for place, w_N in enumerate(pair.current_RN.cpu().numpy()):
-        if not np.isfinite(w_N).all():
-            continue
-        auc = pooled_auc(w_N.reshape(pair.mark.mask_IO.shape), pair.mark.mask_IO)
-        found_R[place] = auc if shrunken else 1 - auc
-    return found_R
+        return torch.full_like(pair.distance_R, torch.nan)
+    mask_IO = pair.mark.mask_IO
+    size_RIO = pair.current_RN.abs().reshape(-1, *mask_IO.shape)
+    size_RIO = size_RIO / size_RIO.amax((1, 2), keepdim=True).clamp_min(_TINY)
+    for axis in (2, 1):
+        square_RIO = size_RIO.square().mean(axis, keepdim=True)
+        size_RIO = size_RIO / (square_RIO + _TINY).sqrt()
+    blur_II, blur_OO = (
+        torch.tensor(blur_matrix(n), device=size_RIO.device) for n in mask_IO.shape
+    )
+    pooled_RN = (blur_II @ size_RIO @ blur_OO.mT).flatten(1)
+    inside, outside = (
+        pooled_RN.index_select(1, torch.tensor(at_N, device=pooled_RN.device))
+        for at_N in (mask_IO.ravel().nonzero()[0], (~mask_IO).ravel().nonzero()[0])
+    )
+    return _auc(_score(inside, pair.mark), _score(outside, pair.mark))
 
 
 def mark_contrast(pair: Pair) -> Tensor:
@@ -62,6 +64,16 @@ def mark_contrast(pair: Pair) -> Tensor:
         scaled(x, pair.current_scale_R1).square().mean(1).sqrt() for x in pair.marked
     )
     return (outside_R - inside_R) / (outside_R + inside_R)
+
+
+def _auc(inside_RN: Tensor, outside_RN: Tensor) -> Tensor:
+    # both in order: neighbours are looked up near each other
+    inside_RN, outside_RN = sort_rows(inside_RN), sort_rows(outside_RN)
+    below_RN = torch.searchsorted(outside_RN, inside_RN)
+    not_above_RN = torch.searchsorted(outside_RN, inside_RN, right=True)
+    wins_R = (below_RN + not_above_RN).sum(1).to(torch.float64) / 2
+    # as floats: no pairs at all make 0 / 0
+    return wins_R / float(outside_RN.shape[1]) / float(inside_RN.shape[1])
 
 
 def _score(current_RN: Tensor, mark: Mark) -> Tensor:

@@ -51,6 +51,7 @@ from birthmark.statistics.rankings import (
 )
 from birthmark.statistics.readings import (
     Reading,
+    blur_matrix,
     pool_sizes,
     pooled_auc,
     read_mark,
@@ -64,6 +65,7 @@ from birthmark.statistics.variance_shares import (
 )
 
 __all__ = [
+    "blur_matrix",
     "ALPHA",
     "CONFIDENCE",
     "NAN",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import ndimage, stats
@@ -44,6 +45,13 @@ class Reading:
     def is_read(self) -> bool:
         """Whether the right mask scores best of all, and higher than 95 % of twins."""
         return self.rank == 1 and self.p <= 0.05
+
+
+@cache
+def blur_matrix(n: int) -> Array:
+    """What blurs an axis of n places, by its product from the left, [n, n]."""
+    blurred: Array = ndimage.gaussian_filter1d(np.eye(n), n / BLUR, axis=0)
+    return blurred
 
 
 def pool_sizes(w_IO: Array) -> Array:

@@ -264,6 +264,8 @@ class Tracker:
         if self._processes.is_idle:
             return
         folder = self._begun()
+        if folder.is_done:
+            return
         if (
             self._schedule.due(self.num_steps) is None
             and self.num_steps > self._pending.taken
@@ -316,9 +318,10 @@ class Tracker:
         if self._processes.is_idle:
             return {}
         folder = self._begun()
-        # the row of this step stays open: the loop may have more to note there
-        self._hand_on(before=self.num_steps)
-        folder.flush()
+        if not folder.is_done:
+            # the row of this step stays open: the loop may have more to note there
+            self._hand_on(before=self.num_steps)
+            folder.flush()
         return {
             "step": self.num_steps,
             "pending": self._pending.state_dict(),

@@ -13,7 +13,7 @@ def weights():
     """Uniform starts; all rows move outward by one bound, but for the first six."""
     random = np.random.default_rng(0)
     start = random.uniform(-BOUND, BOUND, (2, N, N))
-    noise = random.normal(scale=0.5 * BOUND, size=start.shape)
+    noise = random.normal(scale=0.25 * BOUND, size=start.shape)
     now = start + np.sign(start) * BOUND + noise
     now[:, :6] = start[:, :6] + 0.01 * noise[:, :6]
     return {0: start, 90: now}
