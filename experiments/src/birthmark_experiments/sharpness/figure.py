@@ -119,6 +119,8 @@ def _mark_zeros(axes: Axes, look: Array, scaled: Array, palette: Palette) -> Non
         palette: For its ink.
     """
     below = (scaled < _FLOOR).any(axis=(0, 2))
+    if not below.any():
+        return  # markers of no places would take the corner of the figure as theirs
     axes.plot(
         look[below],
         np.full(int(below.sum()), _FLOOR * 1.3),
