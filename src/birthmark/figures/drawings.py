@@ -55,6 +55,13 @@ class Drawing:
             if engine is not None:
                 engine.execute(figure)
             figure.set_layout_engine(None)  # with one, each file would be drawn twice
+            for axes in figure.axes:
+                # the solver's last digits depend on where its numbers lie in memory
+                left, bottom, width, height = (
+                    round(float(side), 6)
+                    for side in axes.get_position(original=True).bounds
+                )
+                axes.set_position((left, bottom, width, height))
         return figure
 
     def render(
