@@ -82,7 +82,9 @@ class Watch:
             StoreError: There is no such run, or it cannot be read.
         """
         row = self._rows.get(key)
-        clock = row.description.clock if row and row.description else "step"
+        # asked for before the first look round, it stands in no row yet
+        described = row and row.description
+        clock = (described or self.store.description(key)).clock
         return {"key": key} | summarize_curves(self._read(key), clock, names)
 
     def findings(self) -> list[dict[str, Any]]:
