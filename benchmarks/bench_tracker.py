@@ -94,7 +94,7 @@ def main() -> None:
     steps, records = [], []
     for _ in range(asked.rounds):
         steps.append(seconds_of(step))
-        records.append(seconds_of(tracker.advance))
+        records.append(seconds_of(tracker.step))
     per_step, per_record = statistics.median(steps), statistics.median(records)
     print(
         f"{size:,} parameters on {device}, torch {torch.__version__}, "
