@@ -44,11 +44,7 @@ def mark_pooled_auc(pair: Pair) -> Tensor:
         torch.tensor(blur_matrix(n), device=size_RIO.device) for n in mask_IO.shape
     )
     pooled_RN = (blur_II @ size_RIO @ blur_OO.mT).flatten(1)
-    inside, outside = (
-        pooled_RN.index_select(1, torch.tensor(at_N, device=pooled_RN.device))
-        for at_N in (mask_IO.ravel().nonzero()[0], (~mask_IO).ravel().nonzero()[0])
-    )
-    return _auc(_score(inside, pair.mark), _score(outside, pair.mark))
+    return _auc(*(_score(x, pair.mark) for x in pair.split_by_mark(pooled_RN)))
 
 
 def mark_contrast(pair: Pair) -> Tensor:

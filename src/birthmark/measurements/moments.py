@@ -59,14 +59,10 @@ def dot(a_RN: Tensor, b_RN: Tensor) -> Tensor:
     return products_R
 
 
-def norm(
-    values_RN: Tensor, order: float = 2, *, scale_R1: Tensor | None = None
-) -> Tensor:
-    """Vector norm of each replica's row, [R]; squares are taken in units of a scale."""
-    norms_R: Tensor = torch.linalg.vector_norm(
-        scaled(values_RN, scale_R1), order, dim=1
-    )
-    return scaled_back(norms_R, scale_R1)
+def norm(values_RN: Tensor, order: float) -> Tensor:
+    """Vector norm of each replica's row, [R]."""
+    norms_R: Tensor = torch.linalg.vector_norm(values_RN, order, dim=1)
+    return norms_R
 
 
 def scale_of(values_RN: Tensor) -> Tensor | None:
@@ -92,10 +88,3 @@ def scale_of(values_RN: Tensor) -> Tensor | None:
 def scaled(values_RN: Tensor, scale_R1: Tensor | None) -> Tensor:
     """The values in units of the scale."""
     return values_RN if scale_R1 is None else values_RN / scale_R1
-
-
-def scaled_back(values: Tensor, scale_R1: Tensor | None) -> Tensor:
-    """Numbers of each replica, [R] or [R, K], that were found in units of the scale."""
-    if scale_R1 is None:
-        return values
-    return values * (scale_R1 if values.ndim == 2 else scale_R1.squeeze(1))

@@ -18,12 +18,12 @@ from birthmark.measurements.bins import (
 )
 from birthmark.measurements.blocks import join, split_replicas
 from birthmark.measurements.groups import Groups, group_by_bin
-from birthmark.measurements.moments import Moments, scaled, scaled_back
+from birthmark.measurements.moments import Moments, scaled
 from birthmark.measurements.order import sort_rows
 from birthmark.measurements.segments import count_rows
 from birthmark.measurements.spectra import singular_values
 from birthmark.measurements.sums import Sums, sum_up
-from birthmark.shapes import Array, Mark, Tensor
+from birthmark.shapes import Mark, Tensor
 
 if TYPE_CHECKING:
     from birthmark.measurements.steps import Step
@@ -80,9 +80,18 @@ class Pair:
     @cached_property
     def marked(self) -> tuple[Tensor, Tensor]:
         """Current values under the mark, which must be there, and beside it."""
+        return self.split_by_mark(self.current_RN)
+
+    def split_by_mark(self, values_RN: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of values, one a weight: those under the mark, and those beside it."""
         assert self.mark is not None
         mask_N = self.mark.mask_IO.flatten()
-        return (self._take(mask_N.nonzero()[0]), self._take((~mask_N).nonzero()[0]))
+        places = mask_N.nonzero()[0], (~mask_N).nonzero()[0]
+        inside, outside = (
+            values_RN.index_select(1, torch.tensor(at_N, device=values_RN.device))
+            for at_N in places
+        )
+        return inside, outside
 
     @cached_property
     def deviation_RN(self) -> Tensor:
@@ -154,7 +163,7 @@ class Pair:
         scale_R1 = self.deviation_scale_R1
         deviation_RN = scaled(self.deviation_RN, scale_R1)
         values_RK = singular_values(deviation_RN.reshape(self.initial.shape))
-        return scaled_back(values_RK, scale_R1)
+        return values_RK if scale_R1 is None else values_RK * scale_R1
 
     @cached_property
     def initial_bin_RN(self) -> Tensor:
@@ -184,12 +193,6 @@ class Pair:
     def _scale(self, place: int) -> Tensor | None:
         scales = self.sums.scales
         return None if scales is None else scales[place].unsqueeze(1)
-
-    def _take(self, index_N: Array) -> Tensor:
-        current_RN = self.current_RN
-        return current_RN.index_select(
-            1, torch.tensor(index_N, device=current_RN.device)
-        )
 
 
 def rows(tensor: Tensor) -> Tensor:
