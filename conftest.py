@@ -56,6 +56,21 @@ def rng():
 
 
 @pytest.fixture
+def own_tables():
+    """Rules and measurements that a test registers are gone after it."""
+    from birthmark.extensions import REGISTERED
+    from birthmark.measurements import MEASUREMENTS
+    from birthmark.network import INITIALIZATIONS
+
+    tables = (INITIALIZATIONS, MEASUREMENTS, REGISTERED)
+    before = [dict(table) for table in tables]
+    yield
+    for table, lines in zip(tables, before, strict=True):
+        table.clear()
+        table.update(lines)
+
+
+@pytest.fixture
 def birthmark(monkeypatch, capsys):
     """Run the command line in this process: exit status, standard output, error."""
     from birthmark import cli

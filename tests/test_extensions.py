@@ -4,8 +4,6 @@ import pytest
 
 import birthmark as bm
 from birthmark import extensions
-from birthmark.measurements import MEASUREMENTS
-from birthmark.network import INITIALIZATIONS
 
 OWN = """
 import birthmark as bm
@@ -38,16 +36,11 @@ replicas = 1
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
-    """The file, and tables as they were afterwards."""
+def own(tmp_path, monkeypatch, own_tables):
     path = tmp_path / "own_rules.py"
     path.write_text(OWN)
     monkeypatch.setenv(extensions.VARIABLE, str(path))
-    before = list(extensions.REGISTERED)
-    yield path
-    INITIALIZATIONS.pop("doubled", None)
-    MEASUREMENTS.pop("largest_share", None)
-    extensions.REGISTERED[:] = before
+    return path
 
 
 def test_they_work_in_a_spec_and_stand_in_records_and_help(own, tmp_path, birthmark):

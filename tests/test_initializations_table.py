@@ -316,7 +316,7 @@ def test_more_dimensions_than_sobol_knows_are_refused():
         find_law(RuleSpec(name="sobol"), 30_000, 10)
 
 
-def test_a_rule_of_ones_own_does_what_a_rule_of_ours_does():
+def test_a_rule_of_ones_own_does_what_a_rule_of_ours_does(own_tables):
     @dataclasses.dataclass(frozen=True)
     class Laplace:
         scale: float
@@ -338,21 +338,18 @@ def test_a_rule_of_ones_own_does_what_a_rule_of_ours_does():
         return Laplace(gain / target.fan_in)
 
     bm.register_initialization(laplace)
-    try:
-        spec = bm.RunSpec(
-            data={"name": "digits"},
-            network={"widths": (40,)},
-            initialization={"name": "laplace", "gain": 3.0},
-            run={"replicas": 1},
-        )
-        w_RIO = bm.initial_configuration(spec)["hidden1"].w
-        assert float(w_RIO.abs().mean()) == pytest.approx(3 / 64, rel=0.1)
-        net = torch.nn.Linear(64, 40)
-        bm.initialize_(net, {"name": "laplace", "gain": 3.0})
-        assert float(net.weight.detach().abs().mean()) == pytest.approx(3 / 64, rel=0.1)
-        with pytest.raises(SpecError, match="already|there is an"):
-            bm.register_initialization(lambda target: None, name="laplace")
-        with pytest.raises(SpecError, match="keyword only"):
-            bm.register_initialization(lambda target, gain: None, name="other")
-    finally:
-        INITIALIZATIONS.pop("laplace", None)
+    spec = bm.RunSpec(
+        data={"name": "digits"},
+        network={"widths": (40,)},
+        initialization={"name": "laplace", "gain": 3.0},
+        run={"replicas": 1},
+    )
+    w_RIO = bm.initial_configuration(spec)["hidden1"].w
+    assert float(w_RIO.abs().mean()) == pytest.approx(3 / 64, rel=0.1)
+    net = torch.nn.Linear(64, 40)
+    bm.initialize_(net, {"name": "laplace", "gain": 3.0})
+    assert float(net.weight.detach().abs().mean()) == pytest.approx(3 / 64, rel=0.1)
+    with pytest.raises(SpecError, match="already|there is an"):
+        bm.register_initialization(lambda target: None, name="laplace")
+    with pytest.raises(SpecError, match="keyword only"):
+        bm.register_initialization(lambda target, gain: None, name="other")

@@ -10,7 +10,7 @@ from torch import nn
 
 import birthmark as bm
 from birthmark.errors import SpecError, WeightsError
-from birthmark.measurements import MEASUREMENTS, extend_path, find_held
+from birthmark.measurements import extend_path, find_held
 from birthmark.store import by_layer, by_parameter
 from weight_stacks import draw_stack, move
 
@@ -217,28 +217,24 @@ def test_the_optimizer_is_asked_for_tensors_and_not_for_names(model):
     assert held.num_foreign == 1
 
 
-def test_a_measurement_of_ones_own_is_measured_like_any_other():
+def test_a_measurement_of_ones_own_is_measured_like_any_other(own_tables):
     def largest_share(pair):
         squares_RN = pair.deviation_RN.square()
         return squares_RN.amax(1) / squares_RN.sum(1)
 
     bm.register_measurement(largest_share, long_name="share of the largest entry")
-    try:
-        before, after = (
-            {"a": torch.zeros(2, 2)},
-            {"a": torch.tensor([[3.0, 4], [0, 0]])},
-        )
-        found = bm.measure(before, after)
-        assert found.largest_share.item() == pytest.approx(16 / 25)
-        assert found.largest_share.attrs["long_name"] == "share of the largest entry"
-        initial = draw_stack(1, dtype=torch.float32)
-        layers = bm.measure(initial, move(initial, 2), kind="scalars")
-        assert layers.bias_largest_share.dims == ("replica", "layer")
-        with pytest.raises(SpecError, match="already"):
-            bm.register_measurement(lambda pair: 0, long_name="x", name="distance")
-        bm.register_measurement(lambda p: p.bound, long_name="x", name="odd")
-        with pytest.raises(SpecError, match=r"odd gave \[\] for 1 replicas"):
-            bm.measure(before, after)
-    finally:
-        for name in ("largest_share", "odd"):
-            MEASUREMENTS.pop(name, None)
+    before, after = (
+        {"a": torch.zeros(2, 2)},
+        {"a": torch.tensor([[3.0, 4], [0, 0]])},
+    )
+    found = bm.measure(before, after)
+    assert found.largest_share.item() == pytest.approx(16 / 25)
+    assert found.largest_share.attrs["long_name"] == "share of the largest entry"
+    initial = draw_stack(1, dtype=torch.float32)
+    layers = bm.measure(initial, move(initial, 2), kind="scalars")
+    assert layers.bias_largest_share.dims == ("replica", "layer")
+    with pytest.raises(SpecError, match="already"):
+        bm.register_measurement(lambda pair: 0, long_name="x", name="distance")
+    bm.register_measurement(lambda p: p.bound, long_name="x", name="odd")
+    with pytest.raises(SpecError, match=r"odd gave \[\] for 1 replicas"):
+        bm.measure(before, after)

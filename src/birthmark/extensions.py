@@ -20,8 +20,8 @@ from birthmark.errors import SpecError
 
 VARIABLE = "BIRTHMARK_EXTENSIONS"
 _GROUP = "birthmark.extensions"
-# what was registered, as `initialization laplace`, in that order
-REGISTERED: list[str] = []
+# what was registered, as `initialization laplace`, in that order: keys alone count
+REGISTERED: dict[str, None] = {}
 
 
 def load_extensions() -> None:

@@ -47,8 +47,8 @@ def main() -> None:
     with any_terminal():
         try:
             load_extensions()
-            if REGISTERED:
-                app.info.epilog = f"Of your own: {', '.join(REGISTERED)}."
+            own = f"Of your own: {', '.join(REGISTERED)}." if REGISTERED else None
+            app.info.epilog = own
             app(prog_name="birthmark")
         except BirthmarkError as error:
             _refuse(str(error))

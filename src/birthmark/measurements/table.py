@@ -147,4 +147,4 @@ def register_measurement(
         if dim not in _DIMS:
             raise unknown_name(f"dim of the measurement {name}", dim, _DIMS)
     MEASUREMENTS[name] = Measurement(function, unit, long_name, dims, kind, tensors)
-    REGISTERED.append(f"measurement {name}")
+    REGISTERED[f"measurement {name}"] = None

@@ -114,7 +114,7 @@ def register_initialization(rule: Callable[..., Law], *, name: str = "") -> None
                 "a * behind the target"
             )
     INITIALIZATIONS[name] = rule
-    REGISTERED.append(f"initialization {name}")
+    REGISTERED[f"initialization {name}"] = None
 
 
 def find_law(rule: RuleSpec, fan_in: int, fan_out: int) -> Law:
