@@ -161,6 +161,17 @@ def test_the_mark_is_counted_as_readable_from_its_line_on(study):
     assert "width 64: 0.584" in found.details and "n = 5" in found.details
 
 
+def test_a_mark_is_read_as_an_eye_does_where_that_was_recorded():
+    """Weight by weight at 0.6 it is not readable; pooled at 0.9 it is, and is told."""
+    run = _run(64, "strong", retention=0.6, noise=0)
+    pooled = xr.full_like(run.records["mark_auc"], 0.9)
+    for given, count in ((pooled, 5), (pooled * np.nan, 0)):
+        records = run.records.assign(mark_pooled_auc=given)
+        study = Study((Run(run.run_key, run.spec, records),))
+        said = f"The mark can still be read at the end in {count} of 5 networks."
+        assert _named(study, "retention").what == said
+
+
 def test_marks_kept_by_collapsed_networks_are_told():
     found = _named(
         Study((_run(64, "unstable", retention=0.88, noise=0),)), "kept_marks"

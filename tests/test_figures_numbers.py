@@ -98,6 +98,10 @@ def test_the_retention_below_a_picture_is_the_area_under_its_roc_curve(drawings)
     for picture, auc in zip(data["pictures"], data["retention"], strict=True):
         expected = roc_auc_score(mask.ravel(), -np.abs(picture).ravel())
         assert auc == pytest.approx(expected, abs=1e-6)
+    for sizes, auc in zip(data["pooled"], data["pooled_retention"], strict=True):
+        assert auc == pytest.approx(
+            roc_auc_score(mask.ravel(), -sizes.ravel()), abs=1e-6
+        )
 
 
 def test_figure_1_shows_a_stable_and_an_unstable_network(store):

@@ -13,7 +13,7 @@ from birthmark.analysis.scaling import (
     deviation_at_loss,
 )
 from birthmark.analysis.surveys import Family
-from birthmark.analysis.trends import read_retention
+from birthmark.analysis.trends import find_detector, read_retention
 from birthmark.analysis.words import say_estimate, say_interval, say_number
 from birthmark.shapes import Array, Finding
 from birthmark.statistics import PowerLaw, summarize
@@ -42,9 +42,10 @@ def find_retention(family: Family) -> Finding | None:
         "networks.",
         why="The mark is a piece of the random start that the eye can follow: a "
         "retention of 1 is perfect, 0.5 is gone.",
-        how="retention: ROC-AUC of the weights as detector of the mark, weight by "
-        f"weight; readable from {READABLE} on (an eye that sees whole strokes may "
-        "still find a mark below that); means over replicas",
+        how="retention: ROC-AUC of the sizes of the weights as detector of the mark, "
+        "pooled as an eye does (rows and columns scaled alike, blurred), or weight by "
+        f"weight in older records and for marks that shift; readable from {READABLE} "
+        "on; means over replicas",
         source=f"{PAPER}, Figure 1",
         values=values | {"readable": readable, "n": len(kept_R)},
         name="retention",
@@ -253,7 +254,7 @@ def _retention_before(column: Column) -> Array:
         if mark is None:
             found.append(np.full(len(when_R), np.nan))
             continue
-        kept_TR = run.values("mark_auc", mark.layer)
+        kept_TR = run.values(find_detector(column.runs, mark.layer), mark.layer)
         known_TR = np.isfinite(kept_TR) & (run.epochs[:, None] < when_R)
         last_R = len(kept_TR) - 1 - known_TR[::-1].argmax(axis=0)
         values_R = kept_TR[last_R, np.arange(len(when_R))]

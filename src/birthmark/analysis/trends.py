@@ -76,7 +76,18 @@ def read_retention(column: Column) -> Array:
     layers = {mark.layer for mark in marks if mark is not None}
     if len(layers) != 1:
         return np.full(column.num_replicas, np.nan)
-    return column.final("mark_auc", layers.pop())
+    layer = layers.pop()
+    return column.final(find_detector(column.runs, layer), layer)
+
+
+def find_detector(runs: Sequence[Run], layer: str) -> str:
+    """The variable by which their mark is read: pooled as an eye does, if all have it.
+
+    Older records, and marks that shift, have the AUC of single weights alone.
+    """
+    pooled = "mark_pooled_auc"
+    every = all(np.isfinite(run.values(pooled, layer)).any() for run in runs)
+    return pooled if every else "mark_auc"
 
 
 def find_quantities(runs: Sequence[Run], *, judged: bool) -> tuple[Quantity, ...]:

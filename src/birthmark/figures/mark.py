@@ -84,11 +84,11 @@ def _worth_unstable(replica: Replica) -> tuple[float, ...]:
     return (share, replica.run.width, -float(retention(replica)[-1]))
 
 
-def retention(replica: Replica) -> Array:
+def retention(replica: Replica, name: str = "mark_auc") -> Array:
     """The retention of the mark at every epoch, [T]; the last known where it is NaN."""
     mark = replica.run.spec.mark
     assert mark is not None
-    values = replica.curve("mark_auc", mark.layer)
+    values = replica.curve(name, mark.layer)
     last = np.maximum.accumulate(
         np.where(np.isfinite(values), np.arange(len(values)), 0)
     )
@@ -112,6 +112,7 @@ def _draw(family: Family, replica: Replica) -> Drawing:
         "pictures": pictures,
         "pooled": np.stack([pool_sizes(one) for one in known]),
         "retention": retention(replica)[places],
+        "pooled_retention": retention(replica, "mark_pooled_auc")[places],
         "bound": np.array(initial_bound(run, mark.layer)),
     }
     title = f"The mark in {say_replica(family, replica)}"
@@ -123,7 +124,8 @@ def _draw(family: Family, replica: Replica) -> Drawing:
         "equal rms, blurred with n / 60, dark where weights are small; "
         f"before training, {describe_mark(mark)}. AUC: retention of the mark, the area "
         "under the ROC curve of the weights as detector of the mark (1 perfect, 0.5 "
-        "gone, which is the null model of weights that know nothing of it). Below: "
+        "gone, which is the null model of weights that know nothing of it), weight by "
+        "weight above, of the pooled sizes beneath where that was recorded. Below: "
         "train loss (log axis; mean over each epoch) and test loss (linear axis) of "
         f"the same network, replica {replica.place} of {run.num_replicas}; "
         "one network, so no interval."
@@ -167,8 +169,12 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     pooled = [figure.add_subplot(grid[1, i]) for i in range(num)]
     train = figure.add_subplot(grid[2, :])
     test = figure.add_subplot(grid[3, :], sharex=train)
-    for axes, sizes in zip(pooled, data["pooled"], strict=True):
+    for axes, sizes, auc in zip(
+        pooled, data["pooled"], data["pooled_retention"], strict=True
+    ):
         show_pooled(axes, sizes, palette)
+        if np.isfinite(auc):
+            axes.set_xlabel(f"AUC {auc:.2f}", fontsize=7, labelpad=2)
     for axes, picture, epoch, auc in zip(
         pictures,
         data["pictures"],
