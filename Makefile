@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: attack alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster docs examples test-frameworks
+.PHONY: attack alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster docs examples test-frameworks test-integrations
 
 setup: .venv/ready
 
@@ -59,13 +59,19 @@ bench-measuring: setup
 # of them, on each backend of Keras; there nothing may be skipped but for hardware
 ON_KERAS := tests/test_checkup_keras.py tests/test_initializations_frameworks.py
 WITH_OTHERS := tests/test_integrations.py tests/test_network.py tests/test_figures_files.py experiments/src/birthmark_experiments/sharpness/test_sharpness.py
+IN_FRAMEWORKS := $(patsubst examples/%.py,%,$(wildcard examples/frameworks/*.py))
 FRAMEWORKS := BIRTHMARK_SKIPS=fail TF_CPP_MIN_LOG_LEVEL=3 .venv-frameworks/bin/python -m pytest -m 'not slow' --timeout 600
 test-frameworks: .venv-frameworks/ready
 	KERAS_BACKEND=torch $(FRAMEWORKS) $(ON_KERAS)
 	KERAS_BACKEND=jax $(FRAMEWORKS) $(ON_KERAS)
 	KERAS_BACKEND=tensorflow $(FRAMEWORKS) $(ON_KERAS)
 	$(FRAMEWORKS) $(WITH_OTHERS)
-	.venv-frameworks/bin/python tools/run_examples.py frameworks/keras_fit frameworks/lightning_fit frameworks/lora frameworks/trainer
+	.venv-frameworks/bin/python tools/run_examples.py $(IN_FRAMEWORKS)
+
+# the tracker in real frameworks and logging services, and its examples there
+test-integrations: .venv-frameworks/ready
+	$(FRAMEWORKS) tests/test_integrations.py
+	.venv-frameworks/bin/python tools/run_examples.py $(IN_FRAMEWORKS)
 
 .venv-frameworks/ready: pyproject.toml requirements.lock requirements-frameworks.txt
 	$(PYTHON) -m venv .venv-frameworks

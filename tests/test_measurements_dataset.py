@@ -69,7 +69,11 @@ def test_the_names_are_those_of_the_records():
     assert set(measure(W0, W, mark=MARK, kind="scalars")) == scalars
     assert set(measure(W0, W, mark=MARK, kind="distributions")) == distributions
     assert set(measure(W0, W, mark=MARK)) == scalars | distributions
-    asked_for = {n for n, one in MEASUREMENTS.items() if one.tensors == "stepped"}
+    asked_for = {
+        name
+        for name, one in MEASUREMENTS.items()
+        if one.tensors in ("stepped", "probed") or one.on_request
+    }
     assert set(MEASUREMENTS) - asked_for == {
         *(*SCALARS, *OF_WEIGHTS, *ARRAYS, *SPECTRA)
     } - {"bound"}

@@ -9,6 +9,7 @@ from birthmark.measurements import measure, sums
 from birthmark.measurements.sums import NAMES, merge, sum_up
 
 BITS = {torch.float32: 23, torch.float64: 52, torch.bfloat16: 7, torch.float16: 10}
+BITS |= {torch.float8_e4m3fn: 3, torch.float8_e5m2: 2}
 
 
 def draw(dtype, count, replicas=2):

@@ -56,6 +56,58 @@ def test_a_jump_is_logged_told_and_kept_in_the_summary(caplog):
     assert "has jumped" in str(tracker.summary())
 
 
+def losses(values, schedule=1):
+    """A tracker that is told of these losses, and what a function was told."""
+    model, told = torch.nn.Linear(3, 2), []
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    tell = lambda step, finding: told.append((step, finding.name))  # noqa: E731
+    tracker = bm.Tracker(model, optimizer, schedule=schedule, sinks=[tell])
+    for value in values:
+        model.weight.grad = torch.ones(2, 3)
+        model.bias.grad = torch.ones(2)
+        optimizer.step()
+        tracker.log(loss=value)
+    tracker.finish()
+    return raised(tracker), told
+
+
+def test_a_loss_worse_than_before_training_is_told_to_a_function():
+    found, told = losses([2.3, 1.5, 1.2, 1.0, 1.1, 2.6, 2.7, 2.5, 2.6])
+    assert "divergence" in found
+    # the third record in a row; a record takes the losses before it
+    assert (9, "divergence") in told
+    never_learned, _ = losses([2.3, 2.4, 2.35, 2.5, 2.6, 2.4, 2.5])
+    back_at_once, _ = losses([2.3, 1.5, 1.2, 1.0, 1.1, 2.6, 2.7, 1.0, 0.9])
+    assert "divergence" not in (*never_learned, *back_at_once)
+
+
+def test_a_loss_that_is_no_number_is_told_once():
+    found, told = losses([2.3, 1.5, float("nan"), float("nan"), 1.0, 1.0])
+    assert found.count("loss_nonfinite") == 1
+    assert [name for _, name in told].count("loss_nonfinite") == 1
+
+
+def test_units_that_no_gradient_reaches_are_counted():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2)
+    )
+    with torch.no_grad():
+        model[0].bias[:2] = -100  # off on all examples
+        model[0].bias[2:] = 1
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    tracker = bm.Tracker(model, optimizer, schedule=1)
+    for _ in range(10):
+        optimizer.zero_grad()
+        model(torch.randn(32, 4)).square().mean().backward()
+        optimizer.step()
+        if tracker.num_steps == 7:
+            assert "dead_units" not in raised(tracker)
+    (dead,) = [one for one in tracker.findings() if one.name == "dead_units"]
+    assert "2 of 6 in 0.weight" in dead.what
+    assert dead.where == ("0.weight",)
+
+
 def test_a_start_that_is_forgotten_is_said_once():
     tracker = walk(lambda *a: bm.Tracker(*a, schedule=1), 200)
     with torch.no_grad():
@@ -80,10 +132,10 @@ def test_alarms_go_through_a_resume(tmp_path):
     model = torch.nn.Linear(100, 10, bias=False)
     again = bm.Tracker(model, torch.optim.SGD(model.parameters(), 1.0), **settings)
     again.load_state_dict(state)
-    assert [f.what for f in again._alarms.findings] == [
-        f.what for f in tracker._alarms.findings
+    assert [f.what for f in again._telling.alarms.findings] == [
+        f.what for f in tracker._telling.alarms.findings
     ]
-    assert len(again._alarms.findings) == 2
+    assert len(again._telling.alarms.findings) == 2
 
 
 @pytest.mark.parametrize("measurements", [["correlation"], ["distance"]])

@@ -124,6 +124,42 @@ def test_updates_that_rounding_takes_are_counted_and_the_remedy_is_told(caplog):
     assert not [one for one in tracker.findings() if one.name == "absorbed"]
 
 
+class RoundedDescent(torch.optim.Optimizer):
+    """Plain descent in float32, whose result is stored in eight bits."""
+
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for w in group["params"]:
+                w.copy_(w.float() - group["lr"] * w.grad.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_what_eight_bits_keep_of_an_update_is_counted(dtype):
+    torch.manual_seed(0)
+    model = nn.Module()
+    model.weight = nn.Parameter(torch.randn(40, 30).to(dtype))
+    start = model.weight.detach().double()
+    optimizer = RoundedDescent(model.parameters(), lr=0.05)
+    tracker = bm.Tracker(model, optimizer, schedule=1)
+    model.weight.grad = torch.randn(40, 30).to(dtype)
+    optimizer.step()
+    at = tracker.records.isel(replica=0, parameter=0).sel(step=1)
+    now, wanted = model.weight.detach().double(), model.weight.grad.double() != 0
+    changed = now != start
+    lost = float((wanted & ~changed).sum() / wanted.sum())
+    assert 0.2 < lost < 1
+    assert at.absorbed_share.item() == pytest.approx(lost)
+    assert at.changed_share.item() == pytest.approx(float(changed.double().mean()))
+    assert at.ulp_change.item() >= at.changed_share.item() / 2
+    if lost > 0.5:
+        (finding,) = (one for one in tracker.findings() if one.name == "absorbed")
+        assert "float8" in finding.what
+
+
 def test_the_law_of_growth_stands_in_the_summary():
     """A walk of independent steps goes away as the square root of their number."""
     torch.manual_seed(1)

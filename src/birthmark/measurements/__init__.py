@@ -25,6 +25,7 @@ from birthmark.measurements.parameters import (
 )
 from birthmark.measurements.path_lengths import extend_path
 from birthmark.measurements.shards import merge_additive, merge_shards, to_local
+from birthmark.measurements.signals import Signal
 from birthmark.measurements.steps import Step, sum_step
 from birthmark.measurements.sums import sum_up
 from birthmark.measurements.table import (
@@ -42,6 +43,7 @@ __all__ = [
     "Held",
     "Measurement",
     "Pair",
+    "Signal",
     "Source",
     "Step",
     "align",

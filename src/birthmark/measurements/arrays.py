@@ -26,6 +26,7 @@ from birthmark.measurements.facts import (
 from birthmark.measurements.pair import Pair, largest
 from birthmark.measurements.parameters import Source, to_parameters
 from birthmark.measurements.shards import merge_shards
+from birthmark.measurements.signals import Signal
 from birthmark.measurements.steps import Step
 from birthmark.measurements.table import MEASUREMENTS
 from birthmark.measurements.tensors import align, find_pairs, parameter_coords
@@ -43,6 +44,7 @@ def measure(
     path: Mapping[str, Tensor] | None = None,
     bounds: Mapping[str, tuple[float, float]] | Mapping[str, float] | None = None,
     steps: Mapping[str, Step] | None = None,
+    signals: Mapping[str, Signal] | None = None,
     kind: Literal["all", "scalars", "distributions"] = "all",
     only: Collection[str] | None = None,
 ) -> xr.Dataset:
@@ -71,6 +73,8 @@ def measure(
             initial value in the stack, or 1 / sqrt(fan-in) where all are zero.
         steps: By name of parameter what the last step of an optimizer did; None leaves
             out what is measured of a step.
+        signals: By name of weight what goes through its layer; None leaves out what is
+            measured of it.
         kind: `scalars` are cheap enough for every epoch; `distributions` have a bin
             axis or need a decomposition; `all` is both.
         only: Names of `MEASUREMENTS` to which it is kept.
@@ -96,7 +100,7 @@ def measure(
             _as_tensors(initial), _as_tensors(current), facts, kind, only
         )
     before, after = align(to_parameters(initial), to_parameters(current))
-    facts = Facts(mark, still_inputs, path, bounds, steps)
+    facts = Facts(mark, still_inputs, path, bounds, steps, signals)
     return _measure_parameters(before, after, facts, kind, only)
 
 
@@ -134,8 +138,14 @@ def _measure_parameters(
     only: Collection[str] | None,
 ) -> xr.Dataset:
     pairs = find_pairs(initial, current, facts)
-    marked, stepped = facts.mark is not None, facts.steps is not None
-    every = choose(kind, only_all=False, marked=marked, stepped=stepped, only=only)
+    every = choose(
+        kind,
+        only_all=False,
+        marked=facts.mark is not None,
+        stepped=facts.steps is not None,
+        probed=facts.signals is not None,
+        only=only,
+    )
     of_vectors = {
         n: one for n, one in every.items() if one.tensors in ("all", "stepped")
     }

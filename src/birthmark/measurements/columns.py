@@ -38,6 +38,7 @@ def choose(
     only_all: bool,
     marked: bool,
     stepped: bool = False,
+    probed: bool = False,
     only: Collection[str] | None = None,
 ) -> dict[str, Measurement]:
     """The measurements of a kind.
@@ -48,15 +49,16 @@ def choose(
         only_all: Leave out those that are made for weights alone.
         marked: Whether there is a mark, without which what needs one is left out.
         stepped: Whether it is known what the last step did.
+        probed: Whether it is known what goes through the layers.
     """
+    known = {"marked": marked, "stepped": stepped, "probed": probed}
     return {
         name: measurement
         for name, measurement in MEASUREMENTS.items()
         if kind in ("all", f"{measurement.kind}s")
         and (only is None or name in only)
         and not (only_all and measurement.tensors != "all")
-        and not (measurement.tensors == "marked" and not marked)
-        and not (measurement.tensors == "stepped" and not stepped)
+        and known.get(measurement.tensors, True)
         and not (measurement.on_request and name not in (only or ()))
     }
 
@@ -108,7 +110,8 @@ def stack_columns(
             ("replica", axis, *measurement.dims),
             measurement.long_name + suffix,
             measurement.unit,
-            axis == "parameter" and measurement.tensors in ("weights", "marked"),
+            axis == "parameter"
+            and measurement.tensors in ("weights", "marked", "probed"),
         )
         for name, measurement in chosen.items()
     }

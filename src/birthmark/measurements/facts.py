@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from birthmark.errors import WeightsError, unknown_name
+from birthmark.measurements.signals import Signal
 from birthmark.measurements.steps import Step
 from birthmark.shapes import Array, Layer, Mark, Tensor, Weights
 
@@ -19,6 +20,7 @@ class Facts:
     path: Mapping[str, Tensor] | None  # [R] by `path_key`
     bounds: Mapping[str, Any] | None  # half-widths, two a layer or one a parameter
     steps: Mapping[str, Step] | None = None  # by name of parameter
+    signals: Mapping[str, Signal] | None = None  # by name of weight
 
     def check(self, initial: Weights) -> None:
         """Refuse facts that do not belong to these weights.

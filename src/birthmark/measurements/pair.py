@@ -21,11 +21,12 @@ from birthmark.measurements.groups import Groups, group_by_bin
 from birthmark.measurements.moments import Moments, scaled
 from birthmark.measurements.order import sort_rows
 from birthmark.measurements.segments import count_rows
-from birthmark.measurements.spectra import singular_values
+from birthmark.measurements.spectra import Axes, principal_axes, singular_values
 from birthmark.measurements.sums import Sums, sum_up
 from birthmark.shapes import Mark, Tensor
 
 if TYPE_CHECKING:
+    from birthmark.measurements.signals import Signal
     from birthmark.measurements.steps import Step
 
 
@@ -45,6 +46,7 @@ class Pair:
     mark: Mark | None = None  # None where it lies in another layer
     merged: Sums | None = None  # over all shards, where these lie in several processes
     step: Step | None = None  # what the last step of an optimizer did
+    signal: Signal | None = None  # what goes through its layer
 
     def split(self) -> Iterator[Pair]:
         """Pairs of a few replicas each."""
@@ -164,6 +166,23 @@ class Pair:
         deviation_RN = scaled(self.deviation_RN, scale_R1)
         values_RK = singular_values(deviation_RN.reshape(self.initial.shape))
         return values_RK if scale_R1 is None else values_RK * scale_R1
+
+    @cached_property
+    def axes(self) -> tuple[Axes, Axes]:
+        """Singular values and vectors at the start, and now."""
+        return self._axes(self.initial_RN), self._axes(self.current_RN)
+
+    @cached_property
+    def axes_by_noise(self) -> Axes:
+        """Those that the start would have with the deviations in another order."""
+        draws = torch.Generator().manual_seed(0)
+        order_N = torch.randperm(self.deviation_RN.shape[1], generator=draws)
+        order_N = order_N.to(self.deviation_RN.device)
+        return self._axes(self.initial_RN + self.deviation_RN[:, order_N])
+
+    def _axes(self, rows_RN: Tensor) -> Axes:
+        scale_R1 = self.initial_scale_R1
+        return principal_axes(scaled(rows_RN, scale_R1).reshape(self.initial.shape))
 
     @cached_property
     def initial_bin_RN(self) -> Tensor:

@@ -19,6 +19,9 @@ class Step:
 
     values_RS: Tensor  # [R, S] float64: squares and products, as `sum_step` gives them
     shrink: float = float("nan")  # of the weights since the start, by decay alone
+    # [R, 3] of all steps: squared deviation, its products with what gradients and what
+    # decay made of it; None where not every step was looked at
+    whole_RS: Tensor | None = None
 
     def of(self, name: str) -> Tensor:
         """One of the sums, [R]."""
@@ -104,6 +107,33 @@ def distance_by_decay(pair: Pair) -> Tensor:
     """
     shrink = float("nan") if pair.step is None else pair.step.shrink
     return torch.full_like(pair.sums.count, 1 - shrink)
+
+
+def deviation_by_gradient(pair: Pair) -> Tensor:
+    """Share of the whole deviation that gradients made, each in the step it was taken.
+
+    The projection of the sum of these parts on the deviation, over its square; the
+    shares of gradients, decay and momentum add up to 1. It is 1 for SGD without the
+    others; with momentum m the share of momentum tends to m.
+    """
+    return _whole_ratio(pair, 1)
+
+
+def deviation_by_decay(pair: Pair) -> Tensor:
+    """Share of the whole deviation that weight decay made; 1 without a gradient."""
+    return _whole_ratio(pair, 2)
+
+
+def deviation_by_momentum(pair: Pair) -> Tensor:
+    """Share of it that earlier gradients made once more, and rounding."""
+    return 1 - deviation_by_gradient(pair) - deviation_by_decay(pair)
+
+
+def _whole_ratio(pair: Pair, place: int) -> Tensor:
+    if pair.step is None or pair.step.whole_RS is None:
+        return torch.full_like(pair.sums.count, torch.nan)
+    sums_RS = pair.step.whole_RS.to(pair.sums.count.device)
+    return sums_RS[:, place] / sums_RS[:, 0]
 
 
 def _ratio(pair: Pair, part: str, whole: str) -> Tensor:

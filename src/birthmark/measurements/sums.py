@@ -146,8 +146,7 @@ def sum_up(a: Tensor, b: Tensor) -> Sums:
         b: Now, in the dtype in which it is stored: units in the last place are its own.
     """
     a, b = a.detach(), b.detach()
-    tiny = torch.finfo(b.dtype).tiny if b.dtype in _DTYPES else 0.0
-    eps = torch.finfo(b.dtype).eps
+    tiny, eps = torch.finfo(b.dtype).tiny, torch.finfo(b.dtype).eps
     kernel = _find_kernel() if a.device.type == b.device.type == "cpu" else None
     if kernel is None:
         values_RS = _sum_by_torch(a, b, tiny)

@@ -8,8 +8,9 @@ from typing import Literal
 from birthmark.errors import SpecError, unknown_name
 from birthmark.extensions import REGISTERED
 from birthmark.measurements import distributions as d
-from birthmark.measurements import marks, steps, units
+from birthmark.measurements import marks, signals, steps, units
 from birthmark.measurements import scalars as s
+from birthmark.measurements import subspaces as sub
 from birthmark.measurements.pair import Pair
 from birthmark.shapes import Tensor
 
@@ -23,8 +24,9 @@ class Measurement:
     long_name: str
     dims: tuple[str, ...] = ()
     kind: Literal["scalar", "distribution"] = "scalar"  # how often it is recorded
-    # all: biases as well; stepped: all, where it is known what the last step did
-    tensors: Literal["all", "weights", "marked", "stepped"] = "all"
+    # all: biases as well; stepped: all, where it is known what the last step did;
+    # probed: weights, where it is known what goes through their layers
+    tensors: Literal["all", "weights", "marked", "stepped", "probed"] = "all"
     is_summed: bool = False  # made of sums, so that shards can be added up
     on_request: bool = False  # left out unless it is named
 
@@ -36,8 +38,11 @@ class Measurement:
 
 _summed = partial(Measurement, is_summed=True)
 _stepped = partial(Measurement, tensors="stepped", is_summed=True)
+_attributed = partial(_stepped, on_request=True)
+_probed = partial(Measurement, tensors="probed", is_summed=True)
 _marked = partial(Measurement, tensors="marked")
 _spectral = partial(Measurement, kind="distribution", tensors="weights")
+_turned = partial(_spectral, on_request=True)
 _binned = partial(Measurement, kind="distribution", dims=("bin",))
 _joint = partial(Measurement, kind="distribution", dims=("bin", "current_bin"))
 _banded = partial(Measurement, kind="distribution", dims=("bin", "quantile"))
@@ -71,6 +76,14 @@ _LINES = (
     _stepped(steps.step_by_decay, "1", "share of the step by weight decay"),
     _stepped(steps.step_by_momentum, "1", "share of the step by earlier gradients"),
     _stepped(steps.distance_by_decay, "1", "relative distance by decay alone"),
+    _attributed(steps.deviation_by_gradient, "1", "share of deviation by gradients"),
+    _attributed(steps.deviation_by_decay, "1", "share of deviation by weight decay"),
+    _attributed(steps.deviation_by_momentum, "1", "share of deviation by momentum"),
+    _probed(signals.output_by_weights, "1", "output that moved weights add, relative"),
+    _probed(
+        signals.output_by_inputs, "1", "output that the layers below add, relative"
+    ),
+    _probed(signals.output_by_noise, "1", "output that such noise would add, relative"),
     Measurement(
         units.distinct_units,
         "1",
@@ -85,6 +98,12 @@ _LINES = (
     _marked(marks.mark_contrast, "1", "contrast of the mark in rms of the weights"),
     _spectral(d.spectral_distance, "weight", "spectral norm of the deviation"),
     _spectral(d.effective_rank, "1", "effective rank of the deviation"),
+    _turned(sub.subspace_rotation, "1", "rotation of the largest directions"),
+    _turned(sub.subspace_rotation_by_noise, "1", "rotation that such noise would give"),
+    _turned(sub.spectrum_drift, "1", "change of the singular values, relative"),
+    _turned(sub.spectrum_drift_by_noise, "1", "change that such noise would give"),
+    _turned(sub.intruder_dimensions, "1", "new directions among the ten largest"),
+    _turned(sub.intruder_dimensions_by_noise, "1", "new ones that noise would give"),
     _joint(d.joint_count, "count", "values by initial and by current value"),
     _binned(d.conditional_count, "count", "values by initial value"),
     _binned(d.conditional_mean, "weight", "mean deviation by initial value"),

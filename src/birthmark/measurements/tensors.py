@@ -77,6 +77,7 @@ def find_pairs(initial: Parameters, current: Parameters, facts: Facts) -> list[P
                 still_share=still_share,
                 mark=facts.mark if name == marked else None,
                 step=(facts.steps or {}).get(name),
+                signal=(facts.signals or {}).get(name),
             )
         )
     return pairs

@@ -6,6 +6,7 @@ from birthmark.theory.activations import (
     joint_moment,
     slope_moment,
 )
+from birthmark.theory.critical_steps import MOST_EVALUATIONS, find_critical_step
 from birthmark.theory.curvature import (
     LossOfParameters,
     Parameters,
@@ -17,11 +18,13 @@ from birthmark.theory.curvature import (
 from birthmark.theory.mean_field import RandomLayers
 
 __all__ = [
+    "MOST_EVALUATIONS",
     "Activation",
     "LossOfParameters",
     "Parameters",
     "RandomLayers",
     "Top",
+    "find_critical_step",
     "find_top",
     "find_top_of",
     "forward_moment",

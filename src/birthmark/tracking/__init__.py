@@ -13,11 +13,14 @@ it records is a `Sink`.
 
 from birthmark.tracking.recorder import Recorder
 from birthmark.tracking.schedules import Listed, LogSpaced, Schedule, make_schedule
+from birthmark.tracking.selections import ATTRIBUTION, DIRECTIONS, LIGHT
 from birthmark.tracking.sinks import Sink
 from birthmark.tracking.summary import Summary
-from birthmark.tracking.tracker import LIGHT, Tracker
+from birthmark.tracking.tracker import Tracker
 
 __all__ = [
+    "ATTRIBUTION",
+    "DIRECTIONS",
     "LIGHT",
     "Listed",
     "LogSpaced",

@@ -1,4 +1,4 @@
-"""Alarms while training runs: jumps of the deviation and of the loss, forgotten starts.
+"""Alarms while training runs: jumps, a loss that diverges, forgotten starts.
 
 The false-alarm rate and the lead time of the jumps were measured (`make alarms`, and
 docs/how-to/track.md): no alarm in 300,000 records of made curves without a jump.
@@ -32,11 +32,15 @@ class Alarms:
         self.findings: list[Finding] = []
         self._jumps = {"deviation": JumpAlarm(), _LOSS: JumpAlarm()}
         self._logs: list[float] = []
+        self._loss = Divergence()
         self._readable: set[str] = set()
 
     def note(self, values: Mapping[str, float]) -> None:
         """Take the loss of a step."""
-        loss = values.get(_LOSS, math.nan)
+        if _LOSS not in values:
+            return
+        loss = values[_LOSS]
+        self._loss.note(loss)
         if loss > 0 and math.isfinite(loss):
             self._logs.append(math.log(loss))
 
@@ -51,6 +55,9 @@ class Alarms:
         for name, value in curves.items():
             if self._jumps[name].update(step, value):
                 raised.append(_jumped(name, step, value))
+        lost = self._loss.measured(step)
+        if lost is not None:
+            raised.append(lost)
         if "correlation" in found:
             raised += self._forgotten(step, found)
         self.findings += raised
@@ -61,6 +68,7 @@ class Alarms:
         return {
             "jumps": {name: one.state_dict() for name, one in self._jumps.items()},
             "logs": list(self._logs),
+            "loss": self._loss.state_dict(),
             "readable": sorted(self._readable),
             "findings": [(f.what, f.name, list(f.where)) for f in self.findings],
         }
@@ -69,6 +77,7 @@ class Alarms:
         """Stand where `state_dict` was taken."""
         for name, one in self._jumps.items():
             one.load_state_dict(state["jumps"][name])
+        self._loss.load_state_dict(state.get("loss", {}))
         self._logs, self._readable = list(state["logs"]), set(state["readable"])
         self.findings = [
             _finding(name, what, tuple(where))
@@ -95,6 +104,69 @@ class Alarms:
         return [_finding("forgotten", what, tuple(lost))]
 
 
+class Divergence:
+    """Whether the loss is no number, or higher than before anything was learned.
+
+    The null model is the network itself before it was trained: a loss that has been
+    below that of the first step and is above it at the median of three records in a row
+    is worse than no training.
+    """
+
+    def __init__(self) -> None:
+        self._first = math.nan  # loss of the first step
+        self._since: list[float] = []  # the last record
+        self._count = {"below": 0, "above": 0}  # records; above: in a row
+        self._told: set[str] = set()
+
+    def note(self, loss: float) -> None:
+        """Take the loss of a step."""
+        if math.isnan(self._first):
+            self._first = loss
+        self._since.append(loss)
+
+    def measured(self, step: int) -> Finding | None:
+        """Take a record; what there is to say of the losses since the last one."""
+        since, self._since = self._since, []
+        if not since:
+            return None
+        if not all(map(math.isfinite, since)):
+            return self._say("loss_nonfinite", f"the loss is no number at step {step}")
+        middle = float(np.median(since))
+        if middle < self._first:
+            self._count = {"below": self._count["below"] + 1, "above": 0}
+        else:
+            self._count["above"] += 1
+        if self._count["below"] >= _IN_A_ROW and self._count["above"] >= _IN_A_ROW:
+            what = (
+                f"the loss is {middle:.4g} at step {step}, above the {self._first:.4g} "
+                "of the first step"
+            )
+            return self._say("divergence", what)
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values from which `load_state_dict` goes on."""
+        return {
+            "first": self._first,
+            "since": list(self._since),
+            "count": dict(self._count),
+            "told": sorted(self._told),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Stand where `state_dict` was taken; an older state knows nothing of it."""
+        if state:
+            self._first, self._since = state["first"], list(state["since"])
+            self._count, self._told = dict(state["count"]), set(state["told"])
+
+    def _say(self, name: str, what: str) -> Finding | None:
+        """Once."""
+        if name in self._told:
+            return None
+        self._told.add(name)
+        return _finding(name, what, ())
+
+
 def _jumped(curve: str, step: int, value: float) -> Finding:
     what = f"the {curve} has jumped at step {step}, to {value:.4g}"
     return _finding(f"{curve}_jump", what, ())
@@ -102,9 +174,11 @@ def _jumped(curve: str, step: int, value: float) -> Finding:
 
 def _finding(name: str, what: str, where: tuple[str, ...]) -> Finding:
     why, how, advice = _WORDS[name]
-    return Finding(what, why, how, "", "warning", {}, name, where, advice)
+    level: Any = "error" if name in ("loss_nonfinite", "divergence") else "warning"
+    return Finding(what, why, how, "", level, {}, name, where, advice)
 
 
+_IN_A_ROW = 3  # records
 _CUSUM = "cumulative sum of what ln x rises beyond its own trend and scatter"
 _WORDS = {
     "deviation_jump": (
@@ -117,6 +191,17 @@ _WORDS = {
         "what was learned is being lost, or the data have changed",
         _CUSUM,
         "look at the batches of these steps; lower the learning rate",
+    ),
+    "divergence": (
+        "what was learned is lost: the network is worse than before its training",
+        "median loss since the last record above that of the first step, at three "
+        "records in a row, after three in a row below it",
+        "go back to an earlier checkpoint, with a smaller learning rate",
+    ),
+    "loss_nonfinite": (
+        "from there on nothing is learned",
+        "a logged loss is NaN or Inf",
+        "go back to a checkpoint before that step, with a smaller learning rate",
     ),
     "forgotten": (
         "nothing of the initial configuration is left there",

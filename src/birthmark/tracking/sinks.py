@@ -7,12 +7,13 @@ of the tensor NAME, and those of `Tracker.log` for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, cast
 
 import numpy as np
 import xarray as xr
 
+from birthmark.errors import SpecError
 from birthmark.shapes import Finding
 from birthmark.store import RunDescription
 
@@ -34,6 +35,45 @@ class Sink(Protocol):
 
     def finish(self) -> None:
         """The run is over."""
+
+
+Alert = Callable[[int, Finding], None]
+
+
+class _Alerts:
+    """A sink that hands findings to a function, and nothing else."""
+
+    def __init__(self, function: Alert) -> None:
+        self.alert = function
+
+    def begin(self, run: RunDescription) -> None:
+        pass
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        pass
+
+    def arrays(self, step: int, measured: xr.Dataset) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+
+def as_sink(given: Sink | Alert) -> Sink:
+    """A sink as it is, or a function of a step and a finding as one.
+
+    Raises:
+        SpecError: It is neither.
+    """
+    methods = ("begin", "scalars", "arrays", "alert", "finish")
+    if not isinstance(given, type) and all(hasattr(given, one) for one in methods):
+        return cast(Sink, given)
+    if callable(given) and not isinstance(given, type):
+        return _Alerts(given)
+    raise SpecError(
+        f"a sink is an object with {', '.join(methods)}, or a function of a step and "
+        f"a finding, not {given!r}"
+    )
 
 
 def name_scalars(measured: xr.Dataset) -> dict[str, float]:

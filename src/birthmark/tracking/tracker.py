@@ -10,12 +10,9 @@ module. It draws no random numbers and writes to no tensor of the model.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import logging
 import time
-import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,15 +20,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 import xarray as xr
-from torch import nn
 
 from birthmark.errors import SpecError
 from birthmark.shapes import Finding, Parameters, StepMetrics
 from birthmark.store import RunFolder, Store
-from birthmark.tracking.alarms import Alarms
-from birthmark.tracking.observations import Observations
+from birthmark.tracking.hooks import Hooks, close_at_exit
 from birthmark.tracking.path_lengths import PathLengths
 from birthmark.tracking.pending import Pending
+from birthmark.tracking.probes import Evaluate
 from birthmark.tracking.processes import Processes
 from birthmark.tracking.readers import (
     Model,
@@ -43,43 +39,17 @@ from birthmark.tracking.readers import (
 from birthmark.tracking.recorder import Recorder
 from birthmark.tracking.samples import Sample
 from birthmark.tracking.schedules import Schedule, make_schedule
-from birthmark.tracking.sinks import Sink, name_scalars
+from birthmark.tracking.selections import ATTRIBUTION, LIGHT, SIGNALS
+from birthmark.tracking.sinks import Alert, Sink
 from birthmark.tracking.starts import KEEPS, Keep, Start
-from birthmark.tracking.steps import Steps
 from birthmark.tracking.summary import Summary, summarize
+from birthmark.tracking.telling import Telling
 from birthmark.tracking.tracked_runs import TrackedRun
+from birthmark.tracking.watching import Watch
 
-# what each recorded step measures unless said: what needs no sorting
-LIGHT = (
-    "deviation_mean",
-    "deviation_std",
-    "deviation_skewness",
-    "deviation_kurtosis",
-    "deviation_mean_abs",
-    "deviation_max",
-    "distance",
-    "relative_distance",
-    "correlation",
-    "cosine",
-    "slope",
-    "correlation_by_noise",
-    "sign_flips",
-    "sign_flips_by_noise",
-    "changed_share",
-    "ulp_change",
-    "path_length",
-    "nonfinite_count",
-    "update_ratio",
-    "absorbed_share",
-    "step_by_gradient",
-    "step_by_decay",
-    "step_by_momentum",
-    "distance_by_decay",
-)
 PLACES = 2**15  # of a large tensor, of the path and of a sampled start
 FLUSH_SECONDS = 10.0  # of records that a kill may cost, if recorded steps are as near
 _MOST_ROWS = 1000  # that wait in memory
-_log = logging.getLogger("birthmark")
 
 
 class Tracker:
@@ -103,7 +73,8 @@ class Tracker:
         measurements: str | Collection[str] = LIGHT,
         keep: Keep = "device",
         places: int = PLACES,
-        sinks: Iterable[Sink] = (),
+        probe: Evaluate | None = None,
+        sinks: Iterable[Sink | Alert] = (),
     ) -> None:
         """Hang on the optimizer; the start is taken right before its first step.
 
@@ -124,12 +95,18 @@ class Tracker:
                 has a method `due`.
             tensors: Patterns (`blocks.*.weight`) of the names to look at; all unless
                 given.
-            measurements: Names from the table; `all` for all that is no distribution.
+            measurements: Names from the table; `all` for all that is no distribution
+                and need not be asked for.
             keep: Where the start is: on the `device`, on the `cpu`, in the store's
                 `file`, mapped into memory, or as a `sample`.
             places: Coordinates of each larger tensor from which a sampled start, and
                 the path length of any, are estimated.
-            sinks: Who is told of all that is recorded (`birthmark.tracking.Sink`).
+            probe: A loss of the model on a batch that stays the same. With it recorded
+                steps say how sharp the loss is along the step (`critical_sharpness`)
+                and what the moved weights do to what goes through each layer; that
+                takes up to eleven evaluations and two copies of the model.
+            sinks: Who is told of all that is recorded (`birthmark.tracking.Sink`), or
+                functions of a step and a `Finding`, told of what asks for attention.
 
         Raises:
             SpecError, StoreError: Before anything is touched.
@@ -137,14 +114,15 @@ class Tracker:
         if keep not in KEEPS:
             raise SpecError(f"keep is one of {', '.join(KEEPS)}, not {keep!r}")
         self._read = make_reader(model, tensors)
-        module = model if isinstance(model, nn.Module) else None
         optimizers = find_optimizers(optimizer)
         self._processes = Processes(model, self._read)
         if not self._processes.speaks:
             store, sinks = None, ()
         self._schedule = make_schedule(schedule)
         self._only = None if measurements == "all" else as_names(measurements)
-        self._places, self._sinks = places, list(sinks)
+        if probe is not None and self._only is not None:
+            self._only = (*self._only, *SIGNALS)
+        self._places = places
         self._run = TrackedRun(
             store,
             name=type(model).__name__ if name is None else name,
@@ -157,24 +135,23 @@ class Tracker:
         self.num_steps = 0
         self._recorder: Recorder | None = None
         self._pending, self._flushed = Pending(), time.monotonic()
-        self._seen, self._alarms = Observations(module, optimizers), Alarms()
-        self._steps = Steps(module, optimizers)
+        self._telling = Telling(self._run.name, sinks)
+        self._watch = Watch(
+            model,
+            optimizers,
+            attribute=not {*ATTRIBUTION}.isdisjoint(self._only or ()),
+            probe=probe,
+            is_sampled=keep == "sample",
+        )
         self._is_over = False
-        self._hooks: list[Any] = []
         if self._processes.is_idle:
-            return
-        if not optimizers:
+            optimizers = []
+        elif not optimizers:
             self._run.take(self._read())
         # hooks hold this object: the loop need not keep it
-        self._hooks = [
-            hook
-            for first, last in zip(optimizers[:1], optimizers[-1:], strict=True)
-            for hook in (
-                first.register_step_pre_hook(lambda *_: self._before_step()),
-                last.register_step_post_hook(lambda *_: self.step()),
-            )
-        ]
-        _leave_at_exit(self)
+        self._hooks = Hooks(optimizers, self._before_step, self.step)
+        if not self._processes.is_idle:
+            close_at_exit(self)
 
     def begin(self) -> None:
         """Take the start as the weights are now, unless it was taken before.
@@ -188,7 +165,7 @@ class Tracker:
         if self._recorder is None and not self._processes.is_idle:
             self._run.take(self._read())
             self._processes.agree(self._run.begin)
-            self._watch()
+            self._start_watching()
             self._record()
 
     def step(self) -> None:
@@ -198,7 +175,7 @@ class Tracker:
         """
         self.begin()
         self.num_steps += 1
-        self._steps.count()
+        self._watch.count()
         if (
             self._recorder is not None
             and self._schedule.due(self.num_steps) is not None
@@ -272,17 +249,16 @@ class Tracker:
         ):
             self._record(is_last=True)
         self._hand_on(before=self.num_steps + 1)
-        self._detach()
+        self._hooks.remove()
         self._is_over = True
         folder.finish(
             {"versions": {"torch": torch.__version__}, "steps": self.num_steps}
         )
-        for sink in self._sinks:
-            self._tell(sink.finish)
+        self._telling.finish()
 
     def close(self) -> None:
         """Write what there is and let go; the run may be gone on with."""
-        self._detach()
+        self._hooks.remove()
         if self._recorder is not None and not self._is_over:
             self._is_over = True
             self.flush()
@@ -327,9 +303,8 @@ class Tracker:
             "pending": self._pending.state_dict(),
             "run": self._run.state_dict(),
             "path": {n: t.clone() for n, t in self._path.state_dict().items()},
-            "seen": self._seen.state_dict(),
-            "steps": self._steps.state_dict(),
-            "alarms": self._alarms.state_dict(),
+            **self._watch.state_dict(),
+            "alarms": self._telling.alarms.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -354,22 +329,19 @@ class Tracker:
         now = self._read()
         self._processes.agree(lambda: self._run.resume(state["run"], now, step))
         self.num_steps = step
-        self._watch()
+        self._start_watching()
         self._path.load_state_dict(state["path"])
-        self._seen.load_state_dict(state["seen"])
-        self._steps.load_state_dict(state["steps"])
-        self._alarms.load_state_dict(state["alarms"])
+        self._watch.load_state_dict(state)
+        self._telling.alarms.load_state_dict(state["alarms"])
         self._pending.load_state_dict(state["pending"])
 
     def _before_step(self) -> None:
         self.begin()
-        if (
-            self._recorder is not None
-            and self._schedule.due(self.num_steps + 1) is not None
-        ):
-            self._steps.look_before()
+        if self._recorder is not None:
+            is_recorded = self._schedule.due(self.num_steps + 1) is not None
+            self._watch.before(is_recorded=is_recorded)
 
-    def _watch(self) -> None:
+    def _start_watching(self) -> None:
         folder, start = self._run.folder, self._start
         assert folder is not None
         sample = Sample(start.whole, self._places)
@@ -383,26 +355,28 @@ class Tracker:
             path=self._path,
             view=start,
         )
-        self._seen.begin()
-        self._steps.begin(start.whole)
-        for sink in self._sinks:
-            self._tell(sink.begin, folder.description)
+        self._watch.begin(start.whole)
+        self._telling.begin(folder.description)
 
     def _record(self, *, is_last: bool = False) -> None:
         assert self._recorder is not None
         self._hand_on(before=self.num_steps)
         current = self._current() if self.num_steps else self._start.parameters
-        steps = self._steps.look_after() if self._steps.is_watching else None
+        facts, numbers = self._watch.recorded(self.num_steps, self._start)
+        if numbers:
+            self._pending.note(self.num_steps, numbers)
         found = self._recorder.measure(
             self.num_steps,
             current,
             is_start=self.num_steps == 0,
             instead="scalars" if is_last else None,
-            steps=steps,
+            **facts,
         )
         self._pending.measured(self.num_steps, found)
         if found is not None:
-            self._tell_measured(found)
+            news = self._watch.news(self.num_steps, found)
+            speaks = self._processes.speaks
+            self._telling.measured(self.num_steps, found, news, is_logged=speaks)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._begun().flush()
             self._flushed = time.monotonic()
@@ -413,19 +387,19 @@ class Tracker:
         return self._run.start
 
     def _current(self) -> Parameters:
-        return self._seen.take_in(self.num_steps, self._read(), self._start.whole)
+        return self._watch.current(self.num_steps, self._read())
 
     def _look(self) -> xr.Dataset:
         """The weights as they are now, measured and not recorded."""
         self._begun()
         assert self._recorder is not None
         return self._recorder.look(
-            self._current(), "scalars", only=LIGHT, steps=self._steps.present()
+            self._current(), "scalars", only=LIGHT, **self._watch.facts()
         )
 
     def _found(self, found: xr.Dataset) -> tuple[Finding, ...]:
-        seen = self._seen.findings(self.num_steps, found)
-        return (*seen, *self._steps.findings(), *self._alarms.findings)
+        seen = self._watch.findings(self.num_steps, found)
+        return (*seen, *self._telling.alarms.findings)
 
     def _hand_on(self, *, before: int) -> None:
         """Give the recorder all rows of steps before this one."""
@@ -436,33 +410,7 @@ class Tracker:
             values = {name: np.array([value]) for name, value in noted.items()}
             whole = None if epoch is None else int(epoch)
             self._recorder.store(StepMetrics(step, values, whole), found)
-            self._alarms.note(noted)
-            for sink in self._sinks if noted else ():
-                self._tell(sink.scalars, step, noted)
-
-    def _tell_measured(self, found: xr.Dataset) -> None:
-        findings: tuple[Finding, ...] = ()
-        if {"distance", "nonfinite_count"} <= set(found.data_vars):
-            others = self._steps.findings()
-            findings = self._seen.news(self.num_steps, found, others)
-            findings += (*self._alarms.measured(self.num_steps, found),)
-        for finding in findings:
-            if finding.level in ("warning", "error") and self._processes.speaks:
-                _log.warning("%s: %s", self._run.name, finding.what)
-        named = name_scalars(found) if self._sinks else {}
-        arrays = found[[n for n, one in found.data_vars.items() if one.ndim > 2]]
-        for sink in self._sinks:
-            self._tell(sink.scalars, self.num_steps, named)
-            if arrays.data_vars:
-                self._tell(sink.arrays, self.num_steps, arrays)
-            for finding in findings:
-                self._tell(sink.alert, self.num_steps, finding)
-
-    def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
-        try:
-            function(*arguments)
-        except Exception as error:
-            _log.warning("a sink of %r failed: %s", self._run.name, error)
+            self._telling.noted(step, noted)
 
     def _begun(self) -> RunFolder:
         self._processes.check_busy()
@@ -474,20 +422,3 @@ class Tracker:
         self.begin()
         assert self._run.folder is not None
         return self._run.folder
-
-    def _detach(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
-
-
-def _leave_at_exit(tracker: Tracker) -> None:
-    reference = weakref.ref(tracker)
-
-    def leave() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.close()
-
-    atexit.register(leave)
-    weakref.finalize(tracker, atexit.unregister, leave)
