@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from matplotlib.text import Text
 from PIL import Image
 
 from birthmark.analysis import Axis, read_survey
-from birthmark.errors import StoreError
+from birthmark.errors import SpecError, StoreError
 from birthmark.figures import draw_figures, draw_survey, find_drawings
 from birthmark.figures.canvas import axis_data, new_figure, tick_axis
 from birthmark.figures.palettes import PALETTES, styled
 from figures_store import small_spec, write_store
 
 MARK = {"text": "a"}
+HAS_FFMPEG = bool(find_spec("imageio_ffmpeg") or shutil.which("ffmpeg"))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,8 @@ def drawings(store):
 @pytest.fixture(scope="module")
 def files(store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files") / "figures"
-    return {path.name: path for path in draw_figures(store, folder)}
+    formats = ["pdf", "png", "gif", *(["mp4"] if HAS_FFMPEG else [])]
+    return {path.name: path for path in draw_figures(store, folder, formats=formats)}
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,26 @@ def test_no_text_is_cut_off_and_no_labels_of_ticks_overlap(drawings):
             )
             for left, right in zip(boxes, boxes[1:], strict=False):
                 assert left.x1 <= right.x0, drawing.name
+
+
+def test_formats_are_chosen_and_one_that_is_not_known_is_refused(store, tmp_path):
+    written = draw_figures(store, tmp_path / "pdf")
+    assert {path.suffix for path in written} == {".pdf", ".txt", ".npz", ".csv"}
+    written = draw_figures(store, tmp_path / "svg", formats=["svg"])
+    assert {path.suffix for path in written} == {".svg", ".txt", ".npz", ".csv"}
+    with pytest.raises(SpecError, match="unknown format 'jpg'"):
+        draw_figures(store, tmp_path / "none", formats=["jpg"])
+    assert not (tmp_path / "none").exists()
+
+
+def test_signs_of_our_font_and_of_others_are_in_a_pdf(drawings):
+    """What our font lacks is taken from the one that matplotlib brings."""
+    with styled(PALETTES["light"]):
+        figure = new_figure(1)
+        figure.text(0.1, 0.5, "γ ² − ≤ → ж \u05d0")  # the last is Hebrew
+        pdf = io.BytesIO()
+        figure.savefig(pdf, format="pdf")
+    assert b"BirthmarkSans" in pdf.getvalue() and b"DejaVuSans" in pdf.getvalue()
 
 
 @pytest.mark.parametrize("panels", [2, 3])
@@ -189,7 +212,7 @@ def test_the_animation_has_a_frame_for_each_epoch_kept(files, store):
 
 
 def test_an_mp4_is_written_where_there_is_an_ffmpeg(files):
-    if shutil.which("ffmpeg") is None and not any(n.endswith("mp4") for n in files):
+    if not HAS_FFMPEG:
         pytest.skip("needs ffmpeg, or the package imageio-ffmpeg")
     name = "animation-mark-digits-32.mp4"
     assert files[name].read_bytes()[4:8] == b"ftyp"

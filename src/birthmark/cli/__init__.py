@@ -3,6 +3,7 @@
 Rooms are imported inside the commands, so that `--help` answers at once.
 """
 
+import gc
 import sys
 
 import typer
@@ -44,6 +45,7 @@ def main() -> None:
     from birthmark.errors import BirthmarkError
     from birthmark.extensions import REGISTERED, load_extensions
 
+    gc.set_threshold(100_000, 50, 100)  # a figure makes objects by the 100,000
     with any_terminal():
         try:
             load_extensions()

@@ -28,16 +28,24 @@ def figures(
     ] = None,
     axis: AxisOption = None,
     series: SeriesOption = None,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format", help="pdf, png, svg; gif or mp4 animate; several: pdf,png."
+        ),
+    ] = "pdf",
 ) -> None:
     """Draw the runs of a store along what differs between them.
 
-    Each figure as PDF and PNG, with its data beside it.
+    Each figure with its data and its caption beside it.
 
-    Example: `birthmark figures runs --axis lr --series depth`
+    Example: `birthmark figures runs --axis lr --series depth --format pdf,png`
     """
     from birthmark.figures import draw_figures
 
-    for path in draw_figures(_survey(store, axis, series), out or store / "figures"):
+    names = [name.strip() for name in formats.split(",") if name.strip()]
+    survey = _survey(store, axis, series)
+    for path in draw_figures(survey, out or store / "figures", formats=names):
         print(path)
 
 

@@ -90,12 +90,21 @@ def animate_marks(family: Family) -> list[Animation]:
     ]
 
 
-def find_ffmpeg() -> str | None:
-    """The program of the package imageio-ffmpeg, or of this machine, if any."""
+def need_ffmpeg() -> str:
+    """The program of the package imageio-ffmpeg, or of this machine.
+
+    Raises:
+        MissingDependencyError: There is none.
+    """
     try:
         return str(import_module("imageio_ffmpeg").get_ffmpeg_exe())
     except (ImportError, RuntimeError):  # not installed, or without its program
-        return shutil.which("ffmpeg")
+        program = shutil.which("ffmpeg")
+    if program is None:
+        raise MissingDependencyError(
+            "mp4 needs ffmpeg: pip install 'birthmark[mp4]' brings one"
+        )
+    return program
 
 
 def _draw_frames(family: Family, replica: Replica, palette: Palette) -> Iterator[Array]:

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from birthmark.analysis import NothingFoundError, Survey, Thresholds, as_survey
-from birthmark.errors import StoreError
-from birthmark.figures.animation import Animation, animate_marks, find_ffmpeg
+from birthmark.errors import SpecError, StoreError, unknown_name
+from birthmark.figures.animation import animate_marks, need_ffmpeg
 from birthmark.figures.catalogue import draw_survey
-from birthmark.figures.drawings import Drawing
+from birthmark.figures.drawings import Drawing, Kind
 from birthmark.store import Store
+
+_STILL: tuple[Kind, ...] = ("pdf", "png", "svg")
+_MOVING = {"gif", "mp4"}
+FORMATS = (*_STILL, "gif", "mp4")
 
 
 def draw_figures(
-    source: Store | Survey, folder: str | Path, thresholds: Thresholds | None = None
+    source: Store | Survey,
+    folder: str | Path,
+    thresholds: Thresholds | None = None,
+    *,
+    formats: Sequence[str] = ("pdf",),
 ) -> list[Path]:
-    """Write every figure that the runs of a store allow, and the animations.
+    """Write every figure that the runs of a store allow.
 
-    Each as PDF, as PNG of 300 dots an inch, as data (CSV where it is one table, else
-    npz) and its caption as text; animations as GIF, and MP4 where there is an ffmpeg.
+    Beside each lie its data (CSV where it is one table, else npz) and its caption.
 
     Args:
         source: A store, or a survey of one that something else is made from too.
         folder: Made where it is missing.
         thresholds: Of a store; a survey has its own.
+        formats: What files: `pdf`, `png` (300 dots an inch), `svg`; with `gif` or
+            `mp4` (which needs an ffmpeg) the marked matrices are animated too.
 
     Returns:
         The files, in the order of `draw_survey`, animations last.
@@ -37,30 +46,53 @@ def draw_figures(
     Raises:
         StoreError: A fact about the data of a run is missing, or the folder cannot be
             written.
+        SpecError: A format is not known.
+        MissingDependencyError: There is no ffmpeg.
     """
-    folder = Path(folder)
+    folder, still, moving = Path(folder), _stills(formats), set(formats) & _MOVING
+    ffmpeg = need_ffmpeg() if "mp4" in moving else ""
     survey = as_survey(source, thresholds)
     with _writing_into(folder):
-        paths = write_drawings(draw_survey(survey).drawings, folder)
-        for family in survey.families:
+        paths = write_drawings(draw_survey(survey).drawings, folder, still)
+        for family in survey.families if moving else ():
             try:
                 animations = animate_marks(family)
             except NothingFoundError:  # as Figure 1, whose absence is explained
                 continue
             for animation in animations:
-                paths += list(_write_animation(animation, folder))
+                path = folder / animation.name
+                if "gif" in moving:
+                    paths.append(path.with_suffix(".gif"))
+                    paths[-1].write_bytes(animation.to_gif())
+                if ffmpeg:
+                    paths.append(path.with_suffix(".mp4"))
+                    animation.write_mp4(paths[-1], ffmpeg)
     return paths
 
 
-def write_drawings(drawings: Iterable[Drawing], folder: str | Path) -> list[Path]:
-    """Write drawings as `draw_figures` does: PDF, PNG, data, caption.
+def write_drawings(
+    drawings: Iterable[Drawing],
+    folder: str | Path,
+    formats: Sequence[str] = ("pdf", "png"),
+) -> list[Path]:
+    """Write drawings as `draw_figures` does: pictures, data, caption.
 
     Raises:
         StoreError: The folder cannot be written.
+        SpecError: A format is not known.
     """
-    folder = Path(folder)
+    folder, still = Path(folder), _stills(formats)
     with _writing_into(folder):
-        return [path for one in drawings for path in _write_drawing(one, folder)]
+        return [path for one in drawings for path in _write_drawing(one, folder, still)]
+
+
+def _stills(formats: Sequence[str]) -> list[Kind]:
+    if isinstance(formats, str) or not formats:
+        raise SpecError(f"formats: got {formats!r}, give a list as ['pdf', 'png']")
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown_name("format", name, FORMATS)
+    return [kind for kind in _STILL if kind in formats]
 
 
 @contextmanager
@@ -74,12 +106,13 @@ def _writing_into(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _write_drawing(drawing: Drawing, folder: Path) -> Iterator[Path]:
-    files = {
-        "pdf": drawing.render("pdf"),
-        "png": drawing.render("png", opaque=True),
-        "txt": f"{drawing.text}\n".encode(),
+def _write_drawing(
+    drawing: Drawing, folder: Path, kinds: Sequence[Kind]
+) -> Iterator[Path]:
+    files: dict[str, bytes] = {
+        kind: drawing.render(kind, opaque=kind == "png") for kind in kinds
     }
+    files["txt"] = f"{drawing.text}\n".encode()
     shapes = {array.shape for array in drawing.data.values()}
     if len(shapes) == 1 and len(next(iter(shapes))) == 1:
         files["csv"] = _to_csv(drawing)
@@ -103,14 +136,3 @@ def _to_npz(drawing: Drawing) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **drawing.data)  # type: ignore[arg-type]
     return buffer.getvalue()
-
-
-def _write_animation(animation: Animation, folder: Path) -> Iterator[Path]:
-    gif = folder / f"{animation.name}.gif"
-    gif.write_bytes(animation.to_gif())
-    yield gif
-    ffmpeg = find_ffmpeg()
-    if ffmpeg is not None:
-        mp4 = folder / f"{animation.name}.mp4"
-        animation.write_mp4(mp4, ffmpeg)
-        yield mp4
