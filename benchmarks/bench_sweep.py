@@ -87,7 +87,8 @@ def time_sweep(specs: list[RunSpec], folder: Path) -> None:
         "all",
         lambda: [*Here().carry_out(plan.tasks, folder, lambda standing: None)],
     )
-    assert {outcome.status for outcome in outcomes} == {"done"}
+    wrong = [outcome for outcome in outcomes if outcome.status != "done"]
+    assert not wrong, wrong[0]
     clock.time("index made (runs)", store.runs)
     total, wall = whole.spent["all"]
     beside = sum(processor for processor, _ in clock.spent.values())

@@ -340,6 +340,11 @@ def test_what_is_recorded_when_is_what_was_asked():
     assert RunSpec(data=DATA).weights_epochs == []
 
 
+def test_a_changed_copy_has_a_key_of_its_own():
+    unmarked = RunSpec(**{**RICH.model_dump(exclude_unset=True), "mark": None})
+    assert RICH.run_key != unmarked.run_key == RICH.twin.run_key
+
+
 def test_equal_specs_have_one_hash_and_whole_numbers_one_key():
     def constant(value):
         return RunSpec(data=DATA, initialization={"name": "constant", "value": value})

@@ -157,9 +157,8 @@ def test_parquet_holds_one_row_an_epoch_replica_and_layer(finished: Store) -> No
                 std = writer.scalars(epoch)["deviation_std"].to_numpy()[replica, i]
                 assert layers[(*address, layer)] == std
                 counts = writer.distributions(epoch)["joint_count"][replica, i]
-                np.testing.assert_array_equal(
-                    joint[(*address, layer)], counts.to_numpy().ravel()
-                )
+                found = np.frombuffer(joint[(*address, layer)], "<i4")
+                np.testing.assert_array_equal(found, counts.to_numpy().ravel())
     assert len(tables["metrics"]) == (EPOCHS + 1) * R
     assert len(layers) == len(writer.SCALAR_EPOCHS) * R * len(LAYERS)
 

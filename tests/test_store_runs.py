@@ -9,7 +9,7 @@ import xarray as xr
 import store_writer as writer
 from birthmark.errors import StoreError
 from birthmark.spec import RunSpec
-from birthmark.store import Store, files, open_store
+from birthmark.store import FORMAT_VERSION, Store, files, open_store
 from store_writer import EPOCHS, make_spec
 
 KEY = make_spec().run_key
@@ -181,10 +181,12 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_store_is_refused_and_not_touched(finished: Store) -> None:
     description = finished.path / "birthmark-store.json"
-    files.write_json(description, {"format_version": 3})
+    files.write_json(description, {"format_version": FORMAT_VERSION + 1})
     before = {p: p.stat().st_mtime_ns for p in finished.path.rglob("*")}
     for create in (False, True):
-        with pytest.raises(StoreError, match="format version 3.*update birthmark"):
+        with pytest.raises(
+            StoreError, match=f"format version {FORMAT_VERSION + 1}.*update birthmark"
+        ):
             open_store(finished.path, create=create)
     assert before == {p: p.stat().st_mtime_ns for p in finished.path.rglob("*")}
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -98,7 +99,15 @@ class RunSpec(BaseModel):
     def __hash__(self) -> int:
         return hash(self.run_key)
 
-    @property
+    def model_copy(
+        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
+    ) -> Self:
+        """A changed copy, which is another run."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("run_key", None)
+        return copied
+
+    @cached_property
     def run_key(self) -> str:
         """16 hex digits of the SHA-256 over every field and the version of the spec.
 

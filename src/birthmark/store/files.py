@@ -186,9 +186,14 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace a JSON file; NaN and infinities are written as Python writes them."""
-    text = json.dumps({**value, "checksum": BLANK}, indent=1)
+    # a line a key: Python indents what is nested ten times as slowly
+    lines = [
+        f" {json.dumps(key)}: {json.dumps(inner)}"
+        for key, inner in {**value, "checksum": BLANK}.items()
+    ]
+    text = ",\n".join(lines)
     with sealing(path) as temporary:
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+        temporary.write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from birthmark.store.description import RunDescription
 from birthmark.store.layout import RunPaths
 from birthmark.store.schema import (
     Schema,
+    copied,
     metrics_of_specs,
     metrics_rows,
     open_metrics_rows,
@@ -47,7 +48,7 @@ class RunFolder:
         self.description = what
         self.paths = RunPaths(path)
         self._claim = claim
-        self._waiting: dict[str, list[pa.Table]] = {table: [] for table in TABLES}
+        self._waiting: dict[str, list[Any]] = {table: [] for table in TABLES}
         self._schema_is_written = True
 
     @property
@@ -69,13 +70,9 @@ class RunFolder:
                 f"{clock} {number} comes after {self._last_epoch}: load the "
                 f"checkpoint before appending, and append each {clock} once"
             )
-        if isinstance(metrics, EpochMetrics):
-            rows = metrics_rows(metrics)
-        else:
+        if isinstance(metrics, StepMetrics):
             self._extend(self._schema.with_metrics(metrics.values))
-            known, count = self._schema.metrics, len(self.description.replicas)
-            rows = open_metrics_rows(metrics, known, count)
-        self._waiting["metrics"].append(rows)
+        self._waiting["metrics"].append(copied(metrics))
         self._last_epoch = number
 
     def append_measurements(
@@ -105,8 +102,8 @@ class RunFolder:
             if dataset is None:
                 continue
             self._extend(self._schema.extended(table, dataset))
-            rows = self._schema.to_rows(table, epoch, step, dataset)
-            self._waiting[table].append(rows)
+            taken = self._schema.take(table, epoch, step, dataset)
+            self._waiting[table].append(taken)
 
     def save_start(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
         """Keep the initial configuration, once: what is there is never written over.
@@ -271,12 +268,19 @@ class RunFolder:
         if not self._schema_is_written:
             self._schema.write(self.paths.schema)
             self._schema_is_written = True
-        for table, rows in self._waiting.items():
-            if rows:
-                # metrics that came later are null before
-                whole = pa.concat_tables(rows, promote_options="default")
-                append_segment(self.paths.folder, table, whole, self._last_epoch)
+        for table, waiting in self._waiting.items():
+            if waiting:
+                rows = self._to_rows(table, waiting)
+                append_segment(self.paths.folder, table, rows, self._last_epoch)
                 self._waiting[table] = []
+
+    def _to_rows(self, table: str, waiting: list[Any]) -> pa.Table:
+        if table != "metrics":
+            return self._schema.to_rows(table, waiting)
+        if isinstance(waiting[0], EpochMetrics):
+            return metrics_rows(waiting)
+        count = len(self.description.replicas)
+        return open_metrics_rows(waiting, self._schema.metrics, count)
 
     def _check_may_write(self) -> None:
         if self.is_done:

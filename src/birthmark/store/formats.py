@@ -1,6 +1,7 @@
 """Versions of the format of a store, and the way from each to the next.
 
 Version 2 gave each file a checksum, and each run that is done a list of its files.
+Version 3 keeps arrays in the tables as bytes; what was written before is read as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from birthmark.store.contents import write_contents
 from birthmark.store.layout import STORE_FILE, RunPaths, run_keys
 from birthmark.store.segments import reseal
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def describe_store(folder: Path) -> None:
@@ -52,14 +53,21 @@ def read_version(folder: Path) -> int:
 
 
 def migrate(folder: Path) -> None:
-    """Bring a store of version 1 to the present one; no number changes.
+    """Bring a store of an older version to the present one; no number changes.
 
-    Each file is replaced by itself with a checksum; a kill leaves a store of version 1,
-    which can be migrated again. What is damaged stays, and is called so from then on.
+    Of version 1 each file is replaced by itself with a checksum; a kill leaves a store
+    of version 1, which can be migrated again. What is damaged stays, and is called so
+    from then on.
 
     Raises:
         StoreError: It cannot be written, or a writer is at work in it.
     """
+    if read_version(folder) == 1:
+        _seal_runs(folder)
+    files.write_json(folder / STORE_FILE, {"format_version": FORMAT_VERSION})
+
+
+def _seal_runs(folder: Path) -> None:
     for key in run_keys(folder):
         paths = RunPaths(folder / key)
         claim = Claim.take(paths.claim)
@@ -72,7 +80,6 @@ def migrate(folder: Path) -> None:
             continue
         finally:
             claim.release()
-    files.write_json(folder / STORE_FILE, {"format_version": FORMAT_VERSION})
 
 
 def _seal(path: Path) -> None:

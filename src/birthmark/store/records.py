@@ -10,10 +10,11 @@ import pyarrow as pa
 import xarray as xr
 
 from birthmark.shapes import Array
+from birthmark.store.columns import to_array
 from birthmark.store.description import RunDescription
 from birthmark.store.files import MissingFileError, reading
 from birthmark.store.layout import RunPaths
-from birthmark.store.schema import EPOCHS, METRICS, OPEN, Column, Schema, to_array
+from birthmark.store.schema import EPOCHS, METRICS, OPEN, Column, Schema
 from birthmark.store.segments import last_epoch, read_segments
 
 Variable = tuple[tuple[str, ...], Array, dict[str, Any]]
@@ -54,7 +55,7 @@ def _read(paths: RunPaths, what: RunDescription, distributions: bool) -> xr.Data
     if metrics is None:
         return _empty(what)
     with reading(paths.folder / "metrics"):
-        num_replicas = int(to_array(metrics["replica"]).max()) + 1
+        num_replicas = int(to_array(metrics, "replica").max()) + 1
         columns = _unfold(metrics, num_replicas)
         variables = {} if is_open else _metrics(columns)
     numbers = np.asarray(what.replicas)
@@ -110,7 +111,7 @@ def _read_table(
 
 def _unfold(rows: pa.Table, per_epoch: int) -> dict[str, Array]:
     """Columns [T, rows of an epoch, ...]; `epoch` and `step` [T]."""
-    flat = {name: to_array(rows[name]) for name in rows.column_names}
+    flat = {name: to_array(rows, name) for name in rows.column_names}
     if len(rows) % per_epoch == 0:
         columns = {
             name: array.reshape(-1, per_epoch, *array.shape[1:])

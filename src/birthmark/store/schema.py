@@ -1,14 +1,15 @@
 """What the tables of a run hold: dims, coordinates, units and long names.
 
 One row of a table is one (epoch, replica[, layer or parameter]); what has more dims
-lies flat in a list of fixed size. Rows are numbered by the clock of their run: in one
+lies flat in bytes (`columns.py`). Rows are numbered by the clock of their run: in one
 without epochs the column `epoch` counts steps, as `step` does.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable
+import math
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -18,6 +19,7 @@ import xarray as xr
 
 from birthmark.errors import StoreError
 from birthmark.shapes import Array, EpochMetrics, StepMetrics
+from birthmark.store.columns import make_table
 from birthmark.store.files import read_json, reading, write_json
 
 # of runs of specs, name: (long name, units); those whose units are not 1 are counts
@@ -59,6 +61,16 @@ class Fixed:
     def to_variable(self) -> tuple[tuple[str, ...], Array, dict[str, Any]]:
         """As xarray takes it."""
         return self.dims, np.asarray(self.values), self.attrs
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What was measured at one epoch, as it waits to be written."""
+
+    epoch: int
+    step: int
+    num_replicas: int
+    columns: dict[str, Array]  # [R, layer or parameter, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,22 +125,32 @@ class Schema:
             self.metrics,
         )
 
-    def to_rows(
-        self, table: str, epoch: int, step: int, dataset: xr.Dataset
-    ) -> pa.Table:
-        """The rows of one epoch, replicas outside, layers inside; arrays are copied."""
-        axis = self.axis
-        names = self.coords[axis].values
-        num_replicas = dataset.sizes["replica"]
-        columns = _key_columns(epoch, step, num_replicas * len(names))
-        columns["replica"] = np.repeat(np.arange(num_replicas), len(names))
-        columns[axis] = pa.array(names * num_replicas, pa.string())
+    def take(self, table: str, epoch: int, step: int, dataset: xr.Dataset) -> Measured:
+        """What becomes the rows of one epoch; arrays are copied."""
+        variables, columns = dataset.variables, {}
         for name, column in self.tables[table].items():
-            variable, dims = dataset.variables[name], ("replica", axis, *column.dims)
+            variable, dims = variables[name], ("replica", self.axis, *column.dims)
             if variable.dims != dims:
                 variable = variable.transpose(*dims)
-            columns[name] = _flatten(np.asarray(variable.data), column.shape)
-        return pa.table(columns)
+            # counts by bin: no matrix has 2^31 weights
+            is_count = column.dims and variable.dtype.kind in "iu"
+            kind = np.int32 if is_count else variable.dtype
+            columns[name] = np.array(variable.data, dtype=kind)
+        return Measured(epoch, step, dataset.sizes["replica"], columns)
+
+    def to_rows(self, table: str, many: Sequence[Measured]) -> pa.Table:
+        """The rows of these epochs: replicas outside, layers inside."""
+        axis, num_replicas = self.axis, many[0].num_replicas
+        names = self.coords[axis].values
+        columns = _key_columns(many, num_replicas * len(names))
+        replicas = np.repeat(np.arange(num_replicas), len(names))
+        columns["replica"] = np.tile(replicas, len(many))
+        columns[axis] = pa.array(names * num_replicas * len(many), pa.string())
+        for name, column in self.tables[table].items():
+            whole = np.stack([one.columns[name] for one in many])
+            flat = (-1, math.prod(column.shape)) if column.shape else -1
+            columns[name] = whole.reshape(flat)
+        return make_table(columns)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -147,7 +169,23 @@ class Schema:
 
     def write(self, path: Path) -> None:
         """To `schema.json`."""
-        write_json(path, dataclasses.asdict(self))
+        tables = {
+            table: {name: vars(column) for name, column in columns.items()}
+            for table, columns in self.tables.items()
+        }
+        static, coords = (
+            {name: vars(fixed) for name, fixed in many.items()}
+            for many in (self.static, self.coords)
+        )
+        write_json(
+            path,
+            {
+                "tables": tables,
+                "static": static,
+                "coords": coords,
+                "metrics": self.metrics,
+            },
+        )
 
 
 Kind = TypeVar("Kind", Column, Fixed)
@@ -161,54 +199,51 @@ def metrics_of_specs() -> dict[str, dict[str, str]]:
     }
 
 
+def copied(metrics: EpochMetrics | StepMetrics) -> EpochMetrics | StepMetrics:
+    """The same with arrays of its own."""
+    if isinstance(metrics, StepMetrics):
+        values = {n: np.array(v, float).ravel() for n, v in metrics.values.items()}
+        return dataclasses.replace(metrics, values=values)
+    own = {name: np.array(getattr(metrics, name)) for name in METRICS}
+    return dataclasses.replace(metrics, **own)
+
+
 def open_metrics_rows(
-    metrics: StepMetrics, names: Iterable[str], num_replicas: int
+    many: Sequence[StepMetrics], names: Iterable[str], num_replicas: int
 ) -> pa.Table:
-    """The rows of one step, one a replica; what was not noted is null."""
-    columns = _key_columns(metrics.step, metrics.step, num_replicas)
-    columns["replica"] = np.arange(num_replicas)
-    epochs = pa.array([metrics.epoch] * num_replicas, pa.int64())
-    table = pa.table({**columns, EPOCHS: epochs})
+    """The rows of these steps, one a replica; what was not noted is null."""
+    columns = _key_columns(many, num_replicas)
+    columns["replica"] = np.tile(np.arange(num_replicas), len(many))
+    epochs = [one.epoch for one in many for _ in range(num_replicas)]
+    columns[EPOCHS] = pa.array(epochs, pa.int64())
+    none = np.full(num_replicas, np.nan)
     for name in names:
-        column = pa.nulls(num_replicas, pa.float64())
-        if name in metrics.values:
-            column = pa.array(np.asarray(metrics.values[name], float).ravel())
-        table = table.append_column(f"{OPEN}{name}", column)
-    return table
+        values = np.concatenate([one.values.get(name, none) for one in many])
+        missing = np.repeat([name not in one.values for one in many], num_replicas)
+        columns[f"{OPEN}{name}"] = pa.array(values, mask=missing)
+    return make_table(columns)
 
 
-def metrics_rows(metrics: EpochMetrics) -> pa.Table:
-    """The rows of one epoch, one a replica; arrays are copied."""
-    columns = _key_columns(metrics.epoch, metrics.step, len(metrics.train_loss))
-    columns["replica"] = np.arange(len(metrics.train_loss))
+def metrics_rows(many: Sequence[EpochMetrics]) -> pa.Table:
+    """The rows of these epochs, one a replica."""
+    num_replicas = len(many[0].train_loss)
+    columns = _key_columns(many, num_replicas)
+    columns["replica"] = np.tile(np.arange(num_replicas), len(many))
     for name, (_, units) in METRICS.items():
         dtype = np.float64 if units == "1" else np.int64
-        columns[name] = np.array(getattr(metrics, name), dtype=dtype)
-    return pa.table(columns)
+        whole = np.concatenate([getattr(one, name) for one in many])
+        columns[name] = whole.astype(dtype)
+    return make_table(columns)
 
 
-def to_array(column: pa.ChunkedArray) -> Array:
-    """A column by rows; a list of fixed size becomes a second axis."""
-    if not pa.types.is_fixed_size_list(column.type):
-        return np.asarray(column.to_numpy())
-    flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return np.concatenate(flat).reshape(len(column), column.type.list_size)
-
-
-def _key_columns(epoch: int, step: int, num_rows: int) -> dict[str, Any]:
+def _key_columns(
+    many: Sequence[Measured | EpochMetrics | StepMetrics], rows_each: int
+) -> dict[str, Any]:
+    numbers = [one.step if isinstance(one, StepMetrics) else one.epoch for one in many]
     return {
-        "epoch": np.full(num_rows, epoch, dtype=np.int64),
-        "step": np.full(num_rows, step, dtype=np.int64),
+        "epoch": np.repeat(np.array(numbers, dtype=np.int64), rows_each),
+        "step": np.repeat(np.array([o.step for o in many], dtype=np.int64), rows_each),
     }
-
-
-def _flatten(values: Array, shape: tuple[int, ...]) -> pa.Array:
-    # counts by bin: no matrix has 2^31 weights
-    narrow = pa.int32() if shape and values.dtype.kind in "iu" else None
-    flat = pa.array(np.array(values).ravel(), type=narrow)
-    if not shape:
-        return flat
-    return pa.FixedSizeListArray.from_arrays(flat, int(np.prod(shape)))
 
 
 def _data_names(dataset: xr.Dataset, *, moving: bool) -> list[Hashable]:

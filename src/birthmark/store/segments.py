@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from birthmark.errors import StoreError
 from birthmark.store.checksums import BLANK
+from birthmark.store.columns import as_bytes, bare
 from birthmark.store.files import (
     check_exists,
     read_bytes,
@@ -69,7 +70,7 @@ def read_segments(
     Raises:
         StoreError: A segment is missing, or damaged, which checksums show.
     """
-    walk = list(_walk_back(folder, table, lambda file: file.read(columns)))
+    walk = list(_walk_back(folder, table, lambda file: as_bytes(file.read(columns))))
     if walk:
         _check_reach(folder, walk[0][0])
     parts = [rows for _, rows in walk]
@@ -139,7 +140,7 @@ def reseal(path: Path) -> None:
     content = read_bytes(path)
     with reading(path), _parse(content) as file:
         after = int(file.schema_arrow.metadata[_AFTER])
-        rows = file.read()
+        rows = as_bytes(file.read())
     table, _, last = path.stem.partition("-")
     _write(path.parent, table, [rows], after=after, last=int(last), reach={})
 
@@ -220,7 +221,7 @@ def _parse(content: bytes) -> pq.ParquetFile:
 def _read(path: Path) -> pa.Table:
     content = read_bytes(path)
     with reading(path), _parse(content) as file:
-        return file.read()
+        return as_bytes(file.read())
 
 
 def _file_name(table: str, last: int) -> str:
@@ -243,7 +244,7 @@ def _write(
     metadata = {_AFTER: str(after).encode(), b"birthmark_checksum": BLANK.encode()}
     if reach:
         metadata[_REACH] = json.dumps(reach).encode()
-    schema = pa.schema([_as_read(field) for field in first.schema], metadata)
+    schema = pa.schema([bare(field) for field in first.schema], metadata)
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     with (
         sealing(path) as temporary,
@@ -251,6 +252,7 @@ def _write(
             temporary,
             schema,
             compression="zstd",
+            write_statistics=False,  # nobody asks, and of bytes they say nothing
             write_page_checksum=True,
             **{"use_dictionary": texts, **options},  # numbers hardly come twice
         ) as writer,
@@ -258,14 +260,6 @@ def _write(
         writer.write_table(first.cast(schema))
         for rows in groups:
             writer.write_table(rows.cast(schema))
-
-
-def _as_read(field: pa.Field) -> pa.Field:
-    """With the names that Parquet gives the elements of lists."""
-    kind = field.type
-    if pa.types.is_fixed_size_list(kind):
-        kind = pa.list_(pa.field("element", kind.value_type), kind.list_size)
-    return pa.field(field.name, kind, field.nullable)
 
 
 def _regroup(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:

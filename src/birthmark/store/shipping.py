@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from birthmark.errors import StoreError
 from birthmark.experiments import find_package
 from birthmark.shapes import Layer, Weights
 from birthmark.store import files
+from birthmark.store.columns import to_float32
 from birthmark.store.layout import RunPaths
 from birthmark.store.runs import Store, open_store
 from birthmark.store.segments import TABLES, last_epoch, read_segments, write_compact
@@ -60,7 +60,7 @@ def ship_run(
     for table in TABLES:
         rows = read_segments(origin.folder, table)
         if rows is not None:
-            narrow = rows if table == "metrics" else _to_float32(rows)
+            narrow = rows if table == "metrics" else to_float32(rows)
             last = last_epoch(origin.folder, table)
             write_compact(folder, table, narrow.combine_chunks(), last)
     for epoch, weights in kept.items():
@@ -90,19 +90,6 @@ def _clear(folder: Path) -> None:
     """Remove a copy, its mark of completion first."""
     for path in sorted(folder.glob("*"), key=lambda path: path.name != "done"):
         files.remove(path)
-
-
-def _to_float32(rows: pa.Table) -> pa.Table:
-    fields = [pa.field(field.name, _narrow(field.type)) for field in rows.schema]
-    return rows.cast(pa.schema(fields))
-
-
-def _narrow(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_float64(kind):
-        return pa.float32()
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(_narrow(kind.value_type), kind.list_size)
-    return kind
 
 
 def _to_float16(weights: Weights, layer: str) -> Weights:

@@ -139,10 +139,11 @@ def _number(metrics: EpochMetrics | StepMetrics) -> int:
 
 def split_kinds(found: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
     """The scalars of what was measured, and the rest."""
+    coords = set(found.coords)  # arrays of `data_vars` are made anew at each look
     scalars = [
         str(name)
-        for name, variable in found.data_vars.items()
-        if "replica" in variable.dims and _is_scalar(str(name))
+        for name, variable in found.variables.items()
+        if name not in coords and "replica" in variable.dims and _is_scalar(str(name))
     ]
     return found[scalars], found.drop_vars(scalars)
 

@@ -1,0 +1,84 @@
+"""Columns of the tables of a run; what has more dims than its rows lies flat in bytes.
+
+The bytes of a row are its numbers, little-endian, whose kind stands as `dtype` in the
+metadata of the column. Before version 3 of the format they were lists, which Parquet
+writes and reads number by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from birthmark.shapes import Array
+
+_DTYPE = b"dtype"
+
+
+def make_table(columns: Mapping[str, Any]) -> pa.Table:
+    """A table of arrays [rows] and [rows, numbers], or of Arrow's own."""
+    made = {name: _to_column(name, values) for name, values in columns.items()}
+    fields = [field for field, _ in made.values()]
+    return pa.table([column for _, column in made.values()], pa.schema(fields))
+
+
+def to_array(rows: pa.Table, name: str) -> Array:
+    """A column [rows] or [rows, numbers]."""
+    column, field = rows[name], rows.field(name)
+    if not pa.types.is_fixed_size_binary(field.type):
+        return np.asarray(column.to_numpy())
+    dtype = np.dtype(field.metadata[_DTYPE].decode())
+    size = field.type.byte_width // dtype.itemsize
+    whole = np.empty((len(column), size), dtype)
+    start = 0
+    for chunk in column.chunks:
+        flat = np.frombuffer(chunk.buffers()[1], dtype)
+        begin, end = chunk.offset * size, (chunk.offset + len(chunk)) * size
+        whole[start : start + len(chunk)] = flat[begin:end].reshape(-1, size)
+        start += len(chunk)
+    return whole
+
+
+def as_bytes(rows: pa.Table) -> pa.Table:
+    """The same rows, with lists of older files as bytes."""
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_fixed_size_list(field.type):
+            chunks = [chunk.flatten().to_numpy() for chunk in rows[place].chunks]
+            values = np.concatenate(chunks).reshape(len(rows), field.type.list_size)
+            rows = rows.set_column(place, *_to_column(field.name, values))
+    return rows
+
+
+def to_float32(rows: pa.Table) -> pa.Table:
+    """The same rows with the precision of float32."""
+    narrow = {}
+    for name in rows.column_names:
+        narrow[name] = rows[name]
+        if not pa.types.is_string(rows.field(name).type):
+            values = to_array(rows, name)
+            if values.dtype == np.float64:
+                narrow[name] = values.astype(np.float32)
+            elif values.ndim == 2:
+                narrow[name] = values
+    return make_table(narrow)
+
+
+def bare(field: pa.Field) -> pa.Field:
+    """Without what Parquet has noted of it when it was read."""
+    kind = (field.metadata or {}).get(_DTYPE)
+    return field.with_metadata({_DTYPE: kind} if kind else None)
+
+
+def _to_column(name: str, values: Any) -> tuple[pa.Field, Any]:
+    if not isinstance(values, np.ndarray) or values.ndim == 1:
+        column = pa.array(values) if isinstance(values, np.ndarray) else values
+        return pa.field(name, column.type), column
+    flat = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    width = flat.shape[1] * flat.itemsize
+    column = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(width), len(flat), [None, pa.py_buffer(flat)]
+    )
+    return pa.field(name, column.type, metadata={_DTYPE: flat.dtype.str}), column
