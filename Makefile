@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: attack alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster docs examples test-frameworks test-integrations
+.PHONY: attack alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster docs examples test-frameworks test-integrations bench-tracker
 
 setup: .venv/ready
 
@@ -93,6 +93,17 @@ attack: setup
 bench-gpu: setup
 	$(BIN)/python benchmarks/bench_gpu.py --out bench-gpu.md
 
+# the tracker beside other watchers of training, and its distances beside theirs
+bench-tracker: .venv-watchers/ready
+	.venv-watchers/bin/python -W ignore benchmarks/bench_tracker_peers.py
+
+.venv-watchers/ready: benchmarks/requirements-tracker-peers.txt requirements.lock
+	$(PYTHON) -m venv .venv-watchers
+	.venv-watchers/bin/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements-tracker-peers.txt --constraint requirements.lock
+	.venv-watchers/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	.venv-watchers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
 .venv-peers/ready: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
@@ -140,4 +151,4 @@ examples: setup
 	$(BIN)/python tools/run_examples.py
 
 clean:
-	rm -rf .venv .venv-docs .venv-frameworks .venv-peers .venv-ray demo build dist
+	rm -rf .venv .venv-docs .venv-frameworks .venv-peers .venv-watchers .venv-ray demo build dist

@@ -262,7 +262,7 @@ def test_keras_on_each_backend(tmp_path, backend):
         capture_output=True,
         text=True,
         env=os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        timeout=280,
+        timeout=550,
     )
     assert process.returncode == 0, process.stderr
     told = json.loads(process.stdout.splitlines()[-1])

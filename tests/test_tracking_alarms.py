@@ -97,15 +97,20 @@ def test_units_that_no_gradient_reaches_are_counted():
         model[0].bias[2:] = 1
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     tracker = bm.Tracker(model, optimizer, schedule=1)
-    for _ in range(10):
+    for step in range(1, 12):
         optimizer.zero_grad()
         model(torch.randn(32, 4)).square().mean().backward()
         optimizer.step()
-        if tracker.num_steps == 7:
-            assert "dead_units" not in raised(tracker)
-    (dead,) = [one for one in tracker.findings() if one.name == "dead_units"]
-    assert "2 of 6 in 0.weight" in dead.what
-    assert dead.where == ("0.weight",)
+        if step == 2:
+            model[0].bias.data[2] = -100  # one more dies
+        if step in (7, 9):
+            assert "units_silent" in raised(tracker) or step == 7
+            assert "units_died" not in raised(tracker)
+    found = {one.name: one for one in tracker.findings()}
+    silent, died = found["units_silent"], found["units_died"]
+    assert (silent.level, died.level) == ("note", "warning")
+    assert "any recorded step: 2 of 6 in 0.weight" in silent.what
+    assert "1 of 6 in 0.weight" in died.what
 
 
 def test_a_start_that_is_forgotten_is_said_once():

@@ -21,7 +21,10 @@ class DeadUnits:
     """
 
     def __init__(self) -> None:
+        # by name of weight, of each unit: records in a row without a gradient, and
+        # whether it had one before
         self._still: dict[str, Tensor] = {}
+        self._lived: dict[str, Tensor] = {}
 
     def take_in(self, own: Mapping[str, nn.Parameter], whole: Parameters) -> None:
         """Look at the gradients of a step that is recorded."""
@@ -33,48 +36,66 @@ class DeadUnits:
                 continue
             axis = {"OI": 0, "IO": gradient.ndim - 1, "transposed": 1}[one.layout]
             others = [dim for dim in range(gradient.ndim) if dim != axis]
-            is_still = ~gradient.bool().any(others) if others else ~gradient.bool()
+            is_still = ~gradient.bool().any(others)
             if is_still.all():
-                continue  # a tensor as a whole: it stands still, which is said apart
-            before = self._still.get(name)
-            count = 0 if before is None else before.to(is_still.device)
-            self._still[name] = (count + 1) * is_still
+                continue  # a tensor as a whole stands still, which is said apart
+            nothing = torch.zeros_like(is_still)
+            before, lived = (
+                kept.get(name, nothing).to(is_still.device)
+                for kept in (self._still, self._lived)
+            )
+            self._still[name] = (before + 1) * is_still
+            self._lived[name] = lived | ~is_still
 
     def findings(self) -> tuple[Finding, ...]:
-        """Tensors with dead units, in one finding."""
-        found = {
-            name: dead
-            for name, still in self._still.items()
-            if (dead := int((still >= _IN_A_ROW).sum()))
-        }
-        if not found:
-            return ()
-        parts = [
-            f"{dead} of {len(self._still[name])} in {name}"
-            for name, dead in found.items()
-        ]
-        more = f" and {len(parts) - 3} more tensors" if len(parts) > 3 else ""
+        """Units that died, and those that never had a gradient."""
+        died, never = {}, {}
+        for name, still in self._still.items():
+            is_dead = still >= _IN_A_ROW
+            lived = self._lived[name]
+            for found, which in ((died, is_dead & lived), (never, is_dead & ~lived)):
+                if count := int(which.sum()):
+                    found[name] = count
         return (
-            Finding(
-                what=f"units are dead: {', '.join(parts[:3])}{more}",
-                why="a unit whose gradient is exactly 0 learns nothing; a relu that is "
-                "off on all examples has none",
-                how="rows of the gradient that were 0 at each of the last "
-                f"{_IN_A_ROW} recorded steps",
-                source="arXiv 1903.06733",
-                level="warning",
-                values={name: float(dead) for name, dead in found.items()},
-                name="dead_units",
-                where=tuple(found),
-                advice="a smaller learning rate, a leaky activation, or a start whose "
-                "biases are not negative",
-            ),
+            *(() if not died else (self._found("units_died", died),)),
+            *(() if not never else (self._found("units_silent", never),)),
         )
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors from which `load_state_dict` goes on."""
-        return {name: still.cpu() for name, still in self._still.items()}
+        return {
+            "still": {name: still.cpu() for name, still in self._still.items()},
+            "lived": {name: lived.cpu() for name, lived in self._lived.items()},
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Know what was known where `state_dict` was taken."""
-        self._still = dict(state)
+        """Know what was known where `state_dict` was taken; nothing of none."""
+        self._still = dict(state.get("still", {}))
+        self._lived = dict(state.get("lived", {}))
+
+    def _found(self, kind: str, count: Mapping[str, int]) -> Finding:
+        parts = [
+            f"{n} of {len(self._still[name])} in {name}" for name, n in count.items()
+        ]
+        more = f" and {len(parts) - 3} more tensors" if len(parts) > 3 else ""
+        has_died = kind == "units_died"
+        told = (
+            f"units that had a gradient had none at the last {_IN_A_ROW} recorded steps"
+            if has_died
+            else "units had no gradient at any recorded step"
+        )
+        return Finding(
+            what=f"{told}: {', '.join(parts[:3])}{more}",
+            why="a unit whose gradient is exactly 0 learns nothing; a relu that is off "
+            "on all examples has none",
+            how="rows of the gradient that were 0 at each of the last "
+            f"{_IN_A_ROW} recorded steps",
+            source="arXiv 1903.06733",
+            level="warning" if has_died else "note",
+            values={name: float(n) for name, n in count.items()},
+            name=kind,
+            where=tuple(count),
+            advice="a smaller learning rate, or a leaky activation"
+            if has_died
+            else "look at the start: birthmark check",
+        )
