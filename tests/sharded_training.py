@@ -10,13 +10,16 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, Partial
 
 import birthmark as bm
+from birthmark.errors import WeightsError
 
 SCHEDULE = [1, 3, 6]
 HALF = 4  # steps before the training is stopped
@@ -52,6 +55,23 @@ def whole(model):
         full = value.full_tensor() if hasattr(value, "full_tensor") else value
         named[name] = full.double().clone()
     return named
+
+
+def check_what_is_wrong(model, tracker, rank, world):
+    """A NaN in one shard is known everywhere; parts of a sum are refused."""
+    weight = model[0].weight
+    with torch.no_grad():
+        before = weight.to_local().clone()
+        if rank == 0:
+            weight.to_local()[0, 0] = torch.nan
+    (found,) = [one for one in tracker.findings() if one.name == "nonfinite"]
+    assert found.where == ("0.weight",), (rank, found)
+    with torch.no_grad():
+        weight.to_local().copy_(before)
+    mesh = init_device_mesh("cpu", (world,))
+    part = DTensor.from_local(torch.ones(3), mesh, [Partial()])
+    with pytest.raises(WeightsError, match="parts of a sum"):
+        bm.to_parameters({"w": part})
 
 
 def main(rank, world, port, kind, folder, resume):
@@ -98,6 +118,8 @@ def main(rank, world, port, kind, folder, resume):
         records = tracker.records
         torch.save(records.to_dict(), folder / f"records{rank}.pt")
         torch.save(states, folder / f"states{rank}.pt")
+    if kind == "fsdp":
+        check_what_is_wrong(model, tracker, rank, world)
     tracker.finish()
     dist.barrier()
     dist.destroy_process_group()

@@ -101,6 +101,34 @@ def test_numbers_are_those_of_the_table_of_measurements():
         assert values[name] == pytest.approx(float(measured[name]), rel=1e-9), name
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200, 1e-300, 1e300])
+def test_numbers_whose_squares_float64_does_not_hold_are_right(size):
+    """Ratios are those of the same numbers near 1; lengths are that times the size."""
+    rng = np.random.default_rng(0)
+    one = {"w": rng.uniform(-1, 1, (40, 30)), "b": rng.uniform(-1, 1, 30)}
+    other = {
+        name: 0.9 * x + 0.1 * rng.uniform(-1, 1, x.shape) for name, x in one.items()
+    }
+    plain = bm.diff(one, other)
+    # exact: by a power of two
+    scale = 2.0 ** np.floor(np.log2(size))
+    far = bm.diff(*({n: x * scale for n, x in each.items()} for each in (one, other)))
+    for name in one:
+        for key, reading in far[name].readings.items():
+            expected = plain[name].readings[key].value
+            expected *= scale if key in ("distance", "deviation_max") else 1
+            assert reading.value == pytest.approx(expected, rel=1e-12), key
+    assert far.verdict.kind == plain.verdict.kind
+    assert far.total.cosine.value == pytest.approx(plain.total.cosine.value)
+    mixed = bm.diff(
+        {"near": one["w"], "far": scale * one["w"]},
+        {"near": other["w"], "far": scale * other["w"]},
+    )
+    assert mixed.total.cosine.value == pytest.approx(
+        plain["w"].readings["cosine"].value
+    )
+
+
 def test_a_redraw_lies_where_its_null_model_says():
     before, _ = moved((300, 400), 0)
     other, _ = moved((300, 400), 0, seed=1)

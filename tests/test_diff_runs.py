@@ -1,5 +1,7 @@
 """More than two checkpoints, and two trainings side by side."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -166,8 +168,27 @@ def test_the_command_follows_and_parts(tmp_path, birthmark):
     assert status == 0, err
     assert "step_40.safetensors was trained from" in out
     assert f"birthmark report {tmp_path / 'runs'}" in out
-    status, out, _ = birthmark("diff", tmp_path / "a", tmp_path / "b")
+    page, data = tmp_path / "page.html", tmp_path / "data.json"
+    both = ("--html", page, "--json", data)
+    status, out, _ = birthmark("diff", tmp_path / "a", tmp_path / "b", *both)
     assert status == 0 and "part at step 10" in out
+    told = json.loads(data.read_text())
+    assert told["schema"] == "birthmark-parting/1" and str(page) in out
+    parted = bm.part(tmp_path / "a", tmp_path / "b")
+    for place, one in enumerate(told["tensors"]):
+        assert one["apart"] == pytest.approx(parted.apart_TP[:, place].tolist())
+    assert "part at step 10" in page.read_text() and one["name"] in page.read_text()
+    status, out, err = birthmark("diff", *files, *both)
+    assert status == 0, err
+    told = json.loads(data.read_text())
+    assert told["schema"] == "birthmark-trajectory/1"
+    assert [one["step"] for one in told["checkpoints"]] == list(bm.follow(files).steps)[
+        1:
+    ]
+    alone = json.loads(bm.diff(files[0], files[-1]).to_json())
+    last = told["checkpoints"][-1]
+    assert (last["total"], last["tensors"]) == (alone["total"], alone["tensors"])
+    assert "step_40.safetensors" in page.read_text()
     status, _, err = birthmark("diff", files[0])
     assert status == 2 and "needs two checkpoints" in err
 

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from birthmark.weight_files import Diff
+    from birthmark.weight_files import Diff, Parting, Trajectory
 
 _COLOURS = {"info": "cyan", "note": "cyan", "warning": "yellow", "error": "bold red"}
 _ROWS = 5
@@ -63,10 +63,12 @@ def diff(
         if file is not None:
             check_target(file)
     if len(checkpoints) == 2 and all(_is_training(path) for path in checkpoints):
-        _lay_side_by_side(checkpoints[0], checkpoints[1], null, rows=_rows(every))
+        found = _lay_side_by_side(*checkpoints, null, rows=_rows(every))
+        _write(found, json_file, html_file, "Two trainings side by side")
         return
     if len(checkpoints) > 2 or to is not None:
-        _follow(checkpoints, to, name)
+        followed = _follow(checkpoints, to, name)
+        _write(followed, json_file, html_file, f"From {followed.labels[0]} on")
         return
     compared = compare(checkpoints[0], checkpoints[1])
     _print(compared, rows=_rows(every))
@@ -75,6 +77,21 @@ def diff(
         print(json_file)
     if html_file is not None:
         print(write_diff(compared, html_file))
+
+
+def _write(
+    course: Trajectory | Parting,
+    json_file: Path | None,
+    html_file: Path | None,
+    title: str,
+) -> None:
+    from birthmark.report import write_course
+
+    if json_file is not None:
+        json_file.write_text(course.to_json() + "\n", encoding="utf-8")
+        print(json_file)
+    if html_file is not None:
+        print(write_course(course, html_file, title))
 
 
 def _rows(every: bool) -> int | None:
@@ -98,7 +115,7 @@ def _is_training(path: Path) -> bool:
     return False
 
 
-def _follow(checkpoints: Sequence[Path], to: Path | None, name: str) -> None:
+def _follow(checkpoints: Sequence[Path], to: Path | None, name: str) -> Trajectory:
     from rich.text import Text
 
     from birthmark.cli.tables import print_rows
@@ -110,11 +127,12 @@ def _follow(checkpoints: Sequence[Path], to: Path | None, name: str) -> None:
     print_rows(*found.table())
     if to is not None:
         print(f"stored in {to}: birthmark report {to}")
+    return found
 
 
 def _lay_side_by_side(
     first: Path, second: Path, null: Path | None, *, rows: int | None
-) -> None:
+) -> Parting:
     from rich.text import Text
 
     from birthmark.cli.tables import print_rows
@@ -128,6 +146,7 @@ def _lay_side_by_side(
     if rows is not None and len(lines) > rows:
         print(f"... and {len(lines) - rows} more: --all")
     _console().print(Text(found.legend, style="dim"))
+    return found
 
 
 def _print(compared: Diff, rows: int | None) -> None:

@@ -4,8 +4,14 @@ Nothing is computed here but the layout; no script, no network, no torch.
 """
 
 from birthmark.report.checkup import write_checkup
-from birthmark.report.diff import write_diff
+from birthmark.report.diff import write_course, write_diff
 from birthmark.report.document import write_report
 from birthmark.report.pages import check_target
 
-__all__ = ["check_target", "write_checkup", "write_diff", "write_report"]
+__all__ = [
+    "check_target",
+    "write_checkup",
+    "write_course",
+    "write_diff",
+    "write_report",
+]

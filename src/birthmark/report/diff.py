@@ -1,4 +1,4 @@
-"""Two checkpoints side by side as one HTML page."""
+"""Checkpoints side by side, or trainings, as one HTML page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from birthmark.report.pages import write_page
 
 if TYPE_CHECKING:
-    from birthmark.weight_files import Diff, TensorDiff
+    from birthmark.weight_files import Diff, Parting, TensorDiff, Trajectory
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Bar:
     """How far a tensor moved on the way to a re-draw, in percent of its bar."""
 
     name: str
-    length: float  # 100 is as far as a re-draw
+    length: float  # 100 is as far as the null model
     label: str
 
 
@@ -41,6 +41,29 @@ def write_diff(diff: Diff, path: str | Path) -> Path:
         diff=diff,
         bars=[bar for bar in bars if math.isfinite(bar.length)],
         table=diff.table(),
+    )
+
+
+def write_course(course: Trajectory | Parting, path: str | Path, title: str) -> Path:
+    """Write a trajectory, or two trainings side by side, as one HTML file.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    bars = [
+        Bar(name, 100 * value / null if null else math.nan, f"{value:.3g}")
+        for name, value, null in course.lengths()
+    ]
+    return write_page(
+        "course.html",
+        path,
+        course=course,
+        title=title,
+        bars=[bar for bar in bars if math.isfinite(bar.length)],
+        table=course.table(),
     )
 
 

@@ -16,6 +16,7 @@ from birthmark.weight_files.pairing import Match, Pairing, pair_tensors
 from birthmark.weight_files.readings import TensorDiff, read_tensor
 from birthmark.weight_files.stored import WeightFile
 from birthmark.weight_files.sums import add_up
+from birthmark.weight_files.units import in_own_unit
 from birthmark.weight_files.verdicts import judge
 
 _BUFFERS = re.compile(
@@ -62,7 +63,7 @@ def read_tensors(matches: Sequence[Match]) -> Iterator[TensorDiff]:
 
     def look() -> Iterator[Sequence[tuple[object, object]]]:
         for match in matches:
-            glances.append(glance(match))
+            glances.append(glance(in_own_unit(match)))
             yield glances[-1].match.pieces
 
     for number, sums in enumerate(add_up(look())):  # type: ignore[arg-type]
@@ -86,6 +87,7 @@ def read_tensors(matches: Sequence[Match]) -> Iterator[TensorDiff]:
             fresh_b=seen.fresh_b,
             law=seen.law,
             sums=sums,
+            unit=a.unit,
         )
 
 

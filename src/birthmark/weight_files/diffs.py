@@ -122,14 +122,21 @@ class Diff:
 def add_tensors(tensors: Iterable[TensorDiff]) -> Total:
     """Distance and cosine of many tensors as of one long vector."""
     chosen = [t for t in tensors if t.sums.count]
-    aa = sum(t.sums.aa for t in chosen)
-    bb = sum(t.sums.bb for t in chosen)
-    dd = sum(t.sums.dd for t in chosen)
-    crossed = [t.sums.a * t.sums.b / t.sums.count for t in chosen]
+    # all in the largest unit; beside it smaller ones may vanish, as they should
+    unit = max((t.unit for t in chosen), default=1.0)
+    scales = [(t.unit / unit) ** 2 for t in chosen]
+
+    def total(values: Iterable[float]) -> float:
+        return sum(s * value for s, value in zip(scales, values, strict=True))
+
+    aa = total(t.sums.aa for t in chosen)
+    bb = total(t.sums.bb for t in chosen)
+    dd = total(t.sums.dd for t in chosen)
+    crossed = total(t.sums.a * t.sums.b / t.sums.count for t in chosen)
     size = math.sqrt(aa * bb)
     spread = [
-        (t.relation.null_std * math.sqrt(t.sums.aa * t.sums.bb)) ** 2
-        for t in chosen
+        (s * t.relation.null_std * math.sqrt(t.sums.aa * t.sums.bb)) ** 2
+        for s, t in zip(scales, chosen, strict=True)
         if t.relation is not None and t.relation.null_std > 0
     ]
     count = sum(t.sums.count for t in chosen)
@@ -137,11 +144,11 @@ def add_tensors(tensors: Iterable[TensorDiff]) -> Total:
         count=int(count),
         relative_distance=Reading(
             _over(math.sqrt(dd), math.sqrt(aa)),
-            redraw=_over(math.sqrt(max(aa + bb - 2 * sum(crossed), 0)), math.sqrt(aa)),
+            redraw=_over(math.sqrt(max(aa + bb - 2 * crossed, 0)), math.sqrt(aa)),
         ),
         cosine=Reading(
-            _over(sum(t.sums.ab for t in chosen), size),
-            redraw=_over(sum(crossed), size),
+            _over(total(t.sums.ab for t in chosen), size),
+            redraw=_over(crossed, size),
             redraw_std=_over(math.sqrt(sum(spread)), size) if spread else None,
         ),
         changed=_over(sum(t.sums.changed for t in chosen), count),

@@ -57,7 +57,7 @@ def _turn(match: Match) -> Glance | None:
     square = len(a.shape) == 2 and a.shape[0] == a.shape[1] and a.part is None
     if not square or a.order not in (None, (0, 1)):
         return None
-    turned = Piece(a.tensor, (1, 0))
+    turned = replace(a, order=(1, 0))
     if not resemble(sample(turned), sample(b)).score > RELATED:
         return None
     how = ", ".join(one for one in (match.how, "transposed") if one)

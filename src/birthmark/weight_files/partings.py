@@ -16,8 +16,10 @@ from birthmark.errors import WeightsError
 from birthmark.shapes import Array
 from birthmark.store import open_store
 from birthmark.weight_files.comparing import diff
+from birthmark.weight_files.texts import dump
 from birthmark.weight_files.trajectories import find_steps
 
+SCHEMA = "birthmark-parting/1"
 HEADER = [
     "tensor",
     "part at step",
@@ -103,6 +105,33 @@ class Parting:
             order = len(self.steps) if at is None else at
             rows.append((order, -float(np.nan_to_num(self.apart_TP[-1, p])), row))
         return HEADER, [row for _, _, row in sorted(rows)]
+
+    def lengths(self) -> list[tuple[str, float, float]]:
+        """Each tensor, how far apart it is at the end, and the null there."""
+        ends = zip(self.tensors, self.apart_TP[-1], self.null_TP[-1], strict=True)
+        return [(name, float(apart), float(null)) for name, apart, null in ends]
+
+    def to_json(self) -> str:
+        """All numbers; the schema is named in the first field and only grows."""
+        columns = {"apart": self.apart_TP, "null": self.null_TP}
+        return dump(
+            {
+                "schema": SCHEMA,
+                "headline": self.headline,
+                "labels": self.labels,
+                "null": self.null,
+                "same_start": self.same_start,
+                "steps": self.steps,
+                "tensors": [
+                    {
+                        "name": name,
+                        "differs": self.differ_TP[:, p].tolist(),
+                        **{key: one[:, p].tolist() for key, one in columns.items()},
+                    }
+                    for p, name in enumerate(self.tensors)
+                ],
+            }
+        )
 
 
 def part(first: Any, second: Any, *, null: Any = None) -> Parting:

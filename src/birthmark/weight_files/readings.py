@@ -60,6 +60,7 @@ class TensorDiff:
     fresh_b: bool | None = None
     law: str = ""  # by which the first looks drawn
     sums: Sums = field(default_factory=Sums, repr=False)
+    unit: float = 1.0  # in which the sums are
 
     @property
     def related(self) -> bool | None:
@@ -83,7 +84,7 @@ def read_tensor(
         relation: Of a sample of them.
         spectrum: Of a sample of the deviation.
     """
-    readings = _read_sums(sums, relation)
+    readings = _read_sums(sums, relation, unit=match.pieces[0][0].unit)
     if spectrum is not None:
         readings["participation_ratio"] = Reading(
             spectrum.participation_ratio, noise=spectrum.noise
@@ -91,7 +92,9 @@ def read_tensor(
     return _state(match, sums, relation), readings
 
 
-def _read_sums(sums: Sums, relation: Resemblance | None) -> dict[str, Reading]:
+def _read_sums(
+    sums: Sums, relation: Resemblance | None, *, unit: float
+) -> dict[str, Reading]:
     n = max(sums.count, 1.0)
     norm_a, norm_b = math.sqrt(sums.aa), math.sqrt(sums.bb)
     variance_a = _variance(sums.aa, sums.a, n)
@@ -106,16 +109,16 @@ def _read_sums(sums: Sums, relation: Resemblance | None) -> dict[str, Reading]:
     factor = _over(sums.ab, sums.aa)
     return {
         "distance": Reading(
-            math.sqrt(sums.dd),
-            redraw=math.sqrt(max(redraw_dd, 0.0)),
-            decay=abs(1 - factor) * norm_a,
+            unit * math.sqrt(sums.dd),
+            redraw=unit * math.sqrt(max(redraw_dd, 0.0)),
+            decay=unit * abs(1 - factor) * norm_a,
         ),
         "relative_distance": Reading(
             _over(math.sqrt(sums.dd), norm_a),
             redraw=_over(math.sqrt(max(redraw_dd, 0.0)), norm_a),
             decay=abs(1 - factor),
         ),
-        "deviation_max": Reading(sums.largest),
+        "deviation_max": Reading(unit * sums.largest),
         "correlation": Reading(
             correlation,
             redraw=0.0,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from birthmark.weight_files.readings import Reading, TensorDiff
 
 if TYPE_CHECKING:
-    from birthmark.weight_files.diffs import Diff
+    from birthmark.weight_files.diffs import Diff, Total
 
 SCHEMA = "birthmark-diff/1"
 _ORDER = ("broken", "unrelated", "moved", "filled", "scaled", "rounded", "identical")
@@ -107,13 +107,8 @@ def write_json(diff: Diff) -> str:
         "headline": diff.verdict.headline,
         "a": vars(diff.a),
         "b": vars(diff.b),
-        "total": {
-            "count": total.count,
-            "relative_distance": vars(total.relative_distance),
-            "cosine": vars(total.cosine),
-            "changed": total.changed,
-        },
-        "tensors": [_as_data(tensor) for tensor in diff.tensors],
+        "total": total_data(total),
+        "tensors": [tensor_data(tensor) for tensor in diff.tensors],
         "only_a": [{"name": n, "shape": shape} for n, shape in diff.only_a],
         "only_b": [{"name": n, "shape": shape} for n, shape in diff.only_b],
         "reshaped": [
@@ -123,6 +118,21 @@ def write_json(diff: Diff) -> str:
         "num_bytes": diff.num_bytes,
         "seconds": diff.seconds,
     }
+    return dump(content)
+
+
+def total_data(total: Total) -> dict[str, Any]:
+    """All weights together, as plain values."""
+    return {
+        "count": total.count,
+        "relative_distance": vars(total.relative_distance),
+        "cosine": vars(total.cosine),
+        "changed": total.changed,
+    }
+
+
+def dump(content: dict[str, Any]) -> str:
+    """As JSON; what is not finite becomes null."""
     return json.dumps(_finite(content), indent=2, allow_nan=False)
 
 
@@ -195,7 +205,8 @@ def _amount(number: float) -> str:
     return f"{number:.0f} "
 
 
-def _as_data(tensor: TensorDiff) -> dict[str, Any]:
+def tensor_data(tensor: TensorDiff) -> dict[str, Any]:
+    """One tensor, as plain values."""
     data = {
         name: getattr(tensor, name)
         for name in (

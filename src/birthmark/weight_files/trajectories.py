@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ from birthmark.weight_files.diffs import Diff
 from birthmark.weight_files.opening import open_weights
 from birthmark.weight_files.pairing import Match, pair_tensors
 from birthmark.weight_files.stored import WeightFile
+from birthmark.weight_files.texts import dump, tensor_data, total_data
 
 if TYPE_CHECKING:
     import xarray as xr
 
+SCHEMA = "birthmark-trajectory/1"
 HEADER = ["checkpoint", "step", "moved", "cosine", "changed", "farthest"]
 
 
@@ -57,6 +60,48 @@ class Trajectory:
                 ]
             )
         return HEADER, rows
+
+    @property
+    def null(self) -> str:
+        """What the null model is."""
+        return "a re-draw of the same numbers, which keeps nothing of its place"
+
+    @property
+    def legend(self) -> str:
+        """What the columns of the table mean."""
+        return (
+            "moved: length of the move over that of the start; in brackets: a re-draw. "
+            "changed: share of stored values. farthest: the tensor that moved most."
+        )
+
+    def lengths(self) -> list[tuple[str, float, float]]:
+        """Each checkpoint, how far it moved, and how far a re-draw would be."""
+        moved = [one.total.relative_distance for one in self.diffs]
+        return [
+            (label, one.value, math.nan if one.redraw is None else one.redraw)
+            for label, one in zip(self.labels[1:], moved, strict=True)
+        ]
+
+    def to_json(self) -> str:
+        """All numbers; the schema is named in the first field and only grows."""
+        pairs = zip(self.steps[1:], self.labels[1:], self.diffs, strict=True)
+        return dump(
+            {
+                "schema": SCHEMA,
+                "headline": self.headline,
+                "start": {"step": self.steps[0], "label": self.labels[0]},
+                "checkpoints": [
+                    {
+                        "step": step,
+                        "label": label,
+                        "verdict": one.verdict.kind,
+                        "total": total_data(one.total),
+                        "tensors": [tensor_data(tensor) for tensor in one.tensors],
+                    }
+                    for step, label, one in pairs
+                ],
+            }
+        )
 
 
 def follow(

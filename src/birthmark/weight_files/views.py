@@ -20,6 +20,7 @@ class Piece:
     tensor: StoredTensor
     order: tuple[int, ...] | None = None  # of its axes, after the part was taken
     part: tuple[int, int, int] | None = None  # axis, start, length
+    unit: float = 1.0  # a power of two by which its numbers are divided
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -41,10 +42,11 @@ class Piece:
         return self.tensor.dtype
 
     def load(self) -> Tensor:
-        """A view, of the mapped file where there is one."""
+        """A view, of the mapped file where there is one; in its unit, a copy."""
         tensor = self.tensor.load()
         if self.part is not None:
             tensor = tensor.narrow(*self.part)
+        tensor = tensor if self.unit == 1.0 else tensor / self.unit
         return tensor if self.order is None else tensor.permute(self.order)
 
 
