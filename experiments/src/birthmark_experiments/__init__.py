@@ -11,12 +11,12 @@ from birthmark_experiments.frame import (
 )
 
 if TYPE_CHECKING:
-    from birthmark_experiments.answers import say_answer
     from birthmark_experiments.frame import (
         draw_experiment,
         run_experiment,
         shipped_results,
     )
+    from birthmark_experiments.pages import say_answer
 
 __all__ = [
     "SCALES",
@@ -34,7 +34,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "say_answer":
-        from birthmark_experiments.answers import say_answer
+        from birthmark_experiments.pages import say_answer
 
         return say_answer
     return getattr(frame, name)

@@ -20,13 +20,16 @@ What is long is folded or given as a file (`downloads.py`).
     python -m birthmark_experiments.pages --ship FOLDER NAME  results measured in FOLDER
 """
 
+from __future__ import annotations
+
 import argparse
 import difflib
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -38,13 +41,17 @@ from birthmark_experiments.frame import Facts, draw_experiment
 from birthmark_experiments.keras import facts, figure
 from birthmark_experiments.paper.claims import VERDICTS
 from birthmark_experiments.paper.facts import describe_paper
-from birthmark_experiments.paper.table import (
+from birthmark_experiments.paper.registry import (
     is_close,
     join_claims,
     list_evidence,
     list_rows,
     list_verdicts,
 )
+
+if TYPE_CHECKING:
+    import xarray as xr
+
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[2] / "docs"
@@ -240,3 +247,32 @@ def save_picture(drawing: Drawing, folder: str) -> None:
 
 if __name__ == "__main__":
     main()
+
+
+_SECTION = re.compile(
+    r"^## The short answer\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE
+)
+_LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
+_PICTURE = re.compile(r"^!\[.*\n?", re.MULTILINE)
+
+
+def say_answer(name: str, results: xr.Dataset | None = None) -> str:
+    """The short answer of a question's page as plain text, and where the rest stands.
+
+    Args:
+        name: Of the experiment; some share a page, and with it the answer.
+        results: Measured anew at the full scale, in the place of the shipped ones.
+    """
+    sources = find_sources()
+    if results is not None:
+        measured = find_experiment(name).summarize(results)
+        sources["experiments"] = Lazy(
+            experiment_names(),
+            lambda one: measured if one == name else summarize(one),
+        )
+    page_name = find_gathering(name)
+    [template] = find_templates([page_name])
+    page = render(template, sources)[find_page(template)]
+    [answer] = _SECTION.findall(page)
+    plain = _LINK.sub(r"\1", _PICTURE.sub("", answer)).replace("**", "").strip()
+    return f"{plain}\n\nProtocol, tables and theory: docs/experiments/{page_name}.md"

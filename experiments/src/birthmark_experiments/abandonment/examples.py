@@ -15,7 +15,7 @@ from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark_experiments.abandonment.contradictions import count_labels
 from birthmark_experiments.abandonment.facts import HARD_EPOCH
-from birthmark_experiments.frame import labelled
+from birthmark_experiments.frame import variable
 from birthmark_experiments.frame.probes import as_inputs, as_tensors
 
 _BLOCK = 8192  # examples at a time
@@ -43,36 +43,32 @@ def follow_examples(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset
     where = ("followed_epoch", "replica")
     return xr.Dataset(
         {
-            "first_below": (
+            "first_below": variable(
                 ("replica", "example"),
-                first_RN.astype(np.int32),
-                labelled("first kept epoch below the clip; -1: none", "epochs"),
+                first_RN,
+                "first kept epoch below the clip; -1: none",
+                "epochs",
             ),
-            "num_below": (
+            "num_below": variable(
+                where, below_TRN[:-1].sum(axis=2), "examples below the clip"
+            ),
+            "num_stay": variable(
                 where,
-                below_TRN[:-1].sum(axis=2).astype(np.int32),
-                labelled("examples below the clip", "1"),
+                (below_TRN[:-1] & below_TRN[1:]).sum(axis=2),
+                "of these, at the next kept epoch still below",
             ),
-            "num_stay": (
-                where,
-                (below_TRN[:-1] & below_TRN[1:]).sum(axis=2).astype(np.int32),
-                labelled("of these, at the next kept epoch still below", "1"),
-            ),
-            "early_loss": (
+            "early_loss": variable(
                 ("replica", "example"),
-                np.float32(losses_TRN[hard]),
-                labelled(f"loss of an example at epoch {HARD_EPOCH}", "nat"),
+                losses_TRN[hard],
+                f"loss of an example at epoch {HARD_EPOCH}",
+                "nat",
             ),
-            "odd_neighbour": (
+            "odd_neighbour": variable(
                 "example",
-                find_odd_neighbours(dataset).astype(np.int8),
-                labelled("whether the nearest other image has another label", "1"),
+                find_odd_neighbours(dataset),
+                "whether the nearest other image has another label",
             ),
-            "label": (
-                "example",
-                dataset.y_train.astype(np.int32),
-                labelled("class", "1"),
-            ),
+            "label": variable("example", dataset.y_train, "class"),
         },
         {"followed_epoch": np.array(epochs[:-1], dtype=np.int32)},
         {"num_ambiguous": int(count_labels(dataset).contradicts.sum())},

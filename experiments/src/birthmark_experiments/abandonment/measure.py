@@ -28,14 +28,10 @@ from birthmark_experiments.abandonment.protocol import (
     describe,
     train_arms,
 )
-from birthmark_experiments.frame import labelled, variables
+from birthmark_experiments.frame import labelled, variable
+from birthmark_experiments.frame.variables import name_curves, name_deviation
 
-_CURVES = {
-    "train_loss": ("train loss, mean over an epoch as it was visited", "nat"),
-    "train_accuracy": ("train accuracy, likewise", "1"),
-    "below_eps": ("share of visits with a true class below the clip", "1"),
-}
-_LAYER = "hidden2"
+_CURVES = ("train_loss", "train_accuracy", "below_eps")
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
@@ -53,12 +49,13 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     )
     eps = [float(n) if n != LOGITS else 0.0 for n in specs]
     results["eps"] = ("clip", eps, labelled("clip; 0: none", "1"))
-    fitted = np.array([one in protocol.fitted for one in eps], dtype=np.int8)
-    words = labelled("whether it was run before the others were predicted", "1")
-    results["fitted"] = ("clip", fitted, words)
+    results["fitted"] = variable(
+        "clip",
+        [one in protocol.fitted for one in eps],
+        "whether it was run before the others were predicted",
+    )
     budgets = [spec.training.epochs for spec in specs.values()]
-    words = labelled("epochs of the training", "epochs")
-    results["budget"] = ("clip", np.array(budgets, dtype=np.int32), words)
+    results["budget"] = variable("clip", budgets, "epochs of the training", "epochs")
     results.attrs |= {
         "protocol": f"{describe(protocol, len(dataset.y_train))} Clips smaller than "
         f"{PAPER_EPS:g}: {protocol.epochs_beyond} epochs.",
@@ -74,35 +71,28 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
 def _read_arm(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset:
     """Curves of one clip, and what is read from them."""
     records = store.records(spec.run_key, distributions=False)
-    values = {name: records[name].to_numpy()[1:] for name in _CURVES}
-    values["below_eps"] = values["below_eps"] / len(dataset.y_train)
+    curves = {name: records[name].to_numpy()[1:] for name in _CURVES}
+    arm = name_curves(curves, len(dataset.y_train))
     measured = list(spec.recorded_epochs)
-    deviation = records["deviation_std"].sel(layer=_LAYER).to_numpy()[measured]
-    arm = xr.Dataset(variables(("epoch", "replica"), _CURVES, values))
-    arm["deviation"] = (
-        ("measured_epoch", "replica"),
-        np.float32(deviation),
-        labelled(
-            "standard deviation of the deviation, between hidden layers", "weight"
-        ),
-    )
+    arm["deviation"] = name_deviation(records, measured, "measured_epoch")
     # without a clip no example is abandoned, however small its probability
     clips = spec.training.loss == "clipped_cross_entropy"
-    share_TR = values["below_eps"] * clips
-    loss_TR, accuracy_TR = values["train_loss"], values["train_accuracy"]
+    share_TR = curves["below_eps"] / len(dataset.y_train) * clips
+    loss_TR, accuracy_TR = curves["train_loss"], curves["train_accuracy"]
     for name, long_name, found in (
         ("collapse", "collapse of the accuracy", find_collapse(accuracy_TR)),
         ("death", "death", find_death(loss_TR, accuracy_TR, dataset.num_classes)),
         ("onset", "onset of abandoning", find_onset(share_TR)),
     ):
-        words = labelled(f"{long_name}; NaN: none", "epochs")
-        arm[name] = ("replica", found, words)
-    words = labelled("first epoch with this share abandoned; NaN: none", "epochs")
-    onsets = np.stack([find_onset(share_TR, level) for level in LEVELS])
-    arm["onset_at"] = (("level", "replica"), onsets, words)
+        arm[name] = variable("replica", found, f"{long_name}; NaN: none", "epochs")
+    arm["onset_at"] = variable(
+        ("level", "replica"),
+        [find_onset(share_TR, level) for level in LEVELS],
+        "first epoch with this share abandoned; NaN: none",
+        "epochs",
+    )
     return arm.assign_coords(
         level=np.array(LEVELS),
-        epoch=np.arange(1, len(share_TR) + 1, dtype=np.int32),
         measured_epoch=np.array(measured, dtype=np.int32),
         replica=np.arange(spec.run.replicas, dtype=np.int32),
     )

@@ -19,8 +19,12 @@ from birthmark_experiments.abandonment.examples import (
     find_odd_neighbours,
     follow_examples,
 )
-from birthmark_experiments.abandonment.facts import _enrichment, _find_first
-from birthmark_experiments.abandonment.line import describe_line, find_departure
+from birthmark_experiments.abandonment.facts import (
+    _enrichment,
+    _find_first,
+    describe_line,
+    find_departure,
+)
 from birthmark_experiments.abandonment.protocol import PROTOCOLS, spec_of
 from birthmark_experiments.frame.probes import as_inputs
 

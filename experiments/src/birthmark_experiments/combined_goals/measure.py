@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +16,9 @@ from birthmark.data import load_dataset
 from birthmark.network import batch_examples, draw_weights
 from birthmark.shapes import Array, Dataset, Weights
 from birthmark.spec import RunSpec
-from birthmark.statistics import Outcome
 from birthmark.store import Store, open_store
 from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.combined_goals.goals import GOALS
+from birthmark_experiments.combined_goals.facts import GOALS
 from birthmark_experiments.combined_goals.protocol import (
     LOOKED_AT,
     Protocol,
@@ -28,7 +26,7 @@ from birthmark_experiments.combined_goals.protocol import (
     describe,
     spec_of,
 )
-from birthmark_experiments.frame import labelled
+from birthmark_experiments.frame import variable
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
@@ -50,20 +48,19 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     names = [one.name for one in starts]
     also = [", ".join(k for k, v in same.items() if v == name) or "-" for name in names]
     results = learned.assign(
-        reading=(
+        reading=variable(
             ("initialization", "replica", "goal"),
             readings,
-            labelled("what the goal asks about, at the start", "1"),
+            "what the goal asks about, at the start",
         ),
-        kind=(
+        kind=variable(
             "initialization",
             [one.kind for one in starts],
-            labelled("where the start is from", "name"),
+            "where the start is from",
+            "name",
         ),
-        also=(
-            "initialization",
-            also,
-            labelled("other rules that draw the same numbers", "name"),
+        also=variable(
+            "initialization", also, "other rules that draw the same numbers", "name"
         ),
         goal=[goal.name for goal in GOALS],
     )
@@ -78,17 +75,12 @@ def add_verdicts(results: xr.Dataset) -> xr.Dataset:
     values_ARG = readings.fillna(np.inf).to_numpy()
     middle_AG = np.median(values_ARG, axis=1)
     met = [goal.is_met(middle_AG[:, place]) for place, goal in enumerate(GOALS)]
-    words = labelled("whether the goal is met", "1")
     return results.assign(
-        is_met=(
-            ("initialization", "goal"),
-            np.stack(met, axis=1).astype(np.int8),
-            words,
+        is_met=variable(
+            ("initialization", "goal"), np.stack(met, axis=1), "whether the goal is met"
         ),
-        goal_title=(
-            "goal",
-            [goal.title for goal in GOALS],
-            labelled("the goal in words", "name"),
+        goal_title=variable(
+            "goal", [goal.title for goal in GOALS], "the goal in words", "name"
         ),
     )
 
@@ -157,22 +149,30 @@ def _tabulate(
     loss = np.array([one.curve("test_loss") for one in candidates])
     return xr.Dataset(
         {
-            "steps": (
+            "steps": variable(
                 ("level", *dims),
                 np.array([one.values_AR for one in steps]),
-                labelled("steps to a test loss, at most all", "steps"),
+                "steps to a test loss, at most all",
+                "steps",
             ),
-            "is_censored": (
+            "is_censored": variable(
                 ("level", *dims),
                 np.array([one.censored_AR for one in steps]).astype(float),
-                labelled("whether it was not reached", "1"),
+                "whether it was not reached",
             ),
-            "mean_test_loss": _variable(outcomes["mean_test_loss"], "nat"),
-            "test_accuracy": _variable(outcomes["test_accuracy"], "1"),
-            "test_loss": (
-                ("initialization", "step", "replica"),
-                loss.astype(np.float32),
-                labelled("test loss", "nat"),
+            "mean_test_loss": variable(
+                dims,
+                outcomes["mean_test_loss"].values_AR,
+                outcomes["mean_test_loss"].title,
+                "nat",
+            ),
+            "test_accuracy": variable(
+                dims,
+                outcomes["test_accuracy"].values_AR,
+                outcomes["test_accuracy"].title,
+            ),
+            "test_loss": variable(
+                ("initialization", "step", "replica"), loss, "test loss", "nat"
             ),
         },
         {
@@ -182,8 +182,3 @@ def _tabulate(
             "level": [float(one.name.removeprefix("steps_to_")) for one in steps],
         },
     )
-
-
-def _variable(outcome: Outcome, units: str) -> tuple[Any, Array, dict[str, str]]:
-    names = labelled(outcome.title, units)
-    return ("initialization", "replica"), outcome.values_AR, names

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from birthmark.spec import RunSpec
-from birthmark_experiments.frame.specs import dense_spec, standardized
-from birthmark_experiments.frame.starts import Start, list_starts
+from birthmark_experiments.frame.specs import (
+    Start,
+    dense_spec,
+    list_starts,
+    standardized,
+)
 
 SEED = 0
 LOOKED_AT = 512  # examples of the check-up

@@ -10,10 +10,10 @@ from scipy.special import log_softmax
 from birthmark.data import load_dataset
 from birthmark.network import DATA_DEPENDENT, INITIALIZATIONS, draw_weights
 from birthmark_experiments.combined_goals import EXPERIMENT
-from birthmark_experiments.combined_goals.goals import GOALS
+from birthmark_experiments.combined_goals.facts import GOALS
 from birthmark_experiments.combined_goals.measure import add_verdicts, find_same
 from birthmark_experiments.combined_goals.protocol import PROTOCOLS, spec_of
-from birthmark_experiments.frame.starts import list_starts
+from birthmark_experiments.frame.specs import list_starts
 
 QUICK = PROTOCOLS["quick"]
 STARTS = {one.name: one for one in list_starts()}

@@ -14,9 +14,9 @@ from birthmark.store import open_store
 from birthmark.sweeps import run
 from birthmark.training import train
 from birthmark_experiments.constant_start import EXPERIMENT
-from birthmark_experiments.constant_start.ends import compare_ends
 from birthmark_experiments.constant_start.facts import apart_steps
-from birthmark_experiments.constant_start.loops import (
+from birthmark_experiments.constant_start.measure import compare_ends
+from birthmark_experiments.constant_start.ties import (
     constant_parameters,
     dropout_forward,
     plain_forward,

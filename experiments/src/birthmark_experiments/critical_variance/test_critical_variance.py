@@ -13,18 +13,16 @@ from birthmark.network import draw_weights
 from birthmark.theory import RandomLayers
 from birthmark_experiments import run_experiment, shipped_results
 from birthmark_experiments.critical_variance import EXPERIMENT
-from birthmark_experiments.critical_variance.protocol import PROTOCOLS, STARTS, spec_of
-from birthmark_experiments.critical_variance.readings import (
+from birthmark_experiments.critical_variance.measure import (
+    correlate_pairs,
     find_window,
+    pair_up,
+    propagate,
     read_chi,
     read_scale,
 )
+from birthmark_experiments.critical_variance.protocol import PROTOCOLS, STARTS, spec_of
 from birthmark_experiments.critical_variance.scatter import log_variance
-from birthmark_experiments.critical_variance.signals import (
-    correlate_pairs,
-    pair_up,
-    propagate,
-)
 
 # -- theory ----------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from birthmark_experiments.depth.protocol import (
     describe,
     spec_of,
 )
-from birthmark_experiments.frame import labelled
+from birthmark_experiments.frame import variable, variables
 from birthmark_experiments.frame.comparisons import run_comparison
 
 _LEVELS = tuple(share * math.log(10) for share in (PLATEAU, 0.75, 0.5))
@@ -46,11 +46,10 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
             start: spec_of(protocol, name, start, lr=lr) for start, lr in lrs.items()
         }
         comparison = run_comparison(specs, store, losses=_LEVELS)
-        words = labelled("lr of the comparison", "1")
-        chosen = xr.Dataset(
-            {"chosen_lr": ("initialization", list(lrs.values()), words)}
-        )
-        by_network.append(xr.merge([signals, scan, comparison, chosen], join="exact"))
+        merged = xr.merge([signals, scan, comparison], join="exact")
+        chosen = list(lrs.values())
+        merged["chosen_lr"] = variable("initialization", chosen, "lr of the comparison")
+        by_network.append(merged)
     results = xr.concat(by_network, "network", data_vars="all", join="outer")
     results = results.assign_coords(network=list(protocol.networks))
     results.attrs = {
@@ -117,19 +116,19 @@ def _measure_signals(protocol: Protocol, network: str) -> xr.Dataset:
             for start in INITIALIZATIONS
         ]
     )  # [initialization, draw, reading, 2, layer]
-    dims = ("initialization", "draw", "layer")
-    named = {}
-    for place, (name, (long_name, units)) in enumerate(_READINGS.items()):
-        words = labelled(long_name, units)
-        named[name] = (dims, np.float32(found[:, :, place, 0]), words)
-        theory = {**words, "long_name": f"{long_name}, theory"}
-        named[f"{name}_theory"] = (dims, np.float32(found[:, :, place, 1]), theory)
+    dims, depth = ("initialization", "draw", "layer"), found.shape[-1]
+    words = _READINGS | {
+        f"{name}_theory": (f"{long_name}, theory", units)
+        for name, (long_name, units) in _READINGS.items()
+    }
+    # first what was measured, then theory, as in the words
+    values = np.moveaxis(found, (3, 2), (0, 1)).reshape(-1, *found.shape[:2], depth)
     return xr.Dataset(
-        named,
+        variables(dims, words, dict(zip(words, values, strict=True))),
         {
             "initialization": list(INITIALIZATIONS),
             "draw": np.arange(protocol.draws, dtype=np.int32),
-            "layer": np.arange(1, found.shape[-1] + 1, dtype=np.int32),
+            "layer": np.arange(1, depth + 1, dtype=np.int32),
         },
     )
 
@@ -149,15 +148,15 @@ def _scan(protocol: Protocol, network: str, store: Store) -> xr.Dataset:
         for start, one in enumerate(run_grid(Grid(tuple(specs)), store)):
             records = one.store.records(one.run_key, distributions=False)
             losses[place, start] = records["test_loss"].to_numpy()[-1, 0]
-    words = labelled("test loss after the last step, scan of rates", "nat")
     return xr.Dataset(
         {
-            "scan_loss": (
+            "scan_loss": variable(
                 ("trial", "initialization"),
                 losses,
-                words,
+                "test loss after the last step, scan of rates",
+                "nat",
             ),
-            "scan_lr": ("trial", list(lrs), labelled("lr", "1")),
+            "scan_lr": variable("trial", list(lrs), "lr"),
         },
         {
             "initialization": list(INITIALIZATIONS),

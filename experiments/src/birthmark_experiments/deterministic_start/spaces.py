@@ -22,7 +22,7 @@ from birthmark.shapes import Dataset, Weights
 from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark_experiments.deterministic_start.protocol import MOMENTS, MOVES
-from birthmark_experiments.frame import labelled
+from birthmark_experiments.frame import variable
 from birthmark_experiments.frame.probes import as_inputs, as_tensors, take_replicas
 
 _RANK_TOLERANCE = 1e-9  # of the largest eigenvalue of X'X: below it, no direction
@@ -86,20 +86,16 @@ def measure_spaces(
     results.attrs["span"] = span_ID.shape[1]
     dims = ("initialization", "replica", "moment", "layer")
     distortion, class_ratio = np.moveaxis(np.array(distances, dtype=np.float32), -1, 0)
-    results["distortion"] = (
-        dims,
-        distortion,
-        labelled("std over mean of the ratio of distances", "1"),
+    results["distortion"] = variable(
+        dims, distortion, "std over mean of the ratio of distances"
     )
-    results["class_ratio"] = (
-        dims,
-        class_ratio,
-        labelled("distance between classes over that within", "1"),
+    results["class_ratio"] = variable(
+        dims, class_ratio, "distance between classes over that within"
     )
-    results["class_ratio_of_inputs"] = (
+    results["class_ratio_of_inputs"] = variable(
         (),
-        np.float32(read_distances(x_NI, y_N, x_NI)[1]),
-        labelled("distance between classes over that within", "1"),
+        read_distances(x_NI, y_N, x_NI)[1],
+        "distance between classes over that within",
     )
     change, flipped, length = np.moveaxis(np.array(moves, dtype=np.float32), 2, 0)
     dims = ("initialization", "replica", "move", "moment")
@@ -108,7 +104,7 @@ def measure_spaces(
         ("changed_share", flipped, "share of predictions that change"),
         ("move_length", length, "length of the move over that of a whole swap"),
     ):
-        results[name] = (dims, values, labelled(words, "1"))
+        results[name] = variable(dims, values, words)
     return results.assign_coords(
         moment=list(MOMENTS), move=list(MOVES), layer=["hidden1", "hidden2"]
     )
@@ -171,10 +167,11 @@ def _compare_first(
 def _name_spaces(spaces: list[list[dict[str, float]]]) -> xr.Dataset:
     return xr.Dataset(
         {
-            name: (
+            name: variable(
                 ("initialization", "replica"),
                 np.array([[one[name] for one in row] for row in spaces]),
-                labelled(words, unit),
+                words,
+                unit,
             )
             for name, (words, unit) in _UNITS.items()
         }

@@ -13,7 +13,7 @@ from birthmark.seeds import batch_order
 from birthmark.spec import RunSpec
 from birthmark.training import initial_configuration
 from birthmark_experiments.deterministic_start.facts import fit_flips
-from birthmark_experiments.deterministic_start.gates import flipped_share, train_ntk
+from birthmark_experiments.deterministic_start.measure import flipped_share, train_ntk
 from birthmark_experiments.deterministic_start.spaces import (
     compare_spaces,
     read_distances,

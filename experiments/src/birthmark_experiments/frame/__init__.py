@@ -7,9 +7,14 @@ the package. One may be carried out again, at the scale of the docs or a quick o
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from birthmark_experiments.frame.experiment import SCALES, Experiment, Facts
-from birthmark_experiments.frame.listing import experiment_names, find_experiment
-from birthmark_experiments.frame.variables import labelled, variables
+from birthmark_experiments.frame.experiment import (
+    SCALES,
+    Experiment,
+    Facts,
+    experiment_names,
+    find_experiment,
+)
+from birthmark_experiments.frame.variables import labelled, variable, variables
 
 if TYPE_CHECKING:
     from birthmark_experiments.frame.cache import hash_protocol, recall
@@ -40,6 +45,7 @@ __all__ = [
     "recall",
     "run_experiment",
     "shipped_results",
+    "variable",
     "variables",
 ]
 

@@ -13,8 +13,7 @@ from birthmark.errors import SpecError
 from birthmark.spec import DataSpec
 from birthmark.store import has_results, load_results, save_results
 from birthmark_experiments.frame.cache import hash_protocol
-from birthmark_experiments.frame.experiment import Experiment
-from birthmark_experiments.frame.listing import find_experiment
+from birthmark_experiments.frame.experiment import Experiment, find_experiment
 
 if TYPE_CHECKING:
     from birthmark.figures import Drawing

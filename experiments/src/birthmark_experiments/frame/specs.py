@@ -1,11 +1,110 @@
-"""The run that most questions ask of: a dense network, plain SGD, on a CPU."""
+"""The run that most questions ask of, and the starts that comparisons take.
+
+Those are the library's table, and variants. Rules with a file are left out: they need
+something trained. Of rules that draw the same numbers in this network the first one
+stands for all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from birthmark.network import DATA_DEPENDENT, INITIALIZATIONS
 from birthmark.spec import RunSpec
+
+_FROM_FILES = ("checkpoint", "statistics_only", "shuffled", "signs_only")
+_FOR_BIASES = "nguyen_widrow_bias"
+_FROM_FILES_TOO = "lottery_ticket"
+
+# what a rule of the table asks for besides its name, as its source has it
+_OWN_BIASES = {
+    "torch_default": "torch_default",
+    "equinox_default": "equinox_default",
+    "sklearn_default": "sklearn_default",
+    "nguyen_widrow": _FOR_BIASES,
+}
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "constant": {"value": 0.5},
+    "gpt2_residual": {"blocks": 6},
+    "looks_linear": {
+        "layers": {
+            "hidden1": {"name": "looks_linear", "mirror": "outputs"},
+            "output": {"name": "looks_linear", "mirror": "inputs"},
+        }
+    },
+    # their cost: a smaller batch than the 1024 examples that are the default
+    "metainit": {"examples": 128},
+    "gradinit": {"examples": 128},
+}
+
+_SMALL_OUTPUT = {"output": {"name": "normal", "std": 0.01}}
+_ROOT_2 = 2**0.5
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start of the comparison."""
+
+    name: str
+    kind: str  # `table`, `batch` (looks at one), `variant` or `combined`
+    rule: Mapping[str, Any]  # the table `initialization` of a spec
+
+
+def _scaled_he(factor: float) -> dict[str, Any]:
+    scale = 2 * factor**2
+    return {"name": "variance_scaling", "scale": scale, "distribution": "normal"}
+
+
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "constant 0.01": {"name": "constant", "value": 0.01},
+    "he_normal x 0.1": _scaled_he(0.1),
+    "he_normal x 0.5": _scaled_he(0.5),
+    "he_normal x 2": _scaled_he(2.0),
+    "he_normal x 10": _scaled_he(10.0),
+    "orthogonal x 1.41": {"name": "orthogonal", "gain": _ROOT_2},
+    "krahenbuhl, pca": {"name": "krahenbuhl", "directions": "pca"},
+    "krahenbuhl, kmeans": {"name": "krahenbuhl", "directions": "kmeans"},
+}
+_COMBINED: dict[str, dict[str, Any]] = {
+    "he_normal, output 0": {
+        "name": "he_normal",
+        "layers": {"output": {"name": "zeros"}},
+    },
+    "he_normal, small output": {"name": "he_normal", "layers": _SMALL_OUTPUT},
+    "orthogonal x 1.41, small output": {
+        "name": "orthogonal",
+        "gain": _ROOT_2,
+        "layers": _SMALL_OUTPUT,
+    },
+    "looks_linear, small output": {
+        "name": "looks_linear",
+        "layers": _PARAMETERS["looks_linear"]["layers"] | _SMALL_OUTPUT,
+    },
+    "lsuv, small output": {"name": "lsuv", "layers": _SMALL_OUTPUT},
+}
+
+
+def list_starts() -> list[Start]:
+    """All of them, in the order of the library's table."""
+    left_out = (*_FROM_FILES, _FROM_FILES_TOO, _FOR_BIASES)
+    starts = [
+        Start(name, kind, _rule(name))
+        for kind, names in (("table", INITIALIZATIONS), ("batch", DATA_DEPENDENT))
+        for name in names
+        if name not in left_out
+    ]
+    starts += [Start(name, "variant", rule) for name, rule in _VARIANTS.items()]
+    starts += [Start(name, "combined", rule) for name, rule in _COMBINED.items()]
+    return starts
+
+
+def _rule(name: str) -> dict[str, Any]:
+    rule = {"name": name, **_PARAMETERS.get(name, {})}
+    if name in _OWN_BIASES:
+        rule["bias"] = {"name": _OWN_BIASES[name]}
+    return rule
 
 
 def dense_spec(

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
 from birthmark.shapes import Array
 
 Variable = tuple[Sequence[str] | str, Array, dict[str, str]]
 
+_KEPT_AS = {np.dtype(np.float64): np.float32, np.dtype(np.int64): np.int32}
+# what most questions read of every epoch
+_CURVES = {
+    "train_loss": ("train loss, mean over an epoch as it was visited", "nat"),
+    "train_accuracy": ("train accuracy, likewise", "1"),
+    "test_accuracy": ("test accuracy", "1"),
+    "below_eps": ("share of visits with a true class below the clip", "1"),
+    "abandoned": ("share of visits abandoned", "1"),
+}
+_COUNTS = ("below_eps", "abandoned")
+
 
 def labelled(long_name: str, units: str) -> dict[str, str]:
     """The attributes that every variable of results carries."""
     return {"long_name": long_name, "units": units}
+
+
+def variable(
+    dims: Sequence[str] | str, values: npt.ArrayLike, long_name: str, units: str = "1"
+) -> Variable:
+    """One variable: numbers in 32 bits, whether something is so in 8."""
+    array = np.asarray(values)
+    kept_as = np.int8 if array.dtype == bool else _KEPT_AS.get(array.dtype, array.dtype)
+    return dims, array.astype(kept_as), labelled(long_name, units)
 
 
 def variables(
@@ -24,7 +44,7 @@ def variables(
     values: Mapping[str, npt.ArrayLike],
     prefix: str = "",
 ) -> dict[str, Variable]:
-    """Variables of equal dims, in single precision.
+    """Variables of equal dims.
 
     Args:
         dims: Of all of them.
@@ -32,8 +52,37 @@ def variables(
         values: By name.
         prefix: Before each name in the results.
     """
-    found: dict[str, Any] = {
-        f"{prefix}{name}": (dims, np.asarray(values[name], np.float32), labelled(*said))
+    return {
+        f"{prefix}{name}": variable(dims, np.asarray(values[name]), *said)
         for name, said in words.items()
     }
-    return found
+
+
+def name_curves(
+    curves: Mapping[str, Array], num_examples: int, epochs: Array | None = None
+) -> xr.Dataset:
+    """Curves over (epoch, replica), at epochs 1, 2, ... unless others are given.
+
+    Args:
+        curves: Metrics by the name that they have in records, [T, R].
+        num_examples: By which counts are divided.
+        epochs: At which they stand.
+    """
+    shares = {
+        name: np.asarray(x) / (num_examples if name in _COUNTS else 1)
+        for name, x in curves.items()
+    }
+    words = {name: _CURVES[name] for name in curves}
+    count = len(next(iter(curves.values())))
+    at = np.arange(1, count + 1) if epochs is None else epochs
+    found = xr.Dataset(variables(("epoch", "replica"), words, shares))
+    return found.assign_coords(epoch=at.astype(np.int32))
+
+
+def name_deviation(
+    records: xr.Dataset, steps: Sequence[int] | Array, dim: str
+) -> Variable:
+    """How widely the weights between the hidden layers have spread at some steps."""
+    deviation_TR = records["deviation_std"].sel(layer="hidden2").to_numpy()[steps]
+    words = "standard deviation of the deviation, between hidden layers"
+    return variable((dim, "replica"), deviation_TR, words, "weight")

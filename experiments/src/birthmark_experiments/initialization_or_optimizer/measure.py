@@ -11,7 +11,7 @@ from birthmark.analysis import steps_to_reach
 from birthmark.shapes import Array
 from birthmark.store import Store, open_store
 from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.frame import labelled
+from birthmark_experiments.frame import labelled, variable
 from birthmark_experiments.initialization_or_optimizer.protocol import (
     LEVELS,
     OPTIMIZERS,
@@ -42,30 +42,32 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     dims = ("initialization", "optimizer")
     return xr.Dataset(
         {
-            "steps": (
+            "steps": variable(
                 (*dims, "level", "replica"),
                 np.where(np.isnan(steps), budget, steps).reshape(
                     *shape, len(LEVELS), -1
                 ),
-                labelled("steps to a training loss, at most all", "steps"),
+                "steps to a training loss, at most all",
+                "steps",
             ),
-            "is_censored": (
+            "is_censored": variable(
                 (*dims, "level", "replica"),
                 np.isnan(steps).astype(np.int8).reshape(*shape, len(LEVELS), -1),
-                labelled("whether it was not reached", "1"),
+                "whether it was not reached",
             ),
-            "test_accuracy": (
+            "test_accuracy": variable(
                 (*dims, "replica"),
                 accuracy.reshape(*shape, -1),
-                labelled("test accuracy after training", "1"),
+                "test accuracy after training",
             ),
-            "train_loss": (
+            "train_loss": variable(
                 (*dims, "step", "replica"),
                 loss.astype(np.float32).reshape(*shape, *loss.shape[1:]),
-                labelled("loss over the whole training set", "nat"),
+                "loss over the whole training set",
+                "nat",
             ),
             "search": search,
-            "lr": ("optimizer", list(best.values()), labelled("lr", "1")),
+            "lr": variable("optimizer", list(best.values()), "lr"),
         },
         {
             "initialization": list(protocol.starts),

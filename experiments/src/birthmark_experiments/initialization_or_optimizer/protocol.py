@@ -8,8 +8,7 @@ from typing import Any
 
 from birthmark.data import describe_dataset
 from birthmark.spec import RunSpec
-from birthmark_experiments.frame.specs import dense_spec, standardized
-from birthmark_experiments.frame.starts import list_starts
+from birthmark_experiments.frame.specs import dense_spec, list_starts, standardized
 
 SEED = 0
 SEARCH_SEED = 1000

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from birthmark.data import load_dataset
 from birthmark.network import forward_stack, gather_layers
 from birthmark.shapes import Array, Dataset
-from birthmark_experiments.frame import labelled, variables
+from birthmark_experiments.frame import variable, variables
 from birthmark_experiments.frame.probes import as_inputs
 from birthmark_experiments.near_the_start.points import (
     Ball,
@@ -62,17 +62,18 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
             _evaluate(ends, "move", dataset, "moved_end"),
         ]
     )
-    for name, long_name, pairs in (
-        ("moved_way", "distance that training went", (moved, ends)),
-        ("moved_from_start", "distance of the end from the first start", (None, ends)),
-    ):
-        origin, tips = pairs
-        values = [
-            distances(tip, origin[length] if origin else start)
-            for length, tip in tips.items()
-        ]
-        words = labelled(long_name, "weight")
-        results[name] = (("move", "replica"), np.array(values, dtype=np.float32), words)
+    results["moved_way"] = variable(
+        ("move", "replica"),
+        [distances(end, moved[length]) for length, end in ends.items()],
+        "distance that training went",
+        "weight",
+    )
+    results["moved_from_start"] = variable(
+        ("move", "replica"),
+        [distances(end, start) for end in ends.values()],
+        "distance of the end from the first start",
+        "weight",
+    )
     results.attrs = {"protocol": describe(protocol, spec, len(dataset.y_train))}
     return results
 

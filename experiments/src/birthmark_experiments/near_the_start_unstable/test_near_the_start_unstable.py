@@ -12,12 +12,12 @@ from scipy.special import softmax
 import by_hand
 from birthmark.data import load_dataset
 from birthmark_experiments.near_the_start.points import distances, move, shrink
-from birthmark_experiments.near_the_start_unstable import EXPERIMENT, conditions
-from birthmark_experiments.near_the_start_unstable.conditions import (
+from birthmark_experiments.near_the_start_unstable import EXPERIMENT, measure
+from birthmark_experiments.near_the_start_unstable.facts import find_lost
+from birthmark_experiments.near_the_start_unstable.measure import (
     carry_out,
     train_freely,
 )
-from birthmark_experiments.near_the_start_unstable.facts import find_lost
 from birthmark_experiments.near_the_start_unstable.protocol import PROTOCOLS, Condition
 
 QUICK = PROTOCOLS["quick"]
@@ -198,7 +198,7 @@ def test_losses_on_lines_and_with_layers_put_back_are_those_of_numpy(
 
 
 def test_what_is_done_is_not_trained_again(folder, results, monkeypatch):
-    monkeypatch.setattr(conditions, "train_from", None)  # no arm could begin
+    monkeypatch.setattr(measure, "train_from", None)  # no arm could begin
     again = EXPERIMENT.measure("quick", folder)
     xr.testing.assert_identical(again, results)
 

@@ -1,16 +1,32 @@
-"""Our numbers beside the published ones, in units of both errors together."""
+"""Our numbers beside the published ones, in units of both errors together.
+
+The train loss of one network fluctuates from epoch to epoch. The mean over replicas of
+each one's minimum therefore lies below the minimum of the curve of their mean, and that
+again below the minimum of a mean of very many replicas, which the running median over a
+window of epochs stands for.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from birthmark.analysis import FIGURE_2, QUANTITIES, Column, Published, Thresholds
+from birthmark.analysis import (
+    FIGURE_1B,
+    FIGURE_2,
+    QUANTITIES,
+    Column,
+    Published,
+    Run,
+    Thresholds,
+    running_median,
+)
 from birthmark.shapes import Array
 from birthmark.statistics import Estimate, summarize
-from birthmark_experiments.paper.divergences import find_divergences
+from birthmark_experiments.paper.moments_of_training import find_divergences
 
 
 @dataclass(frozen=True)
@@ -98,3 +114,171 @@ def _agree(
         published=float(getattr(published, name)),
         published_error=published.error(name),
     )
+
+
+@dataclass(frozen=True)
+class Minima:
+    """Three minima of one loss of the replicas of a run, and where they lie."""
+
+    of_each: Estimate  # mean over replicas of each one's minimum
+    of_mean: float  # minimum of the curve of the mean
+    of_mean_epoch: float
+    of_smooth: float  # minimum of the running median of that curve
+    of_smooth_epoch: float
+    fluctuation: float  # std of the loss about its running median there, over it
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The train loss after some epochs, beside its running mean over each of them.
+
+    The running mean is taken while the weights move, the evaluated loss with those of
+    the last step of the epoch, over the whole training set.
+    """
+
+    epochs: tuple[int, ...]
+    ratio: Estimate  # over replicas, of each one's mean ratio of the two
+    of_mean: float  # least of the means over replicas, at these epochs
+
+
+def compare_evaluated(run: Run) -> Evaluated | None:
+    """Both train losses at the epochs where both are known; None without any."""
+    evaluated_TR = run.values("train_loss_evaluated")
+    running_TR = run.values("train_loss")
+    known = np.isfinite(evaluated_TR).all(axis=1) & np.isfinite(running_TR).all(axis=1)
+    if not known.any():
+        return None
+    ratio_TR = evaluated_TR[known] / running_TR[known]
+    return Evaluated(
+        epochs=tuple(run.records["epoch"].to_numpy()[known].tolist()),
+        ratio=summarize(ratio_TR.mean(axis=0)),
+        of_mean=float(evaluated_TR[known].mean(axis=1).min()),
+    )
+
+
+def find_minima(
+    run: Run, name: str = "train_loss", thresholds: Thresholds | None = None
+) -> Minima:
+    """The minima of `train_loss` or `test_loss`; replicas with NaN or Inf left out."""
+    lines = thresholds or Thresholds()
+    loss_TR = run.values(name)[1:]
+    loss_TR = loss_TR[:, np.isfinite(loss_TR).all(axis=0)]
+    epochs = run.records["epoch"].to_numpy()[1:].astype(float)
+    nothing = float("nan")
+    if not loss_TR.size:
+        return Minima(summarize([]), *(nothing,) * 5)
+    mean_T = loss_TR.mean(axis=1)
+    window = lines.window_epochs(int(epochs[-1]))
+    smooth_T = running_median(mean_T[:, None], window)[:, 0]
+    lowest = int(smooth_T.argmin())
+    return Minima(
+        of_each=summarize(loss_TR.min(axis=0)),
+        of_mean=float(mean_T.min()),
+        of_mean_epoch=float(epochs[mean_T.argmin()]),
+        of_smooth=float(smooth_T[lowest]),
+        of_smooth_epoch=float(epochs[lowest]),
+        fluctuation=_fluctuation(loss_TR, lowest, window),
+    )
+
+
+def _fluctuation(loss_TR: Array, lowest: int, window: int) -> float:
+    """Scatter of one replica's loss about its running median, relative to it."""
+    near = slice(max(lowest - window, 0), lowest + window + 1)
+    smooth_TR = running_median(loss_TR, window)[near]
+    return float(np.std(loss_TR[near] / smooth_TR - 1))
+
+
+SAME_EPOCH = 0.25  # of a published epoch within which ours counts as the same
+SAME_LOSS = 0.10  # likewise of a published loss
+_BY_WIDTH = {one.width: one for one in FIGURE_2}
+
+
+def describe_agreement(columns: list[Column]) -> dict[str, Any]:
+    """Facts about the replicas trained with the clipped loss, beside the paper's.
+
+    Raises:
+        StoreError: A fact about the data is missing in the records.
+    """
+    figure_2 = compare_with_paper(columns)
+    minima = [_describe_minima(column) for column in columns]
+    test = [one for one in figure_2 if one.name == "minimum test loss"]
+    train = [one for one in figure_2 if one.name == "minimum train loss"]
+    lower = [one.width for one in train if one.ratio < 1 - SAME_LOSS]
+    divergences = _describe_divergences(columns)
+    widths = [one.width for one in test]
+    return {
+        "figure_2": [_flat(one) for one in figure_2],
+        "near": {"test": [one.width for one in test if one.is_within(SAME_LOSS)]},
+        "far": {"test": [one.width for one in test if not one.is_within(SAME_LOSS)]},
+        "minima": minima,
+        "lower_train": lower,
+        "noise_explains": all(
+            one["train"]["of_smooth"] >= (1 - SAME_LOSS) * one["published_train"]
+            for one in minima
+            if one["width"] in lower
+        ),
+        "divergences": divergences,
+        "divergence_widths": widths,
+        "published_divergence": {n: _BY_WIDTH[n].divergence_epoch for n in widths},
+        "best_definitions": _find_best(divergences),
+        "nearest_definition": _find_nearest(divergences),
+        "figure_1b": FIGURE_1B,
+        "published_250": f"{_BY_WIDTH[250].divergence_epoch:.0f}",
+    }
+
+
+def _find_best(divergences: list[dict[str, Any]]) -> list[str]:
+    """The definitions that agree at the most widths, if at any."""
+    most = max((row["agree"] for row in divergences), default=0)
+    return [row["name"] for row in divergences if row["agree"] == most and most]
+
+
+def _find_nearest(divergences: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The definition whose epochs are nearest, in ratio, over the most widths."""
+    best = [row for row in divergences if row["name"] in _find_best(divergences)]
+
+    def off(row: dict[str, Any]) -> float:
+        ratios = [one["ratio"] for one in row["by_width"]]
+        return sum(abs(math.log(x)) for x in ratios if math.isfinite(x) and x > 0)
+
+    return min(best, key=off, default=None)
+
+
+def _flat(one: Agreement) -> dict[str, Any]:
+    derived = ("ratio", "difference", "in_errors")
+    return asdict(one) | {name: getattr(one, name) for name in derived}
+
+
+def _describe_divergences(columns: list[Column]) -> list[dict[str, Any]]:
+    """A row a definition: its epochs by width, and at how many it agrees."""
+    rows: dict[str, list[Agreement]] = {}
+    for one in compare_divergences(columns):
+        rows.setdefault(one.name, []).append(one)
+    return [
+        {
+            "name": name,
+            "by_width": [_flat(one) for one in found],
+            "agree": sum(one.is_within(SAME_EPOCH) for one in found),
+            "known": sum(math.isfinite(one.published) for one in found),
+        }
+        for name, found in rows.items()
+    ]
+
+
+def _describe_minima(column: Column) -> dict[str, Any]:
+    published = _BY_WIDTH.get(column.width)
+    losses = {
+        name: asdict(find_minima(column.runs[0], f"{name}_loss"))
+        for name in ("train", "test")
+    }
+    beside = {
+        f"published_{name}": getattr(published, f"min_{name}_loss", float("nan"))
+        for name in ("train", "test")
+    }
+    evaluated = compare_evaluated(column.runs[0])
+    return {
+        "width": column.width,
+        **losses,
+        **beside,
+        "evaluated": None if evaluated is None else asdict(evaluated),
+    }

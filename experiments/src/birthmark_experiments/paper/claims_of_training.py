@@ -17,7 +17,6 @@ from birthmark_experiments.paper.claims import (
     NOT_SAID,
     Claim,
 )
-from birthmark_experiments.paper.divergences import find_divergences
 from birthmark_experiments.paper.evidence import (
     CLIPPED,
     LOGITS,
@@ -27,7 +26,7 @@ from birthmark_experiments.paper.evidence import (
     weigh_count,
     weigh_share,
 )
-from birthmark_experiments.paper.rises import find_lag
+from birthmark_experiments.paper.moments_of_training import find_divergences, find_lag
 from birthmark_experiments.paper.words import say_lags
 
 REGIME = (75, 300)  # widths between which Figure 2c has the regime

@@ -21,18 +21,13 @@ from birthmark.analysis import (
 )
 from birthmark.shapes import Array
 from birthmark.statistics import estimate_survival
-from birthmark_experiments.paper.agreement_facts import describe_agreement
+from birthmark_experiments.paper.agreement import describe_agreement
 from birthmark_experiments.paper.claims import Claim
 from birthmark_experiments.paper.claims_of_marks import (
     Read,
     claim_loss_of_mark,
     claim_mark,
     read_marks,
-)
-from birthmark_experiments.paper.claims_of_start import (
-    claim_best_nearness,
-    claim_memory,
-    claim_nearness,
 )
 from birthmark_experiments.paper.claims_of_training import (
     RISE,
@@ -41,11 +36,16 @@ from birthmark_experiments.paper.claims_of_training import (
     claim_coincidence,
     claim_untrainability,
 )
-from birthmark_experiments.paper.claims_of_weights import claim_growth, claim_width
-from birthmark_experiments.paper.divergences import find_divergences
+from birthmark_experiments.paper.claims_of_weights import (
+    claim_best_nearness,
+    claim_growth,
+    claim_memory,
+    claim_nearness,
+    claim_width,
+)
 from birthmark_experiments.paper.evidence import CLIPPED, LOSSES, Arm
-from birthmark_experiments.paper.figure_facts import describe_conditionals
-from birthmark_experiments.paper.moves import find_moves
+from birthmark_experiments.paper.figure_facts import describe_conditionals, find_moves
+from birthmark_experiments.paper.moments_of_training import find_divergences
 from birthmark_experiments.paper.still_rows import compare_without
 from birthmark_experiments.paper.words import SAYINGS
 

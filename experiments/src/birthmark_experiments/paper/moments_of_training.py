@@ -1,13 +1,26 @@
-"""The moments of a training at which a replica is looked at."""
+"""The moments of a training: minima, ends, rises, and divergence as it is defined."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
+from scipy.ndimage import gaussian_filter1d
 
-from birthmark.analysis import Run, Transitions
+from birthmark.analysis import (
+    Run,
+    Thresholds,
+    Transitions,
+    chance_loss,
+    curves,
+    fact,
+    running_median,
+)
+from birthmark.shapes import Array
+from birthmark.spec import RunSpec
 
 Moment = Callable[[Transitions, int], float]  # the epoch of a replica, by its place
 Reader = Callable[[Run, Transitions, int], float]
@@ -57,3 +70,133 @@ def value_at(run: Run, name: str, layer: str, epoch: float, place: int) -> float
 def _finite_or(value: float, other: float) -> float:
     """A minimum that is still falling lies at the end so far."""
     return float(value) if math.isfinite(value) else float(other)
+
+
+Lag = Callable[[Run, Transitions, int], float]
+
+
+def at_share(epochs: Array, values: Array, start: float, share: float) -> float:
+    """The first epoch at which a curve has risen by a share of its whole rise.
+
+    From its value at `start` to that at the end, interpolated between records.
+    """
+    grid, line = _on_grid(epochs, values, start)
+    if len(grid) < 2 or line[-1] <= line[0]:
+        return np.nan
+    reached = np.flatnonzero(line >= line[0] + share * (line[-1] - line[0]))
+    return float(grid[reached[0]])
+
+
+def at_steepest(epochs: Array, values: Array, start: float, window: int) -> float:
+    """The epoch at which a curve rises fastest, smoothed by a quarter of the window."""
+    grid, line = _on_grid(epochs, values, start)
+    if len(grid) <= window:
+        return np.nan
+    speed = gaussian_filter1d(line, window / 4, order=1, mode="nearest")
+    return float(grid[int(speed.argmax())])
+
+
+def find_lag(how: str, share: float = 0.5) -> Lag:
+    """How to date deviation minus loss: `change points`, `share` or `steepest`."""
+
+    def lag(run: Run, found: Transitions, place: int) -> float:
+        if how == "change points":
+            return float(found.lag[place])
+        loss = running_median(run.values("train_loss"), found.window)[:, place]
+        deviation = run.values("deviation_std", run.layer)[:, place]
+        start = float(found.min_train_epoch[place])
+        if how == "steepest":
+            dates = [
+                at_steepest(run.epochs, one, start, found.window)
+                for one in (deviation, loss)
+            ]
+        else:
+            dates = [
+                at_share(run.epochs, one, start, share) for one in (deviation, loss)
+            ]
+        return dates[0] - dates[1]
+
+    return lag
+
+
+def _on_grid(epochs: Array, values: Array, start: float) -> tuple[Array, Array]:
+    """The curve at every epoch from `start` on."""
+    use = np.isfinite(values)
+    if not np.isfinite(start) or use.sum() < 2:
+        return np.array([]), np.array([])
+    grid = np.arange(start, epochs[use][-1] + 1)
+    return grid, np.interp(grid, epochs[use], values[use])
+
+
+RISES = (1.5, 2.0, 3.0)  # multiples of the minimum
+PLATEAUS = (0.5, 0.9)  # shares of the plateau of the clipped loss
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The epochs at which replicas diverged, under one definition."""
+
+    name: str  # plain words
+    level: Array  # [R] train loss that is passed
+    epoch: Array  # [R]; NaN: never
+
+
+def find_divergences(
+    records: xr.Dataset, spec: RunSpec, thresholds: Thresholds | None = None
+) -> list[Divergence]:
+    """The epoch from which the train loss stays above a level until the end.
+
+    The levels: multiples of the minimum of the replica (the rise begins), the loss of
+    chance, and, for the clipped loss, shares of its plateau (the rise is over). The
+    train loss is a running median over a window, so that a spike is none of them, and
+    only what comes after its minimum counts.
+
+    Args:
+        records: Of a run, with the facts about the data in the attributes.
+        spec: What was run.
+        thresholds: For the window; the defaults unless given.
+
+    Raises:
+        StoreError: A fact about the data is missing in the attributes.
+    """
+    lines = thresholds or Thresholds()
+    epochs = records["epoch"].to_numpy().astype(float)
+    loss_TR = curves(records, "train_loss")
+    smooth_TR = running_median(loss_TR, lines.window_epochs(int(epochs[-1])))
+    least_R = np.min(smooth_TR, axis=0, where=np.isfinite(smooth_TR), initial=np.inf)
+    chance = chance_loss(spec, int(fact(records, "num_classes")))
+    levels = {f"{k:g} times the minimum": k * least_R for k in RISES}
+    levels["the loss of chance"] = np.full_like(least_R, chance)
+    if spec.training.loss == "clipped_cross_entropy":
+        guessed = 1 - fact(records, "largest_class_share")
+        plateau = -math.log(spec.training.eps) * guessed
+        for share in PLATEAUS:
+            levels[f"{share:g} of the plateau"] = np.full_like(least_R, share * plateau)
+    return [
+        Divergence(name, level_R, stays_above(epochs, smooth_TR, level_R))
+        for name, level_R in levels.items()
+    ]
+
+
+def stays_above(epochs: Array, smooth_TR: Array, level_R: Array) -> Array:
+    """The first epoch after the minimum with nothing below the level behind it.
+
+    Args:
+        epochs: [T].
+        smooth_TR: Losses without spikes, such as a running median.
+        level_R: By replica.
+
+    Returns:
+        [R]; NaN where there is none.
+    """
+    found = np.full(smooth_TR.shape[1], np.nan)
+    for place, (smooth, level) in enumerate(zip(smooth_TR.T, level_R, strict=True)):
+        known = np.flatnonzero(np.isfinite(smooth))
+        if not len(known):
+            continue
+        values = smooth[known]
+        below = np.flatnonzero(values < level)
+        first = max(below[-1] + 1 if len(below) else 0, values.argmin() + 1)
+        if first < len(known):
+            found[place] = epochs[known[first]]
+    return found

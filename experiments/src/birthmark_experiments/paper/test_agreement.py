@@ -17,10 +17,11 @@ from birthmark.analysis import (
 from birthmark.spec import RunSpec
 from birthmark_experiments.paper.agreement import (
     compare_divergences,
+    compare_evaluated,
     compare_with_paper,
+    find_minima,
 )
-from birthmark_experiments.paper.divergences import find_divergences
-from birthmark_experiments.paper.minima import compare_evaluated, find_minima
+from birthmark_experiments.paper.moments_of_training import find_divergences
 from synthetic_records import make_records, make_run, make_spec
 
 EPOCHS = np.arange(401)

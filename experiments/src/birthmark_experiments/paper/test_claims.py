@@ -23,11 +23,6 @@ from birthmark_experiments.paper.claims_of_marks import (
     claim_loss_of_mark,
     claim_mark,
 )
-from birthmark_experiments.paper.claims_of_start import (
-    claim_best_nearness,
-    claim_memory,
-    claim_nearness,
-)
 from birthmark_experiments.paper.claims_of_training import (
     claim_bounds,
     claim_clip,
@@ -35,7 +30,10 @@ from birthmark_experiments.paper.claims_of_training import (
     claim_untrainability,
 )
 from birthmark_experiments.paper.claims_of_weights import (
+    claim_best_nearness,
     claim_growth,
+    claim_memory,
+    claim_nearness,
     claim_width,
     outward_moments,
 )

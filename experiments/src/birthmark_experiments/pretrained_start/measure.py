@@ -15,7 +15,7 @@ from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store, replacing
 from birthmark.training import train
-from birthmark_experiments.frame import labelled
+from birthmark_experiments.frame import labelled, variable
 from birthmark_experiments.frame.comparisons import run_comparison
 from birthmark_experiments.pretrained_start.protocol import (
     FRESH_HEAD,
@@ -47,10 +47,8 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         comparison = run_comparison(specs, store, losses=losses)
         comparison["start_norm"] = _start_norms(specs, store)
         with np.load(file) as kept:
-            comparison["accuracy_before"] = (
-                "replica",
-                kept["test_accuracy"].astype(np.float32),
-                labelled("test accuracy in the first task", "1"),
+            comparison["accuracy_before"] = variable(
+                "replica", kept["test_accuracy"], "test accuracy in the first task"
             )
         results.append(_by_epoch(comparison))
     joined = xr.concat(results, "task", data_vars="all", combine_attrs="drop_conflicts")
@@ -130,10 +128,8 @@ def _start_norms(specs: dict[str, RunSpec], store: Store) -> xr.DataArray:
 def _by_epoch(comparison: xr.Dataset) -> xr.Dataset:
     """Tasks differ in their steps an epoch, so that they meet on the axis of epochs."""
     steps = comparison["step"].to_numpy()
-    comparison["steps_per_epoch"] = (
-        (),
-        np.int32(steps[1]),
-        labelled("optimizer steps of an epoch", "1"),
+    comparison["steps_per_epoch"] = variable(
+        (), steps[1], "optimizer steps of an epoch"
     )
     epochs = np.arange(len(steps), dtype=np.int32)
     return comparison.assign_coords(step=epochs).rename(step="epoch")

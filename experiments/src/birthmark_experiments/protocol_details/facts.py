@@ -17,7 +17,7 @@ from birthmark.shapes import Array
 from birthmark.statistics import ExactTrend, exact_trend
 from birthmark.store import open_shipped
 from birthmark_experiments.frame import Facts
-from birthmark_experiments.paper.divergences import stays_above
+from birthmark_experiments.paper.moments_of_training import stays_above
 
 REFERENCE = "as reproduced"
 FROM_LOGITS = "buffer of 1,000, loss from logits"

@@ -13,11 +13,11 @@ from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_shipped
 from birthmark.sweeps import run
-from birthmark_experiments.frame import labelled, recall
-from birthmark_experiments.protocol_details.details import Detail
+from birthmark_experiments.frame import recall, variable
 from birthmark_experiments.protocol_details.facts import REFERENCE
 from birthmark_experiments.protocol_details.protocol import (
     Condition,
+    Detail,
     Protocol,
     describe,
     find_spec,
@@ -36,16 +36,15 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         widths[name] = width
         curves[name] = _read_reference(find_spec(protocol, width), longest, folder)
     results = _gather(curves)
-    results["width"] = (
-        "arm",
-        np.array([widths[name] for name in curves], dtype=np.int32),
-        labelled("width of both hidden layers", "units"),
+    results["width"] = variable(
+        "arm", [widths[name] for name in curves], "width of both hidden layers", "units"
     )
     buffers = {name: arm.buffer for name, arm in arms.items()}
-    results["buffer"] = (
+    results["buffer"] = variable(
         "arm",
-        np.array([buffers.get(name) or 0 for name in curves], dtype=np.int32),
-        labelled("buffer in which the stream is shuffled; 0: no stream", "examples"),
+        [buffers.get(name) or 0 for name in curves],
+        "buffer in which the stream is shuffled; 0: no stream",
+        "examples",
     )
     eps = find_spec(protocol, protocol.fork).training.eps
     results.attrs = {
@@ -110,7 +109,7 @@ def _gather(curves: dict[str, Array]) -> xr.Dataset:
     }
     return xr.Dataset(
         {
-            name: (dims, losses_A2TR[:, place], labelled(said, "nat"))
+            name: variable(dims, losses_A2TR[:, place], said, "nat")
             for place, (name, said) in enumerate(words.items())
         },
         {

@@ -13,7 +13,7 @@ from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.sweeps import run
 from birthmark.training import Training
-from birthmark_experiments.frame import labelled, variables
+from birthmark_experiments.frame import variable, variables
 from birthmark_experiments.rescue.protocol import (
     Intervention,
     Protocol,
@@ -59,7 +59,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         },
     )
     at = [onsets[r] for r in replicas]
-    results["onset"] = ("replica", np.array(at, dtype=np.int32), _EPOCHS)
+    results["onset"] = variable("replica", at, "epoch of the intervention", "epochs")
     for name in _METRICS:
         values_TR = before[name].to_numpy()
         share = len(dataset.y_train) if name == "below_eps" else 1
@@ -74,9 +74,6 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         "num_classes": dataset.num_classes,
     }
     return results
-
-
-_EPOCHS = labelled("epoch of the intervention", "epochs")
 
 
 def find_onsets(

@@ -15,7 +15,7 @@ from birthmark_experiments.frame.curves import (
     paint_curves,
     paint_replicas,
 )
-from birthmark_experiments.sharpness.edges import EDGE, LAST
+from birthmark_experiments.sharpness.facts import EDGE, LAST
 
 _FLOOR = 1e-2  # of what is drawn: a loss that is flat is no point of a log axis
 _RANGE = (0.8 * _FLOOR, 300.0)  # with room for the legend

@@ -11,7 +11,7 @@ from torch import Tensor
 from birthmark.data import load_dataset
 from birthmark.store import open_store
 from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.frame import labelled
+from birthmark_experiments.frame import variable
 from birthmark_experiments.frame.probes import as_inputs
 from birthmark_experiments.sharpness.protocol import (
     Protocol,
@@ -50,15 +50,15 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     results = results.assign_coords(arm=[arm.name for arm in arms])
     for field in ("pixels", "loss"):
         texts = [str(getattr(arm, field)) for arm in arms]
-        results[field] = ("arm", texts, labelled(f"{field} of the arm", "text"))
-    results["lr"] = ("arm", [arm.lr for arm in arms], labelled("learning rate", "1"))
+        results[field] = variable("arm", texts, f"{field} of the arm", "text")
+    results["lr"] = variable("arm", [arm.lr for arm in arms], "learning rate")
     moments = {}
     for pixels, preprocessing in protocol.inputs.items():
         data = specs[0].with_settings({"data.preprocessing": preprocessing}).data
         moments[pixels] = read_moments(as_inputs(load_dataset(data), "train")[0])
     for name, words in _MOMENTS.items():
         values = [moments[pixels][name] for pixels in moments]
-        results[name] = ("input", values, labelled(*words))
+        results[name] = variable("input", values, *words)
     results = results.assign_coords(input=list(moments))
     dataset = load_dataset(specs[0].data)
     results.attrs = {

@@ -11,16 +11,21 @@ from torch import Tensor
 
 from birthmark.data import load_dataset
 from birthmark.seeds import batch_order, stream
-from birthmark.shapes import Array
+from birthmark.shapes import Array, Weights
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
-from birthmark.theory import Parameters, find_top, read_batch_sharpness
-from birthmark_experiments.frame import labelled, recall, variables
+from birthmark.theory import (
+    LossOfParameters,
+    Parameters,
+    find_top,
+    read_batch_sharpness,
+)
+from birthmark.training import find_loss
+from birthmark_experiments.frame import recall, variables
 from birthmark_experiments.frame.probes import as_inputs
-from birthmark_experiments.sharpness.losses import make_loss, take_parameters
+from birthmark_experiments.frame.variables import name_curves, name_deviation
 from birthmark_experiments.sharpness.protocol import LOSSES
 
-_LAYER = "hidden2"
 _READINGS = {
     "sharpness": ("largest eigenvalue of the Hessian of the arm's loss", "nat"),
     "batch_sharpness": ("mean of g'Hg / g'g over batches", "nat"),
@@ -31,11 +36,7 @@ _READINGS = {
     "unclipped_sharpness": ("largest eigenvalue without the clip", "nat"),
     "whole_sharpness": ("largest eigenvalue over the whole training set", "nat"),
 }
-_CURVES = {
-    "train_loss": ("train loss, mean over an epoch as it was visited", "nat"),
-    "train_accuracy": ("train accuracy, likewise", "1"),
-    "below_eps": ("share of visits with a true class below the clip", "1"),
-}
+_CURVES = ("train_loss", "train_accuracy", "below_eps")
 
 
 def read_run(
@@ -98,21 +99,10 @@ def _look(
                 values[name][t, r] = value
     records = store.records(spec.run_key, distributions=False)
     results = xr.Dataset(variables(("look", "replica"), _READINGS, values))
-    deviation = records["deviation_std"].sel(layer=_LAYER).to_numpy()[list(looks)]
-    results["deviation"] = (
-        ("look", "replica"),
-        np.float32(deviation),
-        labelled(
-            "standard deviation of the deviation, between hidden layers", "weight"
-        ),
-    )
-    for name, words in _CURVES.items():
-        curve = records[name].to_numpy()[1:]
-        curve = curve / (len(y_N) if name == "below_eps" else 1)
-        results[name] = (("epoch", "replica"), np.float32(curve), labelled(*words))
-    return results.assign_coords(
+    results["deviation"] = name_deviation(records, list(looks), "look")
+    curves = {name: records[name].to_numpy()[1:] for name in _CURVES}
+    return results.merge(name_curves(curves, len(y_N))).assign_coords(
         look=np.array(looks, dtype=np.int32),
-        epoch=np.arange(1, spec.training.epochs + 1, dtype=np.int32),
         replica=np.arange(spec.run.replicas, dtype=np.int32),
     )
 
@@ -186,3 +176,38 @@ def choose_sample(spec: RunSpec, num_examples: int, count: int) -> Array:
     draws = stream(spec.run.seed, 0, "sample", "examples").random(num_examples)
     chosen: Array = np.argsort(draws)[:count]
     return chosen
+
+
+def take_parameters(weights: Weights, replica: int) -> Parameters:
+    """Weights and biases of one replica of a dense stack, in forward order."""
+    return tuple(
+        torch.as_tensor(np.asarray(part[replica]))
+        for _, layer in weights.items()
+        for part in (layer.w, layer.b)
+    )
+
+
+def make_loss(
+    name: str, eps: float, x_NI: Tensor, y_N: Tensor, *, each: bool = False
+) -> LossOfParameters:
+    """The loss of these examples as a function of a dense relu network's parameters.
+
+    Args:
+        name: Of the loss.
+        eps: Its clip, where it has one.
+        x_NI: Inputs.
+        y_N: Classes.
+        each: Of each example instead of their mean.
+    """
+    value = find_loss(name).value
+
+    def loss(parameters: Parameters) -> Tensor:
+        a = x_NI
+        for place in range(0, len(parameters), 2):
+            if place:
+                a = torch.relu(a)
+            a = torch.addmm(parameters[place + 1], a, parameters[place])
+        losses_N = value(a, y_N, eps)
+        return losses_N if each else losses_N.mean()
+
+    return loss

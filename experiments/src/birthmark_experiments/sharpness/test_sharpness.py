@@ -12,8 +12,7 @@ from birthmark.store import open_store
 from birthmark.theory import find_top, read_batch_sharpness
 from birthmark_experiments.frame.probes import as_inputs
 from birthmark_experiments.sharpness import EXPERIMENT
-from birthmark_experiments.sharpness.edges import find_area, find_fates, weigh_law
-from birthmark_experiments.sharpness.losses import make_loss, take_parameters
+from birthmark_experiments.sharpness.facts import find_area, find_fates, weigh_law
 from birthmark_experiments.sharpness.measure import read_moments
 from birthmark_experiments.sharpness.protocol import (
     PROTOCOLS,
@@ -25,7 +24,9 @@ from birthmark_experiments.sharpness.protocol import (
 from birthmark_experiments.sharpness.readings import (
     choose_sample,
     list_batches,
+    make_loss,
     read_curvature,
+    take_parameters,
 )
 
 QUICK = PROTOCOLS["quick"]

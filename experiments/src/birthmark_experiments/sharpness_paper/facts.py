@@ -13,8 +13,12 @@ from birthmark.shapes import Array
 from birthmark.statistics import holm, interval
 from birthmark_experiments.abandonment.ends import ONSET, find_collapse, find_onset
 from birthmark_experiments.frame import Facts
-from birthmark_experiments.sharpness.edges import EDGE, find_known, scale_by_lr
-from birthmark_experiments.sharpness.facts import find_difference
+from birthmark_experiments.sharpness.facts import (
+    EDGE,
+    find_difference,
+    find_known,
+    scale_by_lr,
+)
 
 _QUANTITIES = {
     "sharpness": "lr x sharpness",

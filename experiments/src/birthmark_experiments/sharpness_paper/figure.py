@@ -10,7 +10,7 @@ import xarray as xr
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark_experiments.frame.curves import Axes, Figure, paint_replicas
-from birthmark_experiments.sharpness.edges import EDGE
+from birthmark_experiments.sharpness.facts import EDGE
 
 _FLOOR = 0.5  # of what is drawn: a loss that is flat is no point of a log axis
 _THIN = 5  # epochs between two points of the train loss

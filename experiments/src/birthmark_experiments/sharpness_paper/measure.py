@@ -9,7 +9,7 @@ import xarray as xr
 from birthmark.data import load_dataset
 from birthmark.store import open_store
 from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.frame import labelled
+from birthmark_experiments.frame import variable
 from birthmark_experiments.sharpness.readings import read_run
 from birthmark_experiments.sharpness_paper.protocol import Protocol, describe, spec_of
 
@@ -27,7 +27,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     results = xr.concat(by_loss, "loss", join="outer", combine_attrs="drop_conflicts")
     results = results.assign_coords(loss=list(protocol.looks))
     lrs = [spec.training.lr for spec in specs]
-    results["lr"] = ("loss", lrs, labelled("learning rate", "1"))
+    results["lr"] = variable("loss", lrs, "learning rate")
     num_examples = len(load_dataset(protocol.spec.data).y_train)
     results.attrs = {"protocol": describe(protocol, num_examples)}
     return results

@@ -13,12 +13,13 @@ from birthmark.analysis import Thresholds
 from birthmark.shapes import Array
 from birthmark.statistics import interval_and_count
 from birthmark_experiments.frame import Facts
-from birthmark_experiments.who_is_abandoned.ratios import (
+from birthmark_experiments.who_is_abandoned.traits import (
     CIRCULAR,
     RESAMPLES,
+    STAGES,
+    TRAITS,
     divide_shares,
 )
-from birthmark_experiments.who_is_abandoned.traits import STAGES, TRAITS
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from torch import Tensor
 
 from birthmark.data import load_dataset
+from birthmark.network import forward_stack
+from birthmark.seeds import stream
 from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store
@@ -16,18 +19,16 @@ from birthmark.sweeps import run
 from birthmark_experiments.abandonment.contradictions import count_labels
 from birthmark_experiments.abandonment.ends import ONSET
 from birthmark_experiments.abandonment.examples import find_losses
-from birthmark_experiments.frame import labelled
-from birthmark_experiments.frame.probes import as_inputs
-from birthmark_experiments.who_is_abandoned.pictures import show_examples
+from birthmark_experiments.frame import variable
+from birthmark_experiments.frame.probes import as_inputs, as_tensors, take_replicas
+from birthmark_experiments.frame.variables import name_curves, name_deviation
 from birthmark_experiments.who_is_abandoned.protocol import Protocol, describe
-from birthmark_experiments.who_is_abandoned.ratios import find_ratios
 from birthmark_experiments.who_is_abandoned.traits import (
     STAGES,
+    find_ratios,
     find_stages,
     find_traits,
 )
-
-_LAYER = "hidden2"
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
@@ -73,15 +74,16 @@ def _look(store: Store, protocol: Protocol, dataset: Dataset) -> xr.Dataset:
     kept = ("kept_epoch", "trait", "replica")
     counts = xr.Dataset(
         {
-            "num_below": (
+            "num_below": variable(
                 kept,
-                np.array([(one & trait_PRN).sum(axis=2) for one in below], np.int32),
-                labelled("examples with the trait below the clip", "1"),
+                [(one & trait_PRN).sum(axis=2) for one in below],
+                "examples with the trait below the clip",
             ),
-            "mean_loss": (
+            "mean_loss": variable(
                 kept,
-                means_TPR.astype(np.float32),
-                labelled("mean clipped loss of the examples with the trait", "nat"),
+                means_TPR,
+                "mean clipped loss of the examples with the trait",
+                "nat",
             ),
         },
         {"kept_epoch": np.array(epochs, dtype=np.int32)},
@@ -111,8 +113,8 @@ def _count_first(trait_PRN: Array, stage_RN: Array, y_N: Array) -> xr.Dataset:
     dims = ("stage", "trait", "replica", "class")
     return xr.Dataset(
         {
-            "num_first": (dims, first, labelled("first below the clip then", "1")),
-            "num_risk": (dims, risk, labelled("not below the clip before", "1")),
+            "num_first": variable(dims, first, "first below the clip then"),
+            "num_risk": variable(dims, risk, "not below the clip before"),
         }
     )
 
@@ -129,12 +131,8 @@ def _count_stay(below_TRN: Array, stage_RN: Array) -> xr.Dataset:
     words = "of these, at the next kept epoch too (0 at the last)"
     return xr.Dataset(
         {
-            "num_still": (
-                dims,
-                np.array(still, np.int32),
-                labelled("examples of the stage below the clip", "1"),
-            ),
-            "num_stay": (dims, np.array(stay, np.int32), labelled(words, "1")),
+            "num_still": variable(dims, still, "examples of the stage below the clip"),
+            "num_stay": variable(dims, stay, words),
         }
     )
 
@@ -145,31 +143,10 @@ def _read_curves(store: Store, spec: RunSpec, num_examples: int) -> xr.Dataset:
     last = max(store.weights_epochs(spec.run_key))
     epochs = records["epoch"].to_numpy()
     recorded = np.isin(epochs, spec.recorded_epochs)
-    shown = records.isel(step=recorded & (epochs >= 1) & (epochs <= last))
-    values = {
-        "train_loss": (shown["train_loss"], "train loss, mean over an epoch", "nat"),
-        "abandoned": (
-            shown["abandoned"] / num_examples,
-            "share of visits abandoned",
-            "1",
-        ),
-        "deviation": (
-            shown["deviation_std"].sel(layer=_LAYER),
-            "standard deviation of the deviation, between hidden layers",
-            "weight",
-        ),
-    }
-    return xr.Dataset(
-        {
-            name: (
-                ("epoch", "replica"),
-                np.float32(one.transpose("step", "replica").to_numpy()),
-                labelled(words, units),
-            )
-            for name, (one, words, units) in values.items()
-        },
-        {"epoch": shown["epoch"].to_numpy().astype(np.int32)},
-    )
+    step = np.flatnonzero(recorded & (epochs >= 1) & (epochs <= last))
+    curves = {n: records[n].to_numpy()[step] for n in ("train_loss", "abandoned")}
+    found = name_curves(curves, num_examples, epochs[step])
+    return found.assign(deviation=name_deviation(records, step, "epoch"))
 
 
 def count_contradictions(dataset: Dataset) -> dict[str, Any]:
@@ -195,3 +172,59 @@ def count_contradictions(dataset: Dataset) -> dict[str, Any]:
         "floor": float(-np.log(shares).sum()),
         "tied_floor": float(-np.log(labels.own / labels.all)[labels.is_tied].sum()),
     }
+
+
+COUNT = 12
+ROWS = ("abandoned", "of its label", "of the class given")
+
+
+def show_examples(
+    store: Store,
+    spec: RunSpec,
+    epoch: int,
+    dataset: Dataset,
+    x_NI: Tensor,
+    loss_RN: Array,
+) -> xr.Dataset:
+    """Images of examples that all replicas have below the clip at an epoch.
+
+    They are drawn at random, and stand in the order of the data. Beside each the image
+    of its label, and that of the class that the first replica gives it, with the
+    smallest mean loss.
+
+    Returns:
+        `picture` (row, shown, pixel), and how many there were to draw from.
+    """
+    common = np.flatnonzero((loss_RN > -np.log(spec.training.eps)).all(axis=0))
+    random = stream(spec.run.seed, 0, "pictures", "abandoned")
+    shown = np.sort(random.choice(common, min(COUNT, len(common)), replace=False))
+    weights = take_replicas(as_tensors(store.weights(spec.run_key, epoch)), [0])
+    z_1NK = forward_stack(weights, x_NI[shown], spec.network.activation)
+    loss_N = loss_RN.mean(axis=0)
+    easiest = [
+        [_easiest(loss_N, dataset.y_train, int(k)) for k in classes]
+        for classes in (dataset.y_train[shown], z_1NK[0].argmax(dim=1))
+    ]
+    return xr.Dataset(
+        {
+            "picture": variable(
+                ("row", "shown", "pixel"),
+                dataset.x_train[np.array([shown, *easiest], dtype=int)].astype(
+                    np.int16
+                ),
+                "pixels as stored",
+            )
+        },
+        {"row": list(ROWS)},
+        {
+            "num_common": len(common),
+            "full_scale": dataset.full_scale,
+            "image_height": dataset.image_shape[0],
+        },
+    )
+
+
+def _easiest(loss_N: Array, y_N: Array, label: int) -> int:
+    """The example of a class with the smallest loss."""
+    members = np.flatnonzero(y_N == label)
+    return int(members[loss_N[members].argmin()])

@@ -19,9 +19,9 @@ from birthmark_experiments.abandonment.contradictions import (
 from birthmark_experiments.who_is_abandoned import EXPERIMENT
 from birthmark_experiments.who_is_abandoned.measure import count_contradictions
 from birthmark_experiments.who_is_abandoned.protocol import find_protocol
-from birthmark_experiments.who_is_abandoned.ratios import bootstrap_ratio
 from birthmark_experiments.who_is_abandoned.traits import (
     STAGES,
+    bootstrap_ratio,
     find_rare,
     find_stages,
     find_traits,
