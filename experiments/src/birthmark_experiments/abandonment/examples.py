@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 import xarray as xr
-from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -13,7 +12,10 @@ from birthmark.network import forward_stack
 from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store
-from birthmark_experiments.abandonment.contradictions import count_labels
+from birthmark_experiments.abandonment.contradictions import (
+    count_labels,
+    find_neighbours,
+)
 from birthmark_experiments.abandonment.facts import HARD_EPOCH
 from birthmark_experiments.frame import variable
 from birthmark_experiments.frame.probes import as_inputs, as_tensors
@@ -39,7 +41,7 @@ def follow_examples(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset
     first_RN = np.where(
         below_TRN.any(axis=0), np.array(epochs)[below_TRN.argmax(axis=0)], -1
     )
-    hard = epochs.index(HARD_EPOCH)
+    hard, y = epochs.index(HARD_EPOCH), dataset.y_train
     where = ("followed_epoch", "replica")
     return xr.Dataset(
         {
@@ -65,7 +67,7 @@ def follow_examples(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset
             ),
             "odd_neighbour": variable(
                 "example",
-                find_odd_neighbours(dataset),
+                y[find_neighbours(dataset, 1)[:, 0]] != y,
                 "whether the nearest other image has another label",
             ),
             "label": variable("example", dataset.y_train, "class"),
@@ -73,22 +75,6 @@ def follow_examples(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset
         {"followed_epoch": np.array(epochs[:-1], dtype=np.int32)},
         {"num_ambiguous": int(count_labels(dataset).contradicts.sum())},
     )
-
-
-def find_odd_neighbours(dataset: Dataset) -> Array:
-    """Whether the nearest other training image has another label, [N] bool.
-
-    The neighbours are those in the first 64 principal components of the pixels.
-    """
-    x_NI = dataset.x_train / dataset.full_scale
-    x_NI = x_NI - x_NI.mean(axis=0)
-    _, directions_II = np.linalg.eigh(x_NI.T @ x_NI)
-    points_NC = x_NI @ directions_II[:, -64:]
-    nearest_N2 = np.asarray(cKDTree(points_NC).query(points_NC, k=2)[1])
-    own = np.arange(len(points_NC))
-    # among equal images the first hit may be another one
-    other_N = np.where(nearest_N2[:, 0] == own, nearest_N2[:, 1], nearest_N2[:, 0])
-    return np.asarray(dataset.y_train[other_N] != dataset.y_train)
 
 
 def find_losses(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
-from birthmark_experiments.frame.curves import Axes, Figure, paint_curves
+from birthmark_experiments.frame.curves import Axes, Data, Figure, paint_curves
 
 _CURVES = {
     "train_accuracy": "train accuracy (share)",
@@ -86,7 +84,7 @@ def _fit(decades: Array, onset_CR: Array, first: Array) -> Array:
     return np.polyfit(decades[first][known], mean[known], 1)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Three panels of curves with one legend, and the times."""
     figure = new_figure(5.4)
     panels = figure.subplots(2, 2)
@@ -96,9 +94,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     ):
         x = data["measured_epoch" if name == "deviation" else "epoch"]
         paint_curves(axes, x, data[name], names, palette)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(label)
-        axes.set_ylim(0, _TOPS.get(name))
+        axes.set(xlabel="epoch", ylabel=label, ylim=(0, _TOPS.get(name)))
         name_panel(axes, letter)
     _paint_ends(panels[1, 1], data, palette)
     handles, labels = panels[0, 0].get_legend_handles_labels()
@@ -112,7 +108,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     return figure
 
 
-def _paint_ends(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_ends(axes: Axes, data: Data, palette: Palette) -> None:
     num_replicas = data["onset"].shape[1]
     decades, budget = data["decades"], data["budget"].astype(float)
     x_CR = decades[:, None] + np.linspace(-0.25, 0.25, num_replicas)
@@ -145,14 +141,12 @@ def _paint_ends(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None
     )
     labels = [str(name) for name in data["clip"]]
     axes.set_xticks(decades, labels=labels, rotation=45, ha="right")
-    axes.set_xlabel("clip of the loss")
-    axes.set_ylabel("epoch")
-    axes.set_ylim(0, budget.max() * 1.05)
+    axes.set(xlabel="clip of the loss", ylabel="epoch", ylim=(0, budget.max() * 1.05))
     axes.legend(loc="upper left")
     name_panel(axes, "d")
 
 
-def _paint_line(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_line(axes: Axes, data: Data, palette: Palette) -> None:
     slope, intercept = data["line"]
     fitted = data["decades"][data["is_first"].astype(bool)]
     clipped = data["decades"][:-1]

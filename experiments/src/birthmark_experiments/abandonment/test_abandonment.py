@@ -1,22 +1,21 @@
 """The abandonment experiment: times read from curves, and examples followed by one."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray as xr
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from scipy.special import log_softmax
 
 import by_hand
 from birthmark.data import load_dataset
-from birthmark.shapes import Dataset
 from birthmark.store import open_store
 from birthmark_experiments import shipped_results
 from birthmark_experiments.abandonment import EXPERIMENT
-from birthmark_experiments.abandonment.contradictions import count_labels
 from birthmark_experiments.abandonment.ends import find_collapse, find_death, find_onset
 from birthmark_experiments.abandonment.examples import (
-    find_losses,
-    find_odd_neighbours,
     follow_examples,
 )
 from birthmark_experiments.abandonment.facts import (
@@ -25,28 +24,38 @@ from birthmark_experiments.abandonment.facts import (
     describe_line,
     find_departure,
 )
+from birthmark_experiments.abandonment.measure import _read_arm
 from birthmark_experiments.abandonment.protocol import PROTOCOLS, spec_of
-from birthmark_experiments.frame.probes import as_inputs
 
 
-def test_examples_below_the_clip_are_those_of_a_forward_pass_by_hand(folder, results):
+def test_followed_examples_are_those_of_a_forward_pass_by_hand(folder, results):
     store, spec = open_store(folder / "store"), spec_of(PROTOCOLS["quick"], 1e-7)
     dataset = load_dataset(spec.data)
-    x = dataset.x_train / dataset.full_scale
-    epoch = store.weights_epochs(spec.run_key)[2]
-    assert epoch == 10  # where hard examples are told
-    z = by_hand.logits(x, by_hand.kept(store, spec.run_key, epoch))
-    losses = -log_softmax(z, axis=-1)[:, np.arange(len(x)), dataset.y_train]
-    np.testing.assert_allclose(results["early_loss"], losses, rtol=1e-3, atol=1e-4)
-    wide = spec.with_settings({"training.eps": 0.2})
+    x, y = dataset.x_train / dataset.full_scale, dataset.y_train
+    epochs = store.weights_epochs(spec.run_key)
+    losses_TRN = np.array(
+        [
+            -log_softmax(by_hand.logits(x, by_hand.kept(store, spec.run_key, e)), -1)[
+                :, np.arange(len(x)), y
+            ]
+            for e in epochs
+        ]
+    )
+    hard = epochs.index(10)  # where hard examples are told
+    assert_allclose(results["early_loss"], losses_TRN[hard], rtol=1e-3, atol=1e-4)
 
-    class Renamed:  # the same weights, looked at with a clip that some are below
-        weights_epochs = staticmethod(lambda key: store.weights_epochs(spec.run_key))
+    class Renamed:  # the same weights, looked at with a clip that many are below
+        weights_epochs = staticmethod(lambda key: epochs)
         weights = staticmethod(lambda key, epoch: store.weights(spec.run_key, epoch))
 
+    wide = spec.with_settings({"training.eps": 0.2})
     found = follow_examples(Renamed(), wide, dataset)
-    below = (losses > -np.log(0.2)).sum(axis=1)
-    np.testing.assert_array_equal(found["num_below"].sel(followed_epoch=10), below)
+    below_TRN = losses_TRN > -np.log(0.2)
+    first_RN = np.where(below_TRN.any(0), np.array(epochs)[below_TRN.argmax(0)], -1)
+    assert_array_equal(found["first_below"], first_RN)
+    assert (first_RN > 0).any()
+    assert_array_equal(found["num_below"], below_TRN[:-1].sum(axis=2))
+    assert_array_equal(found["num_stay"], (below_TRN[:-1] & below_TRN[1:]).sum(axis=2))
 
 
 def test_the_first_epochs_of_onset_collapse_and_death_are_found_in_made_curves():
@@ -67,23 +76,6 @@ def test_the_first_epochs_of_onset_collapse_and_death_are_found_in_made_curves()
     assert np.isnan(find_death(loss * 5, dead, 10))  # abandoned, not dead
     never = np.full((200, 1), np.log(10))
     assert np.isnan(find_death(never, np.full((200, 1), 0.1), 10))  # never learned
-
-
-def test_odd_neighbours_and_ambiguous_images_are_those_of_a_search_by_hand():
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 255, (60, 70)).astype(np.uint8)
-    x[1] = x[0]
-    x[5] = x[4]
-    y = rng.integers(0, 3, 60)
-    y[:2], y[4:6] = (0, 1), (2, 2)
-    d = Dataset("made", x, y, x[:1], y[:1], 3, (7, 10), 255)
-    assert count_labels(d).contradicts.nonzero()[0].tolist() == [0, 1]
-    # 59 differences span at most 59 < 64 directions: the components lose nothing
-    distances = ((x[:, None].astype(float) - x[None]) ** 2).sum(axis=2)
-    np.fill_diagonal(distances, np.inf)
-    np.testing.assert_array_equal(
-        find_odd_neighbours(d), y[distances.argmin(axis=1)] != y
-    )
 
 
 def test_an_enrichment_is_the_ratio_of_two_shares():
@@ -256,7 +248,7 @@ def test_arms_that_clip_nothing_abandon_nothing_and_shares_are_of_the_examples(
         spec = spec_of(PROTOCOLS["quick"], eps)
         records = store.records(spec.run_key, distributions=False)
         num = len(load_dataset(spec.data).y_train)
-        np.testing.assert_allclose(
+        assert_allclose(
             results["below_eps"].sel(clip=name, epoch=slice(1, 20)),
             records["below_eps"].to_numpy()[1:] / num,
             rtol=1e-6,
@@ -267,35 +259,35 @@ def test_arms_that_clip_nothing_abandon_nothing_and_shares_are_of_the_examples(
     assert results["train_loss"].sel(clip="1e-07", epoch=slice(21, 25)).isnull().all()
 
 
-def test_followed_examples_are_counted_as_by_hand(folder, results):
-    store, spec = open_store(folder / "store"), spec_of(PROTOCOLS["quick"], 1e-7)
+@pytest.mark.parametrize(("eps", "onset"), [(0.1, 5), (None, np.nan)])
+def test_a_loss_without_a_clip_abandons_nothing_however_many_are_below(eps, onset):
+    spec = spec_of(PROTOCOLS["quick"], eps)
     dataset = load_dataset(spec.data)
-    x_NI, y_N = as_inputs(dataset, "train")
-    wide = spec.with_settings({"training.eps": 0.2})
+    num, epochs = len(dataset.y_train), spec.training.epochs
+    below_TR = np.full((epochs + 1, 3), 0.5) * num
+    below_TR[:5] = 0
+    curve = ("step", "replica")
+    records = xr.Dataset(
+        {
+            "below_eps": (curve, below_TR),
+            "train_loss": (curve, below_TR),
+            "train_accuracy": (curve, np.full_like(below_TR, 0.5)),
+            "deviation_std": ((*curve, "layer"), below_TR[..., None]),
+        },
+        {"layer": ["hidden2"]},
+    )
 
-    class Renamed:  # the same weights, looked at with a clip that many are below
-        weights_epochs = staticmethod(lambda key: store.weights_epochs(spec.run_key))
-        weights = staticmethod(lambda key, epoch: store.weights(spec.run_key, epoch))
-
-    found = follow_examples(Renamed(), wide, dataset)
-    epochs = store.weights_epochs(spec.run_key)
-    below = [
-        find_losses(store, spec, epoch, x_NI, y_N) > -np.log(0.2) for epoch in epochs
-    ]
-    for r, n in ((0, 0), (1, 100), (2, 399)):
-        seen = [e for e, one in zip(epochs, below, strict=True) if one[r, n]]
-        assert found["first_below"][r, n] == (seen[0] if seen else -1)
-    for t, epoch in enumerate(epochs[:-1]):
-        stay = (below[t] & below[t + 1]).sum(axis=1)
-        np.testing.assert_array_equal(found["num_stay"].sel(followed_epoch=epoch), stay)
-    assert (found["first_below"] > 0).any()
+    store = SimpleNamespace(records=lambda key, distributions: records)
+    arm = _read_arm(store, spec, dataset)
+    assert_allclose(arm["below_eps"].sel(epoch=5), 0.5)
+    assert_array_equal(arm["onset"], [onset] * 3)
 
 
 def test_arms_share_their_first_epochs_until_an_example_is_abandoned(results):
     # a clip that nothing is below changes nothing: the same network to rounding
     quiet = results.sel(clip=["1e-07", "logits"], epoch=slice(1, 2))
     assert not quiet["below_eps"].any()
-    np.testing.assert_allclose(
+    assert_allclose(
         quiet["train_loss"].sel(clip="1e-07"),
         quiet["train_loss"].sel(clip="logits"),
         rtol=1e-4,
@@ -318,9 +310,9 @@ def test_shipped_networks_that_have_abandoned_all_stand_on_the_plateau():
         end = results.sel(clip=clip, epoch=300)
         assert (end["below_eps"] > 0.95).all()
         plateau = -np.log(float(end["eps"])) * (1 - end["train_accuracy"])
-        np.testing.assert_allclose(end["train_loss"], plateau, rtol=0.02)
+        assert_allclose(end["train_loss"], plateau, rtol=0.02)
     # a larger share is reached later, or not at all
     onsets = results["onset_at"].transpose("level", "clip", "replica").to_numpy()
     late = np.nan_to_num(onsets, nan=1e9)
     assert (late[1:] >= late[:-1]).all()
-    np.testing.assert_array_equal(onsets[-1], results["onset"])
+    assert_array_equal(onsets[-1], results["onset"])

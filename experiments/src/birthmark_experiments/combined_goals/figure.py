@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
@@ -11,7 +9,7 @@ from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.seeds import stream
 from birthmark.shapes import Array
 from birthmark.statistics import correlate_ranks, summarize_curves
-from birthmark_experiments.frame.curves import Axes, Figure
+from birthmark_experiments.frame.curves import Axes, Data, Figure
 
 _ROW = 0.135  # inches that a start takes
 _KINDS = {
@@ -66,7 +64,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("combined-goals", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """A tall row of matrix and losses, and a row of correlations."""
     rows = len(data["start"])
     figure = new_figure(3.3 + _ROW * rows)
@@ -82,9 +80,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     return figure
 
 
-def _paint_matrix(
-    axes: Axes, data: Mapping[str, Array], order: Array, palette: Palette
-) -> None:
+def _paint_matrix(axes: Axes, data: Data, order: Array, palette: Palette) -> None:
     met_AG = data["met"][order]
     row, column = np.nonzero(met_AG)
     axes.plot(column, row, "s", color=palette.lines[0], markersize=5)
@@ -102,9 +98,7 @@ def _paint_matrix(
     name_panel(axes, "a", "goals met")
 
 
-def _paint_losses(
-    axes: Axes, data: Mapping[str, Array], order: Array, palette: Palette
-) -> None:
+def _paint_losses(axes: Axes, data: Data, order: Array, palette: Palette) -> None:
     mean, low, high = data["loss"][:, order]
     place = np.arange(len(order))
     axes.axvline(np.log(10), color=palette.faint, linestyle=":", linewidth=1)
@@ -136,7 +130,7 @@ def _paint_losses(
     name_panel(axes, "b", "learning; less is quicker")
 
 
-def _paint_scatter(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_scatter(axes: Axes, data: Data, palette: Palette) -> None:
     count_A = data["met"].sum(axis=1)
     aside = stream(0, 0, "figure", "aside").uniform(-_SPREAD, _SPREAD, len(count_A))
     for number, (kind, (_, marker)) in enumerate(_KINDS.items()):
@@ -150,12 +144,11 @@ def _paint_scatter(axes: Axes, data: Mapping[str, Array], palette: Palette) -> N
         )
     axes.axhline(np.log(10), color=palette.faint, linestyle=":", linewidth=1)
     axes.set_xticks(range(data["met"].shape[1] + 1))
-    axes.set_xlabel("goals met")
-    axes.set_ylabel("mean test loss (nat)")
+    axes.set(xlabel="goals met", ylabel="mean test loss (nat)")
     name_panel(axes, "c")
 
 
-def _paint_forest(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_forest(axes: Axes, data: Data, palette: Palette) -> None:
     place = np.arange(len(data["what"]))
     rho, low, high = data["rho"].T
     colours = [
@@ -166,8 +159,7 @@ def _paint_forest(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
     axes.hlines(place, low, high, color=colours, linewidth=1.2)
     axes.scatter(rho, place, c=colours, s=14, zorder=3)
     axes.set_yticks(place, labels=data["what"])
-    axes.set_ylim(len(place) - 0.5, -0.5)
-    axes.set_xlim(-1, 1)
+    axes.set(ylim=(len(place) - 0.5, -0.5), xlim=(-1, 1))
     axes.set_xticks([-1, -0.5, 0, 0.5, 1])
     axes.set_xlabel("rank correlation with speed")
     name_panel(axes, "d")

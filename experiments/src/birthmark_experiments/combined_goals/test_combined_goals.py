@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
+from numpy.testing import assert_allclose
 from scipy.special import log_softmax
 
 from birthmark.data import load_dataset
@@ -63,8 +64,8 @@ def test_tied_and_zero_starts_read_as_symmetry_demands(results):
     constant = results["reading"].sel(initialization="constant")
     zeros = results["reading"].sel(initialization="zeros")
     for one in (constant, zeros):
-        np.testing.assert_allclose(one.sel(goal="distinct"), 1 / QUICK.width)
-        np.testing.assert_allclose(one.sel(goal="loss"), 1, rtol=1e-4)
+        assert_allclose(one.sel(goal="distinct"), 1 / QUICK.width)
+        assert_allclose(one.sel(goal="loss"), 1, rtol=1e-4)
     assert np.isnan(zeros.sel(goal="forward")).all()
     met = results["is_met"].sel(initialization="zeros")
     assert met.to_numpy().tolist() == [0, 0, 0, 0, 0, 1]
@@ -123,11 +124,9 @@ def test_scaled_weights_scale_the_signal_and_nothing_else(shipped):
     for factor in (0.1, 0.5, 2, 10):
         one = reading.sel(initialization=f"he_normal x {factor:g}")
         ratio = (one / plain).transpose("goal", "replica")
-        np.testing.assert_allclose(ratio.sel(goal="forward"), factor**2, rtol=1e-3)
+        assert_allclose(ratio.sel(goal="forward"), factor**2, rtol=1e-3)
         same = one.sel(goal=["distinct", "alive", "apart"])
-        np.testing.assert_allclose(
-            same, plain.sel(goal=["distinct", "alive", "apart"]), atol=1e-4
-        )
+        assert_allclose(same, plain.sel(goal=["distinct", "alive", "apart"]), atol=1e-4)
 
 
 def test_a_small_output_changes_the_loss_goal_and_no_reading_of_the_signal(shipped):
@@ -137,7 +136,7 @@ def test_a_small_output_changes_the_loss_goal_and_no_reading_of_the_signal(shipp
             shipped["reading"].sel(initialization=name, goal=names)
             for name in (start, f"{start}, small output")
         )
-        np.testing.assert_allclose(before, after, atol=1e-4)
+        assert_allclose(before, after, atol=1e-4)
 
 
 @pytest.mark.parametrize(

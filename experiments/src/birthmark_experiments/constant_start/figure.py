@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
@@ -16,7 +14,13 @@ from birthmark.figures import (
     new_figure,
 )
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import Axes, Figure, paint_curves, paint_groups
+from birthmark_experiments.frame.curves import (
+    Axes,
+    Data,
+    Figure,
+    paint_curves,
+    paint_groups,
+)
 
 _THEORY = "width 1"
 _OTHER_TIES = ("none", "dropout", "scattered sums")
@@ -63,7 +67,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("constant-start", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Two rows of two panels."""
     figure = new_figure(6.0)
     panels = figure.subplots(2, 2)
@@ -77,21 +81,16 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     return figure
 
 
-def _paint_units(
-    axes: Axes, data: Mapping[str, Array], starts: list[str], palette: Palette
-) -> None:
+def _paint_units(axes: Axes, data: Data, starts: list[str], palette: Palette) -> None:
     paint_curves(axes, data["epoch"], data["distinct"], starts, palette)
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("epochs")
-    axes.set_ylabel("different units (count)")
+    axes.set(xlabel="epochs", ylabel="different units (count)")
     axes.legend(loc="center right", handlelength=3)
     name_panel(axes, "a", "units of the second hidden layer")
 
 
-def _paint_losses(
-    axes: Axes, data: Mapping[str, Array], starts: list[str], palette: Palette
-) -> None:
+def _paint_losses(axes: Axes, data: Data, starts: list[str], palette: Palette) -> None:
     paint_curves(axes, data["epoch"], data["loss"], starts, palette, "log")
     every = slice(4, None, 8)
     axes.plot(
@@ -111,8 +110,7 @@ def _paint_losses(
         label="best real width-1 network",
     )
     label_log(axes)
-    axes.set_xlabel("epochs")
-    axes.set_ylabel("train loss (nat)")
+    axes.set(xlabel="epochs", ylabel="train loss (nat)")
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(
         handles[-2:],
@@ -124,7 +122,7 @@ def _paint_losses(
     name_panel(axes, "b", "what it learns (colours as in a)")
 
 
-def _paint_ties(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_ties(axes: Axes, data: Data, palette: Palette) -> None:
     names = [str(name) for name in data["tie"]]
     spread = np.maximum(data["spread"], _LEAST)
     dashes = iter(DASHES)  # of noises, which share a colour
@@ -145,7 +143,7 @@ def _paint_ties(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None
     name_panel(axes, "c", "what breaks the tie (legend below)")
 
 
-def _paint_ends(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_ends(axes: Axes, data: Data, palette: Palette) -> None:
     names = [str(name).replace(" ", "\n", 1) for name in data["end_start"]]
     values = np.stack([data[name] for name in _ENDS])
     paint_groups(axes, values, names, palette, list(_ENDS.values()), 0.2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from birthmark.figures import (
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
 from birthmark_experiments.critical_variance.facts import REACH
-from birthmark_experiments.frame.curves import Axes, Figure
+from birthmark_experiments.frame.curves import Axes, Data, Figure
 
 _SHOWN = (1.0, 1.5, 1.75, 2.5, 4.0)  # variances whose curves are drawn
 _MARKERS = "osD^v"
@@ -74,7 +73,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("critical-variance", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Three rows: curves, readings, trainability."""
     figure = new_figure(7.6)
     rows: Any = figure.subfigures(3, 1, height_ratios=(1.05, 0.9, 1.0))
@@ -102,9 +101,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     return figure
 
 
-def _paint_curves(
-    axes: Axes, data: Mapping[str, Array], name: str, palette: Palette
-) -> None:
+def _paint_curves(axes: Axes, data: Data, name: str, palette: Palette) -> None:
     layer = data["layer"]
     for place, variance in enumerate(data["shown"]):
         colour = palette.lines[place]
@@ -139,9 +136,7 @@ def _paint_curves(
     axes.set_xlabel("layer")
 
 
-def _paint_reading(
-    axes: Axes, data: Mapping[str, Array], name: str, palette: Palette
-) -> None:
+def _paint_reading(axes: Axes, data: Data, name: str, palette: Palette) -> None:
     """Measured values with intervals over theory's line, for both activations."""
     fine = data["fine_variance"]
     lines = {
@@ -178,18 +173,14 @@ def _paint_reading(
             markeredgewidth=0.7,
             label="theory, same layers",
         )
-        axes.set_yscale("log")
-        axes.set_ylim(1, 200)
+        axes.set(yscale="log", ylim=(1, 200))
     if name == "chi":
         axes.axhline(1, color=palette.faint, linewidth=0.7, zorder=0)
     axes.legend(handlelength=1.2)
-    axes.set_ylabel(label)
-    axes.set_xlabel("$\\sigma_w^2$")
+    axes.set(ylabel=label, xlabel="$\\sigma_w^2$")
 
 
-def _paint_map(
-    axes: Axes, data: Mapping[str, Array], place: int, palette: Palette
-) -> object:
+def _paint_map(axes: Axes, data: Data, place: int, palette: Palette) -> object:
     """Loss over variance and depth, each measured pair a cell of equal size."""
     variance, depth = data["variance"], data["depth"]
     image = axes.pcolormesh(
@@ -212,6 +203,5 @@ def _paint_map(
     axes.set_ylim(-0.5, len(depth) - 0.5)
     axes.set_xticks(range(len(variance)), labels=[f"{v:g}" for v in variance])
     axes.set_yticks(range(len(depth)), labels=[str(d) for d in depth])
-    axes.set_xlabel("$\\sigma_w^2$")
-    axes.set_ylabel("hidden layers")
+    axes.set(xlabel="$\\sigma_w^2$", ylabel="hidden layers")
     return image

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.polynomial.hermite_e import hermegauss
+from numpy.testing import assert_allclose
 from scipy import optimize
 from torch import nn
 
@@ -108,9 +109,9 @@ def test_pairs_have_the_correlation_that_was_asked_for():
     for wanted in (0.0, 0.9):
         first, second = pair_up(x_NI, wanted)
         cosine = (first * second).sum(axis=1) / 50
-        np.testing.assert_allclose(cosine, wanted, atol=1e-12)
-        np.testing.assert_allclose((second**2).mean(axis=1), 1)
-        np.testing.assert_allclose(first * x_NI[0::2] > -1e-12, True)
+        assert_allclose(cosine, wanted, atol=1e-12)
+        assert_allclose((second**2).mean(axis=1), 1)
+        assert_allclose(first * x_NI[0::2] > -1e-12, True)
 
 
 def test_signals_are_those_of_plain_torch():
@@ -133,8 +134,8 @@ def test_signals_are_those_of_plain_torch():
             kept.append(outputs)
     (outputs * direction).sum().backward()
     for place, z in enumerate(kept[:-1]):
-        np.testing.assert_allclose(z_LBO[place], z.detach())
-        np.testing.assert_allclose(gradient_LBO[place], z.grad)
+        assert_allclose(z_LBO[place], z.detach())
+        assert_allclose(gradient_LBO[place], z.grad)
 
 
 def test_correlations_of_pairs_are_cosines():
@@ -169,7 +170,7 @@ def test_the_quick_scale_runs_and_agrees_with_theory(tmp_path):
     assert facts["agreement"]["chi"]["largest_share"] < 0.15  # width 64, 3 replicas
     # the same numbers times a factor: the correlation of ReLU knows no variance
     relu = results["correlation"].sel(activation="relu")
-    np.testing.assert_allclose(relu[0], relu[-1], rtol=1e-5)
+    assert_allclose(relu[0], relu[-1], rtol=1e-5)
     assert np.isfinite(results["test_loss"]).all()
     assert results.sizes["start"] == len(STARTS)
 

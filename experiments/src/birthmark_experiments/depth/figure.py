@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ import xarray as xr
 from birthmark.figures import SHORT_DASHES, Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
-from birthmark_experiments.frame.curves import Axes, Figure
+from birthmark_experiments.frame.curves import Axes, Data, Figure
 
 _ROWS: dict[str, tuple[str, Literal["layer", "step"]]] = {
     "forward": ("second moment over\nthe inputs' (log$_2$)", "layer"),
@@ -54,7 +53,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("depth", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """One legend for all panels; the two networks share the axes of signals."""
     figure = new_figure(8.2)
     panels = figure.subplots(len(_ROWS), len(data["network"]))
@@ -78,7 +77,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
 
 def _paint(
     axes: Axes,
-    data: Mapping[str, Array],
+    data: Data,
     name: str,
     axis: Literal["layer", "step"],
     column: int,

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from torch import nn
 
 from birthmark.data import load_dataset
@@ -37,7 +38,7 @@ def test_a_layer_multiplies_the_signal_by_half_its_weights_variance(start, facto
     spec = square_network(start)
     forward, _, _ = read_signals(spec, dataset, 16, 0)
     expected = (1 + np.arange(DEPTH)) * math.log2(factor) + 1
-    np.testing.assert_allclose(forward[1], expected, atol=0.6)
+    assert_allclose(forward[1], expected, atol=0.6)
     # and the network itself, within three times the spread of width 64
     spread = math.sqrt(5 * DEPTH / 64) / math.log(2)
     assert abs(forward[0, -1] - expected[-1]) < 3 * spread + spread**2 / 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,13 @@ import xarray as xr
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import compare_pairs, fit_power_law
-from birthmark_experiments.frame.curves import Axes, Figure, paint_curves, paint_groups
+from birthmark_experiments.frame.curves import (
+    Axes,
+    Data,
+    Figure,
+    paint_curves,
+    paint_groups,
+)
 
 _REFERENCE = "orthogonal"
 _MOVED = (
@@ -92,7 +97,7 @@ def _is_random(results: xr.Dataset, name: str) -> bool:
     return bool(np.ptp(norms) > 0)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Three rows of two panels."""
     figure = new_figure(9.0)
     panels = figure.subplots(3, 2)
@@ -105,11 +110,11 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     return figure
 
 
-def _names(data: Mapping[str, Array], key: str) -> list[str]:
+def _names(data: Data, key: str) -> list[str]:
     return [str(name) for name in data[key]]
 
 
-def _paint_losses(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_losses(axes: Axes, data: Data, palette: Palette) -> None:
     colours = (*palette.lines, palette.ink)
     random, fixed = 0, 0
     style: dict[str, Any]
@@ -123,13 +128,12 @@ def _paint_losses(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
         mean = np.exp(np.log(data["test_loss"][place]).mean(axis=-1))
         axes.plot(data["step"], mean, label=name, **style)
     label_log(axes)
-    axes.set_xlabel("optimizer steps")
-    axes.set_ylabel("test loss (nat)")
+    axes.set(xlabel="optimizer steps", ylabel="test loss (nat)")
     axes.legend(loc="upper right", handlelength=2.4)
     name_panel(axes, "a", "learning curves")
 
 
-def _paint_differences(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_differences(axes: Axes, data: Data, palette: Palette) -> None:
     names = _names(data, "other")
     axes.axvline(0, color=palette.faint, linewidth=0.8, zorder=0)
     for row, (mean, low, high) in enumerate(100 * data["difference"]):
@@ -144,19 +148,18 @@ def _paint_differences(axes: Axes, data: Mapping[str, Array], palette: Palette) 
     name_panel(axes, "b", "paired differences")
 
 
-def _paint_spaces(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_spaces(axes: Axes, data: Data, palette: Palette) -> None:
     names = _names(data, "start")
     values = np.stack([data["row_share"], data["row_overlap"]])
     paint_groups(axes, values, names, palette, ["share of the move", "overlap"], 0.24)
     chance = float(data["chance"])
     axes.axvline(chance, color=palette.ink, linestyle=":", linewidth=1, label="chance")
-    axes.set_xlim(0, 1.03)
-    axes.set_xlabel("share in the initial span of the units")
+    axes.set(xlim=(0, 1.03), xlabel="share in the initial span of the units")
     _paint_legend(axes, palette, rows=1.2, columns=3)
     name_panel(axes, "c", "move of the first layer")
 
 
-def _paint_moves(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_moves(axes: Axes, data: Data, palette: Palette) -> None:
     names = _names(data, "start")
     labels = [label for _, _, label in _MOVED]
     paint_groups(axes, data["moved"], names, palette, labels, 0.18)
@@ -182,7 +185,7 @@ def _paint_legend(axes: Axes, palette: Palette, *, rows: float, columns: int) ->
     )
 
 
-def _paint_separation(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_separation(axes: Axes, data: Data, palette: Palette) -> None:
     names = _names(data, "start")
     labels = ["at the start", "trained"]
     paint_groups(axes, data["class_ratio"], names, palette, labels, 0.24)
@@ -193,7 +196,7 @@ def _paint_separation(axes: Axes, data: Mapping[str, Array], palette: Palette) -
     name_panel(axes, "e", "classes kept apart")
 
 
-def _paint_gates(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_gates(axes: Axes, data: Data, palette: Palette) -> None:
     width = data["width"]
     fits = [
         fit_power_law(dict(zip(map(int, width), values_WR, strict=True)))
@@ -211,7 +214,6 @@ def _paint_gates(axes: Axes, data: Mapping[str, Array], palette: Palette) -> Non
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.6 * axes.get_ylim()[0])
-    axes.set_xlabel("width (units)")
-    axes.set_ylabel("gates flipped (share)")
+    axes.set(xlabel="width (units)", ylabel="gates flipped (share)")
     axes.legend(loc="lower left", handlelength=3)
     name_panel(axes, "f", "gates against width")

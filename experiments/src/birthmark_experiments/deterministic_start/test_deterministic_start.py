@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from numpy.testing import assert_allclose
 from scipy import linalg
 from scipy.spatial.distance import pdist
 
 from birthmark.data import load_dataset
-from birthmark.network import draw
 from birthmark.seeds import batch_order
 from birthmark.spec import RunSpec
 from birthmark.training import initial_configuration
@@ -19,7 +19,6 @@ from birthmark_experiments.deterministic_start.spaces import (
     read_distances,
     span_of_inputs,
 )
-from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.frame.probes import as_inputs
 
 
@@ -72,7 +71,7 @@ def test_an_input_moved_in_the_null_space_of_its_time_changes_no_output(results)
     assert (change.sel(move="initial null space", moment="end") > 0.01).all()
     assert (change.sel(move="any direction", moment="end") > 0.01).all()
     lengths = results["move_length"]
-    np.testing.assert_allclose(
+    assert_allclose(
         lengths.sel(move="any direction"),
         lengths.sel(move="initial null space"),
         rtol=1e-5,
@@ -149,25 +148,6 @@ def test_the_exponent_is_that_of_a_made_law(rng):
     assert np.mean(covered) > 0.7  # a bootstrap of four replicas is too narrow
 
 
-def test_where_no_layer_grows_zero_hadamard_is_the_identity():
-    for shape in ((784, 128), (128, 128), (128, 10)):
-        np.testing.assert_array_equal(
-            draw("zero_hadamard", shape, tensor="w"),
-            draw("identity", shape, tensor="w"),
-        )
-
-
-def test_dct_and_orthogonal_have_the_same_singular_values_and_hadamard_nearly():
-    for shape in ((784, 128), (128, 128), (128, 10)):
-        for name in ("dct", "orthogonal"):
-            values = np.linalg.svd(draw(name, shape, tensor="w"), compute_uv=False)
-            np.testing.assert_allclose(values, 1, atol=1e-5)
-    values = np.linalg.svd(draw("hadamard", (128, 128), tensor="w"), compute_uv=False)
-    np.testing.assert_allclose(values, 1, atol=1e-5)
-    values = np.linalg.svd(draw("hadamard", (784, 128), tensor="w"), compute_uv=False)
-    assert 0.95 < values.min() <= values.max() < 1.1
-
-
 def test_starts_without_chance_are_alike_in_all_replicas(results):
     spread = results["outside_start"].std("replica")
     assert float(spread.sel(initialization="dct")) == 0
@@ -193,9 +173,3 @@ def test_shipped_gates_follow_the_lazy_law_where_hardly_any_flip(shipped):
     assert fit_flips(shipped, "ntk").high < short.low
     flips = shipped["flips"].mean("gate_replica")
     assert (flips.diff("width") < 0).all()
-
-
-def test_the_figure_is_drawn_from_the_shipped_results(shipped):
-    drawing = draw_experiment("deterministic-start", shipped)
-    assert drawing.draw().axes
-    assert shipped.attrs["protocol"] in drawing.caption

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Figure
 else:  # for annotations: matplotlib is loaded where something is drawn
     Axes = Figure = Any
+
+Data = Mapping[str, Array]  # everything that is drawn
 
 
 def paint_curves(

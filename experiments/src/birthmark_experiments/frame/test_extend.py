@@ -4,8 +4,8 @@ import re
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from birthmark.store import open_store
 from birthmark_experiments import frame
@@ -39,7 +39,7 @@ def test_the_experiment_of_the_docs_runs(folder, capsys):
     assert set(facts.moved) == {32, 128}
     for size, found in facts.moved.items():
         values = scope["results"]["moved"].sel(size=size)
-        np.testing.assert_allclose(found["mean"], values.mean(), rtol=1e-6)
+        assert_allclose(found["mean"], values.mean(), rtol=1e-6)
         assert found["low"] < found["mean"] < found["high"]
     # more steps in an epoch, further from the start
     assert facts.moved[32]["mean"] > facts.moved[128]["mean"]

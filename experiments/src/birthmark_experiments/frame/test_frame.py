@@ -40,6 +40,7 @@ def test_an_experiment_ships_its_results_figure_and_page(name):
     assert manifest["scale"] == "full"
     assert set(manifest["data"]) == set(find_experiment(name).data)
     drawing = draw_experiment(name, results)
+    assert drawing.draw().axes
     assert drawing.name == name
     assert len(drawing.caption) > 40
     picture = f"../images/experiments/{name}.svg"

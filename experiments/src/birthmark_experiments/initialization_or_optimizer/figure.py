@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import PARTS, share_variance, summarize_curves
-from birthmark_experiments.frame.curves import Axes, Figure
+from birthmark_experiments.frame.curves import Axes, Data, Figure
 
 _STYLES = (("o", "-"), ("s", "--"), ("^", ":"))
 _NAMES = ("initialization", "optimizer", "interaction", "replicas")
@@ -63,7 +61,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("initialization-or-optimizer", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Steps above; shares and the search below."""
     figure = new_figure(5.6)
     grid = figure.add_gridspec(2, 2, height_ratios=[1.15, 1], width_ratios=[1.5, 1])
@@ -73,7 +71,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     return figure
 
 
-def _paint_steps(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_steps(axes: Axes, data: Data, palette: Palette) -> None:
     mean, low, high = data["steps"]
     place = np.arange(len(data["start"]))
     axes.axhline(float(data["budget"]), color=palette.faint, linewidth=0.8, zorder=0)
@@ -100,7 +98,7 @@ def _paint_steps(axes: Axes, data: Mapping[str, Array], palette: Palette) -> Non
     name_panel(axes, "a", "steps by start and optimizer")
 
 
-def _paint_shares(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_shares(axes: Axes, data: Data, palette: Palette) -> None:
     place = np.arange(len(_NAMES))
     axes.axhline(0, color=palette.faint, linewidth=0.8, zorder=0)
     for number, outcome in enumerate(data["outcome"]):
@@ -115,7 +113,7 @@ def _paint_shares(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
     name_panel(axes, "b", "who accounts for it")
 
 
-def _paint_search(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_search(axes: Axes, data: Data, palette: Palette) -> None:
     for column, optimizer in enumerate(data["optimizer"]):
         lr, steps = data["searched_lr"][:, column], data["searched_steps"][:, column]
         colour, (marker, dash) = palette.lines[column], _STYLES[column]
@@ -126,6 +124,5 @@ def _paint_search(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
         axes.plot(lr[chosen], steps[chosen], marker, color=colour, markersize=8)
     axes.set_xscale("log")
     label_log(axes)
-    axes.set_xlabel("learning rate")
-    axes.set_ylabel("steps in the search")
+    axes.set(xlabel="learning rate", ylabel="steps in the search")
     name_panel(axes, "c", "learning rates")

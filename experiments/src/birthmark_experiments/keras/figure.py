@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from birthmark.figures import (
 )
 from birthmark.shapes import Array
 from birthmark.store import open_shipped
+from birthmark_experiments.frame.curves import Data
 from birthmark_experiments.keras import facts
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def draw() -> Drawing:
     return Drawing("keras", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Panels (a) to (c) on common axes, (d) beside them."""
     figure = new_figure(4.6)
     panels = figure.subplots(2, 2)
@@ -91,9 +91,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     return figure
 
 
-def draw_backend(
-    axes: Axes, data: Mapping[str, Array], key: str, palette: Palette
-) -> None:
+def draw_backend(axes: Axes, data: Data, key: str, palette: Palette) -> None:
     """A line a replica and output; dotted, the two ends."""
     for level, text in (("plateau", "-ln(clip)"), ("guess", "a guess")):
         height = float(data[level])
@@ -103,12 +101,10 @@ def draw_backend(
         for loss in data[f"{key}_{output}"]:
             epochs = np.arange(1, len(loss) + 1)
             axes.plot(epochs, loss, color=colour, linestyle=dash, linewidth=0.9)
-    axes.set_ylim(0, 9.8)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("train loss (nat)")
+    axes.set(ylim=(0, 9.8), xlabel="epoch", ylabel="train loss (nat)")
 
 
-def draw_wide(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def draw_wide(axes: Axes, data: Data, palette: Palette) -> None:
     """Keras beside birthmark at the paper's size."""
     epochs = np.arange(1, len(data["wide_keras"]) + 1)
     own = int(data["wide_replica"])
@@ -136,6 +132,5 @@ def draw_wide(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
         label="paper, lowest",
     )
     label_log(axes)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("train loss (nat)")
+    axes.set(xlabel="epoch", ylabel="train loss (nat)")
     axes.legend(handlelength=3)

@@ -13,20 +13,15 @@ In an environment with Keras and a backend (and birthmark, for `train`), each on
     KERAS_BACKEND=jax python -m birthmark_experiments.keras.measure step steps.jsonl
     KERAS_BACKEND=jax python -m birthmark_experiments.keras.measure train \
         trainings.jsonl --replica 0
-
-and then, anywhere, for the table:
-
-    python -m birthmark_experiments.keras.measure table steps.jsonl > results.md
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 from importlib.metadata import distributions, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import keras
@@ -187,68 +182,23 @@ def _framework(backend: str) -> str:
     return f"{backend} {version(name)}"
 
 
-def tabulate(lines: list[dict[str, Any]]) -> str:
-    """Markdown: a row for each version and backend."""
-    rows = [
-        "| Keras | backend | loss, softmax | biases move by | loss, from_logits "
-        "| biases move by | the softmax output abandons |",
-        "|---|---|--:|---|--:|---|---|",
-    ]
-    pairs = sorted(
-        {(one["keras"], one["backend"]) for one in lines},
-        key=lambda pair: ([int(n) for n in pair[0].split(".")], pair[1]),
-    )
-    for keras, backend in pairs:
-        soft, plain = (
-            next(
-                one
-                for one in reversed(lines)
-                if (one["keras"], one["backend"]) == (keras, backend)
-                and one["from_logits"] == from_logits
-            )
-            for from_logits in (False, True)
-        )
-        abandons = "yes" if not any(soft["moved"]) else "no"
-        rows.append(
-            f"| {keras} | {soft['framework']} "
-            f"| {soft['loss']:.3f} | {_say(soft['moved'])} "
-            f"| {plain['loss']:.3f} | {_say(plain['moved'])} | {abandons} |"
-        )
-    return "\n".join(rows)
-
-
-def _say(moved: list[float]) -> str:
-    return ", ".join(f"{value:+.3f}" if value else "0" for value in moved)
-
-
 def main() -> None:
-    """Measure and append, or print the table."""
+    """Measure, and append to the file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["step", "train", "table"])
+    parser.add_argument("what", choices=["step", "train"])
     parser.add_argument("file", type=Path)
     parser.add_argument("--replica", type=int, default=0, help="of a training")
     parser.add_argument(
         "--from-logits", action="store_true", help="a training of these"
     )
     chosen = parser.parse_args()
-    if chosen.what != "table":
-        found = (
-            [train(chosen.from_logits, chosen.replica)]
-            if chosen.what == "train"
-            else [measure_step(from_logits) for from_logits in (False, True)]
-        )
-        with chosen.file.open("a") as lines:
-            lines.writelines(f"{json.dumps(one)}\n" for one in found)
-        return
-    lines = [json.loads(line) for line in chosen.file.read_text().splitlines()]
-    print("# Does a softmax output in Keras abandon examples?\n")
-    print(
-        f"One step of SGD (lr {LR:g}) on one example whose true class has the logit "
-        f"{LOGIT:g}, `Dense(3)`, `CategoricalCrossentropy`.\nThe loss from logits is "
-        f"{math.log(2 + math.exp(LOGIT)) - LOGIT:.3f}; -ln(1e-7) is "
-        f"{-math.log(1e-7):.3f}. CPU, `-m birthmark_experiments.keras.measure`.\n"
+    found = (
+        [train(chosen.from_logits, chosen.replica)]
+        if chosen.what == "train"
+        else [measure_step(from_logits) for from_logits in (False, True)]
     )
-    print(tabulate(lines))
+    with chosen.file.open("a") as lines:
+        lines.writelines(f"{json.dumps(one)}\n" for one in found)
 
 
 if __name__ == "__main__":

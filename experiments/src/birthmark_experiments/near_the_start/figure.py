@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
-from birthmark_experiments.frame.curves import Axes, Figure, paint_curves
+from birthmark_experiments.frame.curves import Axes, Data, Figure, paint_curves
 
 _HALVES = {"train_loss": "train", "test_loss": "test"}
 _TESTS = {"line": "alpha", "ball": "radius", "moved_end": "move"}
@@ -45,7 +43,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("near-the-start", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Losses in three panels, distances in the last."""
     figure = new_figure(5.0)
     panels = figure.subplots(2, 2)
@@ -53,8 +51,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     paint_curves(
         line, data["alpha"], data["line"], list(_HALVES.values()), palette, "log"
     )
-    line.set_xlabel("place on the line (1: end of training)")
-    line.set_ylabel("loss (nat)")
+    line.set(xlabel="place on the line (1: end of training)", ylabel="loss (nat)")
     label_log(line)
     line.legend()
     _paint_points(ball, data["radius"], data["ball"], palette)

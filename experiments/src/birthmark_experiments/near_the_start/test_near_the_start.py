@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from scipy.special import log_softmax
 
 import by_hand
@@ -45,9 +46,9 @@ def test_training_in_a_ball_is_projected_gradient_descent(spec, dataset, radius)
     found = find_end(spec, dataset, start, Ball(start, radius_R))
     *_, (_, _, expected) = by_hand.descend(spec, dataset, start, 2, 2, radius=radius)
     for name, tensor in zip(start, expected, strict=True):
-        np.testing.assert_allclose(found[name][2], tensor, atol=2e-5)
+        assert_allclose(found[name][2], tensor, atol=2e-5)
     if radius < 1:
-        np.testing.assert_allclose(distances(found, start), radius, rtol=1e-4)
+        assert_allclose(distances(found, start), radius, rtol=1e-4)
 
 
 def test_inside_of_the_ball_nothing_is_moved():
@@ -81,16 +82,16 @@ def test_losses_on_the_line_and_at_the_start_are_those_of_numpy(results):
     end = find_end(whole, dataset, start)
     for alpha in (-0.5, 0.5, 2.0):
         point = {n: start[n] + alpha * (end[n] - start[n]) for n in start}
-        np.testing.assert_allclose(
+        assert_allclose(
             results["line_train_loss"].sel(alpha=alpha),
             losses_by_hand(point, x, y),
             rtol=1e-4,
         )
-    np.testing.assert_allclose(
+    assert_allclose(
         results["reset_train_loss"].sel(reset="all"), losses_by_hand(start, x, y), 1e-5
     )
     mixed = {n: (start if n.startswith("hidden2") else end)[n] for n in start}
-    np.testing.assert_allclose(
+    assert_allclose(
         results["reset_train_loss"].sel(reset="hidden2"),
         losses_by_hand(mixed, x, y),
         1e-4,
@@ -99,9 +100,9 @@ def test_losses_on_the_line_and_at_the_start_are_those_of_numpy(results):
 
 def test_the_whole_ball_is_free_training_and_no_move_none(results):
     free = results["moved_end_train_loss"].sel(move=0)
-    np.testing.assert_allclose(results["ball_train_loss"].sel(radius=1.0), free, 0.05)
-    np.testing.assert_allclose(results["line_train_loss"].sel(alpha=1.0), free, 1e-5)
-    np.testing.assert_allclose(
+    assert_allclose(results["ball_train_loss"].sel(radius=1.0), free, 0.05)
+    assert_allclose(results["line_train_loss"].sel(alpha=1.0), free, 1e-5)
+    assert_allclose(
         results["moved_way"].sel(move=0), results["moved_from_start"].sel(move=0)
     )
 
@@ -115,24 +116,18 @@ def test_test_losses_accuracies_and_ways_are_those_of_training_again(results):
     moved = move(start, end, 1.0, whole.run.seed)
     tip = find_end(whole, dataset, moved)
     one = results.sel(move=1.0)
-    np.testing.assert_allclose(
-        one["moved_test_loss"], losses_by_hand(moved, x, y), rtol=1e-4
-    )
-    np.testing.assert_allclose(
-        one["moved_end_test_loss"], losses_by_hand(tip, x, y), rtol=1e-4
-    )
-    np.testing.assert_allclose(one["moved_way"], distances(tip, moved), rtol=1e-5)
-    np.testing.assert_allclose(
-        one["moved_from_start"], distances(tip, start), rtol=1e-5
-    )
+    assert_allclose(one["moved_test_loss"], losses_by_hand(moved, x, y), rtol=1e-4)
+    assert_allclose(one["moved_end_test_loss"], losses_by_hand(tip, x, y), rtol=1e-4)
+    assert_allclose(one["moved_way"], distances(tip, moved), rtol=1e-5)
+    assert_allclose(one["moved_from_start"], distances(tip, start), rtol=1e-5)
     small = find_end(whole, dataset, start, Ball(start, 0.3 * distances(end, start)))
-    np.testing.assert_allclose(
+    assert_allclose(
         results["ball_test_loss"].sel(radius=0.3),
         losses_by_hand(small, x, y),
         rtol=1e-4,
     )
     right = (by_hand.logits(x, tip.values()).argmax(axis=-1) == y).mean(axis=1)
-    np.testing.assert_allclose(one["moved_end_test_accuracy"], right, atol=0.003)
+    assert_allclose(one["moved_end_test_accuracy"], right, atol=0.003)
 
 
 def test_results_are_summarized_and_drawn(results, facts):
@@ -155,7 +150,7 @@ def test_a_shrunk_start_keeps_the_length_and_takes_the_direction():
     for row in range(2):
         before, after = moved["a.w"][row].numpy(), found["a.w"][row].numpy()
         length = np.linalg.norm(start["a.w"][row].numpy())
-        np.testing.assert_allclose(after, before / np.linalg.norm(before) * length)
+        assert_allclose(after, before / np.linalg.norm(before) * length)
     assert not found["a.b"].any()
 
 
@@ -179,7 +174,7 @@ def test_a_ball_may_be_looked_at_after_several_steps_and_holds_at_each_epoch(
     for metrics, parameters in train_from(spec, dataset, start, ball=ball):
         epochs += 1
         assert metrics.epoch == epochs
-        np.testing.assert_allclose(distances(parameters, start), 0.05, rtol=1e-4)
+        assert_allclose(distances(parameters, start), 0.05, rtol=1e-4)
     assert epochs == spec.training.epochs
     each = find_end(spec, dataset, start, Ball(start, np.full(3, 0.05)))
     assert distances(parameters, each).max() > 1e-5

@@ -7,8 +7,6 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from birthmark.statistics import describe_differences
-
 ALPHAS, RADII, MOVES = (-1.0, 0.0, 0.5, 1.0, 2.0), (0.4, 0.8, 1.0), (0.0, 1.0, 2.0)
 LINE = np.array(  # rises by 0.2 inside in one replica, by more outside
     [
@@ -95,19 +93,3 @@ def test_the_claim_is_judged_by_the_widest_ball_below_one(facts):
     assert "ball of 0.8" in near.evidence[0].name
     gap = BALL_ACCURACY[1] - END_ACCURACY[0]
     assert near.evidence[0].value == pytest.approx(gap.mean())
-
-
-def test_differences_are_paired_and_held_by_holm():
-    reference = np.array([1.0, 2.0, 4.0, 3.0])
-    values = {
-        "a": reference + [0.9, 1.1, 1.0, 1.2],
-        "b": reference + [0.1, -0.2, 0.1, 0],
-    }
-    found = describe_differences(values, reference)
-    p = [stats.ttest_rel(one, reference).pvalue for one in values.values()]
-    assert p[0] < p[1]
-    assert found["a"]["p"] == pytest.approx(2 * p[0])
-    assert found["b"]["p"] == pytest.approx(p[1])
-    assert found["a"]["mean"] == pytest.approx(1.05)
-    span = stats.ttest_rel(values["a"], reference).confidence_interval(0.95)
-    assert (found["a"]["low"], found["a"]["high"]) == pytest.approx(tuple(span))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
@@ -11,6 +9,7 @@ from birthmark.figures import Drawing, Palette, choose_style, name_panel, new_fi
 from birthmark.shapes import Array
 from birthmark_experiments.frame.curves import (
     Axes,
+    Data,
     Figure,
     paint_curves,
     paint_replicas,
@@ -58,35 +57,32 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("near-the-start-unstable", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Losses on lines, accuracies over time, and where all arms end."""
     figure = new_figure(5.6)
     (line, curves), ends = figure.subplots(2, 2)
     names = [_TIPS[str(tip)] for tip in data["tip"]]
     paint_curves(line, data["alpha"], data["line"], names, palette)
     name_panel(line, "a", "on lines from the start")
-    line.set_xlabel("place on the line (1: its end)")
-    line.set_ylabel("clipped loss (nat)")
+    line.set(xlabel="place on the line (1: its end)", ylabel="clipped loss (nat)")
     line.set_ylim(bottom=0)
     line.legend(loc="upper right", bbox_to_anchor=(1.0, 0.88))
     _paint_curves(curves, data, palette)
     name_panel(curves, "b", "clipped loss")
-    curves.set_xlabel("epoch")
-    curves.set_ylabel("train accuracy")
+    curves.set(xlabel="epoch", ylabel="train accuracy")
     for letter, axes, (loss, name) in zip("cd", ends, WORDS.items(), strict=True):
         _paint_ends(axes, data, np.flatnonzero(data["loss"] == loss), palette)
         name_panel(axes, letter, name)
-        axes.set_xlabel("train accuracy")
-        axes.set_xlim(-0.03, 1.03)
+        axes.set(xlabel="train accuracy", xlim=(-0.03, 1.03))
     ends[1].legend(loc="center", bbox_to_anchor=(0.42, 0.6), ncols=2)
     return figure
 
 
-def _name(data: Mapping[str, Array], row: int) -> str:
+def _name(data: Data, row: int) -> str:
     return _KINDS[str(data["kind"][row])].format(float(data["size"][row]))
 
 
-def _paint_curves(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_curves(axes: Axes, data: Data, palette: Palette) -> None:
     """A thin line each replica, a colour and a dash each arm."""
     rows = np.flatnonzero(np.isin(data["arm"], _FOLLOWED))
     for place, row in enumerate(rows.tolist()):
@@ -97,9 +93,7 @@ def _paint_curves(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 0.0), handlelength=3)
 
 
-def _paint_ends(
-    axes: Axes, data: Mapping[str, Array], rows: Array, palette: Palette
-) -> None:
+def _paint_ends(axes: Axes, data: Data, rows: Array, palette: Palette) -> None:
     """One line of points an arm, the first at the top."""
     for place, row in enumerate(rows.tolist()):
         accuracy_TR = data["accuracy"][row]

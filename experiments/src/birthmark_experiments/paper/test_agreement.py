@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy import stats
 
 from birthmark.analysis import (
@@ -12,7 +13,6 @@ from birthmark.analysis import (
     Thresholds,
     follows_paper,
     read_columns,
-    split_by_protocol,
 )
 from birthmark.spec import RunSpec
 from birthmark_experiments.paper.agreement import (
@@ -51,14 +51,12 @@ def test_a_rise_is_dated_where_the_level_is_passed_for_good():
     # 0.1 * 2^((t - 150) / 20) = k * 0.1: t = 150 + 20 log2 k; 0.9 of the plateau alike
     for k in (1.5, 2.0, 3.0):
         due = start + 20 * math.log2(k)
-        np.testing.assert_allclose(found[f"{k:g} times the minimum"].epoch, due, atol=1)
+        assert_allclose(found[f"{k:g} times the minimum"].epoch, due, atol=1)
     for share in (0.5, 0.9):
         due = start + 20 * math.log2(share * PLATEAU / 0.1)
-        np.testing.assert_allclose(
-            found[f"{share:g} of the plateau"].epoch, due, atol=1
-        )
+        assert_allclose(found[f"{share:g} of the plateau"].epoch, due, atol=1)
     due = start + 20 * math.log2(math.log(10) / 0.1)
-    np.testing.assert_allclose(found["the loss of chance"].epoch, due, atol=1)
+    assert_allclose(found["the loss of chance"].epoch, due, atol=1)
 
 
 def test_a_spike_from_which_a_network_recovers_is_no_divergence():
@@ -137,17 +135,6 @@ def test_only_the_papers_protocol_is_compared_with_it():
         {"initialization.name": "he_normal"},
     ):
         assert not follows_paper(paper.with_settings(change))
-
-
-def test_precisions_are_compared_across_widths_but_never_pooled_at_one():
-    loss = np.stack([collapsing(150)] * 2, axis=1)
-    full, bf16 = as_paper(150, loss), as_paper(250, loss, precision="bf16")
-    assert [one.axis.values for one in split_by_protocol(Study((full, bf16)))] == [
-        (150, 250)
-    ]
-    same = as_paper(150, loss, precision="bf16")
-    assert len(split_by_protocol(Study((full, same)))) == 2
-    assert len(split_by_protocol(Study((full, same, bf16)))) == 2
 
 
 def test_an_evaluated_loss_is_compared_where_it_was_evaluated():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
+from numpy.testing import assert_allclose
 from scipy import stats
 
 from birthmark.analysis import Run, Study, Thresholds, read_columns
@@ -172,9 +173,7 @@ def test_a_mean_is_weighed_by_students_t():
     known = values[np.isfinite(values)]
     due = stats.ttest_1samp(known, 0.5)
     span = due.confidence_interval(0.95)
-    np.testing.assert_allclose(
-        [found.p, found.low, found.high], [due.pvalue, span.low, span.high]
-    )
+    assert_allclose([found.p, found.low, found.high], [due.pvalue, span.low, span.high])
     assert found.n == 4
     assert found.effect == pytest.approx((known.mean() - 0.5) / known.std(ddof=1))
     assert found.side == (1 if span.low > 0.5 else 0)
@@ -185,7 +184,7 @@ def test_a_share_has_the_interval_of_clopper_and_pearson():
     found = weigh_share("", "", np.array([True, True, True, False]))
     low = stats.beta.ppf(0.025, 3, 2)
     high = stats.beta.ppf(0.975, 4, 1)
-    np.testing.assert_allclose([found.low, found.high], [low, high])
+    assert_allclose([found.low, found.high], [low, high])
 
 
 def jumping(loss_epochs, deviation_epochs, width=150):

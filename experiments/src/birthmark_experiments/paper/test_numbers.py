@@ -1,7 +1,7 @@
 """Numbers of the paper and of an independent trial, on the real data (minutes)."""
 
-import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from birthmark.spec import RunSpec
 from birthmark.sweeps import run
@@ -23,9 +23,9 @@ def test_mnist_learns_and_stays_near_its_start(real_data, tmp_path):
     assert (last.correlation.sel(layer="hidden2") > 0.9).all()
     # a trial by hand, loss from logits: 0.904, 0.930, 0.861 and 0.0264
     correlation = last.correlation.mean("replica")
-    np.testing.assert_allclose(correlation, [0.904, 0.930, 0.861], atol=0.005)
+    assert_allclose(correlation, [0.904, 0.930, 0.861], atol=0.005)
     deviation = last.deviation_std.sel(layer="hidden2").mean()
-    np.testing.assert_allclose(deviation, 0.0264, rtol=0.03)
+    assert_allclose(deviation, 0.0264, rtol=0.03)
 
 
 def test_hasyv2_reaches_the_minimum_test_loss_of_figure_2d(real_data, tmp_path):
@@ -39,7 +39,7 @@ def test_hasyv2_reaches_the_minimum_test_loss_of_figure_2d(real_data, tmp_path):
     )
     records = run(spec, tmp_path).records
     lowest = records.test_loss.min("step")
-    np.testing.assert_allclose(lowest, 0.98, rtol=0.05)
+    assert_allclose(lowest, 0.98, rtol=0.05)
 
 
 def test_hasyv2_at_width_150_moves_as_in_an_independent_trial(real_data, tmp_path):
@@ -53,8 +53,8 @@ def test_hasyv2_at_width_150_moves_as_in_an_independent_trial(real_data, tmp_pat
     )
     records = run(spec, tmp_path).records.isel(step=[1, 2])
     train_loss = records.train_loss.mean("replica")
-    np.testing.assert_allclose(train_loss, [3.330, 1.759], rtol=0.03)
+    assert_allclose(train_loss, [3.330, 1.759], rtol=0.03)
     deviation = records.deviation_std.sel(layer="hidden2").mean("replica")
-    np.testing.assert_allclose(deviation, [0.0367, 0.0501], rtol=0.04)
+    assert_allclose(deviation, [0.0367, 0.0501], rtol=0.04)
     correlation = records.correlation.sel(layer="hidden2").mean("replica")
-    np.testing.assert_allclose(correlation, [0.9251, 0.8789], atol=0.008)
+    assert_allclose(correlation, [0.9251, 0.8789], atol=0.008)

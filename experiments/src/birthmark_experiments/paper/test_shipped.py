@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from birthmark.analysis import FIGURE_2, find_transitions, read_study
 from birthmark.figures import find_drawings
@@ -96,7 +97,7 @@ def test_width_150_moves_as_in_an_independent_trial(store):
         if run.width == 150 and run.spec.training.loss == "clipped_cross_entropy"
     ]
     found = find_transitions(run.records, run.spec)
-    np.testing.assert_allclose(found.divergence_epoch, 581, rtol=0.06)
+    assert_allclose(found.divergence_epoch, 581, rtol=0.06)
     train, deviation = run.values("train_loss"), run.values("deviation_std", run.layer)
     for epoch, loss, std in ((1, 3.330, 0.037), (20, 0.700, 0.115), (200, 0.292, 0.26)):
         assert train[epoch].mean() == pytest.approx(loss, rel=0.12)
@@ -114,9 +115,7 @@ def test_figure_2_draws_the_published_numbers_beside_ours(store):
     ]
     assert drawing.data["paper_widths"].tolist() == [one.width for one in FIGURE_2]
     at_150 = drawing.data["paper_widths"].tolist().index(150)
-    np.testing.assert_allclose(
-        drawing.data["paper_divergence_epoch"][at_150], [425, 0.05 * 425]
-    )
+    assert_allclose(drawing.data["paper_divergence_epoch"][at_150], [425, 0.05 * 425])
     assert np.isnan(drawing.data["paper_divergence_epoch"][0]).all()
     assert "read off by eye" in drawing.caption
     assert drawing.render("png")[:4] == b"\x89PNG"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import Figure, paint_curves
+from birthmark_experiments.frame.curves import Data, Figure, paint_curves
 
 _PANELS = {
     "test_accuracy": "test accuracy (share)",
@@ -38,7 +36,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("pretrained-start", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """A row a task, one legend for all."""
     tasks, starts = data["task"], [str(name) for name in data["initialization"]]
     figure = new_figure(0.7 + 2.3 * len(tasks))
@@ -47,8 +45,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     for row, task in enumerate(tasks):
         for axes, (name, label) in zip(panels[row], _PANELS.items(), strict=True):
             paint_curves(axes, data["epoch"], data[name][row], starts, palette)
-            axes.set_xlabel("epochs of the second task")
-            axes.set_ylabel(label)
+            axes.set(xlabel="epochs of the second task", ylabel=label)
             axes.set_xticks(np.arange(0, data["epoch"][-1] + 1, 2))
             name_panel(axes, next(letters), str(task))
     handles, labels = panels.flat[0].get_legend_handles_labels()

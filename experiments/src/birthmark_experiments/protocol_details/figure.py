@@ -18,7 +18,7 @@ from birthmark.figures import (
     new_figure,
 )
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import Axes, Figure
+from birthmark_experiments.frame.curves import Axes, Data, Figure
 
 _WHOLE = (1, 600)
 _FORK = 170  # epochs by which the fork of the middle width is over
@@ -64,7 +64,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("protocol-details", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Widths down the left, details at the fork on the right."""
     figure = new_figure(6.6)
     widths = data["widths"].tolist()
@@ -93,7 +93,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
 
 def _paint_row(
     axes: Axes,
-    data: Mapping[str, Array],
+    data: Data,
     width: int,
     styles: Mapping[int, dict[str, Any]],
     palette: Palette,
@@ -116,7 +116,7 @@ def _paint_row(
     label_log(axes)
 
 
-def _paint_details(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_details(axes: Axes, data: Data, palette: Palette) -> None:
     """The least train loss of each network by the end of the fork, a line a detail."""
     width = int(data["fork"])
     until = data["epoch"] <= _FORK

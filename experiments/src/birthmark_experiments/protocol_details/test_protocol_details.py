@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from birthmark.data import load_dataset
@@ -84,7 +85,7 @@ def test_draws_with_replacement_are_even_and_miss_one_in_e():
 def test_the_same_batches_come_every_epoch():
     training, dataset = begin("same batches every epoch")
     first, *others = orders_of(training, 3)
-    np.testing.assert_array_equal(first, batch_order(0, 0, 0, len(dataset.y_train)))
+    assert_array_equal(first, batch_order(0, 0, 0, len(dataset.y_train)))
     assert all(np.array_equal(first, other) for other in others)
 
 
@@ -101,7 +102,7 @@ def test_the_same_batches_come_in_a_new_order():
     assert {frozenset(batches(order)) for order in orders} == {frozenset(batches(made))}
     assert len({order.tobytes() for order in orders}) == 2  # 2 whole batches here
     for order in orders:
-        np.testing.assert_array_equal(order[whole:], made[whole:])
+        assert_array_equal(order[whole:], made[whole:])
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_an_arm_trains_as_plain_torch_does(results, name):
         make_model(training), *read_data(dataset), orders_of(training, epochs)
     )
     found = results["train_loss"].sel(arm=name, replica=0)[:epochs]
-    np.testing.assert_allclose(found, losses, rtol=1e-4)
+    assert_allclose(found, losses, rtol=1e-4)
 
 
 def test_without_the_last_batch_its_examples_are_not_seen(results):
@@ -134,7 +135,7 @@ def test_without_the_last_batch_its_examples_are_not_seen(results):
     losses = train_plainly(make_model(training), *read_data(dataset), orders)
     seen = np.array(losses) * len(dataset.y_train) / whole
     found = results["train_loss"].sel(arm="last batch dropped", replica=0)
-    np.testing.assert_allclose(found, seen, rtol=1e-4)
+    assert_allclose(found, seen, rtol=1e-4)
 
 
 def test_without_biases_it_is_a_network_that_has_none(results):
@@ -142,7 +143,7 @@ def test_without_biases_it_is_a_network_that_has_none(results):
     model = make_model(training, bias=False)
     losses = train_plainly(model, *read_data(dataset), orders_of(training, 3))
     found = results["train_loss"].sel(arm="no biases", replica=0)
-    np.testing.assert_allclose(found, losses, rtol=1e-4)
+    assert_allclose(found, losses, rtol=1e-4)
 
 
 def test_three_channels_are_three_equal_inputs_with_weights_of_their_own(results):
@@ -157,7 +158,7 @@ def test_three_channels_are_three_equal_inputs_with_weights_of_their_own(results
     model = make_model(training, first=first)
     losses = train_plainly(model, x.repeat(1, 3), y, orders_of(training, 2))
     found = results["train_loss"].sel(arm="three channels", replica=0)[:2]
-    np.testing.assert_allclose(found, losses, rtol=1e-4)
+    assert_allclose(found, losses, rtol=1e-4)
     # in law that of Glorot's rule for three times the inputs
     drawn = training.weights["hidden1"].w[0]
     assert float(drawn.std()) == pytest.approx(bound / math.sqrt(3), rel=0.05)
@@ -167,7 +168,7 @@ def test_the_reference_is_the_run_of_the_reproduction(folder, results):
     spec = find_spec(QUICK, 16)
     records = open_store(folder / "store").records(spec.run_key, distributions=False)
     found = results["test_loss"].sel(arm=f"{REFERENCE}, width 16", replica=[0, 1])[:3]
-    np.testing.assert_allclose(found, records["test_loss"][1:4], rtol=1e-6)
+    assert_allclose(found, records["test_loss"][1:4], rtol=1e-6)
 
 
 def test_what_is_measured_already_is_not_measured_again(folder, results, monkeypatch):
@@ -181,7 +182,7 @@ def test_a_detail_that_is_trained_for_longer_is_trained_anew(folder, results):
     longer = replace(QUICK, arms=arms, reproduced=())
     found = measure.measure(longer, folder)
     assert found.sizes["epoch"] == 2
-    np.testing.assert_array_equal(
+    assert_array_equal(
         found["train_loss"].sel(arm="no biases", replica=0),
         results["train_loss"].sel(arm="no biases", replica=0)[:2],
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import Figure, paint_replicas
+from birthmark_experiments.frame.curves import Data, Figure, paint_replicas
 
 _COLUMNS = 4
 _LINES = {
@@ -44,7 +42,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("rescue", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Panels on common axes, one legend."""
     names = [str(name) for name in data["name"]]
     rows = -(-len(names) // _COLUMNS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from birthmark.data import load_dataset
@@ -27,7 +27,7 @@ def test_without_an_intervention_the_replica_goes_on_as_it_would_have(folder, re
     for place, r in enumerate(results["replica"].to_numpy()):
         onset = int(results["onset"][place])
         going = slice(onset + 1, onset + 1 + PROTOCOLS["quick"].more)
-        np.testing.assert_allclose(
+        assert_allclose(
             results["train_loss"].sel(intervention="nothing").isel(replica=place),
             records["train_loss"].to_numpy()[going, r],
             rtol=1e-5,
@@ -50,7 +50,7 @@ def test_the_state_at_the_onset_is_that_of_the_records_of_its_epoch(folder, resu
         # an intervention without effect has this many below the clip in its epochs
         after = records["below_eps"].to_numpy()[onset + 1 :, r][:4] / 400
         untouched = results["below_eps"].sel(intervention="nothing")
-        np.testing.assert_allclose(untouched.isel(replica=place), after, atol=1e-6)
+        assert_allclose(untouched.isel(replica=place), after, atol=1e-6)
 
 
 def test_a_layer_put_back_has_its_initial_values_and_the_others_those_of_the_onset(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
@@ -11,6 +9,7 @@ from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark_experiments.frame.curves import (
     Axes,
+    Data,
     Figure,
     paint_curves,
     paint_replicas,
@@ -71,7 +70,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("sharpness", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Inputs side by side on common axes; below them the focus, and the ends."""
     figure = new_figure(5.2)
     panels = figure.subplots(2, 3)
@@ -92,9 +91,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     return figure
 
 
-def _paint_input(
-    axes: Axes, data: Mapping[str, Array], palette: Palette, name: str
-) -> None:
+def _paint_input(axes: Axes, data: Data, palette: Palette, name: str) -> None:
     mine = data["pixels"] == name
     paint_curves(
         axes,
@@ -132,7 +129,7 @@ def _mark_zeros(axes: Axes, look: Array, scaled: Array, palette: Palette) -> Non
     )
 
 
-def _scale_epochs(axes: Axes, data: Mapping[str, Array]) -> None:
+def _scale_epochs(axes: Axes, data: Data) -> None:
     """Epochs from 0 on: the first ones apart, the later ones by their logarithm."""
     last = float(data["look"][-1])
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
@@ -142,17 +139,14 @@ def _scale_epochs(axes: Axes, data: Mapping[str, Array]) -> None:
     axes.set_xlim(0, last)
 
 
-def _paint_focus(
-    upper: Axes, lower: Axes, data: Mapping[str, Array], palette: Palette
-) -> None:
+def _paint_focus(upper: Axes, lower: Axes, data: Data, palette: Palette) -> None:
     for place, (loss, dash, label) in enumerate(
         (("clipped", "-", "clipped"), ("logits", "--", "from logits"))
     ):
         style = {"linestyle": dash, "color": palette.lines[place]}
         paint_replicas(upper, data["look"], data[f"focus_{loss}"], label=label, **style)
     upper.axhline(EDGE, color=palette.ink, linestyle=":", linewidth=1)
-    upper.set_xlabel("epoch")
-    upper.set_ylabel("lr x sharpness")
+    upper.set(xlabel="epoch", ylabel="lr x sharpness")
     upper.set_ylim(bottom=0)
     upper.legend()
     for place, (name, dash, label) in enumerate(
@@ -164,16 +158,12 @@ def _paint_focus(
         style, values = {"linestyle": dash}, data[f"focus_{name}"]
         style["color"] = palette.lines[place + 2]
         paint_replicas(lower, data["epoch"], values, label=label, **style)
-    lower.set_xlabel("epoch")
-    lower.set_ylabel("share of the examples")
-    lower.set_ylim(0, 1.25)  # with room for the legend
+    lower.set(xlabel="epoch", ylabel="share of the examples", ylim=(0, 1.25))
     lower.set_yticks(np.linspace(0, 1, 6))
     lower.legend(loc="upper left")
 
 
-def _paint_ends(
-    axes: Axes, data: Mapping[str, Array], palette: Palette, names: list[str]
-) -> None:
+def _paint_ends(axes: Axes, data: Data, palette: Palette, names: list[str]) -> None:
     for place, name in enumerate(names):
         mine = data["pixels"] == name
         axes.plot(

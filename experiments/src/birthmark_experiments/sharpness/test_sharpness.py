@@ -79,43 +79,6 @@ def test_the_sharpness_is_the_largest_eigenvalue_of_the_dense_hessian(name):
         assert_allclose(rough.value, values[-1], rtol=1e-2)
 
 
-def test_the_sharpness_of_softmax_regression_is_that_of_its_closed_form():
-    # H = mean over examples of (x x') kron (diag p - p p'), x with a 1 for the bias
-    parameters, x, y = tiny(sizes=(4, 3))
-    p = torch.softmax(x @ parameters[0] + parameters[1], dim=1).numpy()
-    ones = np.concatenate([x.numpy(), np.ones((len(x), 1))], axis=1)
-    hessian = sum(
-        np.kron(np.outer(v, v), np.diag(q) - np.outer(q, q))
-        for v, q in zip(ones, p, strict=True)
-    ) / len(x)
-    top = find_top(make_loss("cross_entropy", 0.1, x, y), parameters, tol=1e-8)
-    assert_allclose(top.value, np.linalg.eigvalsh(hessian)[-1], rtol=1e-6)
-
-
-def test_the_sharpness_agrees_with_a_power_iteration_on_finite_differences():
-    parameters, x, y = tiny(sizes=(6, 8, 5), num=50)
-    loss = make_loss("cross_entropy", 0.1, x, y)
-
-    def slope(flat):
-        sizes = [p.numel() for p in parameters]
-        pieces = torch.split(torch.from_numpy(flat), sizes)
-        leaves = tuple(
-            v.view_as(p).clone().requires_grad_()
-            for v, p in zip(pieces, parameters, strict=True)
-        )
-        return np.concatenate(
-            [g.numpy().ravel() for g in torch.autograd.grad(loss(leaves), leaves)]
-        )
-
-    at = np.concatenate([p.numpy().ravel() for p in parameters])
-    v = np.random.default_rng(3).normal(size=at.size)
-    for _ in range(300):
-        v /= np.linalg.norm(v)
-        w = (slope(at + 1e-5 * v) - slope(at - 1e-5 * v)) / 2e-5
-        value, v = v @ w, w
-    assert_allclose(find_top(loss, parameters, tol=1e-6).value, value, rtol=1e-4)
-
-
 def test_the_sharpness_is_that_of_a_library_made_for_it():
     library = pytest.importorskip("hessian_eigenthings")
     parameters, x, y = tiny(sizes=(6, 8, 5), num=50)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import Axes, Figure, paint_replicas
+from birthmark_experiments.frame.curves import Axes, Data, Figure, paint_replicas
 from birthmark_experiments.sharpness.facts import EDGE
 
 _FLOOR = 0.5  # of what is drawn: a loss that is flat is no point of a log axis
@@ -48,7 +46,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("sharpness-paper", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Both curvatures and the loss, over the same epochs."""
     figure = new_figure(2.6)
     panels = figure.subplots(1, 3)
@@ -56,15 +54,13 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         values = np.maximum(data[name], _FLOOR)
         _paint_lines(axes, data["look"], values, data["loss"], palette, is_marked=True)
         axes.axhline(EDGE, color=palette.ink, linestyle=":", linewidth=1)
-        axes.set_ylabel(label)
-        axes.set_ylim(0.8 * _FLOOR, 200)
+        axes.set(ylabel=label, ylim=(0.8 * _FLOOR, 200))
     _paint_lines(panels[2], data["epoch"], data["train_loss"], data["loss"], palette)
     panels[2].set_ylabel("train loss (nat)")
     panels[0].legend()
     for axes, letter in zip(panels, "abc", strict=True):
         label_log(axes)
-        axes.set_xlabel("epoch")
-        axes.set_xlim(0, 1.03 * float(data["epoch"][-1]))
+        axes.set(xlabel="epoch", xlim=(0, 1.03 * float(data["epoch"][-1])))
         name_panel(axes, letter)
     return figure
 

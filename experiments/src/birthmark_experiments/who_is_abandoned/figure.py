@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import paint_curves
+from birthmark_experiments.frame.curves import Data, paint_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +79,7 @@ def draw(results: xr.Dataset) -> Drawing:
     return Drawing("who-is-abandoned", 0, title, caption, data, paint)
 
 
-def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
+def paint(data: Data, palette: Palette) -> Figure:
     """Four panels of curves, the ratios, and the pictures."""
     figure = new_figure(8.4)
     grid = figure.add_gridspec(3, 1, height_ratios=(3.6, 2.5, 1.9))
@@ -90,8 +89,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     paint_curves(panels[0, 0], x, _positive(data["shares"]), names, palette, "log")
     panels[0, 0].set_yscale("log")
     panels[0, 0].yaxis.set_major_formatter("{x:g}")
-    panels[0, 0].set_ylim(0.02, 120)  # a band may go beyond
-    panels[0, 0].set_ylabel("below the clip (%)")
+    panels[0, 0].set(ylim=(0.02, 120), ylabel="below the clip (%)")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(
         handles,
@@ -110,8 +108,7 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     ):
         at = x if name == "among" else data["epoch"]
         paint_curves(axes, at, data[name][None], [""], palette)
-        axes.set_ylabel(label)
-        axes.set_ylim(0, None)
+        axes.set(ylabel=label, ylim=(0, None))
     base = float(data["base"])
     panels[0, 1].axhline(base, color=palette.faint, linestyle=":", linewidth=1)
     for letter, axes in zip("abcd", panels.flat, strict=True):
@@ -127,7 +124,7 @@ def _positive(values: Array) -> Array:
     return np.where(values > 0, values, np.nan)
 
 
-def _paint_ratios(axes: Axes, data: Mapping[str, Array], palette: Palette) -> None:
+def _paint_ratios(axes: Axes, data: Data, palette: Palette) -> None:
     names = [_LABELS[str(name)] for name in data["trait"]]
     rows = np.arange(len(names))
     for place, label in enumerate(_STAGES.values()):
@@ -157,7 +154,7 @@ def _paint_ratios(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
 
 
 def _paint_pictures(
-    figure: Figure, place: SubplotSpec, data: Mapping[str, Array], palette: Palette
+    figure: Figure, place: SubplotSpec, data: Data, palette: Palette
 ) -> None:
     pictures = data["picture"]
     num_rows, num_shown = pictures.shape[:2]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from scipy.special import log_softmax
 
@@ -64,7 +65,7 @@ def test_losses_and_counts_are_those_of_a_forward_pass_by_hand(results, losses_b
     losses_TRN, _ = losses_by_hand
     top = -np.log(0.1)
     every = results.sel(trait="all")
-    np.testing.assert_allclose(
+    assert_allclose(
         every["mean_loss"], np.minimum(losses_TRN, top).mean(axis=2), rtol=1e-4
     )
     # an example at the clip itself may fall on either side by rounding
@@ -91,7 +92,7 @@ def test_each_example_is_first_abandoned_once_and_at_risk_until_then(
     risk = every["num_risk"].transpose("stage", "replica", "class").to_numpy()
     first = every["num_first"].transpose("stage", "replica", "class").to_numpy()
     assert (risk[0] == sizes).all()
-    np.testing.assert_array_equal(risk[1:], risk[:-1] - first[:-1])
+    assert_array_equal(risk[1:], risk[:-1] - first[:-1])
 
 
 def test_hard_examples_are_those_of_each_replica_in_counts_and_losses(
@@ -102,11 +103,11 @@ def test_hard_examples_are_those_of_each_replica_in_counts_and_losses(
     assert (hard_RN[0] != hard_RN[1]).sum() > 10
     hard = results.sel(trait="hard")
     sizes = [np.bincount(y_N[one], minlength=10) for one in hard_RN]
-    np.testing.assert_array_equal(hard["num_risk"].sel(stage="early"), sizes)
+    assert_array_equal(hard["num_risk"].sel(stage="early"), sizes)
     clipped_TRN = np.minimum(losses_TRN, -np.log(0.1))
     for r, one in enumerate(hard_RN):
         means = clipped_TRN[:, r, one].mean(axis=1)
-        np.testing.assert_allclose(hard["mean_loss"].isel(replica=r), means, rtol=1e-4)
+        assert_allclose(hard["mean_loss"].isel(replica=r), means, rtol=1e-4)
 
 
 def test_those_of_the_early_stage_are_followed_by_themselves(results, losses_by_hand):
@@ -138,12 +139,12 @@ def test_curves_stand_at_the_epochs_they_belong_to(results, store):
     for epoch in (1, 7, 12):
         found = results.sel(epoch=epoch)
         way = store.weights(key, epoch)["hidden2"].w.astype(float) - start
-        np.testing.assert_allclose(found["deviation"], way.std(axis=(1, 2)), rtol=1e-5)
+        assert_allclose(found["deviation"], way.std(axis=(1, 2)), rtol=1e-5)
         one = records.sel(epoch=epoch)
-        np.testing.assert_allclose(
+        assert_allclose(
             found["abandoned"] * results.attrs["num_examples"], one["abandoned"], 1e-6
         )
-        np.testing.assert_allclose(found["train_loss"], one["train_loss"], rtol=1e-6)
+        assert_allclose(found["train_loss"], one["train_loss"], rtol=1e-6)
 
 
 def test_pictures_show_the_label_and_the_class_given_at_their_easiest(
@@ -161,7 +162,7 @@ def test_pictures_show_the_label_and_the_class_given_at_their_easiest(
         for row, label in ((1, y_N[n]), (2, given_N[n])):
             members = [m for m in range(len(y_N)) if y_N[m] == label]
             easiest = min(members, key=lambda m: loss_N[m])
-            np.testing.assert_array_equal(picture[row], dataset.x_train[easiest])
+            assert_array_equal(picture[row], dataset.x_train[easiest])
     assert len(shown) == min(12, common.sum())
 
 
@@ -173,7 +174,7 @@ def test_of_those_below_the_ones_that_stay_are_counted_at_the_next_kept_epoch(
     by_hand = (below_TRN[:-1] & below_TRN[1:]).sum(axis=2)
     assert np.abs(stay[:-1] - by_hand).max() <= 2
     assert not stay[-1].any()
-    np.testing.assert_array_equal(
+    assert_array_equal(
         results["num_still"].sum("stage"), results["num_below"].sel(trait="all")
     )
 
@@ -230,9 +231,7 @@ def test_neighbours_are_those_of_all_distances_of_the_pixels(monkeypatch):
     distances = ((dataset.x_train[:, None].astype(float) - dataset.x_train) ** 2).sum(2)
     np.fill_diagonal(distances, np.inf)
     # 59 differences span at most 59 < 64 directions: the components lose nothing
-    np.testing.assert_array_equal(
-        find_neighbours(dataset, 4), distances.argsort(axis=1)[:, :4]
-    )
+    assert_array_equal(find_neighbours(dataset, 4), distances.argsort(axis=1)[:, :4])
 
 
 def test_traits_are_those_that_their_words_say():
@@ -291,7 +290,7 @@ def test_a_ratio_and_its_interval_are_those_of_the_delta_method():
     # linearized: the logarithm moves with the residuals of each class
     moves = (first - shares[:, None] * risk) / first.sum(axis=1)[:, None]
     spread = np.sqrt(((moves[0] - moves[1]) ** 2).sum())
-    np.testing.assert_allclose(
+    assert_allclose(
         np.log(found[1:] / found[0]), [-1.96 * spread, 1.96 * spread], rtol=0.1
     )
 
@@ -323,10 +322,10 @@ def test_shipped_counts_of_a_frozen_network_are_those_of_its_training():
     frozen = np.ptp(visited[580:601], axis=0) == 0
     assert frozen.any()
     below = results["num_below"].sel(trait="all", kept_epoch=590).to_numpy()
-    np.testing.assert_array_equal(below[frozen], visited[590][frozen])
+    assert_array_equal(below[frozen], visited[590][frozen])
     # and before, within what an epoch changes
     early = results["num_below"].sel(trait="all", kept_epoch=20).to_numpy()
-    np.testing.assert_allclose(early, visited[20], rtol=0.15)
+    assert_allclose(early, visited[20], rtol=0.15)
 
 
 def test_shipped_contradictions_are_those_of_a_dictionary_of_the_images(real_data):
