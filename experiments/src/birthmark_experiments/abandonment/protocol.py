@@ -6,7 +6,7 @@ paper's unstable widths some 700 thousand steps comes here within 50 thousand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,25 @@ from birthmark_experiments.frame.specs import dense_spec
 
 LOGITS = "logits"  # the loss without a clip: the limit of eps to 0
 PAPER_EPS = 1e-7
+SHARE = {"name": "hasyv2", "classes": 100, "examples_per_class": 60}
 
 
 @dataclass(frozen=True)
 class Protocol:
     """What one scale trains."""
 
-    data: dict[str, Any]
-    width: int
-    lr: float
-    batch_size: int
-    epochs: int
-    replicas: int
-    eps: tuple[float, ...]
-    fitted: tuple[float, ...]  # clips that were run first, and gave a line in ln eps
-    every: int  # epochs between two measurements of the weights
-    epochs_beyond: int  # of clips smaller than the paper's, which are reached later
+    data: dict[str, Any] = field(default_factory=lambda: SHARE)
+    width: int = 100
+    lr: float = 0.1
+    batch_size: int = 32
+    epochs: int = 300
+    replicas: int = 5
+    eps: tuple[float, ...] = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12)
+    # clips that were run first, and gave a line in ln eps
+    fitted: tuple[float, ...] = (1e-3, 1e-5, 1e-7)
+    every: int = 5  # epochs between two measurements of the weights
+    # of clips smaller than the paper's, which are reached later
+    epochs_beyond: int = 500
 
     def epochs_of(self, eps: float | None) -> int:
         """How long a clip is trained; None is the loss from logits."""
@@ -40,18 +43,7 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "full": Protocol(
-        data={"name": "hasyv2", "classes": 100, "examples_per_class": 60},
-        width=100,
-        lr=0.1,
-        batch_size=32,
-        epochs=300,
-        replicas=5,
-        eps=(1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12),
-        fitted=(1e-3, 1e-5, 1e-7),
-        every=5,
-        epochs_beyond=500,
-    ),
+    "full": Protocol(),
     "quick": Protocol(
         data={"name": "digits", "preprocessing": "inverted", "examples_per_class": 40},
         width=16,

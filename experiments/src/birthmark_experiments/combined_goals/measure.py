@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
-import torch
 import xarray as xr
-from torch import nn
 
 from birthmark.analysis import Candidate, read_outcomes
 from birthmark.checkup import check
 from birthmark.data import load_dataset
-from birthmark.network import batch_examples, draw_weights
-from birthmark.shapes import Array, Dataset, Weights
+from birthmark.network import Chain, batch_examples, draw_weights, to_module
+from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps import Grid, run_grid
@@ -27,6 +24,7 @@ from birthmark_experiments.combined_goals.protocol import (
     spec_of,
 )
 from birthmark_experiments.frame import variable
+from birthmark_experiments.frame.probes import as_inputs, as_tensors
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
@@ -42,9 +40,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         run_grid(Grid(tuple(specs.values())), store)
         found.append(_tabulate(specs, store, protocol))
     learned = xr.concat(found, "lr", join="outer").assign_coords(lr=list(protocol.lrs))
-    readings = np.array(
-        [read_goals(store, first[one.name].run_key, dataset) for one in starts]
-    )
+    readings = np.array([read_goals(store, first[one.name], dataset) for one in starts])
     names = [one.name for one in starts]
     also = [", ".join(k for k, v in same.items() if v == name) or "-" for name in names]
     results = learned.assign(
@@ -106,33 +102,16 @@ def find_same(specs: dict[str, RunSpec], dataset: Dataset) -> dict[str, str]:
     return same
 
 
-def read_goals(store: Store, run_key: str, dataset: Dataset) -> Array:
+def read_goals(store: Store, spec: RunSpec, dataset: Dataset) -> Array:
     """What each goal asks about, [R, G], from the initial weights of a run."""
-    x = (dataset.x_train[:LOOKED_AT] / dataset.full_scale - dataset.mean) / dataset.std
-    batch = (
-        torch.from_numpy(x.astype(np.float32)),
-        torch.from_numpy(dataset.y_train[:LOOKED_AT].copy()),
-    )
-    weights = store.weights(run_key, 0)
-    readings = np.full((weights.num_replicas, len(GOALS)), np.nan)
-    for row in range(weights.num_replicas):
-        checkup = check(build_network(weights, row), batch)
-        readings[row] = [goal.read(checkup) for goal in GOALS]
-    return readings
-
-
-def build_network(weights: Weights, row: int) -> nn.Sequential:
-    """A replica as a plain torch module; its weights are NumPy arrays."""
-    modules: OrderedDict[str, nn.Module] = OrderedDict()
-    for name, layer in weights.items():
-        if modules:
-            modules[f"before_{name}"] = nn.ReLU()
-        linear = nn.Linear(*layer.w.shape[1:])
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(layer.w[row].T))
-            linear.bias.copy_(torch.from_numpy(layer.b[row]))
-        modules[name] = linear
-    return nn.Sequential(modules)
+    batch = as_inputs(dataset, "train", LOOKED_AT)
+    weights = as_tensors(store.weights(spec.run_key, 0))
+    chain = Chain(spec.network, dataset.example_shape)
+    checkups = [
+        check(to_module(weights, chain, row=row), batch)
+        for row in range(weights.num_replicas)
+    ]
+    return np.array([[goal.read(one) for goal in GOALS] for one in checkups])
 
 
 def _tabulate(

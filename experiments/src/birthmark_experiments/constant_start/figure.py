@@ -76,8 +76,8 @@ def paint(data: Data, palette: Palette) -> Figure:
     _paint_losses(panels[0, 1], data, starts, palette)
     _paint_ties(panels[1, 0], data, palette)
     _paint_ends(panels[1, 1], data, palette)
-    handles, labels = panels[1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, handlelength=3)
+    legend = panels[1, 0].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside lower center", ncols=5, handlelength=3)
     return figure
 
 

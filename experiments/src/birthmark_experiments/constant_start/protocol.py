@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from birthmark.shapes import Dataset
@@ -27,30 +27,23 @@ END_STARTS = ("constant 0.01", "one random start", "random starts")
 class Protocol:
     """How much of it is measured."""
 
-    data: dict[str, Any]
-    width: int
-    batch_size: int
-    epochs: int
-    end_epochs: int
-    replicas: int
-    narrow_replicas: int
-    narrow_lrs: tuple[float, ...]
-    noises: tuple[float, ...]  # relative to the constant
+    data: dict[str, Any] = field(
+        default_factory=lambda: {"name": "mnist", "examples_per_class": 500}
+    )
+    width: int = 32
+    batch_size: int = 32
+    epochs: int = 60
+    end_epochs: int = 40
+    replicas: int = 5
+    narrow_replicas: int = 10
+    narrow_lrs: tuple[float, ...] = (0.03, 0.1, 0.3)
+    # relative to the constant
+    noises: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2)
     dropout: float = 0.1
 
 
 PROTOCOLS = {
-    "full": Protocol(
-        data={"name": "mnist", "examples_per_class": 500},
-        width=32,
-        batch_size=32,
-        epochs=60,
-        end_epochs=40,
-        replicas=5,
-        narrow_replicas=10,
-        narrow_lrs=(0.03, 0.1, 0.3),
-        noises=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2),
-    ),
+    "full": Protocol(),
     "quick": Protocol(
         data={"name": "digits", "examples_per_class": 50},
         width=8,

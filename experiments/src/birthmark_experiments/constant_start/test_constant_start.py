@@ -19,7 +19,6 @@ from birthmark_experiments.constant_start.facts import apart_steps
 from birthmark_experiments.constant_start.measure import compare_ends
 from birthmark_experiments.constant_start.ties import (
     constant_parameters,
-    dropout_forward,
     plain_forward,
     scattered_forward,
     spread,
@@ -164,16 +163,6 @@ def test_scattered_sums_of_equal_units_differ_in_the_last_bits_alone(rng):
         a = forward(parameters, x)
         assert bool((a != a[:, :1]).any()) == differs
         assert (a - a[:, :1]).abs().max() < 1e-5
-
-
-def test_dropout_leaves_out_the_share_and_repeats_itself():
-    dataset = load_dataset("digits")
-    parameters = constant_parameters(0.1, 2000, dataset)
-    x = torch.ones(1, 64)
-    first, second = (dropout_forward(0.25, 0, 3)(parameters, x) for _ in range(2))
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
-    # survivors are scaled up, so that the mean is that of the whole network
-    torch.testing.assert_close(first, plain_forward(parameters, x), rtol=0.1, atol=0)
 
 
 def test_the_spread_is_the_deviation_from_the_mean_unit(rng):

@@ -1,7 +1,7 @@
 """What sets tied units apart, and when: noise, dropout, the order of sums.
 
-What no run of the engine can do to a tied network is done by functions of its
-parameters: two hidden layers of ReLU.
+What no run of the engine can do to a tied network (sums in other orders, a learning
+rate for each parameter) is done by functions of its parameters.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from torch.nn.functional import dropout, relu
+from torch.nn.functional import relu
 
 from birthmark.seeds import stream
 from birthmark.shapes import Array, Dataset
@@ -28,6 +28,8 @@ from birthmark_experiments.constant_start.protocol import (
 from birthmark_experiments.frame import variable
 from birthmark_experiments.frame.descent import Forward, Parameters, descend
 from birthmark_experiments.frame.probes import stack_curves
+
+_OTHERS = (DROPOUT, SCATTERED, THEORY)  # in the order in which they are trained
 
 
 def compare_ties(
@@ -62,16 +64,14 @@ def compare_ties(
         }
     )
     specs = [tied, *(tied.with_settings({"initialization": law}) for law in laws)]
+    specs.append(tied.with_settings({"network.dropout": dropout}))
     done = run_grid(Grid(tuple(specs)), store)
     loss = list(stack_curves([one.records for one in done], "train_loss"))
     spreads = [_spreads(store, spec) for spec in specs]
-    names = ["none", *(f"noise {noise:g}" for noise in noises)]
-    for name in (DROPOUT, SCATTERED, THEORY):
-        loop_spread, loop_loss = _loop(name, tied, dataset, dropout)
-        names.append(name)
+    for name in (SCATTERED, THEORY):
+        loop_spread, loop_loss = _loop(name, tied, dataset)
         spreads.append(loop_spread)
         loss.append(loop_loss)
-    noises = [0.0, *noises, *[np.nan] * 3]
     dims = ("tie", "epoch", "replica")
     return xr.Dataset(
         {
@@ -80,10 +80,12 @@ def compare_ties(
             ),
             "tie_loss": variable(dims, np.stack(loss), "train loss as visited", "nat"),
             "noise": variable(
-                "tie", np.array(noises), "standard deviation over the constant"
+                "tie",
+                [0, *noises, *[np.nan] * 3],
+                "standard deviation over the constant",
             ),
         },
-        {"tie": names},
+        {"tie": ["none", *(f"noise {x:g}" for x in noises), *_OTHERS]},
     )
 
 
@@ -97,9 +99,7 @@ def _spreads(store: Store, spec: RunSpec) -> Array:
     )
 
 
-def _loop(
-    name: str, spec: RunSpec, dataset: Dataset, dropout: float
-) -> tuple[Array, Array]:
+def _loop(name: str, spec: RunSpec, dataset: Dataset) -> tuple[Array, Array]:
     """Spread and loss [epoch, replica] of an arm in plain torch."""
     width = spec.network.widths[0]
     start, factors = constant_parameters(CONSTANT, width, dataset), None
@@ -107,22 +107,19 @@ def _loop(
         start = width_one_parameters(CONSTANT, width, dataset)
         factors = width_one_factors(width)
     columns = []
-    for replica in range(spec.run.replicas):
-        with torch.random.fork_rng(devices=[]):  # dropout draws from torch's generator
-            forward: Forward = plain_forward
-            if name == DROPOUT:
-                forward = dropout_forward(dropout, spec.run.seed, replica)
-            elif name == SCATTERED:
-                forward = scattered_forward(dataset.num_inputs, spec.run.seed, replica)
-            epochs = descend(
-                start, dataset, spec, replica=replica, forward=forward, factors=factors
-            )
-            columns.append(
-                [
-                    (spread(one.parameters["hidden2.w"].numpy()), one.train_loss)
-                    for one in epochs
-                ]
-            )
+    for r in range(spec.run.replicas):
+        forward: Forward = plain_forward
+        if name == SCATTERED:
+            forward = scattered_forward(dataset.num_inputs, spec.run.seed, r)
+        epochs = descend(
+            start, dataset, spec, replica=r, forward=forward, factors=factors
+        )
+        columns.append(
+            [
+                (spread(one.parameters["hidden2.w"].numpy()), one.train_loss)
+                for one in epochs
+            ]
+        )
     spread_ER, loss_ER = np.moveaxis(np.array(columns), (2, 1), (0, 1))
     return spread_ER, loss_ER
 
@@ -142,22 +139,6 @@ def constant_parameters(value: float, width: int, dataset: Dataset) -> Parameter
 def plain_forward(p: Parameters, x_BI: Tensor) -> Tensor:
     """Two hidden layers of ReLU."""
     return _head(p, relu(x_BI @ p["hidden1.w"] + p["hidden1.b"]))
-
-
-def dropout_forward(share: float, seed: int, replica: int) -> Forward:
-    """With a share of the hidden units left out in each step (Srivastava et al. 2014).
-
-    torch's generator is seeded by the address of the replica, so that a repeated call
-    gives the same masks.
-    """
-    torch.manual_seed(int(stream(seed, replica, "dropout", "hidden").integers(2**31)))
-
-    def forward(p: Parameters, x_BI: Tensor) -> Tensor:
-        a = dropout(relu(x_BI @ p["hidden1.w"] + p["hidden1.b"]), share)
-        a = dropout(relu(a @ p["hidden2.w"] + p["hidden2.b"]), share)
-        return a @ p["output.w"] + p["output.b"]
-
-    return forward
 
 
 def scattered_forward(num_inputs: int, seed: int, replica: int) -> Forward:

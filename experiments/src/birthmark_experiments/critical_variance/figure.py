@@ -18,7 +18,13 @@ from birthmark.figures import (
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
 from birthmark_experiments.critical_variance.facts import REACH
-from birthmark_experiments.frame.curves import Axes, Data, Figure
+from birthmark_experiments.frame.curves import (
+    Axes,
+    Data,
+    Figure,
+    paint_band,
+    paint_intervals,
+)
 
 _SHOWN = (1.0, 1.5, 1.75, 2.5, 4.0)  # variances whose curves are drawn
 _MARKERS = "osD^v"
@@ -104,27 +110,15 @@ def paint(data: Data, palette: Palette) -> Figure:
 def _paint_curves(axes: Axes, data: Data, name: str, palette: Palette) -> None:
     layer = data["layer"]
     for place, variance in enumerate(data["shown"]):
-        colour = palette.lines[place]
         curves = {
             kind: np.atleast_2d(data[f"{name}{kind}"][place])
             for kind in ("", "_low", "_high", "_theory")
         }
         for start in range(len(curves[""])):
-            axes.plot(
-                layer,
-                curves[""][start],
-                color=colour,
-                linestyle=SHORT_DASHES[place],
-                label=f"$\\sigma_w^2$ = {variance:g}" if start == 0 else None,
-            )
-            axes.fill_between(
-                layer,
-                curves["_low"][start],
-                curves["_high"][start],
-                color=colour,
-                alpha=0.2,
-                linewidth=0,
-            )
+            found = [curves[kind][start] for kind in ("", "_low", "_high")]
+            label = f"$\\sigma_w^2$ = {variance:g}" if start == 0 else None
+            style = {"color": palette.lines[place], "linestyle": SHORT_DASHES[place]}
+            paint_band(axes, layer, *found, label=label, **style)
             axes.plot(
                 layer,
                 curves["_theory"][start],
@@ -147,21 +141,11 @@ def _paint_reading(axes: Axes, data: Data, name: str, palette: Palette) -> None:
     limit, label = lines[name]
     kinds = ("tanh",) if name == "scale" else ("tanh", "ReLU")
     for place, kind in enumerate(kinds):
-        colour = palette.lines[place]
         axes.plot(fine, data[limit][place], color=palette.ink, linewidth=0.8)
-        mean, low, high = data[f"{name}_read"][:, place]
-        known = np.isfinite(mean)
-        axes.errorbar(
-            data["variance"][known],
-            mean[known],
-            yerr=np.stack([mean - low, high - mean])[:, known].clip(min=0),
-            fmt=_MARKERS[place],
-            color=colour,
-            markersize=3.5,
-            capsize=2,
-            linewidth=0.9,
-            label=kind,
-        )
+        style = {"fmt": _MARKERS[place], "color": palette.lines[place], "label": kind}
+        style |= {"markersize": 3.5, "elinewidth": None, "linewidth": 0.9}
+        values_3V = data[f"{name}_read"][:, place]
+        paint_intervals(axes, data["variance"], values_3V, is_upright=True, **style)
     if name == "scale":
         axes.plot(
             data["variance"],

@@ -17,35 +17,22 @@ FINE = tuple(round(0.5 + 0.05 * i, 2) for i in range(71))  # where theory is dra
 class Protocol:
     """What one scale measures."""
 
-    data: str
-    variances: tuple[float, ...]
-    width: int
-    depth: int  # hidden layers that signals go through
-    replicas: int
-    pairs: int
-    trained_width: int
-    trained_depths: tuple[int, ...]
-    trained_replicas: int
-    examples_per_class: int
-    batch_size: int
-    lr: float
+    data: str = "mnist"
+    variances: tuple[float, ...] = (0.5, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+    width: int = 256
+    depth: int = 64  # hidden layers that signals go through
+    replicas: int = 16
+    pairs: int = 32
+    trained_width: int = 100
+    trained_depths: tuple[int, ...] = (4, 8, 16, 28, 40)
+    trained_replicas: int = 3
+    examples_per_class: int = 1920
+    batch_size: int = 64
+    lr: float = 0.01
 
 
 PROTOCOLS = {
-    "full": Protocol(
-        data="mnist",
-        variances=(0.5, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0),
-        width=256,
-        depth=64,
-        replicas=16,
-        pairs=32,
-        trained_width=100,
-        trained_depths=(4, 8, 16, 28, 40),
-        trained_replicas=3,
-        examples_per_class=1920,
-        batch_size=64,
-        lr=0.01,
-    ),
+    "full": Protocol(),
     "quick": Protocol(
         data="digits",
         variances=(1.0, 2.0, 3.0),

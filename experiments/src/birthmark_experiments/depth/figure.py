@@ -10,7 +10,7 @@ import xarray as xr
 from birthmark.figures import SHORT_DASHES, Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
-from birthmark_experiments.frame.curves import Axes, Data, Figure
+from birthmark_experiments.frame.curves import Axes, Data, Figure, paint_band
 
 _ROWS: dict[str, tuple[str, Literal["layer", "step"]]] = {
     "forward": ("second moment over\nthe inputs' (log$_2$)", "layer"),
@@ -70,8 +70,8 @@ def paint(data: Data, palette: Palette) -> Figure:
             axes.set_xlabel("layer" if axis == "layer" else "optimizer steps")
         panels[row, 0].set_ylabel(label)
     figure.align_ylabels(panels[:, 0])
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=4)
+    legend = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside lower center", ncols=3, handlelength=4)
     return figure
 
 
@@ -87,25 +87,9 @@ def _paint(
     if name == "test_loss":
         axes.axhline(np.log(10), color=palette.faint, linewidth=0.7, zorder=0)
     for place, start in enumerate(data["initialization"]):
-        mean, low, high = (
-            data[f"{name}{kind}"][column, place] for kind in ("", "_low", "_high")
-        )
-        known = np.isfinite(mean)
-        axes.plot(
-            x[known],
-            mean[known],
-            color=palette.lines[place],
-            linestyle=SHORT_DASHES[place],
-            label=str(start),
-        )
-        axes.fill_between(
-            x[known],
-            low[known],
-            high[known],
-            color=palette.lines[place],
-            alpha=0.2,
-            linewidth=0,
-        )
+        found = [data[f"{name}{kind}"][column, place] for kind in ("", "_low", "_high")]
+        style = {"color": palette.lines[place], "linestyle": SHORT_DASHES[place]}
+        paint_band(axes, x, *found, label=str(start), **style)
     if axis == "layer":
         for place in range(len(data["initialization"])):
             axes.plot(

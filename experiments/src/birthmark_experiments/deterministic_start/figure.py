@@ -9,7 +9,8 @@ import xarray as xr
 
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark.statistics import compare_pairs, fit_power_law
+from birthmark.statistics import fit_power_law
+from birthmark_experiments.deterministic_start.protocol import REFERENCE
 from birthmark_experiments.frame.curves import (
     Axes,
     Data,
@@ -17,8 +18,8 @@ from birthmark_experiments.frame.curves import (
     paint_curves,
     paint_groups,
 )
+from birthmark_experiments.frame.rankings import difference, read_rankings
 
-_REFERENCE = "orthogonal"
 _MOVED = (
     ("initial null space", "start", "first, at the start"),
     ("initial null space", "end", "first, trained"),
@@ -47,19 +48,9 @@ def draw(results: xr.Dataset) -> Drawing:
         f"{results.attrs['protocol']}"
     )
     starts = [str(name) for name in results["initialization"].to_numpy()]
-    others = [name for name in starts if name != _REFERENCE]
-    accuracy = results["result"].sel(outcome="test_accuracy")
-    pairs = compare_pairs(starts, accuracy.to_numpy())
-    against = {
-        one.a if one.b == _REFERENCE else one.b: one
-        for one in pairs
-        if _REFERENCE in (one.a, one.b)
-    }
-    signs = {name: 1 if against[name].a == name else -1 for name in others}
-    rows = [
-        signs[name] * np.array([pair.difference, pair.wide_low, pair.wide_high])
-        for name, pair in ((name, against[name]) for name in others)
-    ]
+    others = [name for name in starts if name != REFERENCE]
+    ranking = read_rankings(results)["test_accuracy"]
+    against = [difference(ranking, name, REFERENCE) for name in others]
     moved = results["output_change"]
     data: dict[str, Array] = {
         "step": results["step"].to_numpy(),
@@ -69,10 +60,8 @@ def draw(results: xr.Dataset) -> Drawing:
         .transpose("initialization", "step", "replica")
         .to_numpy(),
         "other": np.array(others),
-        "difference": np.array(rows),
-        "is_distinguished": np.array(
-            [against[name].is_distinguished for name in others]
-        ),
+        "difference": np.array([[x["mean"], x["low"], x["high"]] for x in against]),
+        "is_distinguished": np.array([x["is_distinguished"] for x in against]),
         "row_share": results["row_share"].to_numpy(),
         "row_overlap": results["row_overlap"].to_numpy(),
         "chance": np.array(results.attrs["width"] / results.attrs["num_inputs"]),
@@ -144,7 +133,7 @@ def _paint_differences(axes: Axes, data: Data, palette: Palette) -> None:
         axes.plot(mean, row, "o", markersize=4, color=colour, markerfacecolor=inside)
     axes.set_yticks(range(len(names)), labels=names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel(f"test accuracy minus that of {_REFERENCE} (points)")
+    axes.set_xlabel(f"test accuracy minus that of {REFERENCE} (points)")
     name_panel(axes, "b", "paired differences")
 
 

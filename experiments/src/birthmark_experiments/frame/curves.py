@@ -32,16 +32,42 @@ def paint_curves(
     for place, (name, values_XR) in enumerate(zip(names, values_GXR, strict=True)):
         style = choose_style(place, palette)
         found = summarize_curves(values_XR, scale)
-        known = np.isfinite(found.mean)
-        axes.plot(x[known], found.mean[known], label=name, **style)
-        axes.fill_between(
-            x[known],
-            found.low[known],
-            found.high[known],
-            color=style["color"],
-            alpha=0.2,
-            linewidth=0,
-        )
+        paint_band(axes, x, found.mean, found.low, found.high, label=name, **style)
+
+
+def paint_band(
+    axes: Axes, x: Array, mean: Array, low: Array, high: Array, **style: Any
+) -> None:
+    """One line with its interval, where there is a mean; the style has a colour."""
+    known, colour = np.isfinite(mean), style["color"]
+    axes.plot(x[known], mean[known], **style)
+    band = low[known], high[known]
+    axes.fill_between(x[known], *band, color=colour, alpha=0.2, linewidth=0)
+
+
+def paint_intervals(
+    axes: Axes,
+    places: Array,
+    values_3G: Array,
+    *,
+    is_upright: bool = False,
+    **style: Any,
+) -> None:
+    """Marks with bars, where there is a mean.
+
+    Args:
+        axes: Where.
+        places: Along the other axis.
+        values_3G: Mean, low and high end.
+        is_upright: Whether the bars are vertical.
+        style: As of `Axes.errorbar`.
+    """
+    known = np.isfinite(values_3G[0])
+    mean, low, high = values_3G[:, known]
+    spread = np.nan_to_num(np.stack([mean - low, high - mean])).clip(min=0)
+    xy = (places[known], mean) if is_upright else (mean, places[known])
+    style = {"markersize": 4, "elinewidth": 1, "capsize": 2} | style
+    axes.errorbar(*xy, **{"yerr" if is_upright else "xerr": spread}, **style)
 
 
 def paint_replicas(
@@ -102,18 +128,8 @@ def paint_points(
     """
     colour = colour or palette.lines[0]
     found = summarize_curves(values_GR)
-    rows = np.arange(len(names)) + y
-    spread = np.nan_to_num(np.stack([found.mean - found.low, found.high - found.mean]))
-    axes.errorbar(
-        found.mean,
-        rows,
-        xerr=spread.clip(min=0),
-        fmt=marker,
-        markersize=4,
-        color=colour,
-        elinewidth=1,
-        capsize=2,
-        label=label or None,
-    )
+    values_3G = np.stack([found.mean, found.low, found.high])
+    style = {"fmt": marker, "color": colour, "label": label or None}
+    paint_intervals(axes, np.arange(len(names)) + y, values_3G, **style)
     axes.set_yticks(range(len(names)), labels=list(names))
     axes.set_ylim(len(names) - 0.5, -0.5)

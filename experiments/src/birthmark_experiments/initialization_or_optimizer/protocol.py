@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from birthmark.data import describe_dataset
@@ -25,42 +25,35 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 class Protocol:
     """What one scale measures."""
 
-    data: str
-    examples_per_class: int
-    width: int
-    depth: int  # hidden layers
-    batch_size: int
-    epochs: int
-    replicas: int
-    starts: tuple[str, ...]
-    lrs: dict[str, tuple[float, ...]]  # by optimizer, where the search looks
-
-
-PROTOCOLS = {
-    "full": Protocol(
-        data="mnist",
-        examples_per_class=100,
-        width=100,
-        depth=6,
-        batch_size=32,
-        epochs=16,
-        replicas=5,
-        starts=(
-            "torch_default",
-            "lecun_normal",
-            "glorot_uniform",
-            "he_uniform",
-            "he_normal",
-            "orthogonal",
-            "looks_linear",
-            "lsuv",
-        ),
-        lrs={
+    data: str = "mnist"
+    examples_per_class: int = 100
+    width: int = 100
+    depth: int = 6  # hidden layers
+    batch_size: int = 32
+    epochs: int = 16
+    replicas: int = 5
+    starts: tuple[str, ...] = (
+        "torch_default",
+        "lecun_normal",
+        "glorot_uniform",
+        "he_uniform",
+        "he_normal",
+        "orthogonal",
+        "looks_linear",
+        "lsuv",
+    )
+    # by optimizer, where the search looks
+    lrs: dict[str, tuple[float, ...]] = field(
+        default_factory=lambda: {
             "SGD": (0.01, 0.03, 0.1, 0.3),
             "momentum": (0.001, 0.003, 0.01, 0.03),
             "Adam": (0.0001, 0.0003, 0.001, 0.003),
-        },
-    ),
+        }
+    )
+
+
+PROTOCOLS = {
+    "full": Protocol(),
     "quick": Protocol(
         data="digits",
         examples_per_class=40,

@@ -8,7 +8,13 @@ import xarray as xr
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
-from birthmark_experiments.frame.curves import Axes, Data, Figure, paint_curves
+from birthmark_experiments.frame.curves import (
+    Axes,
+    Data,
+    Figure,
+    paint_curves,
+    paint_intervals,
+)
 
 _HALVES = {"train_loss": "train", "test_loss": "test"}
 _TESTS = {"line": "alpha", "ball": "radius", "moved_end": "move"}
@@ -80,22 +86,12 @@ def _paint_points(
 ) -> None:
     """Means with intervals, joined, a marker and dash for each group."""
     names = names or list(_HALVES.values())
-    styles = (("o", "-"), ("s", "--"))
+    styles = ("o-", "s--")
     for place, (name, values_XR) in enumerate(zip(names, values_GXR, strict=True)):
         found = summarize_curves(values_XR, "log" if log else "linear")
-        marker, dash = styles[place]
-        axes.errorbar(
-            x,
-            found.mean,
-            yerr=np.stack([found.mean - found.low, found.high - found.mean]),
-            marker=marker,
-            linestyle=dash,
-            markersize=4,
-            capsize=2,
-            elinewidth=0.9,
-            color=palette.lines[place],
-            label=name,
-        )
+        values_3X = np.stack([found.mean, found.low, found.high])
+        style = {"fmt": styles[place], "elinewidth": 0.9, "color": palette.lines[place]}
+        paint_intervals(axes, x, values_3X, is_upright=True, label=name, **style)
     if log:
         axes.set_ylabel("loss (nat)")
         label_log(axes)

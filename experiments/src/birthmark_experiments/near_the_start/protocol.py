@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from birthmark.spec import RunSpec
@@ -13,25 +13,22 @@ from birthmark_experiments.frame.specs import dense_spec
 class Protocol:
     """What one scale measures."""
 
-    data: dict[str, Any]
-    width: int
-    epochs: int
-    replicas: int
-    alphas: tuple[float, ...]  # on the line: 0 the start, 1 the end
-    radii: tuple[float, ...]  # of the ball, over the distance of free training
-    moves: tuple[float, ...]  # lengths of the random step, likewise
+    data: dict[str, Any] = field(
+        default_factory=lambda: {"name": "mnist", "examples_per_class": 300}
+    )
+    width: int = 100
+    epochs: int = 40
+    replicas: int = 5
+    # on the line: 0 the start, 1 the end
+    alphas: tuple[float, ...] = tuple(round(-0.5 + 0.05 * i, 2) for i in range(51))
+    # of the ball, over the distance of free training
+    radii: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+    # lengths of the random step, likewise
+    moves: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
 
 
 PROTOCOLS = {
-    "full": Protocol(
-        data={"name": "mnist", "examples_per_class": 300},
-        width=100,
-        epochs=40,
-        replicas=5,
-        alphas=tuple(round(-0.5 + 0.05 * i, 2) for i in range(51)),
-        radii=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0),
-        moves=(0.5, 1.0, 2.0, 4.0),
-    ),
+    "full": Protocol(),
     "quick": Protocol(
         data={"name": "digits", "examples_per_class": 30},
         width=16,

@@ -74,28 +74,25 @@ def test_a_moved_start_lies_as_far_away_as_was_asked_in_each_tensor(spec, datase
     assert not torch.equal(moved["hidden1.w"], again["hidden1.w"])
 
 
-def test_losses_on_the_line_and_at_the_start_are_those_of_numpy(results):
-    whole = spec_of(PROTOCOLS["quick"])
-    dataset = load_dataset(whole.data)
+@pytest.fixture(scope="module")
+def again():
+    """The quick scale's free training: spec, data, start and end."""
+    spec = spec_of(PROTOCOLS["quick"])
+    dataset = load_dataset(spec.data)
+    start = draw_start(spec, dataset)
+    return spec, dataset, start, find_end(spec, dataset, start)
+
+
+def test_losses_on_the_line_and_at_the_start_are_those_of_numpy(results, again):
+    _, dataset, start, end = again
     x, y = dataset.x_train / dataset.full_scale, dataset.y_train
-    start = draw_start(whole, dataset)
-    end = find_end(whole, dataset, start)
+    line, reset = results["line_train_loss"], results["reset_train_loss"]
     for alpha in (-0.5, 0.5, 2.0):
         point = {n: start[n] + alpha * (end[n] - start[n]) for n in start}
-        assert_allclose(
-            results["line_train_loss"].sel(alpha=alpha),
-            losses_by_hand(point, x, y),
-            rtol=1e-4,
-        )
-    assert_allclose(
-        results["reset_train_loss"].sel(reset="all"), losses_by_hand(start, x, y), 1e-5
-    )
+        assert_allclose(line.sel(alpha=alpha), losses_by_hand(point, x, y), rtol=1e-4)
+    assert_allclose(reset.sel(reset="all"), losses_by_hand(start, x, y), 1e-5)
     mixed = {n: (start if n.startswith("hidden2") else end)[n] for n in start}
-    assert_allclose(
-        results["reset_train_loss"].sel(reset="hidden2"),
-        losses_by_hand(mixed, x, y),
-        1e-4,
-    )
+    assert_allclose(reset.sel(reset="hidden2"), losses_by_hand(mixed, x, y), 1e-4)
 
 
 def test_the_whole_ball_is_free_training_and_no_move_none(results):
@@ -107,25 +104,18 @@ def test_the_whole_ball_is_free_training_and_no_move_none(results):
     )
 
 
-def test_test_losses_accuracies_and_ways_are_those_of_training_again(results):
-    whole = spec_of(PROTOCOLS["quick"])
-    dataset = load_dataset(whole.data)
+def test_test_losses_accuracies_and_ways_are_those_of_training_again(results, again):
+    spec, dataset, start, end = again
     x, y = dataset.x_test / dataset.full_scale, dataset.y_test
-    start = draw_start(whole, dataset)
-    end = find_end(whole, dataset, start)
-    moved = move(start, end, 1.0, whole.run.seed)
-    tip = find_end(whole, dataset, moved)
-    one = results.sel(move=1.0)
-    assert_allclose(one["moved_test_loss"], losses_by_hand(moved, x, y), rtol=1e-4)
-    assert_allclose(one["moved_end_test_loss"], losses_by_hand(tip, x, y), rtol=1e-4)
+    moved = move(start, end, 1.0, spec.run.seed)
+    tip = find_end(spec, dataset, moved)
+    small = find_end(spec, dataset, start, Ball(start, 0.3 * distances(end, start)))
+    one = results.sel(move=1.0, radius=0.3)
+    for name, point in (("moved", moved), ("moved_end", tip), ("ball", small)):
+        expected = losses_by_hand(point, x, y)
+        assert_allclose(one[f"{name}_test_loss"], expected, rtol=1e-4)
     assert_allclose(one["moved_way"], distances(tip, moved), rtol=1e-5)
     assert_allclose(one["moved_from_start"], distances(tip, start), rtol=1e-5)
-    small = find_end(whole, dataset, start, Ball(start, 0.3 * distances(end, start)))
-    assert_allclose(
-        results["ball_test_loss"].sel(radius=0.3),
-        losses_by_hand(small, x, y),
-        rtol=1e-4,
-    )
     right = (by_hand.logits(x, tip.values()).argmax(axis=-1) == y).mean(axis=1)
     assert_allclose(one["moved_end_test_accuracy"], right, atol=0.003)
 

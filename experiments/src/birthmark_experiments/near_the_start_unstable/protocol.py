@@ -32,33 +32,27 @@ class Condition:
 class Protocol:
     """What one scale measures."""
 
-    before: str  # scale of the abandonment experiment that network and data come from
-    eps: float
-    epochs: int
-    kept: int  # epochs between two at which weights are looked at
-    every: int  # steps after which a network is put back into its ball
-    alphas: tuple[float, ...]  # on the line: 0 the start, 1 the end
-    arms: tuple[Condition, ...]
+    # scale of the abandonment experiment that network and data come from
+    before: str = "full"
+    eps: float = 1e-3
+    epochs: int = 130
+    kept: int = 5  # epochs between two at which weights are looked at
+    every: int = 10  # steps after which a network is put back into its ball
+    # on the line: 0 the start, 1 the end
+    alphas: tuple[float, ...] = tuple(round(-0.5 + 0.1 * i, 1) for i in range(26))
+    arms: tuple[Condition, ...] = (
+        Condition("clipped", "free"),
+        *(Condition("clipped", "ball", size) for size in (0.5, 0.75, 1.0, 1.25)),
+        Condition("clipped", "norm", 1.0),
+        *(Condition("clipped", "moved", size) for size in (0.5, 1.0)),
+        Condition("clipped", "shrunk", 1.0),
+        Condition("logits", "free"),
+        *(Condition("logits", k, 1.0) for k in ("ball", "norm", "moved", "shrunk")),
+    )
 
 
 PROTOCOLS = {
-    "full": Protocol(
-        before="full",
-        eps=1e-3,
-        epochs=130,
-        kept=5,
-        every=10,
-        alphas=tuple(round(-0.5 + 0.1 * i, 1) for i in range(26)),
-        arms=(
-            Condition("clipped", "free"),
-            *(Condition("clipped", "ball", size) for size in (0.5, 0.75, 1.0, 1.25)),
-            Condition("clipped", "norm", 1.0),
-            *(Condition("clipped", "moved", size) for size in (0.5, 1.0)),
-            Condition("clipped", "shrunk", 1.0),
-            Condition("logits", "free"),
-            *(Condition("logits", k, 1.0) for k in ("ball", "norm", "moved", "shrunk")),
-        ),
-    ),
+    "full": Protocol(),
     "quick": Protocol(
         before="quick",
         eps=0.01,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import stats
 
-from birthmark.analysis import Column, Run, Transitions, say_number
+from birthmark.analysis import Run, Transitions, say_number
 from birthmark.network import draw_mark
 from birthmark.shapes import Array
 from birthmark.spec import MarkSpec
@@ -61,31 +62,18 @@ def read_marks(
         epochs: At which the weights of a run under its mark were kept.
         weights: Of a run at such an epoch, [R, I, O].
     """
-    return [
-        one
-        for arm in arms
-        for column in arm.columns
-        for one in _read_column(arm, column, epochs, weights)
-    ]
-
-
-def _read_column(
-    arm: Arm, column: Column, epochs: Callable[[Run], Sequence[int]], weights: Weights
-) -> list[Read]:
-    found, first = [], 0
-    for run, transitions in zip(column.runs, column.transitions, strict=True):
-        kept = [epoch for epoch in epochs(run) if epoch > 0]
-        right, wrong = _draw_masks(run) if kept else (np.zeros((1, 1)), {})
-        for place in range(run.num_replicas if kept else 0):
+    found = []
+    for arm in arms:
+        pairs = zip(arm.networks, arm.learners.tolist(), strict=True)
+        for (run, transitions, place), learner in pairs:
+            kept = [epoch for epoch in epochs(run) if epoch > 0]
             lost = float(transitions.divergence_epoch[place])
             before = [epoch for epoch in kept if epoch < lost]
-            for epoch in sorted({kept[-1], *before[-1:]}):
+            for epoch in sorted({*kept[-1:], *before[-1:]}):
                 w_IO = np.asarray(weights(run, epoch)[place], dtype=float)
-                learner = str(column.learners[first + place])
-                reading = read_mark(w_IO, right, wrong)
-                about = (arm.name, column.width, place, learner, epoch)
-                found.append(Read(*about, lost <= epoch, reading))
-        first += run.num_replicas
+                masks = run.remember(("masks",), partial(_draw_masks, run))
+                about = (arm.name, run.width, place, learner, epoch)
+                found.append(Read(*about, lost <= epoch, read_mark(w_IO, *masks)))
     return found
 
 
@@ -168,16 +156,15 @@ def _weigh_pixels(arms: list[Arm], kind: str) -> list[Evidence]:
     """Retention weight by weight, by width: of all runs, with or without weights."""
     found = []
     for arm in arms:
-        for column in arm.columns:
-            one = Arm(arm.loss, [column])
+        for width, one in arm.by_width.items():
             chosen = one.learners == kind
             for moment, epoch in MOMENTS.items():
                 values = one.each(read_at("mark_auc", epoch))[chosen]
-                name = f"pixel AUC at {moment}, {kind}, width {column.width}"
+                name = f"pixel AUC at {moment}, {kind}, width {width}"
                 found += [weigh(name, arm.name, values, 0.5)] if values.size else []
             if kind == "unstable" and chosen.any():
                 values = one.each(_change)[chosen]
-                name = f"pixel AUC, end minus least train loss, width {column.width}"
+                name = f"pixel AUC, end minus least train loss, width {width}"
                 found.append(weigh(name, arm.name, values, 0.0))
     return found
 

@@ -98,11 +98,8 @@ def claim_untrainability(arms: list[Arm]) -> Claim:
     if clipped is None:
         return _nothing("e1", "No network was trained with the clipped loss.")
     rose = clipped.each(_rises) > 0
-    wholly = [
-        column.width
-        for column in clipped.columns
-        if (Arm(clipped.loss, [column]).each(_rises) > 0).all()
-    ]
+    widths = clipped.by_width
+    wholly = [n for n, one in widths.items() if (one.each(_rises) > 0).all()]
     p = _one_sided(rose, FALSE_ALARMS, "greater")
     verdict = HOLDS if p <= ALPHA and wholly else NOT_SAID
     because = (

@@ -120,13 +120,12 @@ def claim_growth(arms: list[Arm], read: Callable[[str], xr.Dataset]) -> Claim:
     growths: dict[int, Evidence] = {}
     skews: dict[int, Evidence] = {}
     for arm in arms:
-        for column in arm.columns:
-            one = Arm(arm.loss, [column])
+        for width, one in arm.by_width.items():
             two = _weigh_outward(one, read, "the minimum of the train loss")
             evidence += two
             evidence += _weigh_outward(one, read, "the end")
             if arm.loss == CLIPPED:
-                growths[column.width], skews[column.width] = two
+                growths[width], skews[width] = two
     parts = decide(list(growths.values()), 1), decide(list(skews.values()), 1)
     words = [f"{one.value:+.2f} at {width}" for width, one in growths.items()]
     lowest, highest = (
@@ -262,15 +261,12 @@ def _claim_distance(
 def _weigh_widths(
     arm: Arm, measure: str, moment: Moment, null: float, kinds: tuple[str, ...]
 ) -> dict[int, Evidence]:
-    """By width, since two widths are not replicas of each other."""
     found = {}
-    for column in arm.columns:
-        one = Arm(arm.loss, [column])
-        values: Array = one.each(read_at(measure, moment))
-        chosen = values[np.isin(one.learners, kinds)]
-        name = f"{measure.replace('_', ' ')}, width {column.width}"
+    for width, one in arm.by_width.items():
+        chosen = one.each(read_at(measure, moment))[np.isin(one.learners, kinds)]
+        name = f"{measure.replace('_', ' ')}, width {width}"
         if chosen.size:
-            found[column.width] = weigh(name, arm.name, chosen, null)
+            found[width] = weigh(name, arm.name, chosen, null)
     return found
 
 

@@ -35,23 +35,29 @@ class Arm:
         """Of all widths together."""
         return sum(column.num_replicas for column in self.columns)
 
+    @property
+    def networks(self) -> list[tuple[Run, Transitions, int]]:
+        """Run, transitions and place in the stack of each replica."""
+        return [
+            (run, transitions, place)
+            for column in self.columns
+            for run, transitions in zip(column.runs, column.transitions, strict=True)
+            for place in range(len(transitions.min_train_loss))
+        ]
+
     def each(self, function: Callable[[Run, Transitions, int], float]) -> Array:
-        """A number for each replica: of its run, transitions and place in the stack."""
-        return np.array(
-            [
-                function(run, transitions, place)
-                for column in self.columns
-                for run, transitions in zip(
-                    column.runs, column.transitions, strict=True
-                )
-                for place in range(len(transitions.min_train_loss))
-            ]
-        )
+        """A number for each of the networks."""
+        return np.array([function(*one) for one in self.networks])
 
     @property
     def learners(self) -> Array:
-        """What each replica is, in the order of `each`."""
+        """What each of the networks is."""
         return np.concatenate([column.learners for column in self.columns])
+
+    @property
+    def by_width(self) -> dict[int, Arm]:
+        """Those of one width, since two widths are not replicas of each other."""
+        return {c.width: Arm(self.loss, [c]) for c in self.columns}
 
 
 @dataclass(frozen=True)
@@ -121,10 +127,7 @@ def weigh_exponent(
     law does not fit widens the scatter, and with it the interval. Two widths are no
     exponent: NaN.
     """
-    logs = {math.log(n): np.log(d[np.isfinite(d) & (d > 0)]) for n, d in values.items()}
-    logs = {x: y for x, y in logs.items() if len(y)}
-    x = np.concatenate([np.zeros(0), *(np.full(len(y), x) for x, y in logs.items())])
-    y = np.concatenate([np.zeros(0), *logs.values()])
+    logs, x, y = _take_logs(values)
     if len(logs) < _FEWEST_WIDTHS:
         return Evidence(name, arm, *(math.nan,) * 3, len(y), null, *(math.nan,) * 2)
     line = stats.linregress(x, y)
@@ -142,13 +145,10 @@ def lack_of_fit(values: Mapping[float, Array]) -> float:
 
     NaN with two widths, which every line fits, or without replicas.
     """
-    logs = {math.log(n): np.log(d[np.isfinite(d) & (d > 0)]) for n, d in values.items()}
-    logs = {x: y for x, y in logs.items() if len(y)}
-    y = np.concatenate([np.zeros(0), *logs.values()])
+    logs, x, y = _take_logs(values)
     groups, n = len(logs), len(y)
     if groups < _FEWEST_WIDTHS or n <= groups:
         return math.nan
-    x = np.concatenate([np.full(len(y), x) for x, y in logs.items()])
     line = stats.linregress(x, y)
     about_line = float(((y - line.intercept - line.slope * x) ** 2).sum())
     pure = sum(float(((y - y.mean()) ** 2).sum()) for y in logs.values())
@@ -156,3 +156,13 @@ def lack_of_fit(values: Mapping[float, Array]) -> float:
         return math.nan
     ratio = (about_line - pure) / (groups - 2) / (pure / (n - groups))
     return float(stats.f.sf(ratio, groups - 2, n - groups))
+
+
+def _take_logs(
+    values: Mapping[float, Array],
+) -> tuple[dict[float, Array], Array, Array]:
+    """Logarithms of positive values by that of the width, and all as x and y."""
+    logs = {math.log(n): np.log(d[np.isfinite(d) & (d > 0)]) for n, d in values.items()}
+    logs = {x: y for x, y in logs.items() if len(y)}
+    x = np.concatenate([np.zeros(0), *(np.full(len(y), x) for x, y in logs.items())])
+    return logs, x, np.concatenate([np.zeros(0), *logs.values()])

@@ -243,27 +243,19 @@ def _find_missing(study: Study) -> list[dict[str, Any]]:
 
 def _describe_replicas(arm: Arm) -> list[dict[str, Any]]:
     """One row a replica: what became of it, and when."""
-    rows = []
-    for column in arm.columns:
-        place = 0
-        for run, found in zip(column.runs, column.transitions, strict=True):
-            for replica in range(len(found.min_train_loss)):
-                pick = partial(_pick, run, replica)
-                rows.append(
-                    {
-                        "loss": arm.name,
-                        "width": column.width,
-                        "replica": replica,
-                        "learner": str(column.learners[place]),
-                        **{
-                            name: float(getattr(found, name)[replica])
-                            for name in _TIMES
-                        },
-                        **{word: pick(name) for word, name in _AT_END.items()},
-                    }
-                )
-                place += 1
-    return rows
+    return [
+        {
+            "loss": arm.name,
+            "width": run.width,
+            "replica": replica,
+            "learner": str(learner),
+            **{name: float(getattr(found, name)[replica]) for name in _TIMES},
+            **{word: _pick(run, replica, name) for word, name in _AT_END.items()},
+        }
+        for (run, found, replica), learner in zip(
+            arm.networks, arm.learners, strict=True
+        )
+    ]
 
 
 _TIMES = (

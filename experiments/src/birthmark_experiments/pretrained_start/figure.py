@@ -48,6 +48,6 @@ def paint(data: Data, palette: Palette) -> Figure:
             axes.set(xlabel="epochs of the second task", ylabel=label)
             axes.set_xticks(np.arange(0, data["epoch"][-1] + 1, 2))
             name_panel(axes, next(letters), str(task))
-    handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=3)
+    legend = panels.flat[0].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside lower center", ncols=3, handlelength=3)
     return figure

@@ -83,8 +83,8 @@ def paint(data: Data, palette: Palette) -> Figure:
     for size, style in styles.items():
         label = f"buffer of {size:,}" if size else "new order every epoch"
         rows[0].plot([], [], label=label, **style)
-    handles, labels = rows[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    legend = rows[0].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside lower center", ncols=3)
     details = figure.add_subplot(grid[:, 1])
     _paint_details(details, data, palette)
     name_panel(details, "abcdefgh"[len(widths)], f"all details, width {data['fork']}")

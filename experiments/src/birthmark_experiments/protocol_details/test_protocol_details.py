@@ -191,25 +191,33 @@ def test_a_detail_that_is_trained_for_longer_is_trained_anew(folder, results):
     assert (other != found["train_loss"]).all()
 
 
-def test_past_the_fork_is_the_first_epoch_at_half_the_published_minimum():
-    loss = np.full((2, 5, 2), np.nan, dtype=np.float32)
-    loss[0, :, 0] = 0.2, 0.12, 0.06, 0.3, 0.02  # published for width 250: 0.12
-    loss[1, :3, :] = 0.7
-    results = xr.Dataset(
+def made(loss_ATR, names, width=250, buffer=0, test=None) -> xr.Dataset:
+    """Results of arms whose curves are known; the least published at 250 is 0.12."""
+    loss_ATR = np.asarray(loss_ATR)
+    num_arms, num_epochs, num_replicas = loss_ATR.shape
+    dims = ("arm", "epoch", "replica")
+    return xr.Dataset(
         {
-            "train_loss": (("arm", "epoch", "replica"), loss),
-            "test_loss": (("arm", "epoch", "replica"), 1 + loss),
+            "train_loss": (dims, loss_ATR),
+            "test_loss": (dims, loss_ATR if test is None else test),
         },
         {
-            "arm": ["no biases", f"{REFERENCE}, width 250"],
-            "epoch": np.arange(1, 6),
-            "replica": [0, 1],
-            "width": ("arm", [250, 250]),
-            "buffer": ("arm", [0, 0]),
+            "arm": names,
+            "epoch": np.arange(1, num_epochs + 1),
+            "replica": np.arange(num_replicas),
+            "width": ("arm", np.broadcast_to(width, num_arms)),
+            "buffer": ("arm", np.broadcast_to(buffer, num_arms)),
         },
         {"protocol": "", "plateau": 16.0, "fork": 250},
     )
-    reference, changed = summarize(results)["arms"]
+
+
+def test_past_the_fork_is_the_first_epoch_at_half_the_published_minimum():
+    loss = np.full((2, 5, 2), np.nan, dtype=np.float32)
+    loss[0, :, 0] = 0.2, 0.12, 0.06, 0.3, 0.02
+    loss[1, :3, :] = 0.7
+    names = ["no biases", f"{REFERENCE}, width 250"]
+    reference, changed = summarize(made(loss, names, test=1 + loss))["arms"]
     assert reference["is_reference"]
     assert (reference["epochs"], reference["replicas"]) == (3, 2)
     assert np.isnan(reference["passed"]).all()
@@ -219,25 +227,10 @@ def test_past_the_fork_is_the_first_epoch_at_half_the_published_minimum():
 
 
 def test_a_rise_is_dated_where_the_loss_stays_above_until_the_end():
-    epochs = np.arange(1, 401)
     loss = np.full(400, 0.5)
     loss[150] = 16.0  # a spike of one epoch is no rise
     loss[200:] = np.linspace(0.5, 15.9, 200)
-    results = xr.Dataset(
-        {
-            name: (("arm", "epoch", "replica"), loss[None, :, None])
-            for name in ("train_loss", "test_loss")
-        },
-        {
-            "arm": ["x"],
-            "epoch": epochs,
-            "replica": [0],
-            "width": ("arm", [250]),
-            "buffer": ("arm", [1_000]),
-        },
-        {"protocol": "", "plateau": 16.0, "fork": 250},
-    )
-    [arm] = summarize(results)["arms"]
+    [arm] = summarize(made(loss[None, :, None], ["x"], buffer=1_000))["arms"]
     rate = (15.9 - 0.5) / 199
     assert arm["rise"][0] == pytest.approx(201 + 0.5 / rate, abs=2)
     assert arm["plateau"][0] == pytest.approx(201 + (14.4 - 0.5) / rate, abs=2)
@@ -292,20 +285,10 @@ def test_which_buffers_fit_is_told_by_both_widths():
         (300, 7): (0.01, 0.1),  # one does not
         (250, 0): (0.1, 0.1),  # no stream
     }
-    results = xr.Dataset(
-        {
-            name: (("arm", "epoch", "replica"), np.array(list(loss.values()))[:, None])
-            for name in ("train_loss", "test_loss")
-        },
-        {
-            "arm": [f"arm {place}" for place in range(len(loss))],
-            "epoch": [1],
-            "replica": [0, 1],
-            "width": ("arm", [width for width, _ in loss]),
-            "buffer": ("arm", [size for _, size in loss]),
-        },
-        {"protocol": "", "plateau": 16.0, "fork": 250},
-    )
+    widths, sizes = zip(*loss, strict=True)
+    names = [f"arm {place}" for place in range(len(loss))]
+    values = np.array(list(loss.values()))[:, None]
+    results = made(values, names, widths, sizes)
     facts = summarize(results)
     assert facts["fitting"] == [5]
     assert facts["level"] == 0.06

@@ -66,6 +66,6 @@ def paint(data: Data, palette: Palette) -> Figure:
         panels.flat[0].plot([], [], dash, color=colour, label=label)
     label = "accuracy at the onset (mean)"
     panels.flat[0].plot([], [], ":", color=palette.faint, linewidth=1, label=label)
-    handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=4)
+    legend = panels.flat[0].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside lower center", ncols=3, handlelength=4)
     return figure

@@ -19,49 +19,33 @@ from birthmark_experiments.rescue.protocol import (
     list_interventions,
 )
 
-
-def test_without_an_intervention_the_replica_goes_on_as_it_would_have(folder, results):
-    spec = find_spec(PROTOCOLS["quick"])
-    store = open_store(folder / "store")
-    records = store.records(spec.run_key, distributions=False)
-    for place, r in enumerate(results["replica"].to_numpy()):
-        onset = int(results["onset"][place])
-        going = slice(onset + 1, onset + 1 + PROTOCOLS["quick"].more)
-        assert_allclose(
-            results["train_loss"].sel(intervention="nothing").isel(replica=place),
-            records["train_loss"].to_numpy()[going, r],
-            rtol=1e-5,
-        )
+SPEC = find_spec(PROTOCOLS["quick"])
 
 
-def test_the_state_at_the_onset_is_that_of_the_records_of_its_epoch(folder, results):
-    spec = find_spec(PROTOCOLS["quick"])
-    records = open_store(folder / "store").records(spec.run_key, distributions=False)
+@pytest.fixture(scope="module")
+def store(folder, results):
+    return open_store(folder / "store")
+
+
+def test_untouched_replicas_go_on_from_the_onset_as_they_would_have(results, store):
+    records = store.records(SPEC.run_key, distributions=False)
+    untouched = results.sel(intervention="nothing")
     assert len(results["replica"]) > 0
     for place, r in enumerate(results["replica"].to_numpy()):
         onset = int(results["onset"][place])
-        for name, share in (
-            ("train_accuracy", 1),
-            ("train_loss", 1),
-            ("below_eps", 400),
-        ):
-            recorded = records[name].to_numpy()[onset, r] / share
-            assert float(results[f"onset_{name}"][place]) == pytest.approx(recorded)
-        # an intervention without effect has this many below the clip in its epochs
-        after = records["below_eps"].to_numpy()[onset + 1 :, r][:4] / 400
-        untouched = results["below_eps"].sel(intervention="nothing")
-        assert_allclose(untouched.isel(replica=place), after, atol=1e-6)
+        for name, num in (("train_accuracy", 1), ("train_loss", 1), ("below_eps", 400)):
+            recorded = records[name].to_numpy()[onset:, r] / num
+            assert float(results[f"onset_{name}"][place]) == pytest.approx(recorded[0])
+            after = recorded[1 : 1 + PROTOCOLS["quick"].more]
+            assert_allclose(untouched[name][place], after, rtol=1e-5, atol=1e-6)
 
 
-def test_a_layer_put_back_has_its_initial_values_and_the_others_those_of_the_onset(
-    folder, results
-):
-    spec = find_spec(PROTOCOLS["quick"])
-    store, dataset = open_store(folder / "store"), load_dataset(spec.data)
-    fresh = Training.from_spec(spec, dataset, replicas=[1]).initial
-    now = store.weights(spec.run_key, 4)
+def test_a_layer_put_back_has_its_initial_values_and_the_others_those_of_then(store):
+    dataset = load_dataset(SPEC.data)
+    fresh = Training.from_spec(SPEC, dataset, replicas=[1]).initial
+    now = store.weights(SPEC.run_key, 4)
     arm = Intervention({"training.lr": 0.01}, ("hidden2",))
-    training = intervene(store, spec, dataset, arm, 1, 4)
+    training = intervene(store, SPEC, dataset, arm, 1, 4)
     assert training.spec.training.lr == 0.01
     for name, layer in training.weights.items():
         is_back = name == "hidden2"
@@ -69,17 +53,15 @@ def test_a_layer_put_back_has_its_initial_values_and_the_others_those_of_the_ons
         assert_array_equal(layer.b[0], fresh[name].b[0] if is_back else now[name].b[1])
 
 
-def test_the_onset_is_the_first_kept_epoch_with_the_share(folder, results):
-    spec = find_spec(PROTOCOLS["quick"])
-    store = open_store(folder / "store")
-    abandoned = store.records(spec.run_key)["abandoned"].to_numpy()
+def test_the_onset_is_the_first_kept_epoch_with_the_share(store):
+    abandoned = store.records(SPEC.run_key)["abandoned"].to_numpy()
     kept, num = range(0, 11, 2), 400
     for share in (0.02, 0.5, 1.1):
         expected = [
             next((e for e in kept if abandoned[e, r] >= share * num), -1)
             for r in range(3)
         ]
-        assert find_onsets(store, spec, share, num) == expected
+        assert find_onsets(store, SPEC, share, num) == expected
 
 
 def test_arms_change_only_what_their_name_says():

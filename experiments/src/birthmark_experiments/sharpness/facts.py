@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from birthmark.shapes import Array
 from birthmark.statistics import compare_pairs, describe_pair, holm, interval
@@ -183,8 +184,7 @@ def find_area(x: Array, is_high: Array) -> float:
     high, low = x[is_high], x[~is_high]
     if not len(high) or not len(low):
         return math.nan
-    wins = (high[:, None] > low).mean() + (high[:, None] == low).mean() / 2
-    return float(wins)
+    return float(stats.mannwhitneyu(high, low).statistic / (len(high) * len(low)))
 
 
 BEFORE = 20  # epochs before the onset

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from birthmark.spec import RunSpec
+from birthmark_experiments.abandonment.protocol import SHARE
 from birthmark_experiments.frame.specs import dense_spec
 
 LOSSES = {"clipped": "clipped_cross_entropy", "logits": "cross_entropy"}
@@ -23,20 +24,42 @@ class Budget:
 class Protocol:
     """What one scale trains and measures."""
 
-    data: dict[str, Any]
-    inputs: dict[str, str]  # their preprocessing, by the background that it gives
-    width: int
-    batch_size: int
-    eps: float
-    replicas: int
-    lrs: dict[str, dict[str, tuple[float, ...]]]  # by loss and input, around the edge
-    long: Budget  # lr up to `slow`
-    short: Budget
-    slow: float
-    focus: tuple[str, float]  # input and lr that are looked at more often
-    focus_looks: tuple[int, ...]
-    sample: int  # examples of the sharpness, the same for all
-    batches: int  # of a batch sharpness
+    data: dict[str, Any] = field(default_factory=lambda: SHARE)
+    # their preprocessing, by the background that it gives
+    inputs: dict[str, str] = field(
+        default_factory=lambda: {
+            "white": "unit",
+            "black": "inverted",
+            "centred": "standardized",
+        }
+    )
+    width: int = 100
+    batch_size: int = 32
+    eps: float = 1e-3
+    replicas: int = 5
+    # by loss and input, around the edge
+    lrs: dict[str, dict[str, tuple[float, ...]]] = field(
+        default_factory=lambda: {
+            "clipped": {
+                "white": (0.05, 0.1, 0.2, 0.4),
+                "black": (0.1, 0.2, 0.4, 0.8),
+                "centred": (0.05, 0.1, 0.2, 0.4),
+            },
+            "logits": {
+                "white": (0.1, 0.2),
+                "black": (0.4, 0.8),
+                "centred": (0.2, 0.4),
+            },
+        }
+    )
+    long: Budget = Budget(120, (0, 1, 5, 20, 40, 80, 120))  # lr up to `slow`
+    short: Budget = Budget(40, (0, 1, 5, 20, 40))
+    slow: float = 0.1
+    # input and lr that are looked at more often
+    focus: tuple[str, float] = ("white", 0.1)
+    focus_looks: tuple[int, ...] = (2, 10, *range(60, 120, 5))
+    sample: int = 2048  # examples of the sharpness, the same for all
+    batches: int = 32  # of a batch sharpness
 
 
 @dataclass(frozen=True)
@@ -54,33 +77,7 @@ class Condition:
 
 
 PROTOCOLS = {
-    "full": Protocol(
-        data={"name": "hasyv2", "classes": 100, "examples_per_class": 60},
-        inputs={"white": "unit", "black": "inverted", "centred": "standardized"},
-        width=100,
-        batch_size=32,
-        eps=1e-3,
-        replicas=5,
-        lrs={
-            "clipped": {
-                "white": (0.05, 0.1, 0.2, 0.4),
-                "black": (0.1, 0.2, 0.4, 0.8),
-                "centred": (0.05, 0.1, 0.2, 0.4),
-            },
-            "logits": {
-                "white": (0.1, 0.2),
-                "black": (0.4, 0.8),
-                "centred": (0.2, 0.4),
-            },
-        },
-        long=Budget(120, (0, 1, 5, 20, 40, 80, 120)),
-        short=Budget(40, (0, 1, 5, 20, 40)),
-        slow=0.1,
-        focus=("white", 0.1),
-        focus_looks=(2, 10, *range(60, 120, 5)),
-        sample=2048,
-        batches=32,
-    ),
+    "full": Protocol(),
     "quick": Protocol(
         data={"name": "digits", "examples_per_class": 40},
         inputs={"white": "inverted", "black": "unit", "centred": "standardized"},

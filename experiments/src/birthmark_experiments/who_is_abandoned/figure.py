@@ -9,11 +9,15 @@ import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import Data, paint_curves
+from birthmark_experiments.frame.curves import (
+    Axes,
+    Data,
+    Figure,
+    paint_curves,
+    paint_intervals,
+)
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
 
 _LABELS = {
@@ -90,10 +94,8 @@ def paint(data: Data, palette: Palette) -> Figure:
     panels[0, 0].set_yscale("log")
     panels[0, 0].yaxis.set_major_formatter("{x:g}")
     panels[0, 0].set(ylim=(0.02, 120), ylabel="below the clip (%)")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(
-        handles,
-        labels,
+        *panels[0, 0].get_legend_handles_labels(),
         loc="outside upper center",
         ncols=5,
         handlelength=2.6,
@@ -128,21 +130,12 @@ def _paint_ratios(axes: Axes, data: Data, palette: Palette) -> None:
     names = [_LABELS[str(name)] for name in data["trait"]]
     rows = np.arange(len(names))
     for place, label in enumerate(_STAGES.values()):
-        value, low, high = data["ratio"][:, place]
-        known = value > 0
-        # a bar to zero leaves the axis
-        spread = np.stack([value - low, high - value])[:, known].clip(min=0)
-        axes.errorbar(
-            value[known],
-            (rows + 0.22 * (place - 1))[known],
-            xerr=spread,
-            fmt="osD"[place],
-            markersize=4,
-            color=palette.lines[place],
-            elinewidth=1,
-            capsize=2,
-            label=label,
+        # a bar to zero leaves the axis, and a ratio of zero has no place on it
+        values_3P = np.where(
+            data["ratio"][0, place] > 0, data["ratio"][:, place], np.nan
         )
+        style = {"fmt": "osD"[place], "color": palette.lines[place], "label": label}
+        paint_intervals(axes, rows + 0.22 * (place - 1), values_3P, **style)
     axes.axvline(1, color=palette.faint, linestyle=":", linewidth=1)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
