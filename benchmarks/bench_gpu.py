@@ -26,9 +26,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from contest.case import BATCH, SHAPES, Case
 from gpu_checks import CHECKS
 from gpu_report import Report, describe_machine
+from throughput.case import BATCH, SHAPES, Case
 from torch import nn
 
 from birthmark.measurements import measure

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from contest.table import describe_machine
+from throughput.table import describe_machine
 
 from birthmark.data import load_dataset
 from birthmark.measurements import MEASUREMENTS, Pair, extend_path, measure

@@ -2,7 +2,7 @@
 
 Everybody trains the same network with two hidden layers on random pixels of the shape
 of a data set: batch 128, float32, plain SGD, the clipped loss, running loss and
-accuracy. Each contestant is a process of its own that is asked in turn, round after
+accuracy. Each trainer is a process of its own that is asked in turn, round after
 round, so that a ratio compares neighbours in time. The rates of large products and of
 a copy are measured in every round as well.
 
@@ -18,19 +18,19 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from contest.case import Case
-from contest.check import check_all
-from contest.contestant import ENTRIES, OURS, PLAIN, REFERENCE
-from contest.figure import draw_growth
-from contest.process import Process
-from contest.rounds import Timings, steps_at, time_case, time_growth
-from contest.table import (
+from throughput.case import Case
+from throughput.check import check_all
+from throughput.figure import draw_growth
+from throughput.process import Process
+from throughput.rounds import Timings, steps_at, time_case, time_growth
+from throughput.table import (
     describe_machine,
     format_table,
     write_header,
     write_markdown,
     write_row,
 )
+from throughput.trainer import ENTRIES, OURS, PLAIN, REFERENCE
 
 WIDTHS = {"hasyv2": [10, 50, 100, 250, 500, 1000], "mnist": [100, 500]}
 GROWTH_ROUNDS = 2

@@ -14,11 +14,11 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import bench_training  # noqa: E402
-from contest import case as case_module  # noqa: E402
-from contest import check, contestant, rates, rounds, table  # noqa: E402
-from contest.case import Case  # noqa: E402
-from contest.ours import draw_start  # noqa: E402
-from contest.torch_loops import TunedLoop  # noqa: E402
+from throughput import case as case_module  # noqa: E402
+from throughput import check, rates, rounds, table, trainer  # noqa: E402
+from throughput.case import Case  # noqa: E402
+from throughput.ours import draw_start  # noqa: E402
+from throughput.torch_loops import TunedLoop  # noqa: E402
 
 
 def run_script(script: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +33,7 @@ def run_script(script: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(autouse=True)
 def torch_as_it_was():
-    """A contestant sets torch for its whole process, which here has other tests."""
+    """A trainer sets torch for its whole process, which here has other tests."""
     before = torch.get_float32_matmul_precision(), torch.get_num_threads()
     yield
     torch.set_float32_matmul_precision(before[0])
@@ -91,12 +91,12 @@ def test_operations_of_a_step_are_those_that_torch_counts(shape, width):
     assert counter.get_total_flops() == case.operations
 
 
-def test_a_contestant_of_another_learning_rate_is_found_out(monkeypatch):
+def test_a_trainer_of_another_learning_rate_is_found_out(monkeypatch):
     case = Case("hasyv2", 10, 2, 1)
     start = draw_start(case, check.EPOCHS).part(0, 1)
 
     def train(lr):
-        monkeypatch.setattr("contest.torch_loops.LR", lr)
+        monkeypatch.setattr("throughput.torch_loops.LR", lr)
         pixels = case.draw_pixels()
         loop = TunedLoop(case, *pixels, [(w, b) for w, b in start.layers], 1)
         metrics = [loop.train(3, order_RN) for order_RN in start.orders_ERN]
@@ -136,8 +136,8 @@ def test_rates_are_measured_in_float32(monkeypatch):
     assert min(measured["rates"].values()) > 0 < measured["bandwidth"]
 
 
-def test_every_contestant_is_named_with_its_way_and_its_package():
-    for name, entry in contestant.ENTRIES.items():
-        module = BENCHMARKS / "contest" / f"{entry.source.partition(':')[0]}.py"
+def test_every_trainer_is_named_with_its_way_and_its_package():
+    for name, entry in trainer.ENTRIES.items():
+        module = BENCHMARKS / "throughput" / f"{entry.source.partition(':')[0]}.py"
         assert f"class {entry.source.partition(':')[2]}" in module.read_text(), name
         assert entry.about and entry.packages

@@ -8,7 +8,7 @@ from birthmark.seeds import batch_order
 from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 from birthmark.training import Training
-from contest.case import (
+from throughput.case import (
     BATCH,
     EPS,
     LR,
@@ -19,7 +19,7 @@ from contest.case import (
     Layers,
     Start,
 )
-from contest.contestant import Metrics
+from throughput.trainer import Metrics
 
 
 def write_spec(case: Case, replicas: int) -> RunSpec:
@@ -79,6 +79,6 @@ class Birthmark:
             self.training.run_epoch()
 
     def train(self, num_steps: int, order_RN: Array | None = None) -> Metrics | None:
-        """See `Contestant`; the order is the one it draws anyway."""
+        """See `Trainer`; the order is the one it draws anyway."""
         metrics = self.training.advance(num_steps)
         return metrics and (metrics.train_loss, metrics.train_accuracy)

@@ -7,8 +7,8 @@ from jax import Array as JaxArray
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from contest.case import BATCH, EPS, LR, Array, Case, Layers
-from contest.contestant import Metrics
+from throughput.case import BATCH, EPS, LR, Array, Case, Layers
+from throughput.trainer import Metrics
 
 Parameters = list[tuple[JaxArray, JaxArray]]
 
@@ -72,7 +72,7 @@ class VmapScan:
         """Nothing to do."""
 
     def train(self, num_steps: int, order_RN: Array | None = None) -> Metrics:
-        """See `Contestant`."""
+        """See `Trainer`."""
         if order_RN is None:
             replicas = range(self.num_replicas)
             order_RN = np.stack(

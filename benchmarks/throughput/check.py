@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from contest.case import MAX_REPLICAS, Case
-from contest.contestant import REFERENCE
-from contest.ours import draw_start
-from contest.process import Process
+from throughput.case import MAX_REPLICAS, Case
+from throughput.ours import draw_start
+from throughput.process import Process
+from throughput.trainer import REFERENCE
 
 EPOCHS = 3
 TOLERANCE = 1e-4  # of the mean loss of an epoch
@@ -20,7 +20,7 @@ CASES = [Case("hasyv2", 10, 2), Case("hasyv2", 100, 2), Case("mnist", 50, 2)]
 
 
 def check_all(processes: Mapping[str, Process]) -> list[str]:
-    """One line for each contestant and case that agrees with plain torch.
+    """One line for each trainer and case that agrees with plain torch.
 
     Raises:
         RuntimeError: One does not.

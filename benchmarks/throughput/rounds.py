@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from contest.case import Case
-from contest.contestant import ENTRIES, OURS
-from contest.ours import draw_start
-from contest.process import Process
-from contest.rates import FLOAT32_ERROR
+from throughput.case import Case
+from throughput.ours import draw_start
+from throughput.process import Process
+from throughput.rates import FLOAT32_ERROR
+from throughput.trainer import ENTRIES, OURS
 
 PAUSE = 0.1  # seconds between turns: idle OpenMP threads of the last one stop spinning
 
@@ -21,7 +21,7 @@ class Timings:
     """One case in all rounds."""
 
     case: Case
-    # milliseconds a step and replica, by contestant, a number a round
+    # milliseconds a step and replica, by trainer, a number a round
     milliseconds: dict[str, list[float]] = field(default_factory=dict)
     machine: list[dict[str, Any]] = field(default_factory=list)  # rates of each round
 
@@ -32,7 +32,7 @@ class Timings:
         return [self.case.operations / (ms / 1e3) / pick(rates) for ms, rates in pairs]
 
     def ratios(self, name: str) -> list[float]:
-        """Time of a contestant over ours of the same round."""
+        """Time of a trainer over ours of the same round."""
         pairs = zip(self.milliseconds[name], self.milliseconds[OURS], strict=True)
         return [theirs / ours for theirs, ours in pairs]
 

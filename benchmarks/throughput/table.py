@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from contest.contestant import ENTRIES, OURS
-from contest.rates import COPIED, FLOAT32_ERROR, SIZE
-from contest.rounds import Timings, best_rate
+from throughput.rates import COPIED, FLOAT32_ERROR, SIZE
+from throughput.rounds import Timings, best_rate
+from throughput.trainer import ENTRIES, OURS
 
 
 def write_row(timings: Timings) -> list[str]:
@@ -67,7 +67,7 @@ def write_markdown(
         "Batch 128, SGD 0.1, clipped loss, float32, running loss and accuracy; random "
         "pixels; the order of the batches is drawn within the time, compilation and a "
         "first run are not.\n"
-        "Each contestant is a process of its own; in each round everybody has a turn.",
+        "Each trainer is a process of its own; in each round everybody has a turn.",
         format_table(write_header(names), rows),
         "Share of the best float32 product rate: operations of the products, "
         "4 B P + 2 B (P - P1), over time and rate of the same round.",

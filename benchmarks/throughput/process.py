@@ -1,4 +1,4 @@
-"""The driver's end of a contestant: starts its process, asks, and reads the answer."""
+"""The driver's end of a trainer: starts its process, asks, and reads the answer."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from contest.case import Case
-from contest.contestant import ENTRIES
+from throughput.case import Case
+from throughput.trainer import ENTRIES
 
 HERE = Path(__file__).parent.parent
 # read by OpenMP, MKL and OpenBLAS, and by XLA (JAX and TensorFlow) for its thread pool
@@ -23,7 +23,7 @@ THREAD_VARIABLES = (
 
 
 class Process:
-    """A contestant, or the measurement of rates, in an environment of its own."""
+    """A trainer, or the measurement of rates, in an environment of its own."""
 
     def __init__(self, name: str, python: Path, threads: int) -> None:
         self.name = name
@@ -35,7 +35,7 @@ class Process:
         # the notices of the frameworks, read if it ends early
         self._said = TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [str(python), "-m", "contest.child", name, str(threads)],
+            [str(python), "-m", "throughput.child", name, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=HERE,

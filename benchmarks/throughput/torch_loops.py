@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-from contest.case import BATCH, EPS, LR, Array, Case, Layers
-from contest.contestant import Metrics
-from contest.rates import quickest_setting
+from throughput.case import BATCH, EPS, LR, Array, Case, Layers
+from throughput.rates import quickest_setting
+from throughput.trainer import Metrics
 
 
 def build_model(case: Case, layers: Layers) -> nn.Sequential:
@@ -46,7 +46,7 @@ class DataLoaderLoop:
         """Nothing to do."""
 
     def train(self, num_steps: int, order_RN: Array | None = None) -> Metrics:
-        """See `Contestant`."""
+        """See `Trainer`."""
         sampler = RandomSampler(self.dataset) if order_RN is None else order_RN[0]
         loader = DataLoader(self.dataset, batch_size=BATCH, sampler=sampler)
         total_loss, correct = 0.0, 0
@@ -80,7 +80,7 @@ class TunedLoop:
         """Nothing to do."""
 
     def train(self, num_steps: int, order_RN: Array | None = None) -> Metrics:
-        """See `Contestant`."""
+        """See `Trainer`."""
         order_N = (
             torch.randperm(len(self.x_NI))
             if order_RN is None

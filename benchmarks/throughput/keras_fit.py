@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from contest.case import BATCH, EPS, LR, Array, Case, Layers
-from contest.contestant import Metrics
+from throughput.case import BATCH, EPS, LR, Array, Case, Layers
+from throughput.trainer import Metrics
 
 
 def clipped_cross_entropy(y_B: tf.Tensor, z_BK: tf.Tensor) -> tf.Tensor:
@@ -54,7 +54,7 @@ class KerasFit:
         """Nothing to do."""
 
     def train(self, num_steps: int, order_RN: Array | None = None) -> Metrics:
-        """See `Contestant`."""
+        """See `Trainer`."""
         if num_steps != self.steps_per_execution:
             self.compile(num_steps)
         order_N = (

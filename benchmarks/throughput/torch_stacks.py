@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 
-from contest.case import BATCH, EPS, LR, Array, Case, Layers
-from contest.contestant import Metrics
-from contest.rates import quickest_setting
-from contest.torch_loops import build_model, clipped_cross_entropy
+from throughput.case import BATCH, EPS, LR, Array, Case, Layers
+from throughput.rates import quickest_setting
+from throughput.torch_loops import build_model, clipped_cross_entropy
+from throughput.trainer import Metrics
 
 
 class TorchStack:
@@ -29,7 +29,7 @@ class TorchStack:
         """Nothing to do."""
 
     def train(self, num_steps: int, order_RN: Array | None = None) -> Metrics:
-        """See `Contestant`."""
+        """See `Trainer`."""
         if order_RN is None:
             orders = [torch.randperm(len(self.x_NI)) for _ in range(self.num_replicas)]
             index_RN = torch.stack(orders)

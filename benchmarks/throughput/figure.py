@@ -12,9 +12,9 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from contest.case import Case
-from contest.contestant import OURS
-from contest.rounds import Timings, best_rate
+from throughput.case import Case
+from throughput.rounds import Timings, best_rate
+from throughput.trainer import OURS
 
 # Okabe and Ito's colours, told apart without red and green; ours is black
 COLOURS = [

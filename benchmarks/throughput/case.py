@@ -1,6 +1,6 @@
 """What everybody trains: one network on one set of random pixels, and what it costs.
 
-Imported by every contestant, so it needs NumPy alone. Axis letters as in the library:
+Imported by every trainer, so it needs NumPy alone. Axis letters as in the library:
 R replica, N example, B example of a batch, I fan-in, O fan-out, K class.
 """
 

@@ -1,16 +1,16 @@
-"""What a contestant is, and who there is."""
+"""What a trainer is, and who there is."""
 
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from contest.case import Array, Case, Layers
+from throughput.case import Array, Case, Layers
 
 Metrics = tuple[Array, Array]  # mean loss and accuracy over the steps, [R] each
 
 
-class Contestant(Protocol):
+class Trainer(Protocol):
     """Something that trains a case from a given start; the pixels are in memory."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Contestant(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the list of contestants."""
+    """One line of the list of trainers."""
 
     source: str  # "module:class" in this package
     replicas: int
@@ -122,10 +122,10 @@ PLAIN = [
 ]
 
 
-def load_contestant(name: str) -> type[Contestant]:
+def load_trainer(name: str) -> type[Trainer]:
     """The class behind a name; its framework is imported here."""
     module, _, attribute = ENTRIES[name].source.partition(":")
-    loaded: type[Contestant] = getattr(
-        importlib.import_module(f"contest.{module}"), attribute
+    loaded: type[Trainer] = getattr(
+        importlib.import_module(f"throughput.{module}"), attribute
     )
     return loaded

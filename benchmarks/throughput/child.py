@@ -1,6 +1,6 @@
-"""One contestant in a process of its own: a line of JSON in, a line of JSON out.
+"""One trainer in a process of its own: a line of JSON in, a line of JSON out.
 
-`python -m contest.child NAME THREADS`, with NAME from the list of contestants, or
+`python -m throughput.child NAME THREADS`, with NAME from the list of trainers, or
 `rates` for what this machine can do at most.
 """
 
@@ -12,19 +12,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from contest.case import Case, load_start
-from contest.contestant import ENTRIES, Contestant, load_contestant
+from throughput.case import Case, load_start
+from throughput.trainer import ENTRIES, Trainer, load_trainer
 
 Answer = dict[str, Any]
 
 
 class Session:
-    """Answers to what the driver asks of one contestant."""
+    """Answers to what the driver asks of one trainer."""
 
     def __init__(self, name: str, threads: int) -> None:
         self.entry, self.threads = ENTRIES[name], threads
-        self.kind = load_contestant(name)
-        self.contestant: Contestant | None = None
+        self.kind = load_trainer(name)
+        self.trainer: Trainer | None = None
 
     def describe(self) -> Answer:
         """What runs here."""
@@ -34,27 +34,27 @@ class Session:
 
     def setup(self, case: dict[str, Any], start: str, first: int = 0) -> Answer:
         """Stand at the start of a case; whatever was here before is dropped."""
-        self.contestant = None
+        self.trainer = None
         case["replicas"] = case["replicas"] or self.entry.replicas
         chosen = Case(**case)
         self.start = load_start(start).part(first, chosen.replicas)
-        self.contestant = self.kind(
+        self.trainer = self.kind(
             chosen, *chosen.draw_pixels(), self.start.layers, self.threads
         )
         return {}
 
     def time(self, steps: int) -> Answer:
         """Seconds of so many steps of an epoch, orders and metrics included."""
-        assert self.contestant is not None
-        self.contestant.prepare()
+        assert self.trainer is not None
+        self.trainer.prepare()
         started = time.perf_counter()
-        self.contestant.train(steps)
+        self.trainer.train(steps)
         return {"seconds": time.perf_counter() - started}
 
     def epoch(self, number: int, steps: int) -> Answer:
         """Metrics of a whole epoch in the batch order that the start file has."""
-        assert self.contestant is not None
-        metrics = self.contestant.train(steps, self.start.orders_ERN[number])
+        assert self.trainer is not None
+        metrics = self.trainer.train(steps, self.start.orders_ERN[number])
         assert metrics is not None
         loss_R, accuracy_R = metrics
         return {"loss": loss_R.tolist(), "accuracy": accuracy_R.tolist()}
@@ -63,7 +63,7 @@ class Session:
 def find_commands(name: str, threads: int) -> dict[str, Callable[..., Answer]]:
     """What this process can be asked for."""
     if name == "rates":
-        from contest.rates import measure_rates, prepare_rates
+        from throughput.rates import measure_rates, prepare_rates
 
         prepare_rates(threads)
         return {"measure": measure_rates}
