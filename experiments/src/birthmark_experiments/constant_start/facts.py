@@ -41,9 +41,8 @@ class ConstantStartFacts(Facts):
 def summarize(results: xr.Dataset) -> ConstantStartFacts:
     """Final losses and accuracies, times until the tie is broken, end points."""
     last = results.isel(epoch=-1)
-    starts = [
-        {
-            "name": str(name),
+    starts = {
+        name: {
             "loss": interval(last["train_loss"].sel(start=name)),
             "accuracy": interval(last["test_accuracy"].sel(start=name)),
             "distinct": [
@@ -52,22 +51,20 @@ def summarize(results: xr.Dataset) -> ConstantStartFacts:
             ],
             "active": float(last["active_share"].sel(start=name).mean()),
         }
-        for name in results["start"].to_numpy()
-    ]
+        for name in results["start"].to_numpy().tolist()
+    }
     steps = apart_steps(results)
     budget = int(results["epoch"][-1]) * results.attrs["steps_per_epoch"]
-    ties = [
-        {
-            "name": str(name),
+    ties = {
+        name: {
             "num_apart": int(np.isfinite(steps.sel(tie=name)).sum()),
             "steps": interval(steps.sel(tie=name).fillna(budget)),
-            "start_spread": float(results["spread"].sel(tie=name)[0].mean()),
             "last_spread": float(results["spread"].sel(tie=name)[-1].max()),
             "loss": interval(results["tie_loss"].sel(tie=name)[-1]),
         }
-        for name in results["tie"].to_numpy()
+        for name in results["tie"].to_numpy().tolist()
         if name != THEORY
-    ]
+    }
     tied, theory = (
         results["tie_loss"].sel(tie=name).isel(epoch=slice(1, None))
         for name in ("none", THEORY)
@@ -77,8 +74,8 @@ def summarize(results: xr.Dataset) -> ConstantStartFacts:
         results,
         budget=budget,
         guess_loss=float(np.log(results.attrs["num_classes"])),
-        starts={str(one["name"]): one for one in starts},
-        ties={str(one["name"]): one for one in ties},
+        starts=starts,
+        ties=ties,
         theory_gap=float(np.abs(tied - theory).max()),
         narrow_best=float(narrow.min()),
         narrow_lr=float(narrow.min("narrow_replica").idxmin("lr")),

@@ -62,63 +62,52 @@ def made(images, labels) -> Dataset:
 
 
 def test_losses_and_counts_are_those_of_a_forward_pass_by_hand(results, losses_by_hand):
-    losses_TRN, _ = losses_by_hand
+    losses_TRN, y_N = losses_by_hand
     top = -np.log(0.1)
-    every = results.sel(trait="all")
-    assert_allclose(
-        every["mean_loss"], np.minimum(losses_TRN, top).mean(axis=2), rtol=1e-4
-    )
+    clipped_TRN, below_TRN = np.minimum(losses_TRN, top), losses_TRN > top
+    assert results["kept_epoch"][1] == find_protocol("quick").early
+    hard_RN = losses_TRN[1] >= np.quantile(losses_TRN[1], 0.9, axis=1)[:, None]
+    assert (hard_RN[0] != hard_RN[1]).sum() > 10
     # an example at the clip itself may fall on either side by rounding
     near = (np.abs(losses_TRN - top) < 1e-4).sum(axis=2)
-    off = np.abs(every["num_below"].to_numpy() - (losses_TRN > top).sum(axis=2))
-    assert (off <= near).all()
     assert near.max() <= 1
-    hard_RN = losses_TRN[1] >= np.quantile(losses_TRN[1], 0.9, axis=1)[:, None]
-    assert results["kept_epoch"][1] == find_protocol("quick").early
-    of_hard = results["num_below"].sel(trait="hard").to_numpy()
-    by_hand = (hard_RN & (losses_TRN > top)).sum(axis=2)
-    assert np.abs(of_hard - by_hand).max() <= near.max()
+    for trait, has_RN in (("all", np.ones_like(hard_RN)), ("hard", hard_RN)):
+        found = results.sel(trait=trait)
+        means = (clipped_TRN * has_RN).sum(axis=2) / has_RN.sum(axis=1)
+        assert_allclose(found["mean_loss"], means, rtol=1e-4)
+        off = found["num_below"].to_numpy() - (has_RN & below_TRN).sum(axis=2)
+        assert (np.abs(off) <= near).all()
+        sizes = [np.bincount(y_N[one], minlength=10) for one in has_RN]
+        assert_array_equal(found["num_risk"].sel(stage="early"), sizes)
 
 
 def test_each_example_is_first_abandoned_once_and_at_risk_until_then(
     results, losses_by_hand
 ):
-    losses_TRN, y_N = losses_by_hand
-    every = results.sel(trait="all")
-    sizes = np.bincount(y_N)
-    ever = (losses_TRN > -np.log(0.1)).any(axis=0)
+    ever = (losses_by_hand[0] > -np.log(0.1)).any(axis=0)
+    every = results.sel(trait="all").transpose("stage", "replica", "class", ...)
     total = every["num_first"].sum(("stage", "class")).to_numpy()
     assert np.abs(total - ever.sum(axis=1)).max() <= 1
-    risk = every["num_risk"].transpose("stage", "replica", "class").to_numpy()
-    first = every["num_first"].transpose("stage", "replica", "class").to_numpy()
-    assert (risk[0] == sizes).all()
+    risk, first = (every[name].to_numpy() for name in ("num_risk", "num_first"))
     assert_array_equal(risk[1:], risk[:-1] - first[:-1])
 
 
-def test_hard_examples_are_those_of_each_replica_in_counts_and_losses(
-    results, losses_by_hand
-):
-    losses_TRN, y_N = losses_by_hand
-    hard_RN = losses_TRN[1] >= np.quantile(losses_TRN[1], 0.9, axis=1)[:, None]
-    assert (hard_RN[0] != hard_RN[1]).sum() > 10
-    hard = results.sel(trait="hard")
-    sizes = [np.bincount(y_N[one], minlength=10) for one in hard_RN]
-    assert_array_equal(hard["num_risk"].sel(stage="early"), sizes)
-    clipped_TRN = np.minimum(losses_TRN, -np.log(0.1))
-    for r, one in enumerate(hard_RN):
-        means = clipped_TRN[:, r, one].mean(axis=1)
-        assert_allclose(hard["mean_loss"].isel(replica=r), means, rtol=1e-4)
-
-
-def test_those_of_the_early_stage_are_followed_by_themselves(results, losses_by_hand):
+def test_who_is_below_is_followed_to_the_next_kept_epoch(results, losses_by_hand):
     below_TRN = losses_by_hand[0] > -np.log(0.1)
+    again_TRN = below_TRN[:-1] & below_TRN[1:]
     early_RN = below_TRN[:2].any(axis=0)
-    still = (below_TRN & early_RN).sum(axis=2)
-    stay = (below_TRN[:-1] & below_TRN[1:] & early_RN).sum(axis=2)
-    found = results.sel(stage="early")
-    assert still.max() > 20
-    assert np.abs(found["num_still"].to_numpy() - still).max() <= 1
-    assert np.abs(found["num_stay"].to_numpy()[:-1] - stay).max() <= 2
+    assert (below_TRN & early_RN).sum(axis=2).max() > 20
+    early, every = results.sel(stage="early"), results.sum("stage")
+    for name, found, expected_TRN in (
+        ("num_still", early, below_TRN & early_RN),
+        ("num_stay", early, again_TRN & early_RN),
+        ("num_stay", every, again_TRN),
+    ):
+        expected = expected_TRN.sum(axis=2)
+        off = found[name].to_numpy()[: len(expected)] - expected
+        assert np.abs(off).max() <= 2, name
+    assert not every["num_stay"][-1].any()
+    assert_array_equal(every["num_still"], results["num_below"].sel(trait="all"))
 
 
 def test_a_ratio_is_of_those_with_a_trait_over_those_without_it(results):
@@ -164,19 +153,6 @@ def test_pictures_show_the_label_and_the_class_given_at_their_easiest(
             easiest = min(members, key=lambda m: loss_N[m])
             assert_array_equal(picture[row], dataset.x_train[easiest])
     assert len(shown) == min(12, common.sum())
-
-
-def test_of_those_below_the_ones_that_stay_are_counted_at_the_next_kept_epoch(
-    results, losses_by_hand
-):
-    below_TRN = losses_by_hand[0] > -np.log(0.1)
-    stay = results["num_stay"].sum("stage").to_numpy()
-    by_hand = (below_TRN[:-1] & below_TRN[1:]).sum(axis=2)
-    assert np.abs(stay[:-1] - by_hand).max() <= 2
-    assert not stay[-1].any()
-    assert_array_equal(
-        results["num_still"].sum("stage"), results["num_below"].sel(trait="all")
-    )
 
 
 def test_labels_of_equal_images_are_counted_as_by_hand():
