@@ -248,7 +248,6 @@ def save_picture(drawing: Drawing, folder: str) -> None:
 if __name__ == "__main__":
     main()
 
-
 _SECTION = re.compile(
     r"^## The short answer\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE
 )

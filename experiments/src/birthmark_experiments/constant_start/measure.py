@@ -37,6 +37,15 @@ from birthmark_experiments.frame.probes import (
     take_replicas,
 )
 
+NUM_PAIRS = 5  # of end points: replicas 0 and 1, 2 and 3, ...
+_NAMES = {
+    "end_distance": ("distance of two end points over the way to them", "1"),
+    "end_disagreement": ("share of test examples predicted differently", "1"),
+    "end_function_distance": ("rms difference of probabilities", "1"),
+    "end_barrier": ("largest rise of the train loss between two end points", "nat"),
+    "end_loss": ("train loss of the end points", "nat"),
+}
+
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Train all arms; see the door of the folder for what they ask."""
@@ -166,17 +175,6 @@ def _active_share(weights: Weights, dataset: Dataset) -> Array:
     hidden = dict(list(as_tensors(weights).items())[:-1])
     z_RNO = forward_stack(Weights(hidden), as_inputs(dataset, "test")[0], "relu")
     return np.asarray((z_RNO > 0).float().mean(dim=(1, 2)))
-
-
-NUM_PAIRS = 5  # of end points: replicas 0 and 1, 2 and 3, ...
-
-_NAMES = {
-    "end_distance": ("distance of two end points over the way to them", "1"),
-    "end_disagreement": ("share of test examples predicted differently", "1"),
-    "end_function_distance": ("rms difference of probabilities", "1"),
-    "end_barrier": ("largest rise of the train loss between two end points", "nat"),
-    "end_loss": ("train loss of the end points", "nat"),
-}
 
 
 def save_first_replica(spec: RunSpec, path: Path) -> str:

@@ -30,6 +30,8 @@ from birthmark_experiments.frame.descent import Forward, Parameters, descend
 from birthmark_experiments.frame.probes import stack_curves
 
 _OTHERS = (DROPOUT, SCATTERED, THEORY)  # in the order in which they are trained
+LAYERS = ("hidden1", "hidden2", "output")
+NUM_BLOCKS = 4  # partial sums of a scattered sum
 
 
 def compare_ties(
@@ -122,10 +124,6 @@ def _loop(name: str, spec: RunSpec, dataset: Dataset) -> tuple[Array, Array]:
         )
     spread_ER, loss_ER = np.moveaxis(np.array(columns), (2, 1), (0, 1))
     return spread_ER, loss_ER
-
-
-LAYERS = ("hidden1", "hidden2", "output")
-NUM_BLOCKS = 4  # partial sums of a scattered sum
 
 
 def constant_parameters(value: float, width: int, dataset: Dataset) -> Parameters:

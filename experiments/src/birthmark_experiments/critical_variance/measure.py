@@ -41,6 +41,11 @@ _NAMES = {
     "depth_limit": "xi_c: layers in which the distance to c* falls by e, theory",
     "gradient_limit": "layers in which the gradient's moment changes by e, theory",
 }
+WINDOW = (0.03, 0.5)  # of the distance between two correlations: where xi_c is read
+_LEAST = 3  # layers of a reading
+_SETTLED = 10  # layers after which second moments have settled
+_LAST = 8  # layers over which the correlation is read
+_MET = 0.03  # of the distance: below it, both correlations have come to c*
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
@@ -248,13 +253,6 @@ def correlate_pairs(z_LBO: Array, num_starts: int) -> Array:
     u, v = z[:, :, 0], z[:, :, 1]
     norms = np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1)
     return np.asarray(((u * v).sum(axis=-1) / norms).mean(axis=-1).T)
-
-
-WINDOW = (0.03, 0.5)  # of the distance between two correlations: where xi_c is read
-_LEAST = 3  # layers of a reading
-_SETTLED = 10  # layers after which second moments have settled
-_LAST = 8  # layers over which the correlation is read
-_MET = 0.03  # of the distance: below it, both correlations have come to c*
 
 
 def read_signals(signals: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:

@@ -35,6 +35,8 @@ from birthmark_experiments.frame.comparisons import run_comparison
 from birthmark_experiments.frame.descent import Parameters, descend
 from birthmark_experiments.frame.probes import as_inputs, as_tensors
 
+_NUM_INPUTS = 1000  # test inputs at which gates are read
+
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Hold the comparison, and look at what it kept of the starts."""
@@ -58,9 +60,6 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         "num_images": protocol.num_images,
     }
     return joined
-
-
-_NUM_INPUTS = 1000  # test inputs at which gates are read
 
 
 def count_flips(

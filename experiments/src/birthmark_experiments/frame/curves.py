@@ -65,9 +65,9 @@ def paint_intervals(
     known = np.isfinite(values_3G[0])
     mean, low, high = values_3G[:, known]
     spread = np.nan_to_num(np.stack([mean - low, high - mean])).clip(min=0)
-    xy = (places[known], mean) if is_upright else (mean, places[known])
+    x, y = (places[known], mean) if is_upright else (mean, places[known])
     style = {"markersize": 4, "elinewidth": 1, "capsize": 2} | style
-    axes.errorbar(*xy, **{"yerr" if is_upright else "xerr": spread}, **style)
+    axes.errorbar(x, y, **style, **{"yerr" if is_upright else "xerr": spread})
 
 
 def paint_replicas(
@@ -129,7 +129,7 @@ def paint_points(
     colour = colour or palette.lines[0]
     found = summarize_curves(values_GR)
     values_3G = np.stack([found.mean, found.low, found.high])
-    style = {"fmt": marker, "color": colour, "label": label or None}
+    style: dict[str, Any] = {"fmt": marker, "color": colour, "label": label or None}
     paint_intervals(axes, np.arange(len(names)) + y, values_3G, **style)
     axes.set_yticks(range(len(names)), labels=list(names))
     axes.set_ylim(len(names) - 0.5, -0.5)

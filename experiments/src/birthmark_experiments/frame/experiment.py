@@ -20,6 +20,24 @@ if TYPE_CHECKING:
 
 
 SCALES = ("full", "quick")
+# a folder each, in the order of the docs
+_FOLDERS: tuple[str, ...] = (
+    "constant_start",
+    "deterministic_start",
+    "pretrained_start",
+    "depth",
+    "critical_variance",
+    "combined_goals",
+    "initialization_or_optimizer",
+    "abandonment",
+    "rescue",
+    "who_is_abandoned",
+    "near_the_start",
+    "near_the_start_unstable",
+    "protocol_details",
+    "sharpness",
+    "sharpness_paper",
+)
 
 
 @dataclass(frozen=True)
@@ -101,26 +119,6 @@ class Facts:
         if name not in self.__dataclass_fields__:
             raise KeyError(name)
         return getattr(self, name)
-
-
-# a folder each, in the order of the docs
-_FOLDERS: tuple[str, ...] = (
-    "constant_start",
-    "deterministic_start",
-    "pretrained_start",
-    "depth",
-    "critical_variance",
-    "combined_goals",
-    "initialization_or_optimizer",
-    "abandonment",
-    "rescue",
-    "who_is_abandoned",
-    "near_the_start",
-    "near_the_start_unstable",
-    "protocol_details",
-    "sharpness",
-    "sharpness_paper",
-)
 
 
 def find_experiment(name: str) -> Experiment:

@@ -41,6 +41,23 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 
 _SMALL_OUTPUT = {"output": {"name": "normal", "std": 0.01}}
 _ROOT_2 = 2**0.5
+_COMBINED: dict[str, dict[str, Any]] = {
+    "he_normal, output 0": {
+        "name": "he_normal",
+        "layers": {"output": {"name": "zeros"}},
+    },
+    "he_normal, small output": {"name": "he_normal", "layers": _SMALL_OUTPUT},
+    "orthogonal x 1.41, small output": {
+        "name": "orthogonal",
+        "gain": _ROOT_2,
+        "layers": _SMALL_OUTPUT,
+    },
+    "looks_linear, small output": {
+        "name": "looks_linear",
+        "layers": _PARAMETERS["looks_linear"]["layers"] | _SMALL_OUTPUT,
+    },
+    "lsuv, small output": {"name": "lsuv", "layers": _SMALL_OUTPUT},
+}
 
 
 @dataclass(frozen=True)
@@ -66,23 +83,6 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "orthogonal x 1.41": {"name": "orthogonal", "gain": _ROOT_2},
     "krahenbuhl, pca": {"name": "krahenbuhl", "directions": "pca"},
     "krahenbuhl, kmeans": {"name": "krahenbuhl", "directions": "kmeans"},
-}
-_COMBINED: dict[str, dict[str, Any]] = {
-    "he_normal, output 0": {
-        "name": "he_normal",
-        "layers": {"output": {"name": "zeros"}},
-    },
-    "he_normal, small output": {"name": "he_normal", "layers": _SMALL_OUTPUT},
-    "orthogonal x 1.41, small output": {
-        "name": "orthogonal",
-        "gain": _ROOT_2,
-        "layers": _SMALL_OUTPUT,
-    },
-    "looks_linear, small output": {
-        "name": "looks_linear",
-        "layers": _PARAMETERS["looks_linear"]["layers"] | _SMALL_OUTPUT,
-    },
-    "lsuv, small output": {"name": "lsuv", "layers": _SMALL_OUTPUT},
 }
 
 

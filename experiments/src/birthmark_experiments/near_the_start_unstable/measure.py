@@ -47,6 +47,7 @@ _POINTS = {
     "train_accuracy": ("accuracy, whole training set", "1"),
     "below_eps": ("share of examples with a true class below the clip", "1"),
 }
+_METRICS = ("train_loss", "train_accuracy", "test_accuracy", "below_eps")
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
@@ -144,9 +145,6 @@ def _evaluate(
         variables((dim, "replica"), _POINTS, found, f"{prefix}_"),
         {dim: values},
     )
-
-
-_METRICS = ("train_loss", "train_accuracy", "test_accuracy", "below_eps")
 
 
 @dataclass(frozen=True)

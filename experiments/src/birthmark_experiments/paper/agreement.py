@@ -28,6 +28,10 @@ from birthmark.shapes import Array
 from birthmark.statistics import Estimate, summarize
 from birthmark_experiments.paper.moments_of_training import find_divergences
 
+SAME_EPOCH = 0.25  # of a published epoch within which ours counts as the same
+SAME_LOSS = 0.10  # likewise of a published loss
+_BY_WIDTH = {one.width: one for one in FIGURE_2}
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -186,11 +190,6 @@ def _fluctuation(loss_TR: Array, lowest: int, window: int) -> float:
     near = slice(max(lowest - window, 0), lowest + window + 1)
     smooth_TR = running_median(loss_TR, window)[near]
     return float(np.std(loss_TR[near] / smooth_TR - 1))
-
-
-SAME_EPOCH = 0.25  # of a published epoch within which ours counts as the same
-SAME_LOSS = 0.10  # likewise of a published loss
-_BY_WIDTH = {one.width: one for one in FIGURE_2}
 
 
 def describe_agreement(columns: list[Column]) -> dict[str, Any]:

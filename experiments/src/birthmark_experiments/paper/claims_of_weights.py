@@ -51,6 +51,7 @@ _NORMS: dict[Measure, tuple[str, float]] = {  # in words, and the same null valu
     "distance": ("Frobenius norm", AS_THE_START - 1),
     "spectral_distance": ("spectral norm", 0.0),
 }
+REDRAW = math.sqrt(2)  # relative distance of an independent draw
 
 
 def claim_width(arms: list[Arm]) -> Claim:
@@ -202,9 +203,6 @@ def outward_moments(records: xr.Dataset, epoch: float) -> tuple[float, float]:
 
     growth = average("conditional_mean") / float(here["bound"])
     return growth, average("conditional_skewness")
-
-
-REDRAW = math.sqrt(2)  # relative distance of an independent draw
 
 
 def claim_nearness(arms: list[Arm]) -> Claim:

@@ -13,6 +13,8 @@ from birthmark.analysis import Conditionals, Run, pool_conditionals
 from birthmark.shapes import Array
 from birthmark_experiments.paper.evidence import Arm
 
+SPANS = ((100, 200), (300, 400), (900, 1000))  # epochs
+
 
 def describe_conditionals(
     arms: list[Arm], read: Callable[[str], xr.Dataset]
@@ -82,9 +84,6 @@ def _slope(x: Array, y: Array, count: Array) -> float:
     known = np.isfinite(y)
     slope, _ = np.polyfit(x[known], y[known], 1, w=np.sqrt(count[known]))
     return float(slope)
-
-
-SPANS = ((100, 200), (300, 400), (900, 1000))  # epochs
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ from birthmark.spec import RunSpec
 
 Moment = Callable[[Transitions, int], float]  # the epoch of a replica, by its place
 Reader = Callable[[Run, Transitions, int], float]
+Lag = Callable[[Run, Transitions, int], float]
+RISES = (1.5, 2.0, 3.0)  # multiples of the minimum
+PLATEAUS = (0.5, 0.9)  # shares of the plateau of the clipped loss
 
 
 def at_min_test(found: Transitions, place: int) -> float:
@@ -70,9 +73,6 @@ def value_at(run: Run, name: str, layer: str, epoch: float, place: int) -> float
 def _finite_or(value: float, other: float) -> float:
     """A minimum that is still falling lies at the end so far."""
     return float(value) if math.isfinite(value) else float(other)
-
-
-Lag = Callable[[Run, Transitions, int], float]
 
 
 def at_share(epochs: Array, values: Array, start: float, share: float) -> float:
@@ -126,10 +126,6 @@ def _on_grid(epochs: Array, values: Array, start: float) -> tuple[Array, Array]:
         return np.array([]), np.array([])
     grid = np.arange(start, epochs[use][-1] + 1)
     return grid, np.interp(grid, epochs[use], values[use])
-
-
-RISES = (1.5, 2.0, 3.0)  # multiples of the minimum
-PLATEAUS = (0.5, 0.9)  # shares of the plateau of the clipped loss
 
 
 @dataclass(frozen=True)

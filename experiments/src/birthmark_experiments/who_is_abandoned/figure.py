@@ -134,8 +134,14 @@ def _paint_ratios(axes: Axes, data: Data, palette: Palette) -> None:
         values_3P = np.where(
             data["ratio"][0, place] > 0, data["ratio"][:, place], np.nan
         )
-        style = {"fmt": "osD"[place], "color": palette.lines[place], "label": label}
-        paint_intervals(axes, rows + 0.22 * (place - 1), values_3P, **style)
+        paint_intervals(
+            axes,
+            rows + 0.22 * (place - 1),
+            values_3P,
+            fmt="osD"[place],
+            color=palette.lines[place],
+            label=label,
+        )
     axes.axvline(1, color=palette.faint, linestyle=":", linewidth=1)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")

@@ -30,6 +30,9 @@ from birthmark_experiments.who_is_abandoned.traits import (
     find_traits,
 )
 
+COUNT = 12
+ROWS = ("abandoned", "of its label", "of the class given")
+
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Train the run, or take it where it is done; then look at every example."""
@@ -172,10 +175,6 @@ def count_contradictions(dataset: Dataset) -> dict[str, Any]:
         "floor": float(-np.log(shares).sum()),
         "tied_floor": float(-np.log(labels.own / labels.all)[labels.is_tied].sum()),
     }
-
-
-COUNT = 12
-ROWS = ("abandoned", "of its label", "of the class given")
 
 
 def show_examples(

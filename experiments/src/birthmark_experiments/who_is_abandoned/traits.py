@@ -30,6 +30,9 @@ TRAITS = {
     "rare": "of the smallest classes, which hold a tenth of the examples",
     "hard": "among the tenth with the largest early loss",
 }
+RESAMPLES = 2000
+CIRCULAR = {("hard", "early")}  # the early loss would tell of itself
+BOUNDS = ("value", "low", "high")
 
 
 def find_traits(dataset: Dataset, early_loss_RN: Array) -> dict[str, Array]:
@@ -92,11 +95,6 @@ def _differ(dataset: Dataset, other_N: Array) -> Array:
         np.abs(x_NI[n].astype(np.int16) - x_NI[m]).mean() for n, m in enumerate(other_N)
     ]
     return np.array(found) / dataset.full_scale
-
-
-RESAMPLES = 2000
-CIRCULAR = {("hard", "early")}  # the early loss would tell of itself
-BOUNDS = ("value", "low", "high")
 
 
 def find_ratios(counts: xr.Dataset) -> xr.DataArray:
