@@ -89,6 +89,8 @@ def test_a_table_is_read_by_arrow_and_pandas(store, tmp_path):
     expected = records["deviation_std"].sel(at)
     assert one["deviation_std"].tolist() == expected.values.tolist()
     assert one["test_loss"].iloc[0] == float(records["test_loss"].sel(at))
+    # a field of the user's own, which specs have not
+    assert set(frame.loc[frame["training.lr"].isna(), "lr"]) == {0.3}
     (table,) = export_store(store, tmp_path / "out.csv")
     both = ["step", "train_loss"]
     pd.testing.assert_frame_equal(pd.read_csv(table)[both], frame[both])

@@ -209,6 +209,17 @@ def test_a_function_of_the_users_own_is_swept_once(tmp_path):
     )
     assert len(more) == 5 and len(again) == 1
     assert again[0].key == "train(lr=0.3, width=4, seed=0)"
+    # of the same name, but of other fields, or of true in the place of 1
+    for fields in ({"lr": [0.1]}, {"lr": [0.1], "width": [True]}):
+        other = sweep(
+            lambda track, lr, width=4: train(track, lr, int(width), 0),
+            fields,
+            store=tmp_path,
+            name="train",
+            finished=again.append,
+        )
+        assert [one.status for one in other] == ["done"]
+    assert len(again) == 3
 
 
 def test_the_plans_of_one_machine_agree_whatever_it_is_busy_with(tmp_path, monkeypatch):

@@ -123,6 +123,10 @@ def test_what_is_no_arithmetic_is_refused_in_one_line(text):
         ({"derive": {"training.lr": 0.1}}, "expression in quotes"),
         ({"derive": {"training.lr": "lrr"}}, "training.lr: in 'lrr': unknown field"),
         ({"where": "lr > 9"}, "no run is left"),
+        (
+            {"product": {"training.lr": [0.1]}, "derive": {"training.lr": "0.2"}},
+            "training.lr: is derived, and has values",
+        ),
         ({"prodct": {}}, "did you mean 'product'"),
         ({"product": {"run.seed": {"seeds": 10**9}}}, "seeds = N"),
     ],

@@ -6,7 +6,12 @@ immutable Parquet segments, each of which says where the one before it ends.
 
 from birthmark.store.claims import ClaimedError, LostClaimError
 from birthmark.store.copies import copy_run, find_copies
-from birthmark.store.description import RunDescription, describe_spec, flatten
+from birthmark.store.description import (
+    RUN_COLUMNS,
+    RunDescription,
+    describe_spec,
+    flatten,
+)
 from birthmark.store.exports import export_store
 from birthmark.store.files import DamageError, replacing
 from birthmark.store.folder import RunFolder
@@ -19,6 +24,7 @@ from birthmark.store.views import by_layer, by_parameter
 
 __all__ = [
     "FORMAT_VERSION",
+    "RUN_COLUMNS",
     "ClaimedError",
     "Damage",
     "DamageError",

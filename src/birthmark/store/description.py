@@ -24,7 +24,8 @@ from birthmark.spec import MarkSpec, RunSpec
 
 SPEC = "spec"
 # columns of the table of runs that fields may not be called by
-_TAKEN = frozenset(
+# of the table of runs, beside fields
+RUN_COLUMNS = frozenset(
     ("run_key", "state", "epoch", "step", "wall_time_s", "written", "problem")
     + ("kind", "name", "replica", "clock", "start")
 )
@@ -55,7 +56,7 @@ class RunDescription:
         if self.kind == SPEC:
             return
         for key, value in flatten(self.fields).items():
-            if key in _TAKEN:
+            if key in RUN_COLUMNS:
                 raise StoreError(
                     f"a field cannot be named {key!r}, a column of the table of runs: "
                     "give it another name"

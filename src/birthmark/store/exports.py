@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import xarray as xr
 
 from birthmark.errors import MissingDependencyError, StoreError
 from birthmark.store import files
+from birthmark.store.description import RUN_COLUMNS
 from birthmark.store.runs import Store
+
+_log = logging.getLogger("birthmark")
 
 _TABLES = (".parquet", ".csv")
 _ARRAYS = {".nc": "netCDF", ".zarr": "Zarr"}
@@ -82,7 +86,8 @@ def _readable(store: Store) -> Iterator[tuple[str, xr.Dataset]]:
     for key in store.runs()["run_key"]:
         try:
             records = store.records(key)
-        except files.DamageError:
+        except files.DamageError as error:
+            _log.warning("run %s is left out: %s", key, error)
             continue
         if records.sizes.get("step", 0):
             yield key, records
@@ -90,9 +95,8 @@ def _readable(store: Store) -> Iterator[tuple[str, xr.Dataset]]:
 
 def _write_table(store: Store, path: Path) -> Path:
     runs = store.runs().set_index("run_key")
-    fields = [
-        name for name in runs if "." in str(name) and runs[name].map(str).nunique() > 1
-    ]
+    varied = runs.columns[runs.map(str).nunique() > 1]
+    fields = [name for name in varied if name not in RUN_COLUMNS - {"name"}]
     parts = []
     for key, records in _readable(store):
         table = _long(records)
@@ -100,7 +104,9 @@ def _write_table(store: Store, path: Path) -> Path:
         for name in fields:
             value: Any = runs.at[key, name]
             listed = isinstance(value, tuple)
-            table[name] = "-".join(map(str, value)) if listed else value
+            plain = np.nan if value is pd.NA else value
+            column = f"field.{name}" if name in table else name
+            table[column] = "-".join(map(str, value)) if listed else plain
         parts.append(table)
     if not parts:
         raise StoreError(f"{store.path} holds no records yet: nothing to export")

@@ -167,7 +167,10 @@ def _decoded(table: pa.Table, name: str) -> pd.Series:
         return pd.Series([], dtype=object)
     if places.max() < len(different) - 1:
         del different[-1]
-    return pd.Series(different).take(places).reset_index(drop=True)
+    # whole numbers stay so where some rows have none
+    whole = {type(value) for value in different[:-1]} == {int}
+    kind = "Int64" if whole and different[-1] is None else None
+    return pd.Series(different, dtype=kind).take(places).reset_index(drop=True)
 
 
 def distinct(table: pa.Table, name: str) -> tuple[list[Any], Array]:

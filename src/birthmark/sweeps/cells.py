@@ -122,7 +122,10 @@ def _count_seeds(key: str, given: dict[str, Any]) -> list[int]:
     count, first = given["seeds"], given.get("from", 0)
     fits = type(count) is int and type(first) is int and count > 0 <= first
     if not fits or set(given) - {"seeds", "from"} or count > _MOST_CELLS:
-        raise SpecError(f"{key}: needs {{ seeds = N, from = FIRST }}, got {given!r}")
+        raise SpecError(
+            f"{key}: needs {{ seeds = N, from = FIRST }}, N from 1 to {_MOST_CELLS}, "
+            f"got {given!r}"
+        )
     return list(range(first, first + count))
 
 

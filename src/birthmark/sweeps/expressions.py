@@ -57,7 +57,8 @@ def evaluate(text: str, fields: Mapping[str, Any]) -> Any:
     except SpecError as error:
         raise SpecError(f"in {text!r}: {error}") from error
     except (ArithmeticError, TypeError, ValueError, LookupError) as error:
-        raise SpecError(f"{text!r} has no value: {error}") from error
+        reason = str(error.args[-1]) if error.args else type(error).__name__
+        raise SpecError(f"{text!r} has no value: {reason.lower()}") from error
 
 
 def _value(node: ast.AST, fields: Mapping[str, Any]) -> Any:

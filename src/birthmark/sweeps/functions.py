@@ -13,22 +13,23 @@ bm.sweep(train, {"lr": [0.01, 0.1], "width": [64, 256], "seed": range(10)},
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from birthmark.errors import SpecError
-from birthmark.store import Store, open_store
+from birthmark.store import RUN_COLUMNS, Store, flatten, open_store
 from birthmark.sweeps.cells import expand_cells
 from birthmark.sweeps.executors import Executor, Here
-from birthmark.sweeps.grid import Rule, apply_rules
+from birthmark.sweeps.grid import Rule, apply_rules, check_rules
 from birthmark.sweeps.tasks import Outcome, Report
 from birthmark.tracking import Tracker
 
 REPLICA = "seed"  # the field that numbers replicas, and tells no runs apart
 
 Train = Callable[..., Any]
+Cell = tuple[int, frozenset[tuple[str, Hashable]]]  # replica and fields of a run
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,7 @@ class FunctionTask:
 
     def is_done(self, store: Path) -> bool:
         """Whether a run of this name and these fields is there and finished."""
-        runs = open_store(store).runs()
-        runs = runs[(runs["name"] == self.name) & (runs["state"] == "done")]
-        runs = runs[runs["replica"] == self._replica]
-        return any(
-            all(_same(row.get(key), value) for key, value in self._said.items())
-            for row in runs.to_dict("records")
-        )
+        return self.cell in _find_done(open_store(store), self.name)
 
     def carry_out(self, store: Path, report: Report) -> None:
         """Call the function; what it tracks is finished when it returns."""
@@ -93,6 +88,11 @@ class FunctionTask:
     @property
     def _said(self) -> dict[str, Any]:
         return {key: value for key, value in self.fields.items() if key != REPLICA}
+
+    @property
+    def cell(self) -> Cell:
+        """What tells its run from others of this name."""
+        return _as_cell(self._replica, self._said)
 
 
 def sweep(
@@ -143,6 +143,7 @@ def sweep(
     }
     tasks = []
     for cell in expand_cells(grid):
+        check_rules(cell, derive or {})
         derived = apply_rules(cell, derive or {}, [] if where is None else [where])
         if derived is not None:
             tasks.append(FunctionTask(train, named, {**cell, **derived}))
@@ -150,7 +151,8 @@ def sweep(
     if not tasks:
         raise SpecError("grid: no run is left: loosen its conditions")
     found = {task.key: Outcome(task.key, "done") for task in tasks}
-    waiting = [task for task in tasks if not task.is_done(opened.path)]
+    done = _find_done(opened, named)  # once: many runs take a while to list
+    waiting = [task for task in tasks if task.cell not in done]
     chosen = executor or Here()
     for outcome in chosen.carry_out(waiting, opened.path, lambda standing: None):
         found[outcome.key] = outcome
@@ -162,6 +164,21 @@ def sweep(
     return [*found.values()]
 
 
-def _same(stored: Any, value: Any) -> bool:
-    wanted = tuple(value) if isinstance(value, list | tuple) else value
-    return type(stored) in (type(wanted), int, float) and bool(stored == wanted)
+def _find_done(store: Store, name: str) -> set[Cell]:
+    """The cells of the finished runs of this name."""
+    runs = store.runs(name=name, state="done").dropna(subset="replica")
+    own = runs.drop(columns=[*RUN_COLUMNS.intersection(runs.columns)])
+    rows = own.astype(object).where(own.notna(), None).to_dict("records")
+    return {_as_cell(*one) for one in zip(runs["replica"], rows, strict=True)}
+
+
+def _as_cell(replica: int, fields: Mapping[str, Any]) -> Cell:
+    """Replica and fields as they compare: 1 is 1.0, true is another, None is none."""
+    said = {key: value for key, value in flatten(fields).items() if value is not None}
+    return int(replica), frozenset((key, _fixed(value)) for key, value in said.items())
+
+
+def _fixed(value: Any) -> Hashable:
+    if isinstance(value, list | tuple):
+        return tuple(_fixed(one) for one in value)
+    return isinstance(value, bool), value

@@ -105,6 +105,19 @@ class Grid:
             return cls.from_tables(tables)
 
 
+def check_rules(settings: Mapping[str, Any], derived: Mapping[str, Rule]) -> None:
+    """Make sure that what is derived is not varied too, which nobody would see.
+
+    Raises:
+        SpecError: It is.
+    """
+    for key in derived:
+        if key in settings:
+            raise SpecError(
+                f"{key}: is derived, and has values in the grid: leave one of the two"
+            )
+
+
 def apply_rules(
     fields: Mapping[str, Any], derived: Mapping[str, Rule], where: list[Rule]
 ) -> dict[str, Any] | None:
@@ -128,6 +141,7 @@ def _make_specs(
     """One spec a cell; what comes out twice is there once."""
     specs: dict[str, RunSpec] = {}
     for settings in expand_cells(grid):
+        check_rules(settings, derived)
         spec = RunSpec(**apply_settings(base, settings))
         if derived or where:
             found = apply_rules(flatten(spec.model_dump()), derived, where)

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 from collections import Counter
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def describe_software() -> dict[str, Any]:
     return {"versions": versions, "commit": _commit()}
 
 
+@cache
 def _versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:
@@ -55,6 +57,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@cache  # of the code that this process has loaded; to ask git takes longer than a run
 def _commit() -> str | None:
     """The commit of the checkout this package lies in, `+` when files differ."""
     folder = Path(__file__).parent

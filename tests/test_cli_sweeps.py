@@ -1,0 +1,117 @@
+"""What a sweep says on the command line, and how its damage is repaired there."""
+
+import json
+import os
+import shlex
+import threading
+
+import pytest
+
+from birthmark import cli
+from birthmark.cli import tables
+from birthmark.store import open_store
+from birthmark.sweeps import Grid
+from kills import start
+from test_sweeps_executors import birthmark
+
+GRID = """
+[spec.data]
+name = "digits"
+examples_per_class = 5
+[spec.network]
+widths = [4, 4]
+[spec.training]
+epochs = 2
+[spec.run]
+replicas = 1
+[grid.product]
+"run.seed" = { seeds = 3 }
+"""
+
+
+@pytest.fixture
+def say(monkeypatch, capsys):
+    """Give a command; its status and what it printed."""
+
+    def give(*words):
+        monkeypatch.setattr("sys.argv", ["birthmark", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out + printed.err
+
+    return give
+
+
+@pytest.fixture
+def grid(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(GRID)
+    return path
+
+
+def test_damage_is_found_named_and_repaired_and_nothing_else_is_touched(
+    say, grid, tmp_path, caplog
+):
+    store = tmp_path / "runs"
+    assert say("sweep", grid, "--store", store)[0] == 0
+    keys = [spec.run_key for spec in Grid.from_toml(grid)]
+    before = {p: p.read_bytes() for p in store.glob("*/*.parquet")}
+    flipped = store / keys[0] / "layers-000002.parquet"
+    flipped.write_bytes(flipped.read_bytes()[:-9] + b"123456789")
+    (store / keys[1] / "schema.json").unlink()
+    times = {key: (store / key).stat().st_mtime_ns for key in keys}
+
+    status, printed = say("verify", "--store", store)
+    assert status == 1 and "2 of 3 runs are damaged" in printed
+    assert str(flipped) in printed and "schema.json is missing" in printed
+    status, printed = say("export", tmp_path / "out.csv", "--store", store)
+    assert status == 0 and f"run {keys[0]} is left out: {flipped} is" in caplog.text
+    status, printed = say("repair", "--store", store)
+    assert status == 0 and "2 of 2 runs were repaired" in printed
+    assert say("verify", "--store", store) == (0, "0 of 3 runs are damaged\n")
+    assert {p: p.read_bytes() for p in store.glob("*/*.parquet")} == before
+    untouched = [k for k in keys if (store / k).stat().st_mtime_ns == times[k]]
+    assert untouched == [keys[2]]
+    assert say("repair", "--store", store) == (0, "nothing is damaged\n")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_failures_are_summed_up_with_what_makes_them_again(
+    say, grid, tmp_path, workers
+):
+    store = tmp_path / "runs"
+    specs = list(Grid.from_toml(grid))
+    run = open_store(store, create=True).start_run(specs[1])
+    run.load_checkpoint()
+    run.close()
+    (store / specs[1].run_key / "checkpoint.safetensors").write_bytes(b"no checkpoint")
+    status, printed = say("sweep", grid, "--store", store, "-j", workers)
+    assert status == 1 and "1 of 3 runs failed" in printed
+    assert open_store(store).runs(state="done")["run.seed"].tolist().count(1) == 0
+    assert len(open_store(store).runs(state="done")) == 2
+    (line,) = [line for line in printed.splitlines() if "alone: " in line]
+    command = shlex.split(line.partition("alone: ")[2])
+    assert command[0] == "birthmark"
+    status, printed = say(*command[1:])
+    assert status == 2 and "checkpoint.safetensors is damaged" in printed
+    log = (store / "sweep-log.jsonl").read_text().splitlines()
+    failed = [one for one in map(json.loads, log) if one.get("status") == "failed"]
+    assert [one["key"] for one in failed] == [specs[1].run_key]
+    assert say("repair", "--store", store)[0] == 0
+    assert say("sweep", grid, "--store", store)[0] == 0
+
+
+def test_watching_ends_when_all_is_done_and_shows_who_is_at_work(
+    say, grid, tmp_path, monkeypatch
+):
+    store = tmp_path / "runs"
+    monkeypatch.setattr(tables.time, "sleep", threading.Event().wait)
+    held = open_store(store, create=True).start_run(next(iter(Grid.from_toml(grid))))
+    sweep = start(birthmark, "sweep", grid, "--store", store)
+    os.environ.pop("COLUMNS", None)
+    threading.Timer(3, held.close).start()
+    status, printed = say("status", "--store", store, "--watch")
+    sweep.join()
+    assert status == 0 and sweep.exitcode == 0
+    assert printed.splitlines()[-1].strip() == "3 done"
