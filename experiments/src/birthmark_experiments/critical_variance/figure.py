@@ -142,10 +142,12 @@ def _paint_reading(axes: Axes, data: Data, name: str, palette: Palette) -> None:
     kinds = ("tanh",) if name == "scale" else ("tanh", "ReLU")
     for place, kind in enumerate(kinds):
         axes.plot(fine, data[limit][place], color=palette.ink, linewidth=0.8)
-        style = {"fmt": _MARKERS[place], "color": palette.lines[place], "label": kind}
+        style: dict[str, Any] = {"fmt": _MARKERS[place], "color": palette.lines[place]}
         style |= {"markersize": 3.5, "elinewidth": None, "linewidth": 0.9}
         values_3V = data[f"{name}_read"][:, place]
-        paint_intervals(axes, data["variance"], values_3V, is_upright=True, **style)
+        paint_intervals(
+            axes, data["variance"], values_3V, is_upright=True, label=kind, **style
+        )
     if name == "scale":
         axes.plot(
             data["variance"],

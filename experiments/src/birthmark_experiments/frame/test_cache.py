@@ -17,7 +17,7 @@ from birthmark_experiments.frame import (
     recall,
     run_experiment,
 )
-from birthmark_experiments.protocol_details.protocol import Detail, NoBiases
+from birthmark_experiments.protocol_details.details import Detail, NoBiases
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from birthmark.spec import RunSpec
 from birthmark.store import Store, open_shipped
 from birthmark.sweeps import run
 from birthmark_experiments.frame import recall, variable
+from birthmark_experiments.protocol_details.details import Detail
 from birthmark_experiments.protocol_details.facts import REFERENCE
 from birthmark_experiments.protocol_details.protocol import (
     Condition,
-    Detail,
     Protocol,
     describe,
     find_spec,
