@@ -17,6 +17,7 @@ from birthmark.analysis import (
     read_columns,
     split_by_protocol,
 )
+from birthmark.analysis.layers import final_distances
 from birthmark.errors import StoreError
 from synthetic_records import STEPS_AN_EPOCH, make_run, make_spec
 
@@ -393,3 +394,26 @@ def test_of_runs_in_a_loop_the_least_loss_is_sought_over_all_lines():
 
     alike = Survey(None, (runs[3], _tracked(0.3, "sgd", close)))
     assert "No difference to" in _named(alike, "least_loss").details
+
+
+def test_runs_of_networks_that_share_no_layer_are_not_compared():
+    """They make families of their own; one that shares layers with both joins them."""
+    first, second = _tracked(0.1, "sgd", [0.5]), _tracked(0.3, "sgd", [0.4])
+    other = Run("b" * 16, None, second.records.assign_coords(layer=["a", "b"]), {})
+    assert [len(one.runs) for one in Survey(None, (first, other)).families] == [1, 1]
+    assert [len(one.runs) for one in Survey(None, (first, second)).families] == [2]
+    named = Run("c" * 16, None, other.records, {"kind": "tracked", "name": "mine"})
+    assert Survey(None, (named,)).families[0].say(named) == "mine"
+    deeper = Run("d" * 16, None, second.records.assign_coords(layer=["2", "a"]), {})
+    joined = Survey(None, (first, other, deeper), axis="lr").families
+    assert sum(len(one.runs) for one in joined) == 3
+    assert Survey(None, (), axis=None).families == ()
+
+
+def test_a_loop_that_knows_its_epoch_now_and_then_is_drawn_along_its_steps():
+    """As Lightning notes it: at the last step of an epoch."""
+    run = _tracked(0.1, "sgd", [0.5])
+    epochs = ("step", [np.nan, 1.0, 2.0])
+    noted = Run(run.run_key, None, run.records.assign_coords(epoch=epochs), run.fields)
+    assert noted.epochs.tolist() == [0, 10, 20]
+    assert dict(final_distances((noted,))) == pytest.approx({"0": 0.2, "2": 0.1})

@@ -219,7 +219,7 @@ def test_table_has_all_runs_with_the_numbers_of_their_records(store, page):
             records.test_loss.min("step"),
             last.relative_distance,
             last.correlation,
-            last.mark_auc,
+            last.mark_pooled_auc,
         ):
             mean = float(np.mean(values))
             assert _close_number(mean, told), (key, values.name, mean)

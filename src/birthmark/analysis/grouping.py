@@ -57,7 +57,11 @@ class Group:
 
 
 def group_runs(
-    fields: Sequence[Fields], axis: str | None = None, series: str | None = None
+    fields: Sequence[Fields],
+    axis: str | None = None,
+    series: str | None = None,
+    *,
+    networks: Sequence[int] | None = None,
 ) -> list[Group]:
     """Group runs by what differs between them, the group with the most runs first.
 
@@ -68,6 +72,8 @@ def group_runs(
             that are left: a grid over two has one, a star of two sweeps has both.
         series: A second field; '' for none. Unless given, the one that joins the most
             groups, if any.
+        networks: Of each run a number; those with two numbers have no layer in common,
+            so that nothing of them can be compared. All have one unless given.
 
     Raises:
         SpecError: A field is unknown, or both are one.
@@ -81,7 +87,8 @@ def group_runs(
     whole: dict[tuple[Value, ...], list[int]] = {}
     data = [name for name in names if _parts_data(name) and name not in apart]
     for place, one in enumerate(fields):
-        whole.setdefault(_key(one, data), []).append(place)
+        network = networks[place] if networks else 0
+        whole.setdefault((network, *_key(one, data)), []).append(place)
     groups: list[Group] = []
     for places in whole.values():
         groups += _Grouping(fields, places, wanted, second).groups()
@@ -225,7 +232,9 @@ class _Grouping:
             key = (*_key(self._fields[place], self._varying), name)
             parts.setdefault(key, []).append(place)
         known = set(self._fields[places[0]]) if places else set()
-        axis = self._axis or min(known - set(_FREE), key=rank_field, default="mark")
+        axis = self._axis or min(
+            sorted(known - set(_FREE)), key=rank_field, default="mark"
+        )
         return [self._group(axis, None, part) for part in parts.values()]
 
     def _group(self, axis: str, series: str | None, part: list[int]) -> Group:

@@ -83,7 +83,10 @@ class Run:
     @property
     def clock(self) -> str:
         """In what its records are numbered: `epoch`, or `step` where there are none."""
-        return "epoch" if "epoch" in self.records.coords else "step"
+        coords = self.records.coords
+        # a loop may know its epoch at some records only
+        known = "epoch" in coords and bool(coords["epoch"].notnull().all())
+        return "epoch" if known else "step"
 
     @cached_property
     def epochs(self) -> Array:

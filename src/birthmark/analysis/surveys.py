@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from birthmark.analysis.axes import Axis, Value, say_mark, unify_fields
 from birthmark.analysis.columns import Column, read_columns, transitions_of
@@ -127,6 +129,8 @@ class Family:
     def say(self, run: Run) -> str:
         """Where a run stands: `width 32`; `width 32, learning rate 0.1`."""
         axis, line = self._values[run.run_key]
+        if self.axis.field == "kind":  # a loop of a user's own that gave no fields
+            return str(run.fields.get("name") or run.run_key)
         words = [self.axis.say(axis)]
         words += [self.series.say(line)] if self.series else []
         return ", ".join(words)
@@ -242,7 +246,8 @@ class Survey:
             SpecError: The axis or the series asked for is no field of the runs.
         """
         fields = unify_fields([run.fields for run in self.runs])
-        groups = group_runs(fields, self.axis, self.series)
+        networks = _tell_networks(self.runs)
+        groups = group_runs(fields, self.axis, self.series, networks=networks)
         families = [self._family(group) for group in groups]
         names = [family.name for family in families]
         return tuple(
@@ -317,6 +322,23 @@ def survey_study(study: Study, thresholds: Thresholds | None = None) -> Survey:
 def as_survey(source: Store | Survey, thresholds: Thresholds | None = None) -> Survey:
     """A survey as it is; a store is read."""
     return source if isinstance(source, Survey) else read_survey(source, thresholds)
+
+
+def _tell_networks(runs: Sequence[Run]) -> list[int]:
+    """A number a run: of users' own loops, one for all that have layers in common."""
+    pairs = [
+        (place, str(layer))
+        for place, run in enumerate(runs)
+        for layer in (("",) if run.given else run.records["layer"].to_numpy())
+    ]
+    if not pairs:
+        return []
+    places, layers = zip(*pairs, strict=True)
+    _, columns = np.unique(layers, return_inverse=True)
+    size = len(runs) + max(columns) + 1
+    edges = (np.ones(len(pairs)), (places, len(runs) + columns))
+    _, numbers = connected_components(coo_array(edges, (size, size)), directed=False)
+    return [int(number) for number in numbers[: len(runs)]]
 
 
 def _replicas(run: Run, thresholds: Thresholds) -> list[Replica]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from birthmark.analysis import (
     LEARNERS,
     Family,
@@ -105,11 +107,13 @@ def _marks(drawings: Sequence[Drawing]) -> tuple[Mark, ...]:
     for drawing in drawings:
         if drawing.number == 1:
             data = drawing.data
+            pooled = np.isfinite(data["pooled_retention"]).all()
+            kept = data["pooled_retention" if pooled else "retention"]
             return tuple(
                 Mark(
                     int(data["picture_epochs"][i]),
                     embed_matrix(data["pictures"][i], float(data["bound"])),
-                    float(data["retention"][i]),
+                    float(kept[i]),
                 )
                 for i in (0, -1)
             )
