@@ -63,7 +63,9 @@ def diff(
         if file is not None:
             check_target(file)
     if len(checkpoints) == 2 and all(_is_training(path) for path in checkpoints):
-        found = _lay_side_by_side(*checkpoints, null, rows=_rows(every))
+        found = _lay_side_by_side(
+            checkpoints[0], checkpoints[1], null, rows=_rows(every)
+        )
         _write(found, json_file, html_file, "Two trainings side by side")
         return
     if len(checkpoints) > 2 or to is not None:

@@ -13,6 +13,7 @@ from torch import nn
 from birthmark.errors import WeightsError
 from birthmark.measurements import Source, align, to_parameters
 from birthmark.shapes import Parameters, Tensor
+from birthmark.tracking import undisturbed
 
 # a number of the model as it stands, the smaller the better: a loss, an error rate
 Evaluate = Callable[[nn.Module], float]
@@ -93,12 +94,12 @@ class Bench:
 
     def try_at(self, values: Mapping[str, Tensor]) -> float:
         """The number with these tensors in place of the model's own."""
-        with self._restored(), torch.no_grad():
+        with self._restored(), undisturbed(self._model):
             for name, tensor in values.items():
                 self.current[name].values.copy_(tensor)
             if self.has_batch_norm and self._batches is not None:
                 self._recompute()
-            self._model.eval()
+                self._model.eval()
             return float(self._evaluate(self._model))
 
     def _recompute(self) -> None:
@@ -110,18 +111,12 @@ class Bench:
 
     @contextmanager
     def _restored(self) -> Iterator[None]:
-        buffers = {n: b.clone() for n, b in self._model.named_buffers()}
-        modes = [(module, module.training) for module in self._model.modules()]
         try:
             yield
         finally:
             with torch.no_grad():
                 for name, one in self.end.items():
                     self.current[name].values.copy_(one.values)
-                for name, buffer in self._model.named_buffers():
-                    buffer.copy_(buffers[name])
-            for module, training in modes:
-                module.training = training
 
 
 def _precise(values: Tensor) -> Tensor:

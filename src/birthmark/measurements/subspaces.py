@@ -72,10 +72,11 @@ def _rotation(before: Axes, after: Axes) -> Tensor:
 def _drift(before: Axes, after: Axes) -> Tensor:
     moved_R = (after.values_RK - before.values_RK).norm(dim=1)
     norm_R = before.values_RK.norm(dim=1)
-    return moved_R / norm_R.masked_fill(norm_R == 0, float("nan"))
+    drift_R: Tensor = moved_R / norm_R.masked_fill(norm_R == 0, float("nan"))
+    return drift_R
 
 
 def _intruders(before: Axes, after: Axes) -> Tensor:
     cosines_RKT = (before.outputs_ROK.mT @ after.outputs_ROK[:, :, :TOP]).abs()
-    found_R: Tensor = (cosines_RKT.amax(1) < COSINE).sum(1)
-    return found_R.to(before.values_RK.dtype)
+    found_R: Tensor = (cosines_RKT.amax(1) < COSINE).sum(1).double()
+    return found_R

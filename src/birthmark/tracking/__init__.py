@@ -11,6 +11,7 @@
 it records is a `Sink`.
 """
 
+from birthmark.tracking.probes import undisturbed
 from birthmark.tracking.recorder import Recorder
 from birthmark.tracking.schedules import Listed, LogSpaced, Schedule, make_schedule
 from birthmark.tracking.selections import ATTRIBUTION, DIRECTIONS, LIGHT
@@ -30,4 +31,5 @@ __all__ = [
     "Summary",
     "Tracker",
     "make_schedule",
+    "undisturbed",
 ]

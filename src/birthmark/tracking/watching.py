@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -112,7 +112,7 @@ class Watch:
             "probe": None if self._probe is None else self._probe.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Know what was known where `state_dict` was taken."""
         self._seen.load_state_dict(state["seen"])
         self._steps.load_state_dict(state["steps"])
