@@ -1,10 +1,13 @@
 """Real batches and losses: what a model and a training loop hand over."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
 from birthmark.checkup import assert_healthy, check
 from birthmark.errors import SpecError
@@ -87,6 +90,8 @@ def test_an_objective_is_called_with_model_and_batch():
         (Y.tolist(), "cross_entropy"),
         (Y.numpy().astype(">i8"), "cross_entropy"),
         (Y[:, None], "cross_entropy"),
+        (Y.numpy().astype("uint16"), "cross_entropy"),
+        ({"labels": Y}, "cross_entropy"),
         (functional.one_hot(Y), "cross_entropy"),
         (functional.one_hot(Y).float() * 0.8 + 0.05, "cross_entropy"),
         (torch.rand(24, 4) < 0.5, "binary_cross_entropy"),
@@ -106,6 +111,77 @@ def test_a_sum_is_no_larger_than_a_mean():
     assert [f.name for f in summed.findings] == [f.name for f in mean.findings]
     for a, b in zip(summed.layers, mean.layers, strict=True):
         assert a.backward == pytest.approx(b.backward, rel=1e-4)
+
+
+def test_a_loss_is_held_against_itself_where_all_classes_are_alike():
+    """Sums over places and other factors are no large losses; a large head is one."""
+    torch.manual_seed(0)
+    ids = torch.randint(0, 20, (16, 9))
+    language = nn.Sequential(nn.Embedding(20, 32), nn.Linear(32, 20))
+
+    def summed(outputs, target):
+        flat = outputs.flatten(0, 1), target.flatten()
+        return functional.cross_entropy(*flat, reduction="sum")
+
+    checkup = check(language, (ids, ids), loss=summed)
+    assert not checkup.findings, checkup.text()
+    equal = 9 * float(np.log(20))  # nine places an example
+    assert checkup.outcome.loss_of_equal == pytest.approx(equal, rel=1e-5)
+    tripled = check(
+        model(), (X, Y), loss=lambda o, t: 3 * functional.cross_entropy(o, t)
+    )
+    assert not tripled.findings
+    with torch.no_grad():
+        language[1].weight.mul_(30)
+    large = check(language, (ids, ids), loss=summed)
+    assert [f.name for f in large.at_or_above("warning")] == ["high_initial_loss"]
+
+
+def test_whatever_way_a_batch_is_meant_the_model_gets_it():
+    class Inside(nn.Module):  # takes the batch as a whole, and gives several losses
+        def __init__(self):
+            super().__init__()
+            self.inner = model()
+
+        def forward(self, batch):
+            loss = functional.cross_entropy(self.inner(batch["x"]), batch["y"])
+            return {"classes": loss, "extra": 0.5 * loss}
+
+    class Wanting(Inside):  # in training it wants its targets, and gives a pair
+        def forward(self, x, targets=None):
+            if targets is None:
+                raise ValueError("targets should not be None in training")
+            outputs = self.inner(x)
+            return functional.cross_entropy(outputs, targets), outputs
+
+    plain = float(functional.cross_entropy(model()(X), Y).detach())
+    whole = check(Inside(), {"x": X, "y": Y}).outcome
+    assert whole.loss == pytest.approx(1.5 * plain, rel=1e-5)
+    for batch in ((X, Y), {"x": X, "targets": Y}):
+        assert check(Wanting(), batch).outcome.loss == pytest.approx(plain, rel=1e-5)
+
+    @dataclass
+    class Batch:
+        x: torch.Tensor
+        y: torch.Tensor
+
+    assert check(model(), Batch(X, Y)).outcome.loss == pytest.approx(plain, rel=1e-5)
+    loader = DataLoader(TensorDataset(X, Y), 24)
+    with pytest.raises(SpecError, match="one of its batches, next"):
+        check(model(), loader)
+
+    def objective(net, batches):
+        x, y = next(iter(batches))
+        return functional.cross_entropy(net(x), y)
+
+    checkup = check(model(), loader, objective=objective)
+    assert checkup.outcome.loss == pytest.approx(plain, rel=1e-5)
+    assert checkup.num_examples == 24
+    with pytest.raises(SpecError, match=r"is a class: .*CrossEntropyLoss\(\)"):
+        check(model(), (X, Y), loss=nn.CrossEntropyLoss)
+    assert check(model(), (X.tolist(), Y.tolist())).outcome.loss == pytest.approx(
+        plain, rel=1e-5
+    )
 
 
 def test_labels_that_forward_does_not_take_are_the_target():

@@ -46,6 +46,43 @@ def test_laws_of_keras_are_named_by_their_paths(keras):
     assert any("Keras" in reason for reason in checkup.unread)
 
 
+def test_kernels_of_every_layer_have_the_fans_of_their_sums(keras):
+    """Told by pushing ones through each layer: one output counts its inputs."""
+    make = keras.layers
+    layers = {
+        (11, 6): [make.Conv1D(8, 3), make.Conv1DTranspose(9, 3, name="up")],
+        (9, 9, 4): [
+            make.Conv2D(8, 3, groups=2),
+            make.DepthwiseConv2D(3, depth_multiplier=2),
+            make.Conv2DTranspose(10, 3),
+        ],
+        (7, 7, 7, 2): [make.Conv3D(6, 3), make.Conv3DTranspose(5, 3)],
+    }
+    for shape, several in layers.items():
+        for layer in several:
+            model = keras.Sequential([keras.Input(shape), layer])
+            layer.set_weights([np.ones_like(w) for w in layer.get_weights()])
+            summed = np.asarray(model.predict(np.ones((1, *shape)), verbose=0))
+            kernel = check(model, None).tensors[0]
+            assert kernel.fan_in == summed.max() - 1, layer  # and a bias of one
+            assert kernel.shape == tuple(layer.kernel.shape)
+
+
+def test_statistics_are_not_frozen_and_frozen_layers_are(keras):
+    make = keras.layers
+    still = make.Dense(5, name="still")
+    model = keras.Sequential(
+        [keras.Input((9,)), make.BatchNormalization(), still, make.Dense(3)]
+    )
+    checkup = check(model, None)
+    assert not any("moving" in t.name for t in checkup.tensors)
+    assert "frozen_parameters" not in {f.name for f in checkup.findings}
+    still.trainable = False
+    frozen = {f.name: f for f in check(model, None).findings}["frozen_parameters"]
+    assert {name.rpartition("/")[2] for name in frozen.where} == {"kernel", "bias"}
+    assert all("still" in name for name in frozen.where)
+
+
 def test_constant_kernels_and_one_seed_for_two_layers_are_found(keras):
     constant = check(model_of(keras, kernel_initializer="ones"), None)
     assert "duplicate_units" in {f.name for f in constant.findings}

@@ -218,9 +218,58 @@ def test_structure_is_told_by_more_than_a_shape():
     )
     gates = parts_of(INIT.orthogonal_, 48, 4)
     assert gates.words == "orthogonal in 4 parts, gain 1"
+    # of a square part Glorot's law and LeCun's are one, and both are told
     packed = parts_of(INIT.xavier_uniform_, 64, 3)
-    # of a square part Glorot's law and LeCun's are one
-    assert packed.rules[0] in ("glorot_uniform", "lecun_uniform")
+    assert {"glorot_uniform", "lecun_uniform"} <= set(packed.rules)
+    assert "he_uniform" not in packed.rules
+
+
+def test_parts_of_a_packed_matrix_are_told_by_their_own_fans():
+    """Keys and values of [48, 80] each: the bound is sqrt(6 / 128)."""
+    torch.manual_seed(0)
+    weight = torch.empty(96, 80)
+    for block in weight.chunk(2):
+        INIT.xavier_uniform_(block)
+    law = detect_law(weight, [(80, 96), (80, 48)], weight, read_spectrum(weight))
+    assert law.rules[0] == "glorot_uniform"
+    assert law.words.startswith("glorot_uniform (uniform")
+    whole = detect_law(weight, [(80, 96)], weight, read_spectrum(weight))
+    assert "glorot_uniform" not in whole.rules
+
+
+def test_small_kernels_are_named_by_their_rule_and_no_other():
+    """432 numbers fit several scales; the rule's own name and edge decide."""
+    named = []
+    for seed in range(40):
+        torch.manual_seed(seed)
+        for rule in ("torch_default", "glorot_normal", "he_uniform", "glorot_uniform"):
+            named.append(origin_of(LAWS[rule], (16, 3, 3, 3)).rules[0] == rule)
+    assert sum(named) >= 0.98 * len(named)
+
+
+def test_one_row_is_orthogonal_where_its_length_is_one():
+    torch.manual_seed(0)
+    one = origin_of(INIT.orthogonal_, (1, 8, 3, 3))
+    assert one.rules == ("orthogonal",)
+    assert origin_of(INIT.kaiming_normal_, (1, 8, 3, 3)).family != "orthogonal"
+    groups = origin_of(lambda w: INIT.dirac_(w, 2), (8, 4, 3, 3))
+    assert groups.words == "identity times 1 in 2 parts"
+    assert groups.rules == ("identity",)
+
+
+def test_a_few_numbers_beyond_a_law_are_told_apart_from_it():
+    """torch gives the bound of a cut law itself once in 2^24 draws (issue 155588)."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(32, 256), nn.ReLU(), nn.Linear(256, 10))
+    INIT.trunc_normal_(net[0].weight, std=0.02)
+    plain = float(net[0].weight.detach().std(correction=0))
+    net[0].weight.data[3, 3] = -2.0
+    batch = torch.randn(64, 32), torch.arange(64) % 10
+    checkup = check(net, batch)
+    assert {f.name for f in checkup.findings} == {"outliers", "default_biases"}
+    assert checkup.tensors[0].std == pytest.approx(plain, rel=1e-3)
+    net[0].weight.data[3, 3] = -200.0  # further out than any bound: a flipped bit
+    assert "uninitialized_memory" in {f.name for f in check(net, batch).findings}
 
 
 def test_normal_laws_cut_at_other_places_are_told():
@@ -240,10 +289,11 @@ def test_normal_laws_cut_at_other_places_are_told():
         lambda: nn.Conv2d(16, 16, 5, groups=16),
         lambda: nn.ConvTranspose2d(16, 24, 3),
         lambda: nn.ConvTranspose2d(16, 24, 3, groups=2),
+        lambda: nn.Conv2d(16, 1, 3),
         lambda: nn.Linear(32, 48),
     ],
 )
-@pytest.mark.parametrize("rule", ["he_normal", "glorot_uniform"])
+@pytest.mark.parametrize("rule", ["he_normal", "glorot_uniform", "orthogonal"])
 def test_what_initialize_draws_the_check_up_finds(make, rule):
     layer = make()
     initialize_(layer, rule)

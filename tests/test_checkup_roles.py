@@ -111,6 +111,105 @@ def test_fans_are_counted_by_pushing_ones_through(make, fans):
     assert (weight.fan_in, weight.fan_out) == fans
 
 
+class ByHand(nn.Module):
+    """Products that no call to a matrix product shows at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.experts = nn.Parameter(torch.randn(4, 12, 20) / 12**0.5)  # [E, in, out]
+        self.spread = nn.Parameter(torch.randn(20, 9) / 20**0.5)  # summed by hand
+        self.left = nn.Parameter(torch.randn(9, 5) / 3)  # x @ (left @ right)
+        self.right = nn.Parameter(torch.randn(5, 7) / 5**0.5)
+        self.gain = nn.Parameter(torch.ones(6, 7))  # multiplied in, then averaged
+
+    def forward(self, x):
+        chosen = self.experts[torch.arange(len(x)) % 4]
+        y = torch.relu(torch.bmm(x[:, None], chosen)[:, 0])
+        y = torch.relu((y[..., None] * self.spread).sum(1))
+        y = y @ (self.left @ self.right)
+        return (y[:, None].expand(-1, 6, -1) * self.gain).mean(1)
+
+
+def test_products_by_hand_are_products():
+    """Chosen experts, sums of products, factors: fans are what is summed over."""
+    torch.manual_seed(0)
+    checkup = check(ByHand(), (torch.randn(24, 12), torch.arange(24) % 7))
+    roles = {t.name: (t.role, t.fan_in, t.fan_out) for t in checkup.tensors}
+    assert roles == {
+        "experts": ("weight", 12, 20),
+        "spread": ("weight", 20, 9),
+        "left": ("weight", 9, 5),
+        "right": ("weight", 5, 7),
+        "gain": ("scale", None, None),
+    }
+    assert not checkup.at_or_above("warning"), checkup.text()
+    assert not checkup.unread
+
+
+def test_the_cause_is_named_where_a_softmax_has_one_key():
+    class Short(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.ask, self.know, self.tell = (nn.Linear(8, 8) for _ in range(3))
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, x):
+            score = self.ask(x) @ self.know(x).transpose(1, 2)
+            return self.head((score.softmax(-1) @ self.tell(x)).mean(1))
+
+    torch.manual_seed(0)
+    one = check(Short(), (torch.randn(16, 1, 8), torch.arange(16) % 4))
+    found = {f.name: f for f in one.findings}
+    assert set(found) == {"single_key"}
+    assert {"ask.weight", "know.weight"} == set(found["single_key"].where)
+    more = check(Short(), (torch.randn(16, 3, 8), torch.arange(16) % 4))
+    assert not more.findings
+
+
+def test_matrices_in_a_row_are_found_whatever_they_are():
+    """Convolutions, through batch norms and biases; one wide inside; none narrow."""
+
+    def found(*layers):
+        torch.manual_seed(0)
+        net = nn.Sequential(*layers)
+        x = torch.randn(16, 3, 8, 8)
+        findings = check(net, (x, torch.arange(16) % 4)).findings
+        return [(f.level, f.where) for f in findings if f.name == "linear_chain"]
+
+    def convolution(inputs=8, outputs=8, **more):
+        return nn.Conv2d(inputs, outputs, 3, padding=1, **more), nn.BatchNorm2d(outputs)
+
+    head = (nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    three = found(*convolution(3), *convolution(), *convolution(), *head)
+    assert three == [("warning", ("0.weight", "2.weight", "4.weight"))]
+    apart = found(*convolution(3), nn.ReLU(), *convolution(), nn.ReLU(), *head)
+    assert apart == []
+    separable = found(*convolution(3), *convolution(groups=8), *convolution(), *head)
+    assert separable == []
+    dense = (nn.Flatten(), nn.Linear(192, 24), nn.ReLU())
+    wide = found(
+        *dense, nn.Linear(24, 96), nn.Linear(96, 24), nn.ReLU(), nn.Linear(24, 4)
+    )
+    assert wide == [("warning", ("3.weight", "4.weight"))]
+    narrow = found(
+        *dense, nn.Linear(24, 6), nn.Linear(6, 24), nn.ReLU(), nn.Linear(24, 4)
+    )
+    assert narrow == []
+
+
+def test_running_means_of_other_data_are_found_at_their_norm():
+    torch.manual_seed(0)
+    layers = []
+    for width in (3, 8, 8):
+        layers += [nn.Conv2d(width, 8, 3), nn.BatchNorm2d(8), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * 4, 4)).eval()
+    batch = torch.randn(16, 3, 8, 8), torch.arange(16) % 4
+    assert "running_statistics" not in {f.name for f in check(net, batch).findings}
+    net[4].running_mean.fill_(1e4)
+    found = {f.name: f for f in check(net, batch).findings}
+    assert found["running_statistics"].where[0] == "4"
+
+
 class Gated(nn.Module):
     """Branches behind gates of zero, one of each kind that is in use."""
 

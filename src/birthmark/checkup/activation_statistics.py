@@ -48,7 +48,7 @@ class ActivationStatistics:
     steps: int | None
     gain: tuple[float, float, float] | None  # forward gain, shift, energy gain
     is_norm: bool
-    statistics: float | None = None  # median of ln(running / batch variance)
+    statistics: float | None = None  # median of ln(running / batch second moment)
     energy: float | None = None  # sum of squares of one example's gradient
     without_gradient: float | None = None
 
@@ -125,8 +125,11 @@ def _compare_statistics(module: nn.Module, x: Tensor | None) -> float | None:
     seen = getattr(module, "num_batches_tracked", None)
     if module.training and (seen is None or int(seen) <= 1):
         return None
-    others = [dim for dim in range(x.ndim) if dim != 1]
-    batch = x.detach().double().var(dim=others, correction=0)
+    mean = getattr(module, "running_mean", None)
+    centre = x.detach().double().transpose(0, 1).flatten(1)
+    if isinstance(mean, Tensor):  # about the running mean: one that is off counts too
+        centre = centre - mean.double()[:, None]
+    batch = centre.square().mean(dim=1)
     both = (running > 0) & (batch > 0) & batch.isfinite()
     if not both.any():
         return None

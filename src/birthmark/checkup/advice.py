@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from birthmark.checkup.readings import LayerReading
 from birthmark.checkup.thresholds import TRAINABLE
@@ -44,11 +45,15 @@ def advise_chain(chain: list[LayerReading], end: int, *, forward: bool) -> str:
                 f"{'signal' if forward else 'gradient'} by e^{steps[worst]:+.1f}, the "
                 f"other {len(steps)} layers by e^{rest:+.1f}."
             )
-    names = [layer.activation for layer in chain if layer.activation]
-    common = max(set(names), key=names.count) if names else ""
+    return f"{rule_for(chain)}, or put norms between."
+
+
+def rule_for(layers: Iterable[LayerReading]) -> str:
+    """How to draw weights for the activation that most of these layers have."""
+    names = [layer.activation for layer in layers if layer.activation]
+    common = max(sorted(set(names)), key=names.count) if names else ""
     rule = _RULES.get(common, _LINEAR_RULE)
-    behind = f"Behind {common} draw" if common else "Draw"
-    return f"{behind} weights with {rule}, or put norms between."
+    return f"{f'Behind {common} draw' if common else 'Draw'} weights with {rule}"
 
 
 def _size(layer: LayerReading, forward: bool) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from birthmark.errors import SpecError
 
+_UNSIGNED = {torch.uint16, torch.uint32, torch.uint64}
 LABELS = ("labels", "label", "targets", "target", "y", "start_positions")
 
 
@@ -25,6 +26,12 @@ class Batch:
     keywords: Mapping[str, Any] = field(default_factory=dict)
     target: Any = None  # a tensor, or what only the user's own loss understands
     given: Any = None  # as it came, its tensors on the model's device: for objectives
+    others: tuple[Batch, ...] = ()  # how else it may be meant, if the model refuses it
+
+    @property
+    def has_tensors(self) -> bool:
+        """Whether any tensor can be seen in it."""
+        return bool(_tensors(self.arguments) or _tensors(self.keywords))
 
     @property
     def inputs(self) -> Tensor:
@@ -59,7 +66,10 @@ def read_batch(batch: Any, model: nn.Module, *, is_opaque: bool = False) -> Batc
     dtype = _compute_type(model)
     if is_opaque:
         placed = _place(batch, device, None)
-        return _checked(Batch((placed,), given=placed))
+        read = Batch((placed,), given=placed)
+        return _checked(read) if read.has_tensors else read
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        batch = vars(batch)
     if isinstance(batch, Mapping) or hasattr(batch, "keys"):
         read = _read_mapping(dict(batch), model, device, dtype)
     elif isinstance(batch, tuple | list):
@@ -67,9 +77,11 @@ def read_batch(batch: Any, model: nn.Module, *, is_opaque: bool = False) -> Batc
     elif isinstance(batch, Tensor | np.ndarray):
         read = Batch((_place(batch, device, dtype),))
     else:
+        several = hasattr(batch, "__iter__") or hasattr(batch, "__getitem__")
         raise SpecError(
             f"a batch is x, (x, y) or a mapping, got {type(batch).__name__}: give "
-            "tensors, or objective=fn(model, batch), which takes any batch"
+            + ("one of its batches, next(iter(...))" if several else "tensors")
+            + ", or objective=fn(model, batch), which takes any batch"
         )
     return _checked(read)
 
@@ -101,7 +113,8 @@ def _read_mapping(
             keywords[name] = _place(value, device, dtype)
     if not keywords:  # `{"x": x, "y": y}` for a forward pass with other names
         rest = [_place(v, device, dtype) for k, v in batch.items() if k != key]
-        return Batch(tuple(rest[:1]), {}, target)
+        whole = Batch((_place(batch, device, dtype),), {}, target)
+        return Batch(tuple(rest[:1]), {}, target, others=(whole,))
     return Batch((), keywords, target)
 
 
@@ -128,10 +141,13 @@ def _read_sequence(
     target = _place(batch[-1], device, None) if several else None
     if len(parts) == 1 and isinstance(parts[0], Mapping):
         inside = _read_mapping(dict(parts[0]), model, device, dtype)
-        return Batch(inside.arguments, inside.keywords, target)
+        return replace(inside, target=inside.target if target is None else target)
     if len(parts) == 1 and isinstance(parts[0], tuple | list) and needed > 1:
         parts = parts[0]
-    return Batch(tuple(_place(one, device, dtype) for one in parts), {}, target)
+    inputs = tuple(_place(one, device, dtype) for one in parts)
+    # in training some models want their targets, which others take on request
+    taking = (Batch((*inputs, target)),) if several and taken > len(inputs) else ()
+    return Batch(inputs, {}, target, others=taking)
 
 
 def _positions(model: nn.Module) -> tuple[int, int]:
@@ -165,10 +181,12 @@ def _place(value: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
         )
     if isinstance(value, Tensor):
         value = value.detach().to(device)
+        if value.dtype in _UNSIGNED:  # torch computes with hardly any of them
+            value = value.long()
         if dtype is not None and value.is_floating_point():
             value = value.to(dtype)
         return value
-    if isinstance(value, list) and value and all(map(_is_number, value)):
+    if isinstance(value, list) and _are_numbers(value):
         return _place(np.asarray(value), device, dtype)
     if isinstance(value, Mapping):
         return {key: _place(one, device, dtype) for key, one in value.items()}
@@ -181,9 +199,28 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number)
 
 
+def _are_numbers(value: list[Any]) -> bool:
+    """Numbers, or rows of numbers that are equally long."""
+    if value and all(isinstance(one, list) for one in value):
+        same = len({len(one) for one in value}) == 1
+        return same and all(map(_are_numbers, value))
+    return bool(value) and all(map(_is_number, value))
+
+
+def only_target(value: Any) -> Any:
+    """A target that stands in a mapping: under a name for labels, or alone."""
+    if not isinstance(value, Mapping):
+        return value
+    named = [value[one] for one in LABELS if one in value]
+    alone = list(value.values()) if len(value) == 1 else []
+    return (named or alone or [value])[0]
+
+
 def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = vars(value)
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, tuple | list):

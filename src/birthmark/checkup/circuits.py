@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from birthmark.checkup.operations import SAME, Node
+from birthmark.checkup.operations import CONVOLUTIONS, NORMS, SAME, SHIFTS
 from birthmark.checkup.passes import Pass
 from birthmark.checkup.readings import Attention, Circuits
 from birthmark.checkup.trace import Trace
@@ -15,12 +16,16 @@ from birthmark.measurements import clean_name
 
 # what neither bends nor sets the size of a signal
 _LINEAR = SAME | {"add", "add_", "mul", "mul_", "div", "native_dropout", "sub"}
+_MULTIPLYING = {"mm", "addmm", "bmm", "linear", *CONVOLUTIONS}
+_BATCH_NORMS = {name for name in NORMS if "batch_norm" in name}
+_SHIFTING = _BATCH_NORMS | SHIFTS
 _ENDINGS = ("sigmoid", "_softmax", "_log_softmax")
 
 
 def read_circuits(model: nn.Module, seen: Pass) -> Circuits:
     """Attention, linear chains, sums, hidden scales, endings and recurrences."""
     trace = seen.trace
+    chains = dict(_find_linear_chains(seen))
     return Circuits(
         attention=tuple(
             Attention(
@@ -32,7 +37,8 @@ def read_circuits(model: nn.Module, seen: Pass) -> Circuits:
             )
             for one in trace.attention
         ),
-        linear_chains=tuple(_find_linear_chains(seen)),
+        linear_chains=tuple(chains),
+        wide_chains=tuple(names for names, widens in chains.items() if widens),
         sums=tuple(
             (clean_name(s.names[0]), s.moments[0], clean_name(s.names[1]), s.moments[1])
             for s in trace.sums
@@ -49,71 +55,87 @@ def read_circuits(model: nn.Module, seen: Pass) -> Circuits:
     )
 
 
-def _find_linear_chains(seen: Pass) -> Iterator[tuple[str, ...]]:
-    """Dense matrices that follow each other with nothing bent or normed between."""
-    trace = seen.trace
+def _find_linear_chains(seen: Pass) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Matrices that follow each other with nothing bent between; do they widen?
+
+    Convolutions count too, and a batch norm bends nothing: in evaluation it is a factor
+    and a shift.
+    """
+    trace, graph = seen.trace, seen.trace.graph
+    grouped = {use.node for use in trace.uses if use.groups > 1}
     before: dict[int, int] = {}
-    products = [i for i, node in enumerate(trace.nodes) if _is_dense(trace, node)]
-    for number in products:
-        for parent in trace.nodes[number].parents[:1]:
+    products = {
+        number
+        for number, node in enumerate(graph.nodes)
+        if len(node.weights) == 1
+        and node.operation in _MULTIPLYING
+        and number not in grouped
+    }
+    for number in sorted(products):
+        for parent in graph.nodes[number].parents[:1]:
             last = parent
-            for last in trace.back(parent, _LINEAR):
-                if trace.nodes[last].children > 1 or trace.nodes[last].tensors:
+            for last in graph.back(parent, _LINEAR | _BATCH_NORMS):
+                node = graph.nodes[last]
+                if node.children > 1 or (
+                    node.tensors and node.operation not in _SHIFTING
+                ):
                     break
-            node = trace.nodes[last]
-            if _is_dense(trace, node) and node.children == 1:
+            if last in products and graph.nodes[last].children == 1:
                 before[number] = last
     ends = set(before) - set(before.values())
-    found: dict[tuple[str, ...], None] = {}
+    found: dict[tuple[str, ...], bool] = {}
     for end in sorted(ends):
         chain = [end]
         while chain[-1] in before:
             chain.append(before[chain[-1]])
         names = tuple(
-            clean_name(trace.nodes[one].weights[0]) for one in reversed(chain)
+            clean_name(graph.nodes[one].weights[0]) for one in reversed(chain)
         )
-        if len(set(names)) == len(names) and not _is_bottleneck(trace, chain):
-            found[names] = None
-    yield from found
+        inside, outside = _widths(trace, chain)
+        if len(set(names)) == len(names) and min(inside) >= min(outside):
+            found[names] = max(inside) > max(outside)
+    yield from found.items()
 
 
-def _is_dense(trace: Trace, node: Node) -> bool:
-    return len(node.weights) == 1 and node.operation in ("mm", "addmm", "bmm", "linear")
+def _widths(trace: Trace, chain: list[int]) -> tuple[list[int], list[int]]:
+    """Features between the matrices of a chain, and at its two ends.
 
-
-def _is_bottleneck(trace: Trace, chain: list[int]) -> bool:
-    """A product of matrices that is narrow inside is a factorization, on purpose."""
-    widths = [trace.nodes[one].features for one in reversed(chain)]
-    name = trace.nodes[chain[-1]].weights[0]
-    inputs = max(trace.leaves[name].numel() // max(widths[0], 1), 1)
-    return min(widths[:-1]) < min(inputs, widths[-1])
+    A product of matrices that is narrow inside is a factorization, on purpose.
+    """
+    widths = [trace.graph.nodes[one].features for one in reversed(chain)]
+    first = trace.graph.nodes[chain[-1]]
+    size = trace.leaves[first.weights[0]].shape
+    kernel = math.prod(size[2:]) if first.operation in CONVOLUTIONS else 1
+    inputs = math.prod(size) // max(widths[0] * kernel, 1)
+    return widths[:-1], [max(inputs, 1), widths[-1]]
 
 
 def _find_hidden(trace: Trace) -> set[str]:
     """Matrices whose products go through a norm and nowhere else."""
     consumers: dict[int, list[int]] = {}
-    for number, node in enumerate(trace.nodes):
+    for number, node in enumerate(trace.graph.nodes):
         for parent in set(node.parents):
             if node.operation != "detach":
                 consumers.setdefault(parent, []).append(number)
     passing = SAME | {"native_dropout"}
     hidden: set[str] = set()
     open_: set[str] = set()
-    for number, node in enumerate(trace.nodes):
+    for number, node in enumerate(trace.graph.nodes):
         if not node.weights:
             continue
         at = number
         while True:
             behind = consumers.get(at, [])
-            if len(behind) == 1 and trace.nodes[behind[0]].operation in passing:
+            if len(behind) == 1 and trace.graph.nodes[behind[0]].operation in passing:
                 at = behind[0]
                 continue
             break
-        normed = bool(behind) and any(trace.nodes[b].is_norm for b in behind)
+        normed = bool(behind) and any(trace.graph.nodes[b].is_norm for b in behind)
         # a norm that is written out takes x twice: once for its size
         helpers = {"pow", "mean", "linalg_vector_norm", "var_mean", "var", "sub", "abs"}
         rest = all(
-            trace.nodes[b].is_norm or trace.nodes[b].operation in helpers | {"_to_copy"}
+            trace.graph.nodes[b].is_norm
+            or trace.graph.nodes[b].operation in helpers | {"_to_copy"}
             for b in behind
         )
         (hidden if normed and rest else open_).update(node.weights)
@@ -123,8 +145,8 @@ def _find_hidden(trace: Trace) -> set[str]:
 def _find_ending(seen: Pass) -> str:
     if seen.output_node is None:
         return ""
-    for number in seen.trace.back(seen.output_node, SAME):
-        operation = seen.trace.nodes[number].operation
+    for number in seen.trace.graph.back(seen.output_node, SAME):
+        operation = seen.trace.graph.nodes[number].operation
         if operation in _ENDINGS:
             return operation
     return ""
@@ -135,7 +157,7 @@ def _read_radii(model: nn.Module, seen: Pass) -> Iterator[tuple[str, float, int]
     counts: dict[str, int] = {}
     fed: set[str] = set()
     trace = seen.trace
-    for number, node in enumerate(trace.nodes):
+    for number, node in enumerate(trace.graph.nodes):
         for name in node.weights:
             counts[name] = counts.get(name, 0) + 1
             if counts[name] == 2 and _feeds_itself(trace, number, name):
@@ -153,14 +175,14 @@ def _read_radii(model: nn.Module, seen: Pass) -> Iterator[tuple[str, float, int]
 
 def _feeds_itself(trace: Trace, number: int, name: str) -> bool:
     """Whether an earlier product with the same matrix is among what comes in."""
-    queue = list(trace.nodes[number].parents)
+    queue = list(trace.graph.nodes[number].parents)
     visited: set[int] = set()
     while queue and len(visited) < 200:
         at = queue.pop()
         if at in visited:
             continue
         visited.add(at)
-        node = trace.nodes[at]
+        node = trace.graph.nodes[at]
         if name in node.weights:
             return True
         queue.extend(node.parents)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from birthmark.checkup.batches import Batch, floating_tensors
+from birthmark.checkup.batches import Batch, floating_tensors, only_target
 from birthmark.checkup.losses import (
     LossFunction,
     apply_loss,
@@ -40,6 +40,37 @@ class Evaluation:
     unread: tuple[str, ...] = ()
 
 
+class RefusedBatchError(WeightsError):
+    """The model does not take the batch in this way."""
+
+
+class _Met(BaseException):
+    """The model was called: enough is known."""
+
+
+def meet_inputs(objective: Objective, model: nn.Module, batch: Batch) -> Batch:
+    """With what the objective calls the model with, for a batch that hides its tensors.
+
+    Nothing is computed: the objective is left where it calls the model first.
+    """
+    met: list[Any] = []
+
+    def meet(_: nn.Module, arguments: Any, keywords: Any) -> None:
+        met.extend((arguments, keywords))
+        raise _Met
+
+    handle = model.register_forward_pre_hook(meet, with_kwargs=True)
+    try:
+        objective(model, batch.given)
+    except _Met:
+        return replace(batch, arguments=met[0], keywords=met[1])
+    except Exception:
+        return batch  # said when it is asked in earnest
+    finally:
+        handle.remove()
+    return batch
+
+
 @dataclass(frozen=True)
 class Problem:
     """A model, a batch, and what is to become small."""
@@ -48,6 +79,12 @@ class Problem:
     batch: Batch
     loss: str | LossFunction | None = None
     objective: Objective | None = None
+
+    @property
+    def target(self) -> Any:
+        """What the loss takes; a loss of one's own gets it as it came."""
+        target = self.batch.target
+        return target if callable(self.loss) else only_target(target)
 
     def evaluate(self) -> Evaluation:
         """Run forward, with the parameters that the model has now.
@@ -73,7 +110,7 @@ class Problem:
         return self._lose(given, tensors)
 
     def _lose(self, given: Any, tensors: list[Tensor]) -> Evaluation:
-        outputs, target = tensors[0], self.batch.target
+        outputs, target = tensors[0], self.target
         name, function = find_loss(self.loss, outputs, target)
         if function is None or target is None:
             return self._point(tensors)
@@ -124,8 +161,9 @@ class Problem:
         except BirthmarkError:
             raise
         except Exception as error:
-            shape = tuple(batch.inputs.shape)
-            kind = type(error).__name__
-            raise WeightsError(
-                f"the model refuses a batch of shape {shape}: {kind}: {error}"
+            x, kind = batch.inputs, type(error).__name__
+            how = "" if x.is_floating_point() else f" and type {x.dtype}"
+            raise RefusedBatchError(
+                f"the model refuses a batch of shape {tuple(x.shape)}{how}: {kind}: "
+                f"{error}"
             ) from error

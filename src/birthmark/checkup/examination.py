@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +16,20 @@ from birthmark.checkup.activation_statistics import ActivationStatistics
 from birthmark.checkup.batches import Batch, read_batch
 from birthmark.checkup.circuits import read_circuits
 from birthmark.checkup.curvature import read_curvature
-from birthmark.checkup.evaluation import Objective, Problem
+from birthmark.checkup.evaluation import (
+    Objective,
+    Problem,
+    RefusedBatchError,
+    meet_inputs,
+)
+from birthmark.checkup.findings_of_chains import CHAIN_FINDINGS
 from birthmark.checkup.findings_of_circuits import CIRCUIT_FINDINGS
 from birthmark.checkup.findings_of_laws import LAW_FINDINGS
 from birthmark.checkup.findings_of_loss import LOSS_FINDINGS
 from birthmark.checkup.findings_of_optimizer import OPTIMIZER_FINDINGS
 from birthmark.checkup.findings_of_signal import SIGNAL_FINDINGS
 from birthmark.checkup.findings_of_tensors import TENSOR_FINDINGS
+from birthmark.checkup.findings_of_units import UNIT_FINDINGS
 from birthmark.checkup.isolation import (
     alias_parameters,
     copy_buffers,
@@ -123,10 +131,25 @@ def check(
     if objective is not None and loss is not None:
         raise SpecError("give loss=, of (outputs, target), or objective=, not both")
     with left_as_it_was(own):
+        if objective is not None and not batch_read.has_tensors:
+            batch_read = meet_inputs(objective, own, batch_read)
         problem = Problem(own, batch_read, loss, objective)
-        checkup = _examine(problem, optimizer, deep=deep)
+        checkup = _examine_as_meant(problem, optimizer, deep=deep)
     checkup = replace(checkup, lr=lr, expected=expected)
     return replace(find_findings(checkup), seconds=time.perf_counter() - start)
+
+
+def _examine_as_meant(
+    problem: Problem, optimizer: torch.optim.Optimizer | None, *, deep: bool
+) -> CheckUp:
+    """With the batch as the model takes it, where it may be meant in several ways."""
+    try:
+        return _examine(problem, optimizer, deep=deep)
+    except RefusedBatchError:
+        for other in problem.batch.others:
+            with suppress(RefusedBatchError):
+                return _examine(replace(problem, batch=other), optimizer, deep=deep)
+        raise
 
 
 def _examine(
@@ -137,7 +160,7 @@ def _examine(
     seen = run_pass(
         problem, alias_parameters(own), copy_buffers(own), held.update if held else None
     )
-    outcome = read_outcome(seen, batch)
+    outcome = read_outcome(seen, replace(batch, target=problem.target))
     tensors = read_tensors(own, seen.gradients if seen.steps else None, seen.roles)
     tensors = tuple(_placed(reading, seen, held) for reading in tensors)
     opened = find_opened(problem, tensors)
@@ -169,10 +192,11 @@ def _placed(reading: TensorReading, seen: Pass, held: Held | None) -> TensorRead
     gradient = seen.gradients.get(name)
     return replace(
         reading,
-        is_used=seen.roles.is_used(name) if seen.trace.nodes else None,
+        is_used=seen.roles.is_used(name) if seen.trace.graph.nodes else None,
         first_use=seen.roles.first_use(name),
         is_upstream=name in seen.upstream_tensors,
         is_output=name in seen.output_tensors,
+        is_moot=name in seen.moot_tensors,
         update=None if gradient is None else gradient.step,
         is_optimized=None if held is None else name in held.names,
     )
@@ -181,9 +205,14 @@ def _placed(reading: TensorReading, seen: Pass, held: Held | None) -> TensorRead
 def _not_read(tensors: tuple[TensorReading, ...]) -> tuple[str, ...]:
     """Parameters of which neither the trace nor the class says what they are for."""
     names = [t.name for t in tensors if t.role == "other" and t.size > 1]
-    if not names:
-        return ()
-    return (f"role of {say_names(names)}: no operation of the forward pass told it",)
+    sparse = [t.name for t in tensors if t.trainable and not t.is_followed]
+    lines = []
+    if names:
+        told = "no operation of the forward pass told it"
+        lines.append(f"role of {say_names(names)}: {told}")
+    if sparse:
+        lines.append(f"gradient of {say_names(sparse)}: a sparse parameter")
+    return tuple(lines)
 
 
 def find_findings(checkup: CheckUp) -> CheckUp:
@@ -193,7 +222,9 @@ def find_findings(checkup: CheckUp) -> CheckUp:
         *TENSOR_FINDINGS,
         *OPTIMIZER_FINDINGS,
         *CIRCUIT_FINDINGS,
+        *CHAIN_FINDINGS,
         *SIGNAL_FINDINGS,
+        *UNIT_FINDINGS,
         *LOSS_FINDINGS,
     ):
         found = tuple(state(checkup))
@@ -229,7 +260,15 @@ def _geometry(batch: Batch) -> Geometry | None:
 
 
 def _not_called(model: nn.Module, seen: Pass) -> tuple[str, ...]:
-    missing = [clean_name(n) for n, _ in find_layers(model) if n not in seen.layers]
+    """Layers that multiply, and whose products have no row of their own either."""
+    rows = {*seen.layers}
+    missing = []
+    for name, module in find_layers(model):
+        inside = [f"{name}.{key}".lstrip(".") for key, _ in module.named_parameters()]
+        own = [one for one in inside if one in seen.trace.leaves]  # tied ones: once
+        matrices = [one for one in own if seen.roles.role(one) == "weight"]
+        if matrices and name not in rows and not rows.intersection(matrices):
+            missing.append(clean_name(name))
     if not missing:
         return ()
     return (f"signal of {', '.join(missing[:5])}: not called as a module",)

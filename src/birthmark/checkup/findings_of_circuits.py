@@ -60,9 +60,11 @@ def _gradient_ratio(checkup: CheckUp, names: tuple[str, ...]) -> float | None:
 
 def linear_chains(checkup: CheckUp) -> Iterator[Finding]:
     """Several matrices with no activation between them: one matrix, in effect."""
-    longest = max(checkup.circuits.linear_chains, key=len, default=())
+    chains = checkup.circuits.linear_chains
+    wide = checkup.circuits.wide_chains
+    longest = max(chains, key=lambda one: (len(one), one in wide), default=())
     if len(longest) >= 2:
-        several = len(longest) >= 3
+        several = len(longest) >= 3 or longest in wide
         yield Finding(
             what=f"{len(longest)} matrices follow each other with no activation "
             f"between: {say_names(longest)}.",
@@ -178,19 +180,21 @@ def running_statistics(checkup: CheckUp) -> Iterator[Finding]:
     """Running variances of batch norms that are far from the data's."""
     far = [one for one in checkup.circuits.statistics if abs(one[1]) > TRAINABLE]
     if far:
-        name, change = max(far, key=lambda one: abs(one[1]))
+        name, change = far[0]  # those behind it may only follow
         names = tuple(one[0] for one in far)
         verb = "fades" if change > 0 else "blows up"
         yield Finding(
-            what=f"The running variance of {name} is e^{change:+.1f} times that of its "
-            f"input: in evaluation the signal {verb} there"
+            what=f"The running variance of {name} is e^{change:+.1f} times the spread "
+            "of its input about the running mean: in evaluation the signal "
+            f"{verb} there"
             + (f", and in {say_names(names[1:])}." if names[1:] else "."),
             why="Training normalizes by the batch, evaluation by these statistics: the "
             "two are different networks.",
-            how="median over channels of running over batch variance, line at "
-            f"e^{TRAINABLE:g}",
+            how="median over channels of the running variance over the batch's second "
+            f"moment about the running mean, line at e^{TRAINABLE:g}; the first norm "
+            "beyond it is named first",
             source="Ioffe & Szegedy 1502.03167, section 3.1",
-            level="warning" if abs(change) > BEYOND or change > 0 else "note",
+            level="warning" if abs(change) > BEYOND else "note",
             values={"ln": change},
             name="running_statistics",
             where=names,

@@ -101,7 +101,9 @@ def garbage(checkup: CheckUp) -> Iterator[Finding]:
         if t.size >= 16
         and not t.nonfinite
         and t.reach <= REACH
-        and (t.denormal > 0 or (_is_lawless(t) and t.reach > _heavy(t)))
+        and (
+            t.denormal > 0 or (_is_lawless(t) and t.reach > _heavy(t)) or _is_flipped(t)
+        )
     ]
     if bad:
         names = tuple(t.name for t in bad)
@@ -122,6 +124,35 @@ def garbage(checkup: CheckUp) -> Iterator[Finding]:
             where=names,
             advice=f"Initialize {names[0]} (reset_parameters, or torch.nn.init).",
         )
+
+
+def outliers(checkup: CheckUp) -> Iterator[Finding]:
+    """A few numbers far beyond the law that all the others follow."""
+    odd = [t for t in checkup.tensors if t.outliers and not _is_flipped(t)]
+    if odd:
+        names = tuple(t.name for t in odd)
+        worst = max(odd, key=lambda t: t.reach)
+        count = sum(t.outliers for t in odd)
+        yield Finding(
+            what=f"{say_count(count, 'number')} of {say_names(names)} "
+            f"{'lies' if count == 1 else 'lie'} far beyond the law of all the others: "
+            f"{worst.name} is {worst.law}.",
+            why="torch.nn.init.trunc_normal_ with bounds that lie far out gives the "
+            "bound itself, once in 17 million draws.",
+            how=f"the others follow one law; largest over median {worst.reach:.0f} "
+            "(normal draws reach 8.5)",
+            source="github.com/pytorch/pytorch/issues/155588",
+            level="note",
+            values={"reach": worst.reach, "numbers": float(count)},
+            name="outliers",
+            where=names,
+            advice="Give bounds near the law, a=-2 * std, b=2 * std, or clamp.",
+        )
+
+
+def _is_flipped(t: TensorReading) -> bool:
+    """A number so far out that no bound of a law explains it: a flipped bit, say."""
+    return t.outliers > 0 and t.reach > GARBAGE**2
 
 
 def _heavy(t: TensorReading) -> float:
@@ -326,6 +357,7 @@ LAW_FINDINGS = (
     nonfinite_weights,
     uninitialized_memory,
     garbage,
+    outliers,
     unlike_siblings,
     shared_draws,
     unexpected_laws,

@@ -39,11 +39,13 @@ def initial_loss(checkup: CheckUp) -> Iterator[Finding]:
         return
     if not math.isfinite(o.loss) or o.are_probabilities or o.loss < 0:
         return
-    nothing = math.log(o.num_classes)
+    usual = math.log(o.num_classes)
+    nothing = o.loss_of_equal or usual
     heads = tuple(t.name for t in checkup.tensors if t.is_output)
     s = o.logit_std or 0.0
     how = (
-        f"{o.num_classes} classes, ln C = {nothing:.3f}, logits with std s = {s:.3g}: "
+        f"{o.num_classes} classes, equal ones cost {nothing:.3f} (ln C = {usual:.3f}), "
+        f"logits with std s = {s:.3g}: "
         f"expected {o.loss_expected:.3f} (exact to 9 % up to s = {LOGIT_STD:g})"
     )
     source = "ln C + (1 - 1/C) s^2 / 2, second order in s"
@@ -54,7 +56,8 @@ def initial_loss(checkup: CheckUp) -> Iterator[Finding]:
             f"{nothing:.3g}: the logits spread by {s:.3g}.",
             why="The first steps only shrink the logits, and confident wrong answers "
             "make large gradients.",
-            how=how + f"; warning at {LOSS_FACTOR:g} ln C, note at s = {LOGIT_STD:g}",
+            how=how
+            + f"; warning at {LOSS_FACTOR:g} times that, note at s = {LOGIT_STD:g}",
             source=source,
             level="warning" if high else "note",
             values={"loss": o.loss, "expected": o.loss_expected, "logit_std": s},
@@ -140,14 +143,20 @@ def unusual_targets(checkup: CheckUp) -> Iterator[Finding]:
     o = checkup.outcome
     if o is None:
         return
-    q, out = o.target_moment, max(o.output_moment or 0.0, 1.0)
-    if q is not None and not o.num_classes and q > TARGET_MOMENT * out:
+    q, out = o.target_moment, o.output_moment or 0.0
+    large = q is not None and q > TARGET_MOMENT * max(out, 1)
+    small = q is not None and 0 < q * TARGET_MOMENT < min(out, 1)
+    if q is not None and not o.num_classes and (large or small):
         yield Finding(
             what=f"The targets have a root mean square of {math.sqrt(q):.3g}, the "
-            f"outputs one of {math.sqrt(o.output_moment or 0):.3g}.",
+            f"outputs one of {math.sqrt(out):.3g}.",
             why="The first steps do nothing but move the last bias, with gradients "
-            "that much too large for the rest.",
-            how=f"second moments over the batch, line at {TARGET_MOMENT:g}",
+            "that much too large for the rest."
+            if large
+            else "Beside such outputs the targets are zero: at first the network only "
+            "learns to be silent.",
+            how=f"second moments over the batch, lines at {TARGET_MOMENT:g} times the "
+            "outputs' and as far below them",
             source="LeCun et al. 1998, section 4.3",
             level="warning",
             values={"second_moment": q},

@@ -20,7 +20,8 @@ def stuck_tensors(checkup: CheckUp) -> Iterator[Finding]:
     """Weights without any gradient: a late start, or a dead end."""
     still = [t for t in _drawn(checkup) if t.trainable and t.gradient == 0 and t.size]
     late = [t for t in still if t.opens]
-    stuck = [t for t in still if not t.opens]
+    moot = [t for t in still if not t.opens and t.is_moot]
+    stuck = [t for t in still if not t.opens and not t.is_moot]
     if late:
         names = tuple(t.name for t in late)
         share = sum(t.size for t in late) / max(checkup.num_parameters, 1)
@@ -42,6 +43,20 @@ def stuck_tensors(checkup: CheckUp) -> Iterator[Finding]:
             name="late_start",
             where=names,
             advice="Nothing, if the zeros are meant.",
+        )
+    if moot:
+        names = tuple(t.name for t in moot)
+        yield Finding(
+            what=f"{say_names(names)} {have(names, 'gets', 'get')} no gradient: the "
+            "attention has a single key in this batch.",
+            why="A softmax over one number is 1, whatever the number.",
+            how="gradient exactly 0, and every path to the outputs leads through a "
+            "softmax of size 1",
+            level="note",
+            values={"tensors": float(len(moot))},
+            name="single_key",
+            where=names,
+            advice="Check with longer sequences or larger images.",
         )
     if stuck:
         names = tuple(t.name for t in stuck)
@@ -153,7 +168,11 @@ def equal_experts(checkup: CheckUp) -> Iterator[Finding]:
 def unused_and_frozen(checkup: CheckUp) -> Iterator[Finding]:
     """Parameters that the loss does not see, and those that may not move."""
     ran = any(t.gradient is not None for t in checkup.tensors)
-    apart = [t for t in checkup.tensors if ran and t.trainable and t.gradient is None]
+    apart = [
+        t
+        for t in checkup.tensors
+        if ran and t.trainable and t.is_followed and t.gradient is None
+    ]
     detached = [t for t in apart if _is_detached(checkup, t)]
     outside = tuple(t.name for t in apart if t.is_used and t not in detached)
     unused = [t for t in apart if not t.is_used and t.size]

@@ -7,7 +7,9 @@ that torch sees, so that they could not be left as they are.
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +20,13 @@ from birthmark.checkup.readings import CheckUp, Outcome
 from birthmark.checkup.tensors import read_tensors
 from birthmark.errors import WeightsError
 
-_NAMES = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": "bias"}
+_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel", "recurrent_kernel")
+_NAMES = {
+    **dict.fromkeys((*_KERNELS, "gamma", "embeddings"), "weight"),
+    "beta": "bias",
+}
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _UNREAD = "signal, gradients and initial loss: this is a Keras model"
 
 
@@ -37,20 +45,24 @@ def read_keras(model: Any) -> CheckUp:
         raise WeightsError(
             "the Keras model has no weights yet: build it, or call it on one batch"
         )
-    trainable = {variable.path for variable in model.trainable_variables}
+    owners = _owners(model)
+    frozen = {v.path for v in model.weights if not _moves(v, owners)}
     shells = nn.ModuleDict()
-    paths: dict[str, str] = {}
+    held: dict[str, Any] = {}
     for layer, variables in _by_layer(model.weights).items():
-        key = layer.replace(".", "_") or "model"
-        shells[key], names = _shell(variables)
-        paths |= {f"{key}.{ours}": variables[theirs].path for ours, theirs in names}
+        kept = {n: v for n, v in variables.items() if not _is_state(v, owners)}
+        for part in _parts(kept):
+            key = f"{layer or 'model'}/{next(iter(part))}".replace(".", "_")
+            shells[key], names = _shell(part, owners)
+            held |= {f"{key}.{ours}": part[theirs] for ours, theirs in names}
     tensors = tuple(
         replace(
             reading,
-            name=paths[reading.name],
-            layer=paths[reading.name].rpartition("/")[0],
+            name=held[reading.name].path,
+            layer=held[reading.name].path.rpartition("/")[0],
+            shape=tuple(map(int, held[reading.name].shape)),
             is_default=None,  # what is said of defaults is torch's
-            trainable=paths[reading.name] in trainable,
+            trainable=held[reading.name].path not in frozen,
         )
         for reading in read_tensors(shells, None)
     )
@@ -75,18 +87,44 @@ def _by_layer(variables: list[Any]) -> dict[str, dict[str, Any]]:
     return layers
 
 
-def _shell(variables: dict[str, Any]) -> tuple[nn.Module, list[tuple[str, str]]]:
+def _owners(model: Any) -> dict[int, Any]:
+    """The layer that holds each variable: the innermost one."""
+    flat = getattr(model, "_flatten_layers", None)
+    layers = list(flat()) if flat is not None else [model, *model.layers]
+    return {id(v): layer for layer in layers for v in layer.variables}
+
+
+def _moves(variable: Any, owners: dict[int, Any]) -> bool:
+    return bool(
+        variable.trainable and getattr(owners.get(id(variable)), "trainable", 1)
+    )
+
+
+def _is_state(variable: Any, owners: dict[int, Any]) -> bool:
+    """Statistics and counters: no gradient moves them though their layer is trained."""
+    layer = owners.get(id(variable))
+    return not variable.trainable and bool(getattr(layer, "trainable", False))
+
+
+def _parts(variables: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each kernel of a layer by itself, the first one with all that is no kernel."""
+    kernels = [name for name in _KERNELS if name in variables]
+    if variables:
+        yield {n: v for n, v in variables.items() if n not in kernels[1:]}
+    yield from ({name: variables[name]} for name in kernels[1:])
+
+
+def _shell(
+    variables: dict[str, Any], owners: dict[int, Any]
+) -> tuple[nn.Module, list[tuple[str, str]]]:
     """A torch module of the same kind with the numbers, and both names of each."""
     values = {name: _numbers(variable) for name, variable in variables.items()}
-    kernel = values.get("kernel")
+    kernel = next((name for name in _KERNELS if name in values), None)
     shell: nn.Module = nn.Module()
     names = [(name, name) for name in values]
-    if kernel is not None and kernel.ndim == 2:
-        shell = nn.Linear(1, 1)
-        values["kernel"] = kernel.T
-    elif kernel is not None and kernel.ndim == 4 and "depthwise_kernel" not in values:
-        shell = nn.Conv2d(1, 1, (int(kernel.shape[0]), int(kernel.shape[1])))
-        values["kernel"] = kernel.permute(3, 2, 0, 1)
+    if kernel is not None:
+        layer = owners.get(id(variables[kernel]))
+        shell, values[kernel] = _as_torch(kernel, values[kernel], layer)
     elif "gamma" in values or "beta" in values:
         shell = nn.BatchNorm1d(1, track_running_stats=False)
     elif "embeddings" in values:
@@ -100,6 +138,39 @@ def _shell(variables: dict[str, Any]) -> tuple[nn.Module, list[tuple[str, str]]]
         floats = value.is_floating_point()
         shell._parameters[ours] = nn.Parameter(value.contiguous(), requires_grad=floats)
     return shell, names
+
+
+def _as_torch(name: str, kernel: Tensor, layer: Any) -> tuple[nn.Module, Tensor]:
+    """The torch layer of a kernel, and its numbers with units and inputs in front.
+
+    Keras has [*places, in, out]; a depthwise kernel has [*places, in, units an input],
+    a transposed one [*places, out, in], and of an einsum the equation says it.
+    """
+    equation = getattr(layer, "equation", "")
+    if "->" in equation:
+        terms, given = equation.split("->")
+        letters = terms.split(",")[1]
+        inner = [i for i, letter in enumerate(letters) if letter not in given]
+        outer = [i for i, letter in enumerate(letters) if letter in given]
+        rows = kernel.permute(*outer, *inner).reshape(
+            math.prod(kernel.shape[i] for i in outer), -1
+        )
+        return nn.Linear(1, 1), rows
+    dims = kernel.ndim - 2
+    if dims == 0:
+        return nn.Linear(1, 1), kernel.T
+    if not 1 <= dims <= 3 or not hasattr(layer, "kernel_size"):
+        return nn.Module(), kernel
+    places = tuple(range(dims))
+    sizes = tuple(int(kernel.shape[place]) for place in places)
+    by_depth = hasattr(layer, "depth_multiplier") and name != "pointwise_kernel"
+    if by_depth:
+        groups = int(kernel.shape[-2])
+        shell = _CONVOLUTIONS[dims - 1](groups, groups, sizes, groups=groups)
+        return shell, kernel.permute(dims, dims + 1, *places).flatten(0, 1)[:, None]
+    is_transposed = hasattr(layer, "output_padding")
+    make = (_TRANSPOSED if is_transposed else _CONVOLUTIONS)[dims - 1]
+    return make(1, 1, sizes), kernel.permute(dims + 1, dims, *places)
 
 
 def _numbers(variable: Any) -> Tensor:

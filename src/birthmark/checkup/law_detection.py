@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ FEWEST = 20  # numbers below which no family can be told
 _SAMPLE = 20_000  # numbers that a Kolmogorov-Smirnov distance is taken of
 _ERRORS = 4.0  # standard errors: one true rule in 16,000 is missed
 _ORTHOGONAL = 1.001  # largest condition of orthogonal rows in float32
+_FAR = 15.0  # median sizes: ten standard deviations of a normal law
+_FEW = 3  # numbers that a rare failure of a generator spoils
+_UNIT = 1e-5  # rounding of the length of one row; by chance once in 10,000 times
 _LATEST_CUT = 2.3  # of 200 normal draws none lies beyond once in 100 times
 _PARTS = (3, 4, 2)  # query, key and value; gates; key and value
 
@@ -51,6 +54,7 @@ class DetectedLaw:
     family: str  # '' when no known family fits
     rules: tuple[str, ...]
     words: str
+    outliers: Tensor | None = None  # numbers far beyond the law, where there are a few
 
 
 def detect_law(
@@ -84,9 +88,11 @@ def detect_law(
         rest = detect_law(flat[flat != 0], ())
         return DetectedLaw("sparse", (), f"{zeros:.0%} zeros, the rest: {rest.words}")
     found = _find_drawn(flat, fans)
-    if found.family or matrix is None or matrix.shape[0] < 2 * FEWEST:
+    if found.family:
         return found
-    return _find_parts(matrix, fans) or found
+    parts = matrix is not None and matrix.shape[0] >= 2 * FEWEST
+    inside = _find_parts(matrix, fans) if parts and matrix is not None else None
+    return inside or _find_without_outliers(flat, fans) or found
 
 
 def torch_default_bound(fan_in: int) -> float:
@@ -96,12 +102,17 @@ def torch_default_bound(fan_in: int) -> float:
 
 def _find_structure(matrix: Tensor, spectrum: Spectrum | None) -> DetectedLaw | None:
     """Identities and orthogonal matrices, as a whole or in packed parts."""
-    if min(matrix.shape) < 2:
-        return None  # one row is orthogonal whatever it holds
-    scale = _identity_scale(matrix)
-    if scale is not None:
-        rules = ("identity",) if scale == 1 else ()
-        return DetectedLaw("identity", rules, f"identity times {scale:.4g}")
+    if min(matrix.shape) < 2:  # one row: orthogonal, where its length is 1
+        length = float(matrix.double().norm())
+        exact = matrix.numel() >= FEWEST and abs(length - 1) < _UNIT
+        return _orthogonal(matrix, "") if exact else None
+    for parts in (1, *_divisors(len(matrix))):  # groups have one each
+        found = {_identity_scale(block) for block in matrix.chunk(parts)}
+        scale = found.pop()
+        if scale is not None and not found:
+            rules = ("identity",) if scale == 1 else ()
+            words = f"identity times {scale:.4g}" + (parts > 1) * f" in {parts} parts"
+            return DetectedLaw("identity", rules, words)
     if spectrum is None:
         return None
     for parts in _PARTS:  # first: stacked squares are orthogonal as a whole too
@@ -112,6 +123,11 @@ def _find_structure(matrix: Tensor, spectrum: Spectrum | None) -> DetectedLaw | 
         if packed and all(_is_orthogonal(block) for block in blocks):
             return _orthogonal(blocks[0], f" in {parts} parts")
     return _orthogonal(matrix, "") if spectrum.condition < _ORTHOGONAL else None
+
+
+def _divisors(rows: int) -> list[int]:
+    """Into how many equal parts of two rows and more a sparse matrix may fall."""
+    return [parts for parts in range(2, rows // 2 + 1) if rows % parts == 0]
 
 
 def _is_orthogonal(block: Tensor) -> bool:
@@ -177,10 +193,12 @@ def _find_drawn(flat: Tensor, fans: Sequence[Fans]) -> DetectedLaw:
     tolerance = 2e-3 if flat.dtype in (torch.float16, torch.bfloat16) else 1e-5
     scale = _Scale(std, max(abs(low), abs(high)), flat.numel(), tolerance)
     rules = {one: _find_rules(one, scale, fans) for one in families}
-    # few numbers fit several families: one with a rule of this scale goes first
-    family = next((one for one in families if rules[one]), next(iter(families)))
+    # few numbers fit several families: a rule by its own name and fans goes first, and
+    # the sharp edge of a uniform law before the scale of another
+    by_worth = sorted(families, key=lambda one: (_worth(rules[one]), one != "uniform"))
+    family = by_worth[0] if rules[by_worth[0]] else next(iter(families))
     words = _say_law(family, std, low, high, families[family])
-    fitting = tuple(dict.fromkeys(name for one in families for name in rules[one]))
+    fitting = tuple(dict.fromkeys(name for one in by_worth for name in rules[one]))
     if rules[family]:
         first = rules[family][0]
         named = first not in (*_FIXED.get(family, ()),)
@@ -188,6 +206,30 @@ def _find_drawn(flat: Tensor, fans: Sequence[Fans]) -> DetectedLaw:
     if fans:
         words += f", fan_in Var = {fans[0][0] * std**2:.3g}"
     return DetectedLaw(family, (), words)
+
+
+def _worth(rules: Sequence[str]) -> int:
+    """0 where a rule fits by its own name, 1 with another gain or side, 2 for none."""
+    if not rules:
+        return 2
+    return int("(" in rules[0] or rules[0] in _FIXED["normal"])
+
+
+def _find_without_outliers(flat: Tensor, fans: Sequence[Fans]) -> DetectedLaw | None:
+    """The law of all but a few numbers that lie far beyond it."""
+    size = flat.float().abs()
+    far = size > _FAR * _sample_median(size)
+    few = 0 < int(far.sum()) <= _FEW and flat.numel() > _FEW * FEWEST
+    law = _find_drawn(flat[~far], fans) if few else None
+    if law is None or not law.family:
+        return None
+    outliers = flat[far]
+    words = f"{law.words}, but for {', '.join(f'{x:.3g}' for x in outliers.tolist())}"
+    return replace(law, words=words, outliers=outliers)
+
+
+def _sample_median(size: Tensor) -> float:
+    return float(size[:: max(1, size.numel() // _SAMPLE)].median())
 
 
 def _say_law(family: str, std: float, low: float, high: float, cut: float) -> str:
@@ -210,9 +252,11 @@ def _find_rules(family: str, scale: _Scale, fans: Sequence[Fans]) -> tuple[str, 
     """Names whose scale fits; those of the layer's own fans before other countings."""
     fits: dict[str, None] = {}
     for pair in fans:
-        fits.update(dict.fromkeys(_fitting(family, scale, _candidates(family, pair))))
-        if fits:
-            break
+        found = _fitting(family, scale, _candidates(family, pair))
+        if found and not fits:
+            fits.update(dict.fromkeys(sorted(found, key=lambda name: "(" in name)))
+        # in another counting a rule is told by its own name alone: "as packed parts"
+        fits.update(dict.fromkeys(name for name in found if "(" not in name))
     if fans:
         fixed = [
             (name, law.std, law.bound)
@@ -226,7 +270,8 @@ def _find_rules(family: str, scale: _Scale, fans: Sequence[Fans]) -> tuple[str, 
 def _fitting(
     family: str, scale: _Scale, candidates: list[tuple[str, float, float]]
 ) -> list[str]:
-    found = []
+    """Names that are not refused, the likeliest first."""
+    found: dict[str, float] = {}
     for name, std, bound in candidates:
         error = math.sqrt((_KURTOSIS[family] - 1) / (4 * scale.count))
         if abs(math.log(scale.std / std)) > _ERRORS * error + scale.tolerance:
@@ -236,8 +281,10 @@ def _fitting(
             edge = scale.reach / bound - 1
             if edge > scale.tolerance or edge < -16 / scale.count - scale.tolerance:
                 continue
-        found.append(name)
-    return found
+        # of uniform laws that hold all numbers the narrowest is the likeliest
+        off = bound / scale.reach if family == "uniform" else abs(scale.std / std - 1)
+        found[name] = round(off, 6)
+    return sorted(found, key=lambda name: found[name])
 
 
 def _candidates(family: str, fans: Fans) -> list[tuple[str, float, float]]:

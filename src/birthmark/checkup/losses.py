@@ -48,12 +48,16 @@ def find_loss(
     """The loss by name, as given, or as outputs and target suggest; '' and None: none.
 
     Raises:
-        SpecError: No loss has this name.
+        SpecError: No loss has this name, or it is a class.
     """
     if isinstance(loss, str):
         if loss not in LOSSES:
             raise unknown_name("loss", loss, LOSSES)
         return loss, LOSSES[loss]
+    if isinstance(loss, type):
+        raise SpecError(
+            f"loss={loss.__name__} is a class: give one made of it, {loss.__name__}()"
+        )
     if loss is not None:
         name = getattr(loss, "__name__", type(loss).__name__)
         return str(name), loss
@@ -94,9 +98,7 @@ def _count_classes(outputs: Tensor, target: Tensor) -> int:
     """C where target holds one class an example or place; 0 where it does not."""
     if target.dtype == torch.bool or outputs.ndim < 2:
         return 0
-    shape = tuple(target.shape)
-    if outputs.ndim == len(shape) and shape[-1:] == (1,) and outputs.shape[-1] > 1:
-        shape = shape[:-1]
+    shape = tuple(_without_channel(outputs, target).shape)
     last = (*outputs.shape[:-1],) == shape and outputs.shape[-1] > 1
     second = (outputs.shape[0], *outputs.shape[2:]) == shape and outputs.shape[1] > 1
     return int(outputs.shape[-1] if last else outputs.shape[1] if second else 0)
@@ -110,9 +112,7 @@ def classes_of(outputs: Tensor, target: Any) -> int | None:
         found = _count_classes(outputs, target)
         if found:
             return found
-    if target.is_floating_point() and _are_distributions(outputs, target):
-        return int(outputs.shape[-1])
-    return None
+    return int(outputs.shape[-1]) if _are_distributions(outputs, target) else None
 
 
 def check_target(outputs: Tensor, target: Any, name: str) -> None:
@@ -130,7 +130,9 @@ def check_target(outputs: Tensor, target: Any, name: str) -> None:
     if classes.numel() and (classes.min() < 0 or classes.max() >= count):
         raise WeightsError(
             f"the model has {count} outputs, but the batch has classes "
-            f"{int(classes.min())} to {int(classes.max())}: mend its last layer"
+            f"{int(classes.min())} to {int(classes.max())}: mend its last layer; if "
+            "one of them marks what to leave out, give "
+            "loss=torch.nn.CrossEntropyLoss(ignore_index=...)"
         )
 
 
@@ -176,14 +178,22 @@ def scale_of(
 def believed_loss(given: Any) -> Tensor | None:
     """The loss that a model returns itself: `out.loss`, or one number."""
     if isinstance(given, Tensor):
-        return given if given.ndim == 0 and given.is_floating_point() else None
+        return given if _is_number(given) else None
+    if isinstance(given, tuple | list) and given and _is_number(given[0]):
+        return believed_loss(given[0])  # (loss, outputs), as without a named output
     loss = given.get("loss") if isinstance(given, Mapping) else None
     loss = getattr(given, "loss", None) if loss is None else loss
+    if isinstance(given, Mapping) and given and all(map(_is_number, given.values())):
+        loss = given  # one loss for each part of the task, as detectors give them
     if isinstance(loss, Mapping):
         loss = sum(loss.values())
     if isinstance(loss, Tensor) and loss.numel() >= 1 and loss.is_floating_point():
         return loss.mean()
     return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point()
 
 
 def whole_loss(given: Any, name: str) -> Tensor:
@@ -206,12 +216,19 @@ def whole_loss(given: Any, name: str) -> Tensor:
 
 def _as_classes(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """[B, C, ...] and whole numbers [B, ...], in whatever order classes come."""
-    target = target.long()
-    if target.ndim == outputs.ndim and target.shape[-1] == 1 < outputs.shape[-1]:
-        target = target.squeeze(-1)
+    target = _without_channel(outputs, target.long())
     if outputs.ndim > 2 and (*outputs.shape[:-1],) == tuple(target.shape):
         outputs = outputs.movedim(-1, 1)
     return outputs, target
+
+
+def _without_channel(outputs: Tensor, target: Tensor) -> Tensor:
+    """Classes without the axis of size 1 that a column or a grey image has."""
+    if target.ndim == outputs.ndim > 1:
+        for axis in (-1, 1):
+            if target.shape[axis] == 1 < outputs.shape[axis]:
+                return target.squeeze(axis)
+    return target
 
 
 def _say_shape(value: Any) -> str:

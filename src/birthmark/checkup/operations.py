@@ -11,7 +11,8 @@ from torch import Tensor
 UseKind = Literal["matrix", "lookup", "scale", "shift", "position", "token", "other"]
 
 # operations and where their weight is: (data, weight)
-PRODUCTS = {"mm", "bmm", "addmm", "baddbmm", "addbmm", "mv", "addmv", "matmul"}
+_ADDING = {"addmm", "baddbmm", "addbmm", "addmv", "_sparse_addmm"}
+PRODUCTS = {"mm", "bmm", "mv", "matmul", *_ADDING}
 CONVOLUTIONS = {"convolution", "_convolution", "mkldnn_convolution"}
 RECURRENT = {"mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn"}
 LOOKUPS = {"embedding", "index", "index_select", "gather", "_embedding_bag"}
@@ -50,12 +51,12 @@ class Use:
 
     tensor: str
     kind: UseKind
-    units: tuple[int, ...]  # its axes that number what comes out
-    inputs: tuple[int, ...]  # its axes that are summed over
-    groups: int
-    is_convolution: bool
-    transposed: bool  # of a transposed convolution
-    node: int
+    units: tuple[int, ...] = ()  # its axes that number what comes out
+    inputs: tuple[int, ...] = ()  # its axes that are summed over
+    groups: int = 1
+    is_convolution: bool = False
+    transposed: bool = False  # of a transposed convolution
+    node: int = -1  # number of the operation; -1: it works on parameters alone
 
 
 @dataclass
@@ -69,6 +70,7 @@ class Node:
     by_number: bool = False  # other operands are constants
     is_norm: bool = False
     is_scores: bool = False  # products of data with data, on their way to a softmax
+    is_single: bool = False  # a softmax over one key
     children: int = 0
     features: int = 0  # numbers that come out, along the axis that is not summed over
 
@@ -83,7 +85,7 @@ class Sum:
 
 def factors(name: str, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
     """The two that a product multiplies, without what it adds."""
-    first = 1 if name in ("addmm", "baddbmm", "addbmm", "addmv") else 0
+    first = 1 if name in _ADDING else 0
     left, right = args[first : first + 2]
     return left, right
 
@@ -93,7 +95,7 @@ def summed_axes(
 ) -> tuple[int, ...] | None:
     """Axes of a parameter's tensor that the operation sums over; None: it is none."""
     if name in PRODUCTS:
-        first = 1 if name in ("addmm", "baddbmm", "addbmm", "addmv") else 0
+        first = 1 if name in _ADDING else 0
         if place == first:
             return (tensor.ndim - 1,)
         if place == first + 1:
@@ -111,6 +113,11 @@ def summed_axes(
     if name == "_grouped_mm" and place == 1:
         return (tensor.ndim - 2,)
     return None
+
+
+def unit_axis_of(name: str, result: Tensor) -> int:
+    """The axis of the units in what comes out of a product."""
+    return 1 if name in CONVOLUTIONS else result.ndim - 1
 
 
 def groups_of(name: str, args: tuple[Any, ...]) -> int:

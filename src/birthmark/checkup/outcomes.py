@@ -34,25 +34,32 @@ def read_outcome(seen: Pass, batch: Batch) -> Outcome | None:
     spread = _logit_std(flat, classes)
     invariant = False
     clip = None
+    ignorance = None
     if (
         function is not None
         and target is not None
         and classes
         and math.isfinite(seen.loss or 0)
     ):
-        plain = float(apply_loss(function, outputs, target))
-        shifted = float(apply_loss(function, outputs + 1.0, target))
+        exact = outputs.float() if outputs.element_size() < 4 else outputs
+        plain = float(apply_loss(function, exact, target))
+        shifted = float(apply_loss(function, exact + 1.0, target))
         invariant = abs(shifted - plain) < 1e-3 * max(1.0, abs(shifted))
+        if invariant and plain and seen.loss:
+            equal = float(apply_loss(function, torch.zeros_like(exact), target))
+            ignorance = equal * seen.loss / plain  # sums are told as means are
         if labels is not None:
             with torch.enable_grad():
                 clip = find_clip(function, classes, labels, of_logits=invariant)
     expected = error = None
-    if classes and spread is not None and labels is not None and invariant:
-        expected = math.log(classes) + (1 - 1 / classes) * spread**2 / 2
-        error = spread * _label_error(labels, classes)
+    if classes and spread is not None and labels is not None and ignorance:
+        factor = ignorance / math.log(classes)
+        expected = ignorance + factor * (1 - 1 / classes) * spread**2 / 2
+        error = factor * spread * _label_error(labels, classes)
     return Outcome(
         loss=seen.loss,
         loss_name=seen.loss_name,
+        loss_of_equal=ignorance,
         loss_expected=expected,
         loss_error=error,
         logit_std=spread,

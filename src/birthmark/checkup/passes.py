@@ -65,22 +65,34 @@ class Pass:
         if self.output_node is None:
             return frozenset()
         through = SAME | {"add", "add_", "mul", "div"}
-        last = list(self.trace.back(self.output_node, through))[-1]
-        return frozenset(self.trace.nodes[last].weights)
+        last = list(self.trace.graph.back(self.output_node, through))[-1]
+        return frozenset(self.trace.graph.nodes[last].weights)
 
     @cached_property
     def upstream_tensors(self) -> frozenset[str]:
         """Parameters from which the outputs are computed, detached ones too."""
         if self.output_node is None:
             return frozenset()
-        found: set[str] = set()
-        queue, visited = [self.output_node], {self.output_node}
-        while queue:
-            node = self.trace.nodes[queue.pop()]
-            found.update(node.tensors)
-            queue += [one for one in node.parents if one not in visited]
-            visited.update(node.parents)
-        return frozenset(found)
+        return self._tensors_before(self.output_node)
+
+    @cached_property
+    def moot_tensors(self) -> frozenset[str]:
+        """Those that reach the outputs only through a softmax over a single key."""
+        if self.output_node is None:
+            return frozenset()
+        return self.upstream_tensors - self._tensors_before(
+            self.output_node, opened=True
+        )
+
+    def _tensors_before(self, number: int, *, opened: bool = False) -> frozenset[str]:
+        graph = self.trace.graph
+        before = graph.upstream(number, opened=opened)
+        return frozenset(
+            name
+            for one in before
+            if not (opened and graph.nodes[one].is_single)
+            for name in graph.nodes[one].tensors
+        )
 
 
 Update = Callable[[str, Tensor, Tensor], float | None]
@@ -149,7 +161,7 @@ def _watched(model: nn.Module, seen: Pass, num_examples: int) -> Iterator[None]:
 
     def begin(name: str) -> Callable[[nn.Module, Any], None]:
         def hook(module: nn.Module, args: Any) -> None:
-            starts[name] = len(trace.nodes)
+            starts[name] = len(trace.graph.nodes)
 
         return hook
 
@@ -170,7 +182,7 @@ def _watched(model: nn.Module, seen: Pass, num_examples: int) -> Iterator[None]:
         if role == "other":
             if any(layer.name.startswith(name) for layer, _ in products):
                 return  # its products have rows of their own
-            inside = trace.nodes[starts.get(name, len(trace.nodes)) :]
+            inside = trace.graph.nodes[starts.get(name, len(trace.graph.nodes)) :]
             role = "norm" if any(node.is_norm for node in inside) else role
         first = name not in seen.layers
         if first:
@@ -190,6 +202,8 @@ def _watched(model: nn.Module, seen: Pass, num_examples: int) -> Iterator[None]:
             return
         if not x.is_floating_point() or axis >= output.ndim:
             return
+        if weight.layout is not torch.strided:
+            weight = weight.to_dense()
         layer = read_product(
             name,
             kind,

@@ -81,6 +81,16 @@ def of_elementwise(
     return Derived(names, tuple(frozenset(one) for one in labels), product)
 
 
+def of_rows(source: Derived, before: Tensor, after: Tensor) -> Derived:
+    """Slices along the first axis, one for each place of an index: [..., *slice]."""
+    more = after.ndim - before.ndim + 1
+    inside = source.labels[1:] if more >= 0 else ()
+    labels = (*(frozenset[tuple[str, int]]() for _ in range(more)), *inside)
+    fits = len(labels) == after.ndim and after.shape[more:] == before.shape[1:]
+    blank = tuple(frozenset[tuple[str, int]]() for _ in range(after.ndim))
+    return Derived(source.names, labels if fits else blank, is_product=not fits)
+
+
 def labels_after_sum(
     source: Derived, before: Tensor, after: Tensor
 ) -> tuple[Label, ...]:

@@ -93,7 +93,10 @@ class TensorReading:
     first_use: int | None = None  # number of the operation that took it first
     is_upstream: bool = False  # the outputs are computed from it
     is_output: bool = False  # its products are the model's outputs
+    is_followed: bool = True  # gradients of its kind of tensor can be read here
+    is_moot: bool = False  # it only decides over a single key: nothing, in this batch
     opens: bool = False  # it gets no gradient at first, and one after a few steps
+    outliers: int = 0  # numbers far beyond the law of the others; std is without them
     denormal: float = 0.0  # share below the smallest normal number, without zeros
     update: float | None = None  # root mean square of the optimizer's first update
     is_optimized: bool | None = None  # whether the optimizer has it; None: none given
@@ -130,6 +133,7 @@ class Outcome:
     output_moment: float | None = None  # second moment of the outputs
     target_moment: float | None = None  # ... of a target of floating numbers
     num_labels: int | None = None  # different classes in the batch
+    loss_of_equal: float | None = None  # the loss where all classes are alike: ln C
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,7 @@ class Circuits:
 
     attention: tuple[Attention, ...] = ()
     linear_chains: tuple[tuple[str, ...], ...] = ()  # matrices with nothing between
+    wide_chains: tuple[tuple[str, ...], ...] = ()  # those that widen between
     sums: tuple[tuple[str, float, str, float], ...] = ()  # two lookups, their moments
     hidden: tuple[str, ...] = ()  # matrices whose scale a norm behind them hides
     ending: str = ""  # the last operation: sigmoid, _softmax, _log_softmax or ''

@@ -166,6 +166,10 @@ class Roles:
             # kernels in front, as Keras has them
             field = math.prod(shape[:-2])
             found.append((shape[-2] * field, shape[-1] * field))
+        if axes.is_convolution and axes.groups > 1 and shape[1] == 1:  # Keras' count
+            found.append((axes.groups * field, shape[0] // axes.groups * field))
+        if len(shape) == 3 and len(axes.inputs) == 2 and not axes.is_convolution:
+            found.append((shape[1], shape[0]))  # as torch counts a bilinear form
         if len(shape) == 2:
             parts = [n for n in (2, 3, 4) if true[1] % n == 0 and true[1] > n]
             found += [(true[0], true[1] // n) for n in parts]

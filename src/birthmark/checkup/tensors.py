@@ -57,6 +57,7 @@ def read_tensors(
                 reading,
                 shares_draw_with=others,
                 trainable=wanted[name].requires_grad,
+                is_followed=wanted[name].layout is torch.strided,
                 dtype=str(wanted[name].dtype).removeprefix("torch."),
             )
         )
@@ -90,6 +91,11 @@ def _read_tensor(
     law = DetectedLaw("", (), "")
     if readable:
         law = detect_law(drawn, fans, matrix, spectrum)
+        if axes is not None and axes.transposed and axes.groups > 1:
+            # one matrix of [O, I] for all groups, as `initialize_` draws it
+            whole = value.transpose(0, 1).flatten(1)
+            drawn_whole = detect_law(drawn, fans, whole, read_spectrum(whole))
+            law = drawn_whole if drawn_whole.family == "orthogonal" else law
     default = _is_default(name, drawn, module, law) if readable else None
     if default and role == "bias" and law.family not in ("zeros", "constant"):
         # too few numbers to tell a family by their shape, but not by their bound
@@ -97,6 +103,9 @@ def _read_tensor(
         law = DetectedLaw(
             "uniform", ("torch_default",), f"{words}{float(flat.max()):.4g})"
         )
+    inside = flat
+    if law.outliers is not None:  # one of them can outweigh all the others
+        inside = flat[~torch.isin(flat, law.outliers.float())]
     rms = float(flat.square().mean().sqrt()) if readable else 0.0
     units = roles.units(name, value) if readable else None
     signs = None if units is None else sign_rows(units)
@@ -114,8 +123,8 @@ def _read_tensor(
         fan_in=fans[0][0] if fans else None,
         fan_out=fans[0][1] if fans else None,
         trainable=value.requires_grad,
-        mean=float(flat.mean()) if readable else 0.0,
-        std=float(flat.std(correction=0)) if readable else 0.0,
+        mean=float(inside.mean()) if readable else 0.0,
+        std=float(inside.std(correction=0)) if readable else 0.0,
         near_zero=float((flat.abs() <= _NEAR_ZERO * rms).float().mean())
         if readable
         else 0.0,
@@ -136,6 +145,7 @@ def _read_tensor(
         gradient=None if gradient is None else gradient.rms,
         gradient_flushed=None if gradient is None else gradient.flushed,
         reach=_reach(flat) if readable else 1.0,
+        outliers=0 if law.outliers is None else law.outliers.numel(),
         denormal=_denormal(value) if readable else 0.0,
         gates=_gate_biases(name, value, module) if readable else (),
     )
@@ -160,6 +170,8 @@ def _is_default(
 ) -> bool | None:
     """Whether torch draws this kind of tensor so; None where that cannot be told."""
     kind, last = role_of(module), name.rpartition(".")[2]
+    if isinstance(module, nn.Bilinear):
+        return _fits_bound(value, 1 / module.in1_features**0.5)
     if kind == "norm":
         return law.words == ("zeros" if last == "bias" else "constant 1")
     if kind == "embedding":
@@ -176,13 +188,24 @@ def _is_default(
             bound = torch_default_bound(_nominal_fan_in(value))
             uniform = law.family == "uniform" or "torch_default" in law.rules
             return _fits_bound(value, bound) and (value.numel() < FEWEST or uniform)
-        weight = module._parameters.get("weight")  # reading a parametrized one runs it
-        if weight is None or last == "weight":
+        weight = _weight_beside(module)
+        if weight is None or last != "bias":
             return None
         if isinstance(module, NonDynamicallyQuantizableLinear):  # inside of attention
             return law.family == "zeros"
         return _fits_bound(value, torch_default_bound(_nominal_fan_in(weight)))
     return None
+
+
+def _weight_beside(module: nn.Module) -> Tensor | None:
+    """A layer's weight, or a parameter of its shape: a parametrized one is computed."""
+    found = (
+        value
+        for name, value in module.named_parameters()
+        if name.startswith(("weight", "parametrizations.weight."))
+        and not name.endswith(("_g", "original0"))
+    )
+    return next(found, None)
 
 
 def std_about_zero(value: Tensor) -> float:

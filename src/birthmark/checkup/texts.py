@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from birthmark.checkup.readings import CheckUp
+    from birthmark.checkup.readings import CheckUp, Outcome
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -185,11 +185,19 @@ def summarize(checkup: CheckUp) -> list[str]:
         text += f" Initial loss {o.loss:.4g} ({o.loss_name})"
         if o.loss_expected is not None:
             text += (
-                f", expected {o.loss_expected:.4g} = ln {o.num_classes} + (1 - "
-                f"1/{o.num_classes}) s^2 / 2 with s = {o.logit_std:.3g}"
+                f", expected {o.loss_expected:.4g} = {_say_ignorance(o)}, with s = "
+                f"{o.logit_std:.3g}"
             )
         text += "."
     return [text, *_say_curvature(checkup)]
+
+
+def _say_ignorance(o: Outcome) -> str:
+    """The law of the first loss, in units of what equal classes cost."""
+    usual = math.log(o.num_classes or 1)
+    law = f"ln {o.num_classes} + (1 - 1/{o.num_classes}) s^2 / 2"
+    factor = (o.loss_of_equal or usual) / usual
+    return law if abs(factor - 1) < 1e-3 else f"{factor:.4g} ({law})"
 
 
 def _say_curvature(checkup: CheckUp) -> list[str]:

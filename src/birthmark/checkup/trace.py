@@ -8,7 +8,6 @@ rows are looked up is an embedding, whatever class holds it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from birthmark.checkup.attention import Concentration, read_concentration
+from birthmark.checkup.operation_graph import OperationGraph
 from birthmark.checkup.operations import (
     CONVOLUTIONS,
     LOOKUPS,
@@ -33,21 +33,20 @@ from birthmark.checkup.operations import (
     OnProduct,
     Sum,
     Use,
-    UseKind,
     factors,
-    groups_of,
-    kind_of_use,
-    summed_axes,
+    unit_axis_of,
 )
 from birthmark.checkup.provenance import (
     Derived,
     labels_after_sum,
     of_elementwise,
     of_parameter,
+    of_rows,
     of_view,
     shares_memory,
 )
 from birthmark.checkup.second_moments import second_moment
+from birthmark.checkup.uses import Operation, find_uses, uses_of_factors, uses_of_sum
 
 
 @dataclass
@@ -57,7 +56,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     leaves: Mapping[str, Tensor]
     buffers: Mapping[str, Tensor]
     uses: list[Use] = field(default_factory=list)
-    nodes: list[Node] = field(default_factory=list)
+    graph: OperationGraph = field(default_factory=OperationGraph)
     sums: list[Sum] = field(default_factory=list)
     attention: list[Concentration] = field(default_factory=list)
     on_product: OnProduct | None = None  # told of each product with a parameter
@@ -68,6 +67,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._derived: Any = WeakTensorKeyDictionary()
         self._node_of: Any = WeakTensorKeyDictionary()
         self._constants: Any = WeakTensorKeyDictionary()
+        self._rows: Any = WeakTensorKeyDictionary()  # looked up from whole matrices
+        self._spread: Any = WeakTensorKeyDictionary()  # data times a matrix, by number
         for name, leaf in self.leaves.items():
             self._derived[leaf] = of_parameter(name, leaf)
         for buffer in self.buffers.values():
@@ -86,7 +87,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         schema = None if self._paused else getattr(func, "_schema", None)
         if schema is not None:
             with self.paused():
-                self._note(schema.name.rpartition("::")[2], schema, args, kwargs, out)
+                self._note(schema, args, kwargs, out)
         return out
 
     @contextmanager
@@ -103,15 +104,22 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found = self._node_of.get(tensor)
         return None if found is None else int(found)
 
+    def roles(self) -> dict[str, Use]:
+        """By parameter: its first use of the gravest kind."""
+        order = ("matrix", "lookup", "scale", "position", "token", "shift", "other")
+        found: dict[str, Use] = {}
+        for use in self.uses:
+            old = found.get(use.tensor)
+            # where factors of a matrix met, it was not yet known how they are used
+            rank = (order.index(use.kind), use.node < 0)
+            if old is None or rank < (order.index(old.kind), old.node < 0):
+                found[use.tensor] = use
+        return found
+
     # -- noting ------------------------------------------------------------------
 
     def _note(
-        self,
-        name: str,
-        schema: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        out: Any,
+        self, schema: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
     ) -> None:
         given = _tensors((*args, *kwargs.values()))
         results = _tensors(out if isinstance(out, tuple | list) else (out,))
@@ -123,281 +131,165 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for result in results:
                 self._constants[result] = True
             return
-        if made and not data and not self._works_on_constants(name, args):
-            if name in LOOKUPS:
-                self._look_up(name, args, made, results)
-            else:
-                self._derive(name, args, made, results)
-            return
-        self._work(name, schema, args, made, data, results)
+        done = Operation(
+            name=schema.name.rpartition("::")[2],
+            words=tuple(argument.name for argument in schema.arguments),
+            args=args,
+            made=tuple(made),
+            data=tuple(data),
+            results=tuple(results),
+        )
+        if data or self._works_on_constants(done):
+            self._work(done)
+        elif done.name in LOOKUPS:
+            self._look_up(done)
+        else:
+            self._derive(done)
 
-    def _works_on_constants(self, name: str, args: tuple[Any, ...]) -> bool:
+    def _works_on_constants(self, done: Operation) -> bool:
         """Whether a layer works on what is no data: a first state, learned queries."""
-        if name in CONVOLUTIONS | RECURRENT:
+        if done.name in CONVOLUTIONS | RECURRENT:
             return True
-        if name not in PRODUCTS:
+        if done.name not in PRODUCTS:
             return False
-        left, right = factors(name, args)
+        left, right = factors(done.name, done.args)
         if (left in self._derived) != (right in self._derived):
             return True
         return left in self._derived and _is_t(right)
 
-    def _derive(
-        self,
-        name: str,
-        args: tuple[Any, ...],
-        made: list[tuple[Derived, Tensor]],
-        results: list[Tensor],
-    ) -> None:
-        if name in PRODUCTS:  # a matrix of two factors
-            (left, a), (right, b) = (
-                (self._derived[one], one) for one in factors(name, args)
-            )
-            for one, tensor, inner in ((left, a, a.ndim - 1), (right, b, b.ndim - 2)):
-                outer = tensor.ndim - 1 if inner == tensor.ndim - 2 else tensor.ndim - 2
-                for owner in one.names:
-                    ends = one.axes(owner, (outer,)), one.axes(owner, (inner,))
-                    units, inputs = ends if one is left else ends
-                    self._use(owner, "matrix", units, inputs, node=-1)
-            labels = (*left.labels[:-1], right.labels[-1])
-            product = Derived(left.names | right.names, labels, is_product=True)
-            self._derived[results[0]] = product
+    def _derive(self, done: Operation) -> None:
+        """What parameters alone give is made of parameters too."""
+        if done.name in PRODUCTS:  # a matrix of two factors
+            left, right = factors(done.name, done.args)
+            one, other = self._derived[left], self._derived[right]
+            self.uses += uses_of_factors((one, left), (other, right))
+            labels = (*one.labels[:-1], other.labels[-1])
+            product = Derived(one.names | other.names, labels, is_product=True)
+            self._derived[done.results[0]] = product
             return
-        for result in results:
-            source, before = made[0]
-            if len(made) == 1 and shares_memory(before, result):
+        for result in done.results:
+            source, before = done.made[0]
+            if len(done.made) == 1 and shares_memory(before, result):
                 self._derived[result] = of_view(source, before, result)
-            elif len(made) == 1 and result.ndim == before.ndim - 1:  # a reduction
+            elif len(done.made) == 1 and result.ndim == before.ndim - 1:  # a reduction
                 labels = labels_after_sum(source, before, result)
                 self._derived[result] = Derived(source.names, labels, source.is_product)
             else:
-                by_channel = "batch_norm" in name or "group_norm" in name
+                by_channel = "batch_norm" in done.name or "group_norm" in done.name
                 self._derived[result] = of_elementwise(
-                    made, result, channels=1 if by_channel else None
+                    list(done.made), result, channels=1 if by_channel else None
                 )
 
-    def _look_up(
-        self,
-        name: str,
-        args: tuple[Any, ...],
-        made: list[tuple[Derived, Tensor]],
-        results: list[Tensor],
-    ) -> None:
+    def _look_up(self, done: Operation) -> None:
         """Rows at fixed places, such as positions: data from here on."""
-        for source, _ in made:
-            for owner in source.names:
-                self._use(owner, "lookup", node=len(self.nodes))
-        tensors = tuple(owner for source, _ in made for owner in source.names)
-        self._add_node(Node(name, (), tensors=tensors), results)
+        number = len(self.graph.nodes)
+        for owner in done.owners:
+            self.uses.append(Use(owner, "lookup", node=number))
+        self._add_node(Node(done.name, (), tensors=done.owners), done.results)
+        self._follow(done)
 
-    def _work(
-        self,
-        name: str,
-        schema: Any,
-        args: tuple[Any, ...],
-        made: list[tuple[Derived, Tensor]],
-        data: list[Tensor],
-        results: list[Tensor],
-    ) -> None:
+    def _work(self, done: Operation) -> None:
+        """An operation on data."""
+        name, data = done.name, done.data
         parents = tuple(self._node_of[a] for a in data if a in self._node_of)
         node = Node(
             name,
             parents,
-            tensors=tuple(owner for source, _ in made for owner in source.names),
-            by_number=not made and len(data) == 1,
+            tensors=done.owners,
+            by_number=not done.made and len(data) == 1,
         )
-        number = len(self.nodes)
-        if made:
-            weights = self._find_uses(name, schema, args, made, data, results, number)
-            node.weights = tuple(weights)
-        node.is_norm = name in NORMS or self._is_own_norm(name, parents)
-        both_data = name in ("bmm", "baddbmm", "mm", "matmul") and not made
-        node.is_scores = (both_data and len(data) >= 2) or (
-            (name in SAME or name in MASKS)
-            and any(self.nodes[p].is_scores for p in parents)
+        number = len(self.graph.nodes)
+        node.weights = self._find_weights(done, number)
+        node.is_norm = name in NORMS or self.graph.is_own_norm(name, parents)
+        both_data = name in ("bmm", "baddbmm", "mm", "matmul") and not node.weights
+        node.is_scores = (both_data and not done.made and len(data) >= 2) or (
+            (name in SAME or name in MASKS) and self.graph.have_scores(parents)
         )
         if name in CONVOLUTIONS:
-            node.features = int(results[0].shape[1])
+            node.features = int(done.results[0].shape[1])
         elif node.weights:
-            node.features = int(results[0].shape[-1])
-        if name in SOFTMAX and any(self.nodes[p].is_scores for p in parents):
-            node.is_scores = False
-            names = self._projections(parents)
-            found = read_concentration(data[0], results[0], names)
-            if found is not None:
-                self.attention.append(found)
+            node.features = int(done.results[0].shape[-1])
+        if name in SOFTMAX:
+            self._note_softmax(done, node)
         if name in SHIFTS:
-            self._note_sum(made, data, parents)
-        self._add_node(node, results)
+            self._note_sum(done)
+        self._add_node(node, done.results)
 
-    def _add_node(self, node: Node, results: list[Tensor]) -> None:
-        self.nodes.append(node)
-        for parent in node.parents:
-            if node.operation != "detach":
-                self.nodes[parent].children += 1
-        for result in results:
-            self._node_of[result] = len(self.nodes) - 1
-
-    def _use(
-        self,
-        owner: str,
-        kind: UseKind,
-        units: tuple[int, ...] = (),
-        inputs: tuple[int, ...] = (),
-        *,
-        node: int,
-        groups: int = 1,
-        is_convolution: bool = False,
-        transposed: bool = False,
-    ) -> None:
-        self.uses.append(
-            Use(owner, kind, units, inputs, groups, is_convolution, transposed, node)
-        )
-
-    def _find_uses(
-        self,
-        name: str,
-        schema: Any,
-        args: tuple[Any, ...],
-        made: list[tuple[Derived, Tensor]],
-        data: list[Tensor],
-        results: list[Tensor],
-        node: int,
-    ) -> list[str]:
+    def _find_weights(self, done: Operation, number: int) -> tuple[str, ...]:
         """Note what each parameter does here, and return those that are matrices."""
         weights: list[str] = []
-        places = {id(a): i for i, a in enumerate(args) if isinstance(a, Tensor)}
-        words = {i: argument.name for i, argument in enumerate(schema.arguments)}
-        for source, tensor in made:
-            word = words.get(places.get(id(tensor), -1), "")
-            if source.is_product:
+        rows = [(self._rows[a], a) for a in done.data if a in self._rows]
+        if done.name in PRODUCTS and rows and len(done.data) > len(rows):
+            done = done.with_rows(tuple(rows))  # a matrix for each example
+        for use, product in find_uses(done, self.leaves, number):
+            self.uses.append(use)
+            if use.kind != "matrix":
                 continue
-            place = places.get(id(tensor), -1)
-            summed = summed_axes(name, args, place, tensor)
-            if name in PRODUCTS and self._is_query(name, args, tensor):
-                for owner in source.names:
-                    self._use(owner, "token", node=node)
-                continue
-            for owner in source.names:
-                if summed is not None:
-                    kept = tuple(d for d in range(tensor.ndim) if d not in summed)
-                    units, inputs = source.axes(owner, kept), source.axes(owner, summed)
-                    if not inputs and source.axes(owner, kept) and len(made) > 1:
-                        self._use(owner, "scale", units, node=node)
-                        continue
-                    sizes = self.leaves[owner].shape
-                    wide = any(sizes[axis] > 1 for axis in inputs)
-                    if not wide and len(source.names) > 1:  # a magnitude, a mask
-                        self._use(owner, "scale", units, node=node)
-                        continue
-                    self._use(
-                        owner,
-                        "matrix",
-                        units,
-                        inputs,
-                        node=node,
-                        groups=groups_of(name, args),
-                        is_convolution=name in CONVOLUTIONS,
-                        transposed=name in CONVOLUTIONS and bool(args[6]),
-                    )
-                    weights.append(owner)
-                    if self.on_product is not None and data:
-                        fan_in = math.prod(tensor.shape[d] for d in summed)
-                        axis = 1 if name in CONVOLUTIONS else results[0].ndim - 1
-                        self.on_product(
-                            owner, tensor, fan_in, data[0], results[0], axis
-                        )
-                else:
-                    kind = kind_of_use(name, word, tensor, results[0])
-                    self._use(owner, kind, source.axes(owner, ()), node=node)
-        return weights
+            weights.append(use.tensor)
+            if product is not None and self.on_product is not None and done.data:
+                axis = unit_axis_of(done.name, done.results[0])
+                self.on_product(
+                    use.tensor,
+                    product.matrix,
+                    product.fan_in,
+                    done.data[0],
+                    done.results[0],
+                    axis,
+                )
+        if done.name in ("sum", "mean") and done.data[0] in self._spread:
+            found = list(uses_of_sum(done, self._spread[done.data[0]], number))
+            self.uses += found
+            weights += [use.tensor for use in found]
+        self._follow(done)
+        return tuple(weights)
 
-    def _is_query(self, name: str, args: tuple[Any, ...], tensor: Tensor) -> bool:
-        """Whether this parameter is what a linear layer works on."""
-        left, right = factors(name, args)
-        return tensor is left and left in self._derived and right in self._derived
+    def _follow(self, done: Operation) -> None:
+        """Keep in sight what may yet turn out a matrix: rows of it, or a product."""
+        result = done.results[0]
+        if done.name in LOOKUPS:
+            for source, before in done.made:
+                if before.ndim > 2:
+                    self._rows[result] = of_rows(source, before, result)
+        elif done.name in SAME and len(done.data) == 1 and done.data[0] in self._rows:
+            before = done.data[0]
+            if shares_memory(before, result):
+                self._rows[result] = of_view(self._rows[before], before, result)
+        elif done.name == "mul" and len(done.made) == 1 and len(done.data) == 1:
+            source, tensor = done.made[0]
+            if sum(size > 1 for size in tensor.shape) > 1:
+                x = done.data[0]
+                self._spread[result] = (source, tensor, tuple(x.shape))
 
-    def _is_own_norm(self, name: str, parents: tuple[int, ...]) -> bool:
-        """A norm that is written out: x times rsqrt, x divided by its size."""
-        if name not in ("mul", "div", "mul_", "div_"):
-            return False
-        for parent in parents:
-            for number in self.back(
-                parent, SAME | {"clamp_min", "add", "sqrt", "add_"}
-            ):
-                if self.nodes[number].operation in (
-                    "rsqrt",
-                    "linalg_vector_norm",
-                    "std",
-                    "norm",
-                    "sqrt",
-                ):
-                    return True
-        return False
+    def _note_softmax(self, done: Operation, node: Node) -> None:
+        scores = done.data[0]
+        axis = done.args[1] if len(done.args) > 1 else -1
+        node.is_single = isinstance(axis, int) and scores.shape[axis] == 1
+        if self.graph.have_scores(node.parents):
+            node.is_scores = False
+            names = self.graph.projections(node.parents)
+            found = read_concentration(scores, done.results[0], names)
+            if found is not None:
+                self.attention.append(found)
 
-    def _note_sum(
-        self,
-        made: list[tuple[Derived, Tensor]],
-        data: list[Tensor],
-        parents: tuple[int, ...],
-    ) -> None:
+    def _note_sum(self, done: Operation) -> None:
+        """Two tables whose rows are added: tokens and positions."""
         found: list[tuple[str, float]] = []
-        for tensor in data:
+        for tensor in done.data:
             number = self._node_of.get(tensor)
-            source = None if number is None else self._looked_up(number)
+            source = None if number is None else self.graph.looked_up(number)
             if source:
                 found.append((source, second_moment(tensor)))
-        for derived, tensor in made:
+        for derived, tensor in done.made:
             if tensor.ndim >= 2 and tensor.numel() > tensor.shape[-1] > 1:
                 found.append((min(derived.names), second_moment(tensor)))
         if len(found) == 2 and found[0][0] != found[1][0]:
             (a, x), (b, y) = found
             self.sums.append(Sum((a, b), (x, y)))
 
-    def _looked_up(self, number: int) -> str:
-        """The table whose rows these are, through scaling and moving alone."""
-        for one in self.back(number, SAME | {"mul", "mul_"}):
-            node = self.nodes[one]
-            if node.operation in LOOKUPS and node.tensors:
-                return node.tensors[0]
-        return ""
-
-    def _projections(self, parents: tuple[int, ...]) -> tuple[str, ...]:
-        """The nearest matrices before the scores: those of queries and keys."""
-        names: dict[str, None] = {}
-        queue, seen = list(parents), set(parents)
-        while queue and len(seen) < 400:
-            node = self.nodes[queue.pop(0)]
-            if node.weights:
-                names.update(dict.fromkeys(node.weights))
-                continue
-            for parent in node.parents:
-                if parent not in seen:
-                    seen.add(parent)
-                    queue.append(parent)
-        return tuple(names)
-
-    # -- asking ------------------------------------------------------------------
-
-    def back(self, number: int, through: Iterable[str]) -> Iterator[int]:
-        """This node and those before it, as long as there is one way through these."""
-        through = set(through)
-        while True:
-            yield number
-            node = self.nodes[number]
-            if node.operation not in through or len(set(node.parents)) != 1:
-                return
-            number = node.parents[0]
-
-    def roles(self) -> dict[str, Use]:
-        """By parameter: its first use of the gravest kind."""
-        order = ("matrix", "lookup", "scale", "position", "token", "shift", "other")
-        found: dict[str, Use] = {}
-        for use in self.uses:
-            old = found.get(use.tensor)
-            if old is None or order.index(use.kind) < order.index(old.kind):
-                found[use.tensor] = use
-        return found
+    def _add_node(self, node: Node, results: Iterable[Tensor]) -> None:
+        number = self.graph.add(node)
+        for result in results:
+            self._node_of[result] = number
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
