@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from birthmark.analysis import family_findings, read_survey
+from birthmark.analysis import family_findings, look_at, read_survey
 from birthmark.serve.curves import summarize_curves
 from birthmark.serve.rows import Row, begin_row, read_outcomes, say_state
 from birthmark.store import Store
@@ -100,6 +100,7 @@ class Watch:
             return self._findings[1]
 
     def _find(self) -> list[dict[str, Any]]:
+        families = read_survey(self.store).families
         return [
             {
                 "what": one.what,
@@ -107,10 +108,10 @@ class Watch:
                 "how": one.how,
                 "source": one.source,
                 "level": one.level,
-                "about": family.said,
+                "about": look_at(family).title if len(families) > 1 else "",
                 "runs": [run.run_key for run in family.runs],
             }
-            for family in read_survey(self.store).families
+            for family in families
             for one in family_findings(family)
         ]
 

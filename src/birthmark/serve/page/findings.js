@@ -11,7 +11,7 @@ export function show(view) {
   async function draw() {
     try {
       const found = await ask("/api/findings");
-      const empty = "Nothing to say yet: findings come from runs of specs that have records.";
+      const empty = "Nothing to say yet: findings come from runs that have records.";
       list.replaceChildren(...(found.length ? found.map(describe) : [h("p", { className: "note" }, empty)]));
     } catch (error) {
       list.replaceChildren(h("p", { className: "problem" }, error.message));
