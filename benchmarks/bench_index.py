@@ -42,7 +42,7 @@ def make_store(folder: Path, count: int) -> Store:
         AssertionError: The index made here is not one that `index.read_rows` keeps.
     """
     real = bm.run(TINY, folder / "real")
-    row = index.read_rows(folder / "real", real.store._row).to_pylist()[0]
+    row = index.read_rows(folder / "real", real.store._look_at).to_pylist()[0]
     shutil.rmtree(folder / "real")
     store = open_store(folder, create=True)
     keys = sorted(f"{n * 0x9E3779B97F4A7C15 % 2**64:016x}" for n in range(1, count + 1))

@@ -318,7 +318,7 @@ def test_status_shows_what_runs_of_ones_own_have(tmp_path, capsys):
     tracker = bm.Tracker(model, store=tmp_path, name="mine", fields={"warmup": 20})
     tracker.step()
     tracker.finish()
-    print_runs(open_store(tmp_path).runs())
+    print_runs(open_store(tmp_path).runs().to_dict("records"))
     header, row, *_ = capsys.readouterr().out.splitlines()
     assert header.split() == ["run", "state", "name", "replica", "step", "warmup"]
     assert row.split()[1:] == ["done", "mine", "0", "1", "20"]

@@ -1,10 +1,14 @@
 """The table of runs from its index is the table of the runs themselves."""
 
+import shutil
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
 import store_writer as writer
-from birthmark.store import index, open_store
+from birthmark.store import index, list_runs, open_store
 from store_writer import make_spec
 
 
@@ -34,9 +38,9 @@ def test_it_says_what_the_runs_say_and_opens_none_that_is_done(store, monkeypatc
     pd.testing.assert_frame_equal(store.runs(), expected)
     assert (store.path / "index.parquet").exists()
     opened = []
-    row = type(store)._row
+    row = type(store)._look_at
     monkeypatch.setattr(
-        type(store), "_row", lambda self, key: opened.append(key) or row(self, key)
+        type(store), "_look_at", lambda self, key: opened.append(key) or row(self, key)
     )
     found = store.runs()
     pd.testing.assert_frame_equal(found, expected)
@@ -62,3 +66,31 @@ def test_what_changes_is_noticed_and_a_damaged_index_made_again(store, monkeypat
     damaged = store.path / whole["run_key"][0] / "spec.toml"
     damaged.unlink()
     assert sorted(store.runs()["state"]) == ["damaged"] + ["done"] * 4
+
+
+def test_the_light_list_says_what_the_table_says_and_loads_no_numbers(store):
+    listed, table = list_runs(store.path), store.runs().set_index("run_key")
+    assert [row["run_key"] for row in listed] == list(table.index)
+    for row in listed:
+        for name in ("state", "epoch", "data.name", "training.lr", "run.replicas"):
+            value = table.loc[row["run_key"], name]
+            assert row[name] == (None if pd.isna(value) else value), name
+        assert (
+            tuple(row["network.widths"]) == table.loc[row["run_key"]]["network.widths"]
+        )
+    program = (
+        "import sys; from pathlib import Path; from birthmark.store import list_runs; "
+        f"list_runs(Path({str(store.path)!r})); "
+        "print({'numpy', 'pandas', 'pyarrow', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.stdout.strip() == b"set()", done.stderr
+
+
+def test_the_light_list_sees_a_changed_spec(store, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(store.path, copy)
+    spec = sorted(copy.glob("*/spec.toml"))[0]
+    spec.write_text(spec.read_text().replace("lr = ", "lr = 1"))
+    row = next(r for r in list_runs(copy) if r["run_key"] == spec.parent.name)
+    assert row["state"] == "damaged" and str(spec) in row["problem"]

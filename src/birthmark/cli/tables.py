@@ -1,13 +1,17 @@
 """Tables on a terminal."""
 
+from __future__ import annotations
+
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Rows = Sequence[Mapping[Any, Any]]
 
 _COLUMNS = {
     "run_key": "run",
@@ -28,16 +32,19 @@ _NOT_FIELDS = ("wall_time_s", "written", "kind", "problem")
 _QUIET_LOOKS = 4  # a sweep that goes from one run to the next has not ended
 
 
-def watch_runs(look: Callable[[], pd.DataFrame], every: float = 2.0) -> None:
+def watch_runs(look: Callable[[], Rows], every: float = 2.0) -> None:
     """The table of runs, brought up to date until none is written any more."""
+    from rich.console import Console, Group
+    from rich.live import Live
+
     console, quiet = Console(), 0
     with Live(console=console, auto_refresh=False, screen=False) as live:
         while True:
             runs = look()
-            states = runs["state"].value_counts().to_dict()
+            states = Counter(str(row["state"]) for row in runs)
             said = ", ".join(f"{count} {state}" for state, count in states.items())
-            moving = runs[runs["state"] != "done"].tail(max(4, console.height - 8))
-            table = _table(*_columns(moving))
+            moving = [row for row in runs if row["state"] != "done"]
+            table = _table(*_columns(moving[-max(4, console.height - 8) :]))
             live.update(Group(table, said or "no runs yet"), refresh=True)
             quiet = 0 if "running" in states else quiet + 1
             if quiet == _QUIET_LOOKS:
@@ -45,22 +52,31 @@ def watch_runs(look: Callable[[], pd.DataFrame], every: float = 2.0) -> None:
             time.sleep(every)
 
 
-def print_runs(runs: pd.DataFrame) -> None:
+def print_runs(runs: Rows) -> None:
     """One line a run, the fields that tell runs apart."""
-    if runs.empty:
+    if not runs:
         print("no runs yet")
         return
     print_rows(*_columns(runs))
-    for problem in runs["problem"].dropna():
-        print(problem)
+    for row in runs:
+        if not _is_unknown(row["problem"]):
+            print(row["problem"])
 
 
 def print_rows(header: list[str], rows: list[list[str]]) -> None:
     """A plain table; into a pipe or a file it goes in full width."""
-    Console(width=None if sys.stdout.isatty() else 200).print(_table(header, rows))
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(_table(header, rows))
+        return
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        print("", "  ".join(cells).rstrip())
 
 
-def _columns(runs: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def _columns(runs: Rows) -> tuple[list[str], list[list[str]]]:
     """Header and rows: what specs say, and fields of users' own, where any run has it.
 
     A step is shown where runs have no epochs to count.
@@ -69,28 +85,39 @@ def _columns(runs: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     # a field of a spec has its table before a dot
     titles |= {
         name: name
-        for name in map(str, runs.columns)
+        for name in dict.fromkeys(str(name) for row in runs for name in row)
         if "." not in name and name not in (*_COLUMNS, *_NOT_FIELDS)
     }
-    if runs["epoch"].notna().all():
+    known = {
+        name for row in runs for name, value in row.items() if not _is_unknown(value)
+    }
+    if all(not _is_unknown(row["epoch"]) for row in runs):
         del titles["step"]
-    known = runs.notna().any()
-    shown = [name for name in titles if known.get(name, False)]
-    rows = [[_text(row[name]) for name in shown] for row in runs.to_dict("records")]
+    shown = [name for name in titles if name in known]
+    rows = [[_text(row.get(name)) for name in shown] for row in runs]
     return [titles[name] for name in shown], rows
 
 
 def _table(header: list[str], rows: list[list[str]]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(box=None, header_style="bold")
     for column in header:
         table.add_column(column, no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table
 
 
 def _text(value: object) -> str:
     if isinstance(value, list | tuple):
         return "-".join(str(item) for item in value)
-    unknown = value is None or value is pd.NA or value != value
-    return "" if unknown else str(value)
+    return "" if _is_unknown(value) else str(value)
+
+
+def _is_unknown(value: object) -> bool:
+    """None, or what pandas puts in its place: NA, NaN, NaT."""
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    return isinstance(value, float) and value != value

@@ -35,6 +35,16 @@ def check_names(paths: RunPaths) -> None:
         check_exists(paths.folder / name)
 
 
+def check_done(paths: RunPaths) -> None:
+    """As `check_names`, of a run that may still be written.
+
+    Raises:
+        StoreError: It is done, and a file is missing.
+    """
+    if paths.done.exists():
+        check_names(paths)
+
+
 def check_contents(paths: RunPaths) -> None:
     """Read all files of a run that is done.
 

@@ -17,10 +17,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from birthmark.errors import StoreError
-from birthmark.spec import MarkSpec, RunSpec
+
+if TYPE_CHECKING:
+    from birthmark.spec import RunSpec
 
 SPEC = "spec"
 # columns of the table of runs that fields may not be called by
@@ -111,6 +113,8 @@ class RunDescription:
 
 def describe_spec(spec: RunSpec) -> RunDescription:
     """A spec as a store sees it; fields of a mark that is not there are None."""
+    from birthmark.spec import MarkSpec
+
     fields = spec.model_dump()
     if spec.mark is None:
         fields["mark"] = dict.fromkeys(MarkSpec.model_fields)

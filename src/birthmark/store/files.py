@@ -5,19 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import tomllib
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
-import pyarrow as pa
-from safetensors import SafetensorError
-from safetensors.numpy import load
+from typing import Any
 
 from birthmark.errors import SpecError, StoreError
-from birthmark.shapes import Array
 from birthmark.store.checksums import BLANK, ChecksumError, checksum, seal
 from birthmark.store.layout import STORE_FILE
 
@@ -79,14 +74,20 @@ def reading(path: Path) -> Iterator[None]:
         if isinstance(error, MemoryError):
             reason = "not enough memory"
         raise StoreError(f"cannot read {path}: {reason}") from error
-    except (
-        *(ChecksumError, SafetensorError, pa.ArrowException, SpecError),
-        *(ValueError, TypeError, KeyError, AttributeError, OverflowError),
-    ) as error:
+    except _kinds_of_damage() as error:
         raise DamageError(f"{path} is damaged ({_reason(error)}): {_ADVICE}") from error
 
 
+_PLAIN = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 _ADVICE = "restore it, or let `birthmark repair` carry out its run again"
+
+
+def _kinds_of_damage() -> tuple[type[Exception], ...]:
+    """What reading raises; of Parquet and safetensors, where those are loaded."""
+    named = (("pyarrow", "ArrowException"), ("safetensors", "SafetensorError"))
+    loaded = [getattr(sys.modules[m], name) for m, name in named if m in sys.modules]
+    own = (ChecksumError, SpecError)
+    return (*own, *_PLAIN, *loaded)
 
 
 def _reason(error: BaseException) -> str:
@@ -205,84 +206,3 @@ def read_json(path: Path) -> dict[str, Any]:
             raise ValueError("not a JSON object")
         value.pop("checksum", None)
         return value
-
-
-def write_arrays(
-    path: Path, arrays: Mapping[str, Array], facts: Mapping[str, Any]
-) -> None:
-    """Replace a safetensors file; equal arrays and facts make equal bytes.
-
-    The facts go into its header, as JSON.
-    """
-    with sealing(path) as temporary, temporary.open("wb") as file:
-        _write_safetensors(file, arrays, json.dumps({"": BLANK, **facts}))
-
-
-def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The NumPy arrays and the facts of a safetensors file."""
-    content = read_bytes(path)
-    with reading(path):
-        arrays = load(content)
-        size = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + size]).get("__metadata__", {})
-        if "birthmark" not in header:  # before there were checksums: one by one
-            return arrays, {name: json.loads(text) for name, text in header.items()}
-        facts = json.loads(header["birthmark"])
-        del facts[""]
-        return arrays, facts
-
-
-def map_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of a safetensors file, read from the disk where they are used.
-
-    What is written into them stays in memory. No checksum is compared: that would read
-    the whole file.
-    """
-    kinds = {name: kind for kind, name in _DTYPES.items()}
-    with reading(path), path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-        header.pop("__metadata__", None)
-        whole = np.memmap(path, np.uint8, "c", offset=8 + size)
-        arrays = {}
-        for name, entry in header.items():
-            begin, end = entry["data_offsets"]
-            flat = whole[begin:end].view(kinds[entry["dtype"]])
-            arrays[name] = flat.reshape(entry["shape"])
-        return arrays
-
-
-# as safetensors names them
-_DTYPES = {
-    **{np.dtype(f"float{bits}"): f"F{bits}" for bits in (16, 32, 64)},
-    **{np.dtype(f"int{bits}"): f"I{bits}" for bits in (8, 16, 32, 64)},
-    **{np.dtype(f"uint{bits}"): f"U{bits}" for bits in (8, 16, 32, 64)},
-    np.dtype(bool): "BOOL",
-}
-
-
-def _write_safetensors(
-    file: BinaryIO, arrays: Mapping[str, Array], metadata: str
-) -> None:
-    """Array after array, so that no second copy of all is made in memory.
-
-    The library's own writer orders metadata by chance and makes files of mode 0600.
-    """
-    # the widest numbers first, so that each array is aligned
-    names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
-    header: dict[str, Any] = {"__metadata__": {"birthmark": metadata}}
-    end = 0
-    for name in names:
-        array = arrays[name]
-        start, end = end, end + array.nbytes
-        header[name] = {
-            "dtype": _DTYPES[array.dtype],
-            "shape": array.shape,
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little") + text)
-    for name in names:
-        # as it lies in memory, a strided view would be scrambled
-        file.write(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)

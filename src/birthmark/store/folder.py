@@ -13,10 +13,11 @@ import xarray as xr
 from birthmark.errors import StoreError
 from birthmark.shapes import Array, EpochMetrics, StepMetrics, Weights
 from birthmark.store import files
+from birthmark.store.arrays import map_arrays, read_arrays, write_arrays
 from birthmark.store.claims import Claim
 from birthmark.store.contents import check_contents, write_contents
 from birthmark.store.description import RunDescription
-from birthmark.store.layout import RunPaths
+from birthmark.store.layout import RunPaths, last_epoch
 from birthmark.store.schema import (
     Schema,
     copied,
@@ -30,7 +31,6 @@ from birthmark.store.segments import (
     check_reach,
     cut_segments,
     join_segments,
-    last_epoch,
 )
 
 
@@ -114,16 +114,16 @@ class RunFolder:
         """
         self._check_may_write()
         if not self.paths.start.exists():
-            files.write_arrays(self.paths.start, arrays, facts)
+            write_arrays(self.paths.start, arrays, facts)
 
     def load_start(self) -> tuple[dict[str, Array], dict[str, Any]] | None:
         """The initial configuration that `save_start` has kept, and its facts."""
         exists = self.paths.start.exists()
-        return files.read_arrays(self.paths.start) if exists else None
+        return read_arrays(self.paths.start) if exists else None
 
     def map_start(self) -> dict[str, Array]:
         """The arrays of the start, read from the disk where they are used."""
-        return files.map_arrays(self.paths.start)
+        return map_arrays(self.paths.start)
 
     def save_weights(self, epoch: int, weights: Weights) -> None:
         """Keep the weights of an epoch; arrays of NumPy, of all layers or of some."""
@@ -134,7 +134,7 @@ class RunFolder:
             if layer.scale is not None:
                 arrays[f"{name}.scale"] = layer.scale
         facts = {"epoch": epoch, "layers": list(weights)}
-        files.write_arrays(self.paths.weights(epoch), arrays, facts)
+        write_arrays(self.paths.weights(epoch), arrays, facts)
 
     def save_checkpoint(
         self, arrays: Mapping[str, Array], facts: Mapping[str, Any]
@@ -151,7 +151,7 @@ class RunFolder:
             "weights": self.paths.weights_epochs(),
             "facts": dict(facts),
         }
-        files.write_arrays(self.paths.checkpoint, arrays, header)
+        write_arrays(self.paths.checkpoint, arrays, header)
 
     def load_checkpoint(self) -> tuple[dict[str, Array], dict[str, Any]] | None:
         """Go back to the last checkpoint: drop what is newer, give what was saved.
@@ -299,7 +299,7 @@ def read_checkpoint(
     Raises:
         StoreError: It is damaged, or records that it counts on are missing.
     """
-    arrays, header = files.read_arrays(paths.checkpoint)
+    arrays, header = read_arrays(paths.checkpoint)
     with files.reading(paths.checkpoint):
         epoch, facts = int(header["epoch"]), dict(header["facts"])
         kept = [paths.weights(kept) for kept in header.get("weights", [])]

@@ -13,7 +13,6 @@ from birthmark.store import files
 from birthmark.store.claims import Claim
 from birthmark.store.contents import write_contents
 from birthmark.store.layout import STORE_FILE, RunPaths, run_keys
-from birthmark.store.segments import reseal
 
 FORMAT_VERSION = 3
 
@@ -83,11 +82,14 @@ def _seal_runs(folder: Path) -> None:
 
 
 def _seal(path: Path) -> None:
+    from birthmark.store.arrays import read_arrays, write_arrays
+    from birthmark.store.segments import reseal
+
     if path.suffix == ".json":
         files.write_json(path, files.read_json(path))
     elif path.suffix == ".toml":
         files.write_toml(path, files.read_bytes(path).decode())
     elif path.suffix == ".safetensors":
-        files.write_arrays(path, *files.read_arrays(path))
+        write_arrays(path, *read_arrays(path))
     elif path.suffix == ".parquet":
         reseal(path)

@@ -25,9 +25,8 @@ from birthmark.errors import StoreError
 from birthmark.shapes import Array
 from birthmark.store import files
 from birthmark.store.checksums import BLANK
-from birthmark.store.layout import holds_run, is_run_key
+from birthmark.store.layout import LEAST_RUNS, holds_run, is_run_key
 
-LEAST_RUNS = 64  # below them an index would save nothing
 _FILE = "index.parquet"
 _STAMP = "folder_changed"  # nanoseconds, of this file alone
 _PLAIN = {

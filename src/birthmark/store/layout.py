@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from birthmark.errors import StoreError
+
 KEY_DIGITS = 16
+LEAST_RUNS = 64  # of a store with an index: below them it would save nothing
 _RUN_KEY = re.compile(f"[0-9a-f]{{{KEY_DIGITS}}}")
 STORE_FILE = "birthmark-store.json"  # says which version of the format a store has
 
@@ -109,3 +112,22 @@ def holds_run(folder: Path) -> bool:
         file.name != "claim" and not file.name.startswith(".")
         for file in folder.iterdir()
     )
+
+
+def find_segments(folder: Path, table: str) -> dict[int, Path]:
+    """The segments of a table by the epoch at which each ends.
+
+    Raises:
+        StoreError: A file has a name that is none of ours.
+    """
+    try:
+        paths = sorted(folder.glob(f"{table}-*.parquet"))
+        return {int(path.stem.removeprefix(f"{table}-")): path for path in paths}
+    except (OSError, ValueError) as error:
+        message = f"{folder} holds a {table} file with a name not of this store"
+        raise StoreError(f"{message}: {error}") from error
+
+
+def last_epoch(folder: Path, table: str) -> int:
+    """The epoch at which the newest segment ends; -1 if there is none."""
+    return max(find_segments(folder, table), default=-1)

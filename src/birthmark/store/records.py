@@ -13,9 +13,9 @@ from birthmark.shapes import Array
 from birthmark.store.columns import to_array
 from birthmark.store.description import RunDescription
 from birthmark.store.files import MissingFileError, reading
-from birthmark.store.layout import RunPaths
+from birthmark.store.layout import RunPaths, last_epoch
 from birthmark.store.schema import EPOCHS, METRICS, OPEN, Column, Schema
-from birthmark.store.segments import last_epoch, read_segments
+from birthmark.store.segments import read_segments
 
 Variable = tuple[tuple[str, ...], Array, dict[str, Any]]
 

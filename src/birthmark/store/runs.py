@@ -14,8 +14,9 @@ from birthmark.errors import StoreError
 from birthmark.shapes import Layer, Weights
 from birthmark.spec import RunSpec
 from birthmark.store import files
-from birthmark.store.claims import Claim, is_at_work
-from birthmark.store.contents import check_names
+from birthmark.store.arrays import read_arrays
+from birthmark.store.claims import Claim
+from birthmark.store.contents import check_done
 from birthmark.store.description import (
     SPEC,
     RunDescription,
@@ -37,9 +38,16 @@ from birthmark.store.layout import (
     is_run_key,
     run_keys,
 )
+from birthmark.store.listing import (
+    COLUMNS,
+    find_state,
+    follows_no_spec,
+    look_at,
+    read_description,
+    read_manifest,
+)
 from birthmark.store.query import select
 from birthmark.store.records import read_records
-from birthmark.store.segments import last_epoch
 from birthmark.store.sql import query
 from birthmark.store.views import by_layer, by_parameter
 
@@ -121,7 +129,7 @@ class Store:
 
     def state(self, run_key: str) -> str:
         """How far the run with this key is, as `runs` says it."""
-        return _state(self._find(run_key))
+        return find_state(self._find(run_key))
 
     def runs(self, **filters: Any) -> pd.DataFrame:
         """A table of the runs, one row a run.
@@ -141,7 +149,7 @@ class Store:
         Raises:
             StoreError: A filter names no column, or several.
         """
-        table = select(read_rows(self.path, self._row), filters, _NO_ROW)
+        table = select(read_rows(self.path, self._look_at), filters, _NO_ROW)
         frame = to_frame(table)
         columns = [*_NO_ROW, *(name for name in frame if name not in _NO_ROW)]
         return frame.reindex(columns=columns)
@@ -155,7 +163,7 @@ class Store:
             MissingDependencyError: DuckDB is not installed.
             StoreError: DuckDB does not understand the question.
         """
-        return query(read_rows(self.path, self._row), question)
+        return query(read_rows(self.path, self._look_at), question)
 
     def description(self, run_key: str) -> RunDescription:
         """Kind, name, fields and replicas of any run.
@@ -164,17 +172,9 @@ class Store:
             StoreError: There is no such run, or it is not the one of its name.
         """
         paths = self._find(run_key)
-        if paths.spec.exists() or not _follows_no_spec(paths):
+        if paths.spec.exists() or not follows_no_spec(paths):
             return describe_spec(self.spec(run_key))
-        content = files.read_json(paths.description)
-        with files.reading(paths.description):
-            what = RunDescription.from_content(content)
-        if what.run_key != paths.folder.name:
-            raise files.DamageError(
-                f"{paths.description} was changed: its run key is {what.run_key} now; "
-                "restore it, or track the run again"
-            )
-        return what
+        return read_description(paths)
 
     def spec(self, run_key: str) -> RunSpec:
         """The spec of a run that follows one.
@@ -202,9 +202,7 @@ class Store:
 
     def manifest(self, run_key: str) -> dict[str, Any]:
         """Where the numbers of a run come from; empty until its writer has said it."""
-        paths = self._find(run_key)
-        _check_names(paths)
-        return files.read_json(paths.manifest) if paths.manifest.exists() else {}
+        return read_manifest(self._find(run_key))
 
     def records(
         self,
@@ -236,13 +234,13 @@ class Store:
         if what.kind != SPEC:
             facts |= {"kind": what.kind, "name": what.name}
         return records.assign_attrs(
-            run_key=what.run_key, state=_state(paths), **_known(facts)
+            run_key=what.run_key, state=find_state(paths), **_known(facts)
         )
 
     def weights_epochs(self, run_key: str) -> list[int]:
         """The epochs whose weights were kept."""
         paths = self._find(run_key)
-        _check_names(paths)
+        check_done(paths)
         return paths.weights_epochs()
 
     def weights(self, run_key: str, epoch: int) -> Weights:
@@ -252,7 +250,7 @@ class Store:
             StoreError: They were not kept, or the file is damaged.
         """
         paths = self._find(run_key)
-        _check_names(paths)
+        check_done(paths)
         epochs = paths.weights_epochs()
         if epoch not in epochs:
             kept = f"of epochs {', '.join(map(str, epochs))}" if epochs else "of none"
@@ -261,7 +259,7 @@ class Store:
                 "name the epochs to keep in record.weights"
             )
         path = paths.weights(epoch)
-        tensors, facts = files.read_arrays(path)
+        tensors, facts = read_arrays(path)
         with files.reading(path):
             return Weights(
                 {
@@ -271,6 +269,10 @@ class Store:
                     for n in facts["layers"]
                 }
             )
+
+    def _look_at(self, run_key: str) -> dict[str, Any]:
+        paths = RunPaths(self.path / run_key)
+        return look_at(paths, lambda _: self.description(run_key))
 
     def _keys(self) -> list[str]:
         return run_keys(self.path)
@@ -290,51 +292,11 @@ class Store:
         )
         raise StoreError(f"no run {run_key!r} in {self.path}: {hint}")
 
-    def _row(self, key: str) -> dict[str, Any]:
-        paths = RunPaths(self.path / key)
-        written = pd.Timestamp(paths.folder.stat().st_mtime, unit="s", tz="UTC")
-        row = {**_NO_ROW, "run_key": key, "written": written}
-        try:
-            last = last_epoch(paths.folder, "metrics")
-            wall_time = self.manifest(key).get("wall_time_s")
-            what = self.description(key)
-        except StoreError as error:
-            return {**row, "state": "damaged", "problem": str(error)}
-        row |= {"state": _state(paths), "wall_time_s": wall_time}
-        row |= {what.clock: None if last < 0 else last, "kind": what.kind}
-        if what.kind != SPEC:
-            alone = what.replicas[0] if len(what.replicas) == 1 else None
-            row |= {"name": what.name, "replica": alone}
-        return row | what.columns
-
 
 _NO_ROW: dict[str, Any] = {
-    **dict.fromkeys(("run_key", "state", "epoch", "step", "wall_time_s", "written")),
-    **dict.fromkeys(("kind", "name", "replica", "problem")),
+    **dict.fromkeys(COLUMNS),
     **dict.fromkeys(describe_spec(RunSpec(data={"name": "none"})).columns),
 }
-
-
-def _follows_no_spec(paths: RunPaths) -> bool:
-    """Whether a run has a description, or had one before it was lost."""
-    if paths.description.exists() or paths.start.exists():
-        return True
-    if paths.done.exists():
-        check_names(paths)
-    return False
-
-
-def _check_names(paths: RunPaths) -> None:
-    if paths.done.exists():
-        check_names(paths)
-
-
-def _state(paths: RunPaths) -> str:
-    if paths.done.exists():
-        return "done"
-    if is_at_work(paths.claim):
-        return "running"
-    return "stopped" if paths.stopped.exists() else "unfinished"
 
 
 def _known(facts: Mapping[str, Any]) -> dict[str, Any]:

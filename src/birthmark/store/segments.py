@@ -32,6 +32,7 @@ from birthmark.store.files import (
     remove,
     sealing,
 )
+from birthmark.store.layout import find_segments, last_epoch
 
 # in the order in which a flush writes them: an epoch counts when its metrics are there
 TABLES = ("layers", "distributions", "metrics")
@@ -50,11 +51,6 @@ class Segment:
     after: int
     last: int
     reach: dict[str, int]  # of metrics: where the other tables end, at least
-
-
-def last_epoch(folder: Path, table: str) -> int:
-    """The epoch at which the newest segment ends; -1 if there is none."""
-    return max(_find_paths(folder, table), default=-1)
 
 
 def read_segments(
@@ -165,15 +161,6 @@ def _join(parts: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(parts, promote_options="default")
 
 
-def _find_paths(folder: Path, table: str) -> dict[int, Path]:
-    try:
-        paths = sorted(folder.glob(f"{table}-*.parquet"))
-        return {int(path.stem.removeprefix(f"{table}-")): path for path in paths}
-    except (OSError, ValueError) as error:
-        message = f"{folder} holds a {table} file with a name not of this store"
-        raise StoreError(f"{message}: {error}") from error
-
-
 def _find_reach(folder: Path) -> dict[str, int]:
     others = [table for table in TABLES if table != "metrics"]
     return {table: last_epoch(folder, table) for table in others}
@@ -197,7 +184,7 @@ def _walk_back(
 
     A file is opened once: by the next time a writer may have put a longer one there.
     """
-    paths = _find_paths(folder, table)
+    paths = find_segments(folder, table)
     last = max(paths, default=-1)
     while last != -1:
         path = paths.get(last, folder / _file_name(table, last))
@@ -275,6 +262,6 @@ def _regroup(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
 
 
 def _remove_all_but(folder: Path, table: str, kept: list[int]) -> None:
-    for last, path in sorted(_find_paths(folder, table).items(), reverse=True):
+    for last, path in sorted(find_segments(folder, table).items(), reverse=True):
         if last not in kept:
             remove(path)

@@ -14,9 +14,9 @@ from birthmark.experiments import find_package
 from birthmark.shapes import Layer, Weights
 from birthmark.store import files
 from birthmark.store.columns import to_float32
-from birthmark.store.layout import RunPaths
+from birthmark.store.layout import RunPaths, last_epoch
 from birthmark.store.runs import Store, open_store
-from birthmark.store.segments import TABLES, last_epoch, read_segments, write_compact
+from birthmark.store.segments import TABLES, read_segments, write_compact
 
 
 def ship_run(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from birthmark.errors import StoreError
 from birthmark.spec import RunSpec
 from birthmark.store import files
+from birthmark.store.arrays import read_arrays
 from birthmark.store.claims import Claim
 from birthmark.store.contents import check_contents
 from birthmark.store.folder import read_checkpoint
@@ -70,4 +71,4 @@ def _verify(store: Store, key: str) -> None:
             read_checkpoint(paths)
         kept = [paths.start] if paths.start.exists() else []
         for path in kept + [paths.weights(epoch) for epoch in paths.weights_epochs()]:
-            files.read_arrays(path)
+            read_arrays(path)

@@ -1,0 +1,105 @@
+"""Rows about runs, from names of files and small texts: no table is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from birthmark.errors import StoreError
+from birthmark.store import files
+from birthmark.store.claims import is_at_work
+from birthmark.store.contents import check_done
+from birthmark.store.description import SPEC, RunDescription
+from birthmark.store.formats import FORMAT_VERSION, read_version
+from birthmark.store.layout import LEAST_RUNS, RunPaths, last_epoch, run_keys
+
+COLUMNS = (
+    *("run_key", "state", "epoch", "step", "wall_time_s", "written"),
+    *("kind", "name", "replica", "problem"),
+)
+
+
+def list_runs(folder: Path) -> list[dict[str, Any]] | None:
+    """The rows of `Store.runs` of a small store, in a tenth of the time.
+
+    Specs are not looked through: their checksums stand for them. None where an index
+    is quicker, or files have no checksums yet.
+
+    Raises:
+        StoreError: There is no store, or it is of a newer version.
+    """
+    if read_version(folder) < FORMAT_VERSION:
+        return None
+    keys = run_keys(folder)
+    if len(keys) >= LEAST_RUNS:
+        return None
+    return [look_at(RunPaths(folder / key), _describe) for key in keys]
+
+
+def look_at(
+    paths: RunPaths, describe: Callable[[RunPaths], RunDescription]
+) -> dict[str, Any]:
+    """The row of a run; one that is damaged says what is wrong."""
+    written = datetime.fromtimestamp(paths.folder.stat().st_mtime, UTC)
+    row = dict.fromkeys(COLUMNS) | {"run_key": paths.folder.name, "written": written}
+    try:
+        last = last_epoch(paths.folder, "metrics")
+        wall_time = read_manifest(paths).get("wall_time_s")
+        what = describe(paths)
+    except StoreError as error:
+        return {**row, "state": "damaged", "problem": str(error)}
+    row |= {"state": find_state(paths), "wall_time_s": wall_time}
+    row |= {what.clock: None if last < 0 else last, "kind": what.kind}
+    if what.kind != SPEC:
+        alone = what.replicas[0] if len(what.replicas) == 1 else None
+        row |= {"name": what.name, "replica": alone}
+    return row | what.columns
+
+
+def find_state(paths: RunPaths) -> str:
+    """How far a run is."""
+    if paths.done.exists():
+        return "done"
+    if is_at_work(paths.claim):
+        return "running"
+    return "stopped" if paths.stopped.exists() else "unfinished"
+
+
+def follows_no_spec(paths: RunPaths) -> bool:
+    """Whether a run has a description, or had one before it was lost."""
+    if paths.description.exists() or paths.start.exists():
+        return True
+    check_done(paths)
+    return False
+
+
+def read_manifest(paths: RunPaths) -> dict[str, Any]:
+    """Where the numbers of a run come from; empty until its writer has said it."""
+    check_done(paths)
+    return files.read_json(paths.manifest) if paths.manifest.exists() else {}
+
+
+def read_description(paths: RunPaths) -> RunDescription:
+    """That of a run that follows no spec.
+
+    Raises:
+        StoreError: It is not the one of its name.
+    """
+    content = files.read_json(paths.description)
+    with files.reading(paths.description):
+        what = RunDescription.from_content(content)
+    if what.run_key != paths.folder.name:
+        raise files.DamageError(
+            f"{paths.description} was changed: its run key is {what.run_key} now; "
+            "restore it, or track the run again"
+        )
+    return what
+
+
+def _describe(paths: RunPaths) -> RunDescription:
+    if not paths.spec.exists() and follows_no_spec(paths):
+        return read_description(paths)
+    tables = files.read_toml(paths.spec)
+    return RunDescription(SPEC, "", tables, spec_key=paths.folder.name)
