@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-import xarray as xr
+if TYPE_CHECKING:  # a list of questions needs neither
+    import numpy.typing as npt
+    import xarray as xr
 
-from birthmark.shapes import Array
+    from birthmark.shapes import Array
 
-Variable = tuple[Sequence[str] | str, Array, dict[str, str]]
+Variable: TypeAlias = "tuple[Sequence[str] | str, Array, dict[str, str]]"
 
-_KEPT_AS = {np.dtype(np.float64): np.float32, np.dtype(np.int64): np.int32}
+_KEPT_AS = {"float64": "float32", "int64": "int32", "bool": "int8"}
 # what most questions read of every epoch
 _CURVES = {
     "train_loss": ("train loss, mean over an epoch as it was visited", "nat"),
@@ -33,8 +34,10 @@ def variable(
     dims: Sequence[str] | str, values: npt.ArrayLike, long_name: str, units: str = "1"
 ) -> Variable:
     """One variable: numbers in 32 bits, whether something is so in 8."""
+    import numpy as np
+
     array = np.asarray(values)
-    kept_as = np.int8 if array.dtype == bool else _KEPT_AS.get(array.dtype, array.dtype)
+    kept_as = _KEPT_AS.get(array.dtype.name, array.dtype)
     return dims, array.astype(kept_as), labelled(long_name, units)
 
 
@@ -53,7 +56,7 @@ def variables(
         prefix: Before each name in the results.
     """
     return {
-        f"{prefix}{name}": variable(dims, np.asarray(values[name]), *said)
+        f"{prefix}{name}": variable(dims, values[name], *said)
         for name, said in words.items()
     }
 
@@ -68,6 +71,9 @@ def name_curves(
         num_examples: By which counts are divided.
         epochs: At which they stand.
     """
+    import numpy as np
+    import xarray as xr
+
     shares = {
         name: np.asarray(x) / (num_examples if name in _COUNTS else 1)
         for name, x in curves.items()
