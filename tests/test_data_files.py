@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 import tracemalloc
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +28,10 @@ from birthmark.data import (
 )
 from birthmark.data.catalogue import CATALOGUE
 from birthmark.data.folders import replacing
-from birthmark.errors import DataError, SpecError
+from birthmark.errors import DataError, SpecError, WeightsError
+from birthmark.foreign_files import damage_named
+from birthmark.spec import RunSpec
+from birthmark.weight_files.opening import open_weights
 
 NAMES = [
     "train-images-idx3-ubyte.gz",
@@ -430,3 +434,89 @@ print(lookup.obtain(entry)["images.gz"].name)
     server.server_close()
     assert said == [b"images.gz\n"] * 5
     assert len(asked) == 1
+
+
+def _npy(header, body=b"\0" * 10):
+    padded = header.encode().ljust(118) + b"\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(padded)) + padded + body
+
+
+def _zip_of_another_size(path, name, stated=1000, real=60_000_000):
+    """An entry that says it is small, and unpacks to much more."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(real))
+    sizes = struct.pack("<I", real), struct.pack("<I", stated)
+    path.write_bytes(path.read_bytes().replace(*sizes))
+
+
+def _tar_with_a_long_name(path, kind):
+    """A header of 60 MB for a name."""
+    member = tarfile.TarInfo("name")
+    member.type, member.size = kind, 60_000_000
+    path.write_bytes(gzip.compress(member.tobuf() + bytes(60_000_000), 1))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda path: _zip_of_another_size(path, "train-images-idx3-ubyte"),
+        lambda path: _zip_of_another_size(path, "ink_bits.npy"),
+        lambda path: _tar_with_a_long_name(path, tarfile.GNUTYPE_LONGNAME),
+        lambda path: _tar_with_a_long_name(path, tarfile.XHDTYPE),
+    ],
+)
+def test_an_archive_that_lies_about_sizes_is_not_unpacked(places, lie) -> None:
+    lie(places / "lie.npz")
+    tracemalloc.start()
+    for name in ("mnist", "hasyv2"):
+        with pytest.raises(DataError, match="damaged file|no ink_bits") as caught:
+            import_dataset(name, places / "lie.npz")
+        said(caught)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _npy("{'descr': '|u1', 'fortran_order': False, 'shape': (10000000000000,)}"),
+        _npy("{'descr': '|u1', 'fortran_order': False, 'shape': (-2, -5)}"),
+        _npy("{'descr': '|u1', 'fortran_order': False, 'shape': (9,)}"),
+        _npy("{'descr': '<u1', ("),
+        b"",
+    ],
+)
+def test_an_array_that_lies_about_its_shape_is_not_made(places, content) -> None:
+    with zipfile.ZipFile(places / "odd.npz", "w") as archive:
+        for name in ("ink_bits", "y", "fold", *("x_train", "y_train", "x_test")):
+            archive.writestr(f"{name}.npy", content)
+    for name in ("mnist", "hasyv2", "cifar10_12k"):
+        with pytest.raises(DataError, match="damaged file") as caught:
+            import_dataset(name, places / "odd.npz")
+        said(caught)
+
+
+def test_what_has_no_end_is_not_read(places) -> None:
+    os.mkfifo(places / "pipe")
+    for path in ("/dev/zero", places / "pipe"):
+        for name in ("mnist", "hasyv2", "cifar10"):
+            with pytest.raises(DataError, match="not a regular file"):
+                import_dataset(name, path)
+        with pytest.raises(WeightsError, match="not a regular file"):
+            open_weights(path)
+    with pytest.raises(SpecError, match="more than 10,000,000 bytes"):
+        RunSpec.from_toml("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "expected"),
+    [
+        (PermissionError(13, "Permission denied"), "cannot be read: Permission"),
+        (MemoryError(), "larger than the memory"),
+        (OSError("cut"), "damaged file"),
+        (KeyError("x"), "damaged file"),
+    ],
+)
+def test_only_what_lies_in_a_file_is_called_damage(trouble, expected) -> None:
+    with pytest.raises(DataError, match=expected), damage_named("a.npz", DataError):
+        raise trouble

@@ -250,7 +250,7 @@ def test_a_truncated_npz_is_refused(places, monkeypatch, small, keep) -> None:
     _cut(path, keep)
     monkeypatch.setenv("BIRTHMARK_DATA", str(places))
     for act in (load_dataset, verify_dataset):
-        with pytest.raises(DataError, match="cut off, or no npz file") as caught:
+        with pytest.raises(DataError, match="cut short") as caught:
             act("hasyv2")
         assert str(path) in said(caught)
 
@@ -269,13 +269,13 @@ def test_damaged_and_foreign_npz_files_are_refused(places, monkeypatch, small) -
                 file.writestr(f"{name}.npy", content.getvalue())
 
     for damage, message in (
-        (lambda: (write_npz(path, small), _flip(path)), "damaged npz file"),
-        (lambda: np.savez(path, x=small.y), "not HASYv2: .*ink_bits"),
+        (lambda: (write_npz(path, small), _flip(path)), "damaged file"),
+        (lambda: np.savez(path, x=small.y), "no ink_bits in it"),
         (lambda: write_npz(path, small, y=small.y[:-1]), r"\(40, 128\), expected"),
         (lambda: write_npz(path, small, y=small.y.astype(int)), "y is int64"),
         (lambda: write_npz(path, small, y=outside), "labels from 0 to 369 lie outside"),
         (lambda: write_npz(path, small, fold=small.fold[::-1]), "wrong checksum"),
-        (pickled, "damaged npz file"),
+        (pickled, "damaged file"),
     ):
         damage()
         with pytest.raises(DataError, match=message) as caught:

@@ -138,3 +138,9 @@ def test_every_public_name_stands_in_one_group_of_the_reference(monkeypatch):
     page = importlib.import_module("reference.api").write()
     for name in bm.__all__:
         assert page.count(f"### `bm.{name}`") == (name != "__version__"), name
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/how-to/*.md")))
+def test_every_how_to_stands_in_the_table_from_which_the_menu_is_made(page):
+    table = (page.parent / "index.md").read_text()
+    assert page.name == "index.md" or f"]({page.name})" in table

@@ -4,6 +4,8 @@ The prose of `docs/` is plain Markdown, also for readers of the repository; the 
 are added where the site is put together.
 """
 
+import re
+
 CONTENTS: dict[str, tuple[str, ...]] = {
     "index": (
         *("start/index", "tutorials/index", "how-to/index", "reference/index"),
@@ -11,20 +13,6 @@ CONTENTS: dict[str, tuple[str, ...]] = {
         *("The paper <paper/index>", "project/index"),
     ),
     "start/index": ("install", "practitioner", "researcher", "student"),
-    "how-to/index": (
-        *(
-            "track",
-            "check",
-            "diff",
-            "compare",
-            "run",
-            "sweeps",
-            "cluster",
-            "phase-diagrams",
-        ),
-        *("read-a-store", "measurements-and-figures", "extend"),
-        *("../live-page", "../explorer"),
-    ),
     "reference/index": ("api", "commands", "spec", "grid", "records", "findings"),
     "concepts/index": ("*", "../glossary", "../internals"),
     "experiments/README": ("*",),
@@ -38,8 +26,10 @@ CONTENTS: dict[str, tuple[str, ...]] = {
 
 def add_menu(page: str, text: str) -> str:
     """The text of a page with the menu of those that stand under it."""
-    entries = CONTENTS.get(page)
-    if entries is None:
+    entries = CONTENTS.get(page, ())
+    if page == "how-to/index":  # its table is the menu
+        entries = tuple(re.findall(r"\]\(([^)]+)\.md\)", text))
+    if not entries:
         return text
     return "\n".join(
         [text, "```{toctree}", ":hidden:", ":glob:", "", *entries, "```", ""]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from birthmark.checkup.readings import TensorReading
 from birthmark.checkup.tensors import read_tensors
 from birthmark.errors import StoreError
+from birthmark.foreign_files import open_regular
 from birthmark.measurements import clean_name, fingerprint, unwrap
 
 FORMAT = 1
@@ -155,7 +156,8 @@ def read_passport(path: str | Path) -> Passport:
         StoreError: There is no such file, or it is no passport.
     """
     try:
-        table: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            table: Any = json.load(file)
         if table["birthmark_passport"] != FORMAT:
             raise ValueError(f"format {table['birthmark_passport']}")
         return {

@@ -8,7 +8,6 @@ each row by row.
 import hashlib
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from birthmark.data.entries import Entry, Examples, check_labels
 from birthmark.data.folders import replacing
 from birthmark.errors import DataError
+from birthmark.foreign_files import damage_named, read_at_most, read_npz
 from birthmark.shapes import Array
 
 ARCHIVE = "cifar-10-binary.tar.gz"
@@ -26,6 +26,7 @@ PART = "cifar10_12k.npz"
 PART_SHA256 = "08f5b99f9dcf04aec2bc327148e2d3f4416a1d1cd7c49ef1ffc633a2d405b93f"
 _NAMES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 _PIXELS = (3, 32, 32)
+MOST_BYTES = 200_000_000  # of the archive, which has 170 MB, and of an array
 
 
 def read_cifar10(entry: Entry, paths: Mapping[str, Path], fold: int) -> Examples:
@@ -44,20 +45,15 @@ def read_cifar10_part(entry: Entry, paths: Mapping[str, Path], fold: int) -> Exa
         DataError: It is damaged, or another file.
     """
     path = paths[PART]
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path}: cut off, or no npz file: delete it and get it anew")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            examples = Examples(
-                _flat(file["x_train"]),
-                file["y_train"].astype(np.int64),
-                _flat(file["x_test"]),
-                file["y_test"].astype(np.int64),
-            )
-    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
-        raise DataError(
-            f"{path}: not the npz file of {entry.name} ({error}): get it anew"
-        ) from error
+    with damage_named(path, DataError):
+        names = ("x_train", "y_train", "x_test", "y_test")
+        arrays = read_npz(path, names, MOST_BYTES)
+        examples = Examples(
+            _flat(arrays["x_train"]),
+            arrays["y_train"].astype(np.int64),
+            _flat(arrays["x_test"]),
+            arrays["y_test"].astype(np.int64),
+        )
     _check("sha256 of pixels and labels", examples.checksum, PART_SHA256, path)
     return examples
 
@@ -102,17 +98,11 @@ def keep_cifar10_part(entry: Entry, path: Path, folder: Path) -> tuple[str, ...]
 
 
 def _read_archive(entry: Entry, path: Path) -> Examples:
-    try:
-        content = path.read_bytes()
+    with damage_named(path, DataError):
+        content = read_at_most(path, MOST_BYTES)
         _check("sha256", hashlib.sha256(content).hexdigest(), ARCHIVE_SHA256, path)
         with tarfile.open(path, "r:gz") as archive:
             batches = [_read_batch(archive, name) for name in _NAMES]
-    except (tarfile.TarError, KeyError, EOFError, ValueError) as error:
-        raise DataError(
-            f"{path}: damaged archive ({error}): delete it and get it anew"
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
     records = np.concatenate(batches[:-1]), batches[-1]
     for half in records:
         check_labels(half[:, 0], entry.num_classes, path)

@@ -20,6 +20,7 @@ from PIL import Image
 from birthmark.data.hasyv2_packed import SIDE, PackedImages
 from birthmark.data.wrappings import is_clutter, unwrap
 from birthmark.errors import DataError
+from birthmark.foreign_files import damage_named, read_at_most
 from birthmark.shapes import Array
 
 MOST_BYTES = 20_000_000  # of a table; its largest has 8 MB
@@ -46,26 +47,22 @@ def read_archive(path: Path) -> PackedImages:
     """
     parts = _Parts()
     contents = _from_folder(path) if path.is_dir() else unwrap(path, MOST_BYTES)
-    try:
+    with damage_named(path, DataError):
         for name, content in contents:
-            _take(parts, name, content)
-    # SyntaxError is how Pillow calls a broken PNG
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"{path}: damaged ({error}): delete it and get it anew"
-        ) from error
-    return _assemble(parts, path)
+            _take(parts, path, name, content)
+        return _assemble(parts, path)
 
 
 def _from_folder(path: Path) -> Iterator[tuple[str, bytes]]:
     for file in sorted(path.rglob("*")):
-        if file.suffix in (".png", ".csv") and not is_clutter(file.name):
-            yield file.as_posix(), file.read_bytes()
+        wanted = file.suffix in (".png", ".csv") and not is_clutter(file.name)
+        if wanted and file.is_file():
+            yield file.as_posix(), read_at_most(file, MOST_BYTES)
 
 
-def _take(parts: _Parts, name: str, content: bytes) -> None:
+def _take(parts: _Parts, path: Path, name: str, content: bytes) -> None:
     if image := re.search(r"hasy-data/v2-(\d+)\.png$", name):
-        parts.ink_bits[int(image[1])] = _pack(content, name)
+        parts.ink_bits[int(image[1])] = _pack(content, f"{path}: {name}")
     elif name.endswith("hasy-data-labels.csv"):
         parts.symbol = _symbols_by_image(content)
     elif test := re.search(r"classification-task/fold-(\d+)/test\.csv$", name):
@@ -78,7 +75,7 @@ def _take(parts: _Parts, name: str, content: bytes) -> None:
 def _pack(png: bytes, name: str) -> Array:
     with Image.open(io.BytesIO(png)) as image:
         if image.size != (SIDE, SIDE):
-            raise ValueError(f"{name} is not {SIDE}x{SIDE}")
+            raise DataError(f"{name} is not {SIDE}x{SIDE}: get HASYv2.tar.bz2 anew")
         pixels = np.asarray(image.convert("L"))
     return np.packbits(pixels == 0)
 

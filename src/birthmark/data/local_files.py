@@ -91,6 +91,8 @@ def import_dataset(name: str, path: str | Path) -> LocalFiles:
         raise DataError(f"{path}: no such file: nothing imported")
     if path.is_dir():
         _import_folder(entry, path)
+    elif not path.is_file():
+        raise DataError(f"{path}: not a regular file: nothing imported")
     else:
         entry.keep(entry, path, cache_folder(entry))
     return _holding(entry)

@@ -13,7 +13,6 @@ import lzma
 import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -21,20 +20,15 @@ from typing import IO, Any
 import numpy as np
 
 from birthmark.errors import DataError
-
-# what the readers raise for bytes that are not what they should be
-DAMAGES = (
-    EOFError,
-    ValueError,
-    lzma.LZMAError,
-    struct.error,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,  # a zip file with a method that Python lacks
-    RuntimeError,  # a zip file with a password
+from birthmark.foreign_files import (
+    damage_named,
+    open_regular,
+    parse_npy,
+    read_entry,
 )
+
 MOST_MEMBERS = 1_000_000  # of an archive
+MOST_TIMES = 64  # the largest content that is wanted, in all contents together
 _OPENERS: dict[bytes, Any] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -54,27 +48,33 @@ def unwrap(path: Path, most: int) -> Iterator[tuple[str, bytes]]:
     Raises:
         DataError: The file cannot be read, or is damaged.
     """
-    try:
-        if zipfile.is_zipfile(path):
-            yield from _from_zip(path, most)
-        elif tarfile.is_tarfile(path):
-            yield from _from_tar(path, most)
-        else:
-            with open_unpacked(path) as file:
-                content = file.read(most + 1)
-            if len(content) <= most:
-                yield path.name, content
-    except OSError as error:
-        if not error.strerror:  # so does bz2 call damage
-            raise _damaged(path, error) from error
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except DAMAGES as error:
-        raise _damaged(path, error) from error
+    with damage_named(path, DataError):
+        total = 0
+        for name, content in _contents(path, most):
+            total += len(content)
+            if total > MOST_TIMES * most:
+                raise DataError(f"{path} unpacks to more than {MOST_TIMES * most:,}")
+            yield name, content
+
+
+def _contents(path: Path, most: int) -> Iterator[tuple[str, bytes]]:
+    if zipfile.is_zipfile(path):
+        yield from _from_zip(path, most)
+        return
+    with open_unpacked(path) as file:
+        if _begins_tar(file.read(tarfile.BLOCKSIZE)):
+            file.seek(0)
+            yield from _from_tar(file, most)
+            return
+        file.seek(0)
+        content = file.read(most + 1)
+    if len(content) <= most:
+        yield path.name, content
 
 
 def open_unpacked(path: Path) -> IO[bytes]:
     """A file to be read as what it holds, whatever its name says of its packing."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(6)
     opener = next((o for magic, o in _OPENERS.items() if head.startswith(magic)), open)
     opened: IO[bytes] = opener(path, "rb")
@@ -94,36 +94,52 @@ def _from_zip(path: Path, most: int) -> Iterator[tuple[str, bytes]]:
             fits = member.file_size <= most + 1024 and not member.is_dir()
             if not fits or is_clutter(member.filename):
                 continue
-            content = archive.read(member)
+            content = read_entry(archive, member)
             if member.filename.endswith(".npy"):
                 content = _to_idx(content)
             if len(content) <= most:
                 yield member.filename, content
 
 
-def _from_tar(path: Path, most: int) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(path, "r|*") as archive:
+class _Capped:
+    """A file of which no more is read at once: long names lie in headers, too."""
+
+    def __init__(self, file: IO[bytes], most: int) -> None:
+        self._file, self._most = file, most
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= self._most:
+            raise ValueError(f"a header of {size} bytes")
+        return self._file.read(size)
+
+
+def _begins_tar(head: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _from_tar(file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
+    capped: Any = _Capped(file, most + tarfile.RECORDSIZE)
+    with tarfile.open(fileobj=capped, mode="r:") as archive:
         for count, member in enumerate(archive):
             if count == MOST_MEMBERS:
                 raise ValueError(f"more than {MOST_MEMBERS:,} members")
             if not member.isfile() or member.size > most or is_clutter(member.name):
                 continue
-            if file := archive.extractfile(member):
-                yield member.name, file.read()
+            if opened := archive.extractfile(member):
+                yield member.name, opened.read()
 
 
 def _to_idx(npy: bytes) -> bytes:
     """An array of uint8 with the header of the IDX format; nothing for any other."""
-    from io import BytesIO
-
-    array = np.lib.format.read_array(BytesIO(npy), allow_pickle=False)
+    array = parse_npy(npy)
     if array.dtype.kind not in "ui" or not 1 <= array.ndim <= 3 or array.size == 0:
         return b""
     if array.min() < 0 or array.max() > 255:
         return b""
     header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     return header + np.ascontiguousarray(array, np.uint8).tobytes()
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: damaged file ({error}): delete it and get it anew")

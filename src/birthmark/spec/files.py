@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from birthmark.errors import SpecError
+from birthmark.foreign_files import open_regular, read_at_most
+
+MOST_BYTES = 10_000_000  # of a spec or a grid
 
 
 def apply_settings(
@@ -52,7 +55,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     """
     try:
         # editors on Windows put a byte order mark in front
-        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return tomllib.loads(read_at_most(path, MOST_BYTES).decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SpecError(f"cannot read the spec {path}: {reason}") from error
@@ -71,9 +74,7 @@ def checksum_file(key: str, path: str) -> str:
         ValueError: It is missing, unreadable, or no regular file (a device has no end).
     """
     try:
-        if Path(path).exists() and not Path(path).is_file():
-            raise ValueError(f"{key} {path!r} is not a regular file: name a file")
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ValueError(f"{key} {path!r} cannot be read: {error.strerror}") from error

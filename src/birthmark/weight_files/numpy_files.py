@@ -1,6 +1,5 @@
 """Arrays that NumPy saved: one `.npy`, or an `.npz` of several."""
 
-import io
 import struct
 import zipfile
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import IO
 
 import numpy as np
 import torch
-from numpy.lib import format as npy
 
 from birthmark.errors import WeightsError
+from birthmark.foreign_files import parse_npy, read_entry, read_npy_header
 from birthmark.shapes import Tensor
 from birthmark.weight_files.stored import MappedFile, StoredTensor, WeightFile
 
@@ -65,14 +64,8 @@ _Header = tuple[tuple[int, ...], bool, np.dtype[np.generic], int]
 def _read_header(path: Path, name: str, opened: IO[bytes]) -> _Header:
     """Shape, whether in Fortran's order, dtype, and bytes before the numbers."""
     try:
-        version = npy.read_magic(opened)
-        read = (
-            npy.read_array_header_1_0
-            if version == (1, 0)
-            else npy.read_array_header_2_0
-        )
-        shape, fortran, dtype = read(opened)
-    except (ValueError, EOFError) as error:
+        shape, fortran, dtype = read_npy_header(opened)
+    except Exception as error:
         raise WeightsError(f"{path}: {name} is no intact array of NumPy") from error
     if dtype.hasobject:
         raise WeightsError(
@@ -111,7 +104,7 @@ def _tensor(
 def _read_whole(path: Path, entry: str) -> Tensor:
     if entry:
         with zipfile.ZipFile(path) as archive:
-            array = np.load(io.BytesIO(archive.read(entry)), allow_pickle=False)
+            array = parse_npy(read_entry(archive, archive.getinfo(entry)))
     else:
-        array = np.load(path, allow_pickle=False)
-    return torch.from_numpy(np.ascontiguousarray(array, array.dtype.newbyteorder("=")))
+        array = parse_npy(path.read_bytes())
+    return torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))

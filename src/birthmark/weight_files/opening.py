@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from birthmark.errors import WeightsError
+from birthmark.foreign_files import damage_named, open_regular
 from birthmark.shapes import Tensor
 from birthmark.weight_files.keras_files import (
     WEIGHTS_IN_ARCHIVE,
@@ -22,7 +23,6 @@ from birthmark.weight_files.safetensors_files import read_safetensors
 from birthmark.weight_files.stored import (
     StoredTensor,
     WeightFile,
-    damage_named,
     in_memory,
 )
 from birthmark.weight_files.torch_files import read_torch
@@ -55,7 +55,7 @@ def open_weights(source: Any) -> WeightFile:
     path = Path(source)
     if not path.exists():
         raise WeightsError(f"there is no file or folder {path}")
-    with damage_named(path):
+    with damage_named(path, WeightsError):
         weights = _open_folder(path) if path.is_dir() else _open_file(path)
     if not weights.tensors and not weights.shards:
         why = f" ({'; '.join(weights.notes)})" if weights.notes else ""
@@ -93,7 +93,7 @@ def _from_memory(source: Any) -> WeightFile:
 
 
 def _open_file(path: Path) -> WeightFile:
-    with path.open("rb") as opened:
+    with open_regular(path) as opened:
         head = opened.read(64)
     if path.suffix == ".json":
         return _open_index(path)

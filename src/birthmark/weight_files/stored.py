@@ -4,35 +4,15 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from birthmark.errors import BirthmarkError, WeightsError
+from birthmark.errors import WeightsError
+from birthmark.foreign_files import damage_named, open_regular
 from birthmark.shapes import Tensor
-
-
-@contextmanager
-def damage_named(path: Path) -> Iterator[None]:
-    """Refuse a file that its reader stumbles over, in one line that names it.
-
-    What readers of other projects raise over bytes that nobody wrote has no list.
-
-    Raises:
-        WeightsError: Instead of anything that is no error of ours.
-    """
-    try:
-        yield
-    except BirthmarkError:
-        raise
-    except Exception as error:
-        raise WeightsError(
-            f"{path} is damaged or cut short ({type(error).__name__}): fetch it again, "
-            "or save it again"
-        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +47,7 @@ class StoredTensor:
         """The same tensor, whose damage is told of when it is read."""
 
         def load() -> Tensor:
-            with damage_named(path):
+            with damage_named(path, WeightsError):
                 return self.load()
 
         return replace(self, load=load)
@@ -101,7 +81,7 @@ class MappedFile:
 
     def __init__(self, path: Path) -> None:
         try:
-            with path.open("rb") as opened:
+            with open_regular(path) as opened:
                 # copy on write: torch wants writable memory, the file stays as it is
                 self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
         except (OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 """Tensors from files of something trained: safetensors, torch's state_dict, npz."""
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
@@ -12,6 +13,7 @@ import safetensors.torch
 import torch
 
 from birthmark.errors import SpecError
+from birthmark.foreign_files import parse_npy, read_entry
 from birthmark.network.initializations.target import Target, from_layout
 from birthmark.shapes import Array
 
@@ -91,7 +93,14 @@ def _parse(suffix: str, content: bytes) -> Mapping[str, object]:
     if suffix == ".safetensors":
         return safetensors.torch.load(content)
     if suffix == ".npz":
-        return dict(np.load(BytesIO(content), allow_pickle=False))
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            entries = [e for e in archive.infolist() if e.filename.endswith(".npy")]
+            return {
+                entry.filename.removesuffix(".npy"): parse_npy(
+                    read_entry(archive, entry)
+                )
+                for entry in entries
+            }
     # weights_only: a pickle that holds more than tensors is refused, not run
     state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     return dict(state.get("state_dict", state))
