@@ -387,3 +387,16 @@ def test_kinds_of_layers_beyond_the_usual_are_read():
         checkup = check(model, batch)
         assert not checkup.findings, checkup.text()
         assert checkup.to_json()
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1e200, 1e300])
+def test_weights_whose_squares_have_no_float_are_neither_silent_nor_infinite(size):
+    model = nn.Linear(6, 5, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        model.weight.mul_(size)
+    found = bm.check(model, torch.randn(8, 6, dtype=torch.float64))
+    assert {f.name for f in found.findings}.isdisjoint(
+        {"silent_layers", "nonfinite_weights", "nonfinite_outputs"}
+    )
+    std = size * float((model.weight.detach() / size).std(correction=0))
+    assert found.tensors[0].std == pytest.approx(std, rel=1e-12)

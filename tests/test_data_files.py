@@ -346,7 +346,10 @@ def _nested(folder, contents):
         (deep / f"{name[:-3]}.bz2").write_bytes(bz2.compress(content))
 
 
-@pytest.mark.parametrize("lay", [_as_npz, _unpacked, _as_tar, _nested])
+LAYS = [_as_npz, _unpacked, _as_tar, _nested]
+
+
+@pytest.mark.parametrize("lay", LAYS)
 def test_good_data_are_taken_in_any_wrapping(places, mnist, lay) -> None:
     folder = places / "down"
     folder.mkdir()

@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from birthmark.checkup.layers import Role, fans, unit_axis, valid_fan_in
 from birthmark.checkup.prediction import Transfer
-from birthmark.checkup.second_moments import second_moment
+from birthmark.checkup.second_moments import as_float, second_moment
 from birthmark.checkup.separation import Geometry, read_geometry
 from birthmark.checkup.thresholds import FRESH_UNITS
 from birthmark.theory import Activation
@@ -79,7 +79,7 @@ def read_layer(
     num_examples: int,
 ) -> ActivationStatistics:
     """Measure a layer from what came in (None when no floats did) and what came out."""
-    flat = output.detach().float()
+    flat = as_float(output.detach())
     moment = second_moment(flat)
     nonfinite = 0 if math.isfinite(moment) else int((~flat.isfinite()).sum())
     axis = unit_axis(module, output)
@@ -160,7 +160,7 @@ def read_product(
         num_examples: Of the batch.
         unit_axis: Of the output.
     """
-    flat = output.detach().float()
+    flat = as_float(output.detach())
     moment = second_moment(flat)
     nonfinite = 0 if math.isfinite(moment) else int((~flat.isfinite()).sum())
     silent, seldom = _count_silent(flat, unit_axis, nonfinite)
@@ -211,7 +211,7 @@ def add_gradient(
     layer: ActivationStatistics, gradient: Tensor, num_examples: int
 ) -> None:
     """Take the gradient of the mean loss by a layer's output into its statistics."""
-    flat = gradient.detach().float()
+    flat = as_float(gradient.detach())
     # the mean over examples divides each one's gradient by their number
     layer.energy = second_moment(flat) * flat.numel() * num_examples
     axis = layer.unit_axis
@@ -242,7 +242,7 @@ def _read_gain(
     shift = second_moment(bias) if isinstance(bias, Tensor) else 0.0
     if x is None or not x.numel():
         return None, False
-    x = x.detach().float()
+    x = as_float(x.detach())
     if role in ("dense", "conv") and isinstance(weight, Tensor):
         square = second_moment(weight)
         seen, valid = valid_fan_in(module, x, fans(role, module, weight)[0])
@@ -279,7 +279,7 @@ def _draw_fresh(module: nn.Module, role: Role, x: Tensor) -> float | None:
         # the median does not see the few biases that may be the fault
         width = float(bias.float().abs().median()) / 0.6745
         shift = torch.randn(FRESH_UNITS, generator=generator).to(x.device) * width
-    x = x.detach().float()
+    x = as_float(x.detach())
     if role == "dense":
         z = functional.linear(x, drawn, shift).flatten(0, -2)
         return float((z <= 0).all(dim=0).float().mean())

@@ -119,7 +119,7 @@ def hidden_scales(checkup: CheckUp) -> Iterator[Finding]:
             continue
         if not (behind or t.name in checkup.circuits.hidden):
             continue
-        size = t.fan_in * (t.std**2 + t.mean**2)
+        size = t.fan_in * (t.std * t.std + t.mean * t.mean)
         lost = layer is not None and 0 < layer.forward < FAINT
         if size > 0 and (math.log(size) > TRAINABLE or (size < 1 and lost)):
             found[t] = size

@@ -16,6 +16,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 from torch import Tensor
 
+from birthmark.checkup.second_moments import in_range, standard_deviation
 from birthmark.checkup.spectra import Spectrum, read_spectrum
 from birthmark.network import find_law
 from birthmark.shapes import Array
@@ -173,7 +174,7 @@ def _find_parts(matrix: Tensor, fans: Sequence[Fans]) -> DetectedLaw | None:
             family = found[0].family
             same = all(one.family == family for one in found)
             rules = tuple(r for r in found[0].rules if all(r in o.rules for o in found))
-            stds = [float(b.float().std(correction=0)) for b in matrix.chunk(parts)]
+            stds = [standard_deviation(block) for block in matrix.chunk(parts)]
             sizes = ", ".join(f"{std:.3g}" for std in stds)
             named = f"{rules[0]}, " if rules else ""
             words = f"in {parts} parts: {named}{family}, std {sizes}"
@@ -184,8 +185,10 @@ def _find_parts(matrix: Tensor, fans: Sequence[Fans]) -> DetectedLaw | None:
 def _find_drawn(flat: Tensor, fans: Sequence[Fans]) -> DetectedLaw:
     """The law of independent entries."""
     low, high = float(flat.min()), float(flat.max())
-    std = float(flat.float().std(correction=0))
-    families = _find_families(_sample(flat), low, high)
+    std = standard_deviation(flat)
+    scaled, exponent = in_range(flat)
+    ends = math.ldexp(low, -exponent), math.ldexp(high, -exponent)
+    families = _find_families(_sample(scaled), *ends)
     if not families or std == 0:
         few = flat.numel() < FEWEST
         why = "too few numbers to tell" if few else "no known family"
@@ -204,7 +207,7 @@ def _find_drawn(flat: Tensor, fans: Sequence[Fans]) -> DetectedLaw:
         named = first not in (*_FIXED.get(family, ()),)
         return DetectedLaw(family, fitting, f"{first} ({words})" if named else words)
     if fans:
-        words += f", fan_in Var = {fans[0][0] * std**2:.3g}"
+        words += f", fan_in Var = {fans[0][0] * std * std:.3g}"
     return DetectedLaw(family, (), words)
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from birthmark.checkup.readings import TensorReading
+from birthmark.checkup.second_moments import as_float
 from birthmark.checkup.tensors import read_tensors
 from birthmark.errors import StoreError
 from birthmark.foreign_files import open_regular
@@ -112,7 +113,7 @@ def _enter(value: Tensor, shard: str, reading: TensorReading | None) -> Entry:
     dense = value.detach()
     if not empty and dense.layout is not torch.strided:
         dense = dense.to_dense()
-    numbers = dense.float() if not empty and dense.is_floating_point() else None
+    numbers = as_float(dense) if not empty and dense.is_floating_point() else None
     law = "no numbers yet (meta device)" if value.is_meta else "no numbers"
     return Entry(
         shape=tuple(value.shape),

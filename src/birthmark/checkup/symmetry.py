@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from birthmark.checkup.second_moments import in_range
 from birthmark.shapes import Array
 
 _PROJECTIONS = 6
@@ -30,6 +31,7 @@ def sign_rows(rows: Tensor) -> Array:
     rows = rows.detach()
     if rows.dtype in (torch.float16, torch.bfloat16):
         rows = rows.float()
+    rows, _ = in_range(rows)
     projected = (rows @ directions.to(rows)).cpu().double().numpy()
     scale = float(np.median(np.linalg.norm(projected, axis=1)))
     scale = scale or float(np.abs(projected).max())

@@ -21,6 +21,11 @@ from birthmark.checkup.layers import role_of
 from birthmark.checkup.passes import Gradient
 from birthmark.checkup.readings import TensorReading
 from birthmark.checkup.roles import Roles
+from birthmark.checkup.second_moments import (
+    as_float,
+    root_mean_square,
+    standard_deviation,
+)
 from birthmark.checkup.spectra import read_spectrum
 from birthmark.checkup.symmetry import count_distinct, sign_rows
 from birthmark.checkup.thresholds import ERRORS
@@ -78,7 +83,8 @@ def _read_tensor(
     name: str, value: Tensor, roles: Roles, gradient: Gradient | None
 ) -> TensorReading:
     module, role = roles.owner(name), roles.role(name)
-    flat = value.flatten().float() if value.is_floating_point() else value.flatten()
+    flat = value.flatten()
+    flat = as_float(flat) if flat.is_floating_point() else flat
     nonfinite = int((~torch.isfinite(flat)).sum())
     readable = value.is_floating_point() and not nonfinite and value.numel() > 0
     axes = roles.axes(name) if value.numel() else None
@@ -105,8 +111,8 @@ def _read_tensor(
         )
     inside = flat
     if law.outliers is not None:  # one of them can outweigh all the others
-        inside = flat[~torch.isin(flat, law.outliers.float())]
-    rms = float(flat.square().mean().sqrt()) if readable else 0.0
+        inside = flat[~torch.isin(flat, as_float(law.outliers))]
+    rms = root_mean_square(value) if readable else 0.0
     units = roles.units(name, value) if readable else None
     signs = None if units is None else sign_rows(units)
     slopes = None if gradient is None else gradient.signs
@@ -124,7 +130,7 @@ def _read_tensor(
         fan_out=fans[0][1] if fans else None,
         trainable=value.requires_grad,
         mean=float(inside.mean()) if readable else 0.0,
-        std=float(inside.std(correction=0)) if readable else 0.0,
+        std=standard_deviation(inside) if readable else 0.0,
         near_zero=float((flat.abs() <= _NEAR_ZERO * rms).float().mean())
         if readable
         else 0.0,
@@ -210,7 +216,7 @@ def _weight_beside(module: nn.Module) -> Tensor | None:
 
 def std_about_zero(value: Tensor) -> float:
     """Standard deviation of all numbers."""
-    return float(value.float().std(correction=0))
+    return standard_deviation(value)
 
 
 def _fits_bound(value: Tensor, bound: float) -> bool:

@@ -5,17 +5,21 @@ Two files: `results.nc` (netCDF 3, which SciPy alone reads) and `manifest.json`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from birthmark.errors import StoreError
-from birthmark.store.files import reading, replacing
+from birthmark.store.checksums import checksum
+from birthmark.store.files import reading, replacing, write_json
 
 _RESULTS, _MANIFEST = "results.nc", "manifest.json"
+_CHECKSUM = "results_sha256"
 
 
 def has_results(folder: str | Path) -> bool:
@@ -48,9 +52,8 @@ def save_results(
     (folder / _MANIFEST).unlink(missing_ok=True)
     with replacing(folder / _RESULTS) as path:
         path.write_bytes(content)
-    text = json.dumps(dict(manifest), indent=2, sort_keys=True)
-    with replacing(folder / _MANIFEST) as path:
-        path.write_text(f"{text}\n", encoding="utf-8")
+    facts = {**manifest, _CHECKSUM: hashlib.sha256(content).hexdigest()}
+    write_json(folder / _MANIFEST, dict(sorted(facts.items())))
 
 
 def load_results(folder: str | Path) -> tuple[xr.Dataset, dict[str, Any]]:
@@ -60,9 +63,15 @@ def load_results(folder: str | Path) -> tuple[xr.Dataset, dict[str, Any]]:
         StoreError: A file is missing or damaged.
     """
     folder = Path(folder)
-    with reading(folder / _MANIFEST):
-        text = (folder / _MANIFEST).read_text(encoding="utf-8")
+    path = folder / _MANIFEST
+    with reading(path):
+        text = path.read_bytes()
+        checksum(path, text)  # none in those of before there were any
         manifest: dict[str, Any] = json.loads(text)
+        manifest.pop("checksum", None)
+        expected = manifest.pop(_CHECKSUM, None)
     with reading(folder / _RESULTS):
-        results = xr.load_dataset(folder / _RESULTS, engine="scipy")
-    return results, manifest
+        content = (folder / _RESULTS).read_bytes()
+        if expected not in (None, hashlib.sha256(content).hexdigest()):
+            raise ValueError("not the bytes that its manifest was written for")
+        return xr.load_dataset(BytesIO(content), engine="scipy"), manifest
