@@ -160,6 +160,14 @@ def _shown(text, figure):
     return True
 
 
+def test_the_key_of_the_curves_lies_above_all_panels(drawings):
+    """Names of rules are long: within a panel they would cover the curves."""
+    figure = next(one for one in drawings if one.number == 2).draw()
+    key = figure.legends[0].get_window_extent()
+    assert len(figure.legends[0].texts) == 2 and figure.axes[1].get_legend() is None
+    assert all(key.y0 > axes.get_window_extent().y1 for axes in figure.axes[:2])
+
+
 def test_lines_are_drawn_from_the_data(drawings):
     drawing = next(one for one in drawings if one.number == 2)
     curves = [line.get_ydata() for line in drawing.draw().axes[1].lines]

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 CURVES = 4  # values of the axis whose losses are shown
 LINES = 6  # values of a series, each with a drawing of its own
+_LETTERS = 40  # of names that stand in one row
 _EPOCHS = ("min_train_epoch", "min_test_epoch", "divergence_epoch")
 _LOSSES = ("min_train_loss", "min_test_loss")
 
@@ -175,7 +176,7 @@ def _losses(column: Column, place: int) -> dict[str, Array]:
 
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     """Four panels: two of curves above, phase diagram and least losses below."""
-    figure = new_figure(5.6)
+    figure = new_figure(5.8)
     axes = figure.subplots(2, 2, height_ratios=[1, 1.25])
     for panel, letter, name in (
         (axes[0, 0], "a", "train"),
@@ -184,7 +185,12 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         _paint_losses(panel, data, f"{name}_loss", palette)
         panel.set(xlabel="epoch", ylabel=f"{name} loss")
         name_panel(panel, letter)
-    axes[0, 1].legend(title=str(data["noun"]), loc="best", title_fontsize=7)
+    lines, texts = axes[0, 1].get_legend_handles_labels()
+    figure.legend(  # beside the panels, since names of rules would cover the curves
+        *(lines, [f"{data['noun']} {text}" for text in texts]),
+        loc="outside upper center",
+        ncols=CURVES if sum(map(len, texts)) < _LETTERS else 2,
+    )
     _paint_phases(axes[1, 0], data, palette)
     name_panel(axes[1, 0], "c")
     for by, name, colour, label in (
