@@ -39,10 +39,12 @@ REASONS = {
     "copied_units": "units that start as copies, as their paper has it",
     "linear_chain": "two matrices in a row, as the architecture has it",
     "lost_rank": "a matrix of low rank by construction",
-    "high_initial_loss": "the head is drawn by fan_out for 1000 classes; with ten its "
-    "logits spread that far, and the loss is as high as it says",
+    "high_initial_loss": "the head is drawn for 1000 classes; with ten its logits "
+    "spread that far, and the loss is as high as it says",
     "frozen_parameters": "tables that the architecture does not train",
     "unknown_laws": "laws of the architecture's own",
+    "single_key": "images so small that the last stage attends to one place",
+    "outliers": "torch's trunc_normal_ gave a far bound itself",
 }
 
 

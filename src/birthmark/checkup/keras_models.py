@@ -25,8 +25,12 @@ _NAMES = {
     **dict.fromkeys((*_KERNELS, "gamma", "embeddings"), "weight"),
     "beta": "bias",
 }
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CONVOLUTIONS: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED: tuple[Any, ...] = (
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 _UNREAD = "signal, gradients and initial loss: this is a Keras model"
 
 
