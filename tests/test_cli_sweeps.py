@@ -3,6 +3,9 @@
 import json
 import os
 import shlex
+import shutil
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -12,6 +15,7 @@ from birthmark.cli import tables
 from birthmark.store import open_store
 from birthmark.sweeps import Grid
 from kills import start
+from test_crash import assert_same, contents
 from test_sweeps_executors import birthmark
 
 GRID = """
@@ -74,6 +78,8 @@ def test_damage_is_found_named_and_repaired_and_nothing_else_is_touched(
     untouched = [k for k in keys if (store / k).stat().st_mtime_ns == times[k]]
     assert untouched == [keys[2]]
     assert say("repair", "--store", store) == (0, "nothing is damaged\n")
+    status, printed = say("sweep", grid, "--store", grid)  # a file, no folder
+    assert status == 2 and len(printed.splitlines()) == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -115,3 +121,25 @@ def test_watching_ends_when_all_is_done_and_shows_who_is_at_work(
     sweep.join()
     assert status == 0 and sweep.exitcode == 0
     assert printed.splitlines()[-1].strip() == "3 done"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("faketime"), reason="needs faketime")
+def test_a_sweep_goes_on_under_a_clock_that_was_set_back(say, grid, tmp_path):
+    store, undisturbed = tmp_path / "runs", tmp_path / "undisturbed"
+    assert say("sweep", grid, "--store", undisturbed)[0] == 0
+    specs = list(Grid.from_toml(grid))
+    done = tmp_path / "one.toml"
+    done.write_text(GRID.replace("seeds = 3", "seeds = 1"))
+    assert say("sweep", done, "--store", store)[0] == 0
+    run = open_store(store).start_run(specs[1])
+    run.load_checkpoint()
+    run.close()
+    program = "from birthmark.cli import main; main()"
+    back = ["faketime", "-f", "-3d", sys.executable, "-c", program]
+    for words in (("sweep", grid), ("verify",)):
+        subprocess.run([*back, *words, "--store", store], check=True)
+    (store / "sweep-log.jsonl").unlink()
+    (undisturbed / "sweep-log.jsonl").unlink()
+    assert_same(store, contents(undisturbed))
+    assert open_store(store).runs()["state"].tolist() == ["done"] * 3

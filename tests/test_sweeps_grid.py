@@ -1,10 +1,11 @@
 """What a grid says, counted by hand."""
 
+import numpy as np
 import pytest
 
 from birthmark.errors import SpecError
 from birthmark.spec import RunSpec
-from birthmark.sweeps import Grid, make_plan, parse_shard
+from birthmark.sweeps import Grid, make_plan, parse_shard, sweep
 from birthmark.sweeps.expressions import evaluate
 
 BASE = {"data": {"name": "digits"}, "training": {"epochs": 2}}
@@ -136,6 +137,19 @@ def test_a_grid_that_is_none_is_refused_in_one_line(tables, words):
         grid(**tables)
     assert words in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_values_of_numpy_are_those_of_python_and_a_number_is_no_list(tmp_path):
+    base, rates = grid().specs[0], np.array([0.1, 0.2])
+    axes = {"training.lr": rates, "run.seed": np.arange(2)}
+    plain = {"training.lr": [0.1, 0.2], "run.seed": [0, 1]}
+    assert Grid.over(base, axes) == Grid.over(base, plain)
+    for values in (0.1, "ab"):
+        with pytest.raises(SpecError, match="training.lr: needs a list of values"):
+            Grid.over(base, {"training.lr": values})
+    with pytest.raises(SpecError, match="seed: needs whole numbers, got 'a'"):
+        sweep(print, {"seed": ["a"]}, store=tmp_path / "nowhere")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_shards_of_a_plan_have_each_run_once():

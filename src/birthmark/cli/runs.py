@@ -61,6 +61,7 @@ def reproduce(
     Example: `birthmark reproduce --scale demo --store demo`
     """
     from birthmark.analysis import find_headlines, read_survey
+    from birthmark.cli.progress import announced
     from birthmark.figures import draw_figures
     from birthmark.report import write_report
     from birthmark.store import open_shipped, open_store
@@ -73,9 +74,12 @@ def reproduce(
 
         _carry_out(reproduction(scale), folder, as_json=False)
         opened = open_store(folder)
-    survey = read_survey(opened)
-    draw_figures(survey, folder / "figures")
-    path = write_report(survey, folder / "report.html")
+    with announced("Reading the records"):
+        survey = read_survey(opened)
+    with announced("Drawing the figures"):
+        draw_figures(survey, folder / "figures")
+    with announced("Writing the report"):
+        path = write_report(survey, folder / "report.html")
     print(f"\nReport: {path}\n")
     for headline in find_headlines(survey):
         print(f"  - {headline}")

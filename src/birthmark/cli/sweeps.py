@@ -70,7 +70,7 @@ def sweep(
     # what is not here is refused, or comes with a bar, before the store is touched
     for name in sorted({spec.data.name for spec in specs}):
         fetch_dataset(name, progress=True)
-    exists = store.exists() and any(store.iterdir())
+    exists = store.is_dir() and any(store.iterdir())
     opened = open_store(store) if dry_run and exists else None
     if not dry_run:
         opened = open_store(store, create=True)
@@ -113,8 +113,11 @@ def _choose(
 ) -> tuple[Executor, int | None]:
     import os
 
-    from birthmark.errors import unknown_name
+    from birthmark.errors import SpecError, unknown_name
     from birthmark.sweeps import Here, OnRay, Processes
+
+    if address and name != "ray":
+        raise SpecError("--address is that of a Ray cluster: add --executor ray")
 
     if name == "ray":
         return OnRay(address, cpus=threads or 1), threads or 1

@@ -22,7 +22,7 @@ from birthmark.errors import SpecError
 from birthmark.store import RUN_COLUMNS, Store, flatten, open_store
 from birthmark.sweeps.cells import expand_cells
 from birthmark.sweeps.executors import Executor, Here
-from birthmark.sweeps.grid import Rule, apply_rules, check_rules
+from birthmark.sweeps.grid import Rule, apply_rules, check_rules, list_values
 from birthmark.sweeps.tasks import Outcome, Report
 from birthmark.tracking import Tracker
 
@@ -134,15 +134,16 @@ def sweep(
         SpecError: The grid is none.
         KeyboardInterrupt: It was stopped.
     """
-    opened = store if isinstance(store, Store) else open_store(store, create=True)
     named = name or str(getattr(train, "__name__", "sweep"))
     grid = {
-        "product": {key: [*values] for key, values in (product or {}).items()},
-        "zip": {key: [*values] for key, values in (zip or {}).items()},
+        "product": list_values(product),
+        "zip": list_values(zip),
         "list": [dict(cell) for cell in list or ()],
     }
     tasks = []
     for cell in expand_cells(grid):
+        if type(cell.get(REPLICA, 0)) is not int:
+            raise SpecError(f"{REPLICA}: needs whole numbers, got {cell[REPLICA]!r}")
         check_rules(cell, derive or {})
         derived = apply_rules(cell, derive or {}, [] if where is None else [where])
         if derived is not None:
@@ -150,6 +151,7 @@ def sweep(
     tasks = tasks[shard[0] - 1 :: shard[1]]
     if not tasks:
         raise SpecError("grid: no run is left: loosen its conditions")
+    opened = store if isinstance(store, Store) else open_store(store, create=True)
     found = {task.key: Outcome(task.key, "done") for task in tasks}
     done = _find_done(opened, named)  # once: many runs take a while to list
     waiting = [task for task in tasks if task.cell not in done]

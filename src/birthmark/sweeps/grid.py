@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from birthmark.errors import SpecError, unknown_name
 from birthmark.spec import (
@@ -64,8 +66,8 @@ class Grid:
             SpecError: One of the runs is no valid spec.
         """
         tables: dict[str, Any] = {
-            "product": _as_lists(product),
-            "zip": _as_lists(zip),
+            "product": list_values(product),
+            "zip": list_values(zip),
             "list": [dict(one) for one in list or ()],
         }
         if isinstance(spec, RunSpec):
@@ -103,6 +105,25 @@ class Grid:
         prefixes = ("grid.product.", "grid.zip.", "grid.derive.", "spec.", "")
         with lines_named(path, prefixes):
             return cls.from_tables(tables)
+
+
+def list_values(table: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Values by key as lists of Python's own; ranges of seeds stay.
+
+    Raises:
+        SpecError: They are none, as one number.
+    """
+    found = {}
+    for key, values in (table or {}).items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise SpecError(f"{key}: needs a list of values, got {values!r}")
+        is_range = isinstance(values, Mapping)
+        found[key] = values if is_range else [_as_python(value) for value in values]
+    return found
+
+
+def _as_python(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def check_rules(settings: Mapping[str, Any], derived: Mapping[str, Rule]) -> None:
@@ -157,13 +178,6 @@ def _make_specs(
 
 def _apply(rule: Rule, fields: Mapping[str, Any]) -> Any:
     return evaluate(rule, fields) if isinstance(rule, str) else rule(fields)
-
-
-def _as_lists(table: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {
-        key: value if isinstance(value, dict) else [*value]
-        for key, value in (table or {}).items()
-    }
 
 
 def _table(tables: dict[str, Any], key: str) -> dict[str, Any]:
