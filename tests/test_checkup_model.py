@@ -2,6 +2,7 @@
 
 import copy
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -400,3 +401,11 @@ def test_weights_whose_squares_have_no_float_are_neither_silent_nor_infinite(siz
     )
     std = size * float((model.weight.detach() / size).std(correction=0))
     assert found.tensors[0].std == pytest.approx(std, rel=1e-12)
+
+
+def test_threads_that_check_one_model_at_once_read_it_as_one_does():
+    model, x = nn.Linear(6, 5), torch.randn(8, 6)
+    alone = check(model, x)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: check(model, x), range(8)))
+    assert all(one.layers == alone.layers for one in found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -71,6 +72,9 @@ _UNREAD = {
     "other": "not a kind of layer that theory is known for",
 }
 
+# hooks, modes and random streams belong to the whole process while a model is read
+_ONE_AT_A_TIME = threading.RLock()
+
 
 def check(
     model: nn.Module | Any,
@@ -130,7 +134,7 @@ def check(
     batch_read = read_batch(batch, own, is_opaque=objective is not None)
     if objective is not None and loss is not None:
         raise SpecError("give loss=, of (outputs, target), or objective=, not both")
-    with left_as_it_was(own):
+    with _ONE_AT_A_TIME, left_as_it_was(own):
         if objective is not None and not batch_read.has_tensors:
             batch_read = meet_inputs(objective, own, batch_read)
         problem = Problem(own, batch_read, loss, objective)
