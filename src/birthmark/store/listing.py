@@ -12,9 +12,10 @@ from birthmark.store import files
 from birthmark.store.claims import is_at_work
 from birthmark.store.contents import check_done
 from birthmark.store.description import SPEC, RunDescription
-from birthmark.store.formats import FORMAT_VERSION, read_version
+from birthmark.store.formats import read_version
 from birthmark.store.layout import LEAST_RUNS, RunPaths, last_epoch, run_keys
 
+CHECKED_SINCE = 2  # version of the format in which files have checksums
 COLUMNS = (
     *("run_key", "state", "epoch", "step", "wall_time_s", "written"),
     *("kind", "name", "replica", "problem"),
@@ -30,7 +31,7 @@ def list_runs(folder: Path) -> list[dict[str, Any]] | None:
     Raises:
         StoreError: There is no store, or it is of a newer version.
     """
-    if read_version(folder) < FORMAT_VERSION:
+    if read_version(folder) < CHECKED_SINCE:
         return None
     keys = run_keys(folder)
     if len(keys) >= LEAST_RUNS:
