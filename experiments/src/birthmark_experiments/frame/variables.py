@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # a list of questions needs neither
 
 Variable: TypeAlias = "tuple[Sequence[str] | str, Array, dict[str, str]]"
 
-_KEPT_AS = {"float64": "float32", "int64": "int32", "bool": "int8"}
+_KEPT_AS = {"int64": "int32", "bool": "int8"}
 # what most questions read of every epoch
 _CURVES = {
     "train_loss": ("train loss, mean over an epoch as it was visited", "nat"),
@@ -33,7 +33,7 @@ def labelled(long_name: str, units: str) -> dict[str, str]:
 def variable(
     dims: Sequence[str] | str, values: npt.ArrayLike, long_name: str, units: str = "1"
 ) -> Variable:
-    """One variable: numbers in 32 bits, whether something is so in 8."""
+    """One variable: floats as given, counts in 32 bits, flags in 8."""
     import numpy as np
 
     array = np.asarray(values)
@@ -47,7 +47,7 @@ def variables(
     values: Mapping[str, npt.ArrayLike],
     prefix: str = "",
 ) -> dict[str, Variable]:
-    """Variables of equal dims.
+    """Variables of equal dims, in single precision.
 
     Args:
         dims: Of all of them.
@@ -55,8 +55,10 @@ def variables(
         values: By name.
         prefix: Before each name in the results.
     """
+    import numpy as np
+
     return {
-        f"{prefix}{name}": variable(dims, values[name], *said)
+        f"{prefix}{name}": variable(dims, np.asarray(values[name], "float32"), *said)
         for name, said in words.items()
     }
 
