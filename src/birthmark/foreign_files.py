@@ -13,7 +13,7 @@ import stat
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -51,7 +51,7 @@ def damage_named(path: str | Path, kind: type[BirthmarkError]) -> Iterator[None]
         ) from error
 
 
-def open_regular(path: str | Path) -> IO[bytes]:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a file with a beginning and an end, to be read from anywhere in it.
 
     Raises:

@@ -204,7 +204,7 @@ def copied(metrics: EpochMetrics | StepMetrics) -> EpochMetrics | StepMetrics:
     if isinstance(metrics, StepMetrics):
         values = {n: np.array(v, float).ravel() for n, v in metrics.values.items()}
         return dataclasses.replace(metrics, values=values)
-    own = {name: np.array(getattr(metrics, name)) for name in METRICS}
+    own: dict[str, Any] = {n: np.array(getattr(metrics, n)) for n in METRICS}
     return dataclasses.replace(metrics, **own)
 
 

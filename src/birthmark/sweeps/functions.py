@@ -170,7 +170,7 @@ def _find_done(store: Store, name: str) -> set[Cell]:
     """The cells of the finished runs of this name."""
     runs = store.runs(name=name, state="done").dropna(subset="replica")
     own = runs.drop(columns=[*RUN_COLUMNS.intersection(runs.columns)])
-    rows = own.astype(object).where(own.notna(), None).to_dict("records")
+    rows: list[Any] = own.astype(object).where(own.notna(), None).to_dict("records")
     return {_as_cell(*one) for one in zip(runs["replica"], rows, strict=True)}
 
 
