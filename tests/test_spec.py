@@ -21,6 +21,7 @@ def network(**fields):
 BAD = [
     ({}, "data: this key is required and missing"),
     ({"data": DATA, "trainig": {}}, "unknown key 'trainig': did you mean 'training'"),
+    ({"data": DATA, "train[ng": {}}, r"'train\[ng': did you mean 'training'"),
     ({"data": DATA, "network": {"widths": [0]}}, r"network.widths.0: .* got 0"),
     ({"data": DATA, "network": {"widht": [4]}}, "did you mean 'widths'"),
     ({"data": DATA, "network": {"activation": "rulu"}}, "network.activation"),

@@ -49,7 +49,7 @@ _TIMM: dict[str, tuple[int, dict[str, Any]]] = {
     "convnext_atto": (64, {}),
     "convnextv2_atto": (64, {}),
     "inception_next_atto": (64, {}),
-    "convmixer_768_32": (32, {"depth": 8}),
+    "convmixer_768_32": (32, {}),
     "vit_tiny_patch16_224": (64, {"img_size": 64, "depth": 6}),
     "deit_tiny_distilled_patch16_224": (64, {"img_size": 64, "depth": 6}),
     "beit_base_patch16_224": (64, {"img_size": 64, "depth": 4, "embed_dim": 192,
@@ -67,7 +67,7 @@ _TIMM: dict[str, tuple[int, dict[str, Any]]] = {
     "poolformer_s12": (64, {}),
     "mixer_s32_224": (64, {"img_size": 64}),
     "resmlp_12_224": (64, {"img_size": 64}),
-    "gmlp_ti16_224": (64, {"img_size": 64, "num_blocks": 8}),
+    "gmlp_ti16_224": (64, {"img_size": 64}),
     "coat_tiny": (64, {"img_size": 64}),
     "coatnet_nano_rw_224": (64, {"img_size": 64}),
     "maxvit_rmlp_pico_rw_256": (64, {"img_size": 64}),
@@ -79,7 +79,7 @@ _TIMM: dict[str, tuple[int, dict[str, Any]]] = {
     "efficientvit_b0": (64, {}),
     "repvit_m0_9": (64, {}),
     "hiera_tiny_224": (224, {"embed_dim": 48}),
-    "focalnet_tiny_srf": (64, {"embed_dim": 48}),
+    "focalnet_tiny_srf": (64, {}),
     "davit_tiny": (64, {"embed_dims": (48, 96, 192, 384)}),
     "nest_tiny": (64, {"img_size": 64}),
     "volo_d1_224": (64, {"img_size": 64}),
@@ -197,7 +197,7 @@ def _of_torchvision(name: str) -> Family:
     def make() -> tuple[Any, Any]:
         import torchvision
 
-        side = {"inception_v3": 128, "googlenet": 64, "maxvit_t": 224}
+        side = {"inception_v3": 299, "googlenet": 64, "maxvit_t": 224}
         more = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
         model = getattr(torchvision.models, name)(num_classes=10, **more)
         count = 4 if name == "maxvit_t" else 8

@@ -16,21 +16,46 @@ from birthmark.statistics import summarize_curves
 
 # scalars by layer of the library's own table; any other is a user's measurement
 MEASURED = frozenset(
-    ("absorbed_share", "distance_by_decay", "step_by_decay", "step_by_gradient")
-    + ("step_by_momentum", "update_ratio", "mark_pooled_auc", "still_rows")
-    + (
+    [
+        "absorbed_share",
         "cannot_move",
         "changed_share",
-        "correlation_by_noise",
         "correlation",
+        "correlation_by_noise",
         "cosine",
+        "deviation_by_decay",
+        "deviation_by_gradient",
+        "deviation_by_momentum",
         "deviation_kurtosis",
         "deviation_max",
-    )
-    + ("deviation_mean", "deviation_mean_abs", "deviation_skewness", "deviation_std")
-    + ("distance", "distinct_units", "intercept", "mark_auc", "mark_contrast")
-    + ("nonfinite_count", "path_length", "r_squared", "relative_distance")
-    + ("sign_flips", "sign_flips_by_noise", "slope", "ulp_change")
+        "deviation_mean",
+        "deviation_mean_abs",
+        "deviation_skewness",
+        "deviation_std",
+        "distance",
+        "distance_by_decay",
+        "distinct_units",
+        "intercept",
+        "mark_auc",
+        "mark_contrast",
+        "mark_pooled_auc",
+        "nonfinite_count",
+        "output_by_inputs",
+        "output_by_noise",
+        "output_by_weights",
+        "path_length",
+        "r_squared",
+        "relative_distance",
+        "sign_flips",
+        "sign_flips_by_noise",
+        "slope",
+        "step_by_decay",
+        "step_by_gradient",
+        "step_by_momentum",
+        "still_rows",
+        "ulp_change",
+        "update_ratio",
+    ]
 )
 
 

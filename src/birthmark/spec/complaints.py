@@ -11,8 +11,14 @@ def in_one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """One thing that is wrong: dotted key, what came, what is wanted."""
     # in a union the deepest complaint is about the branch that was meant
     first = max(error.errors(), key=lambda one: len(one["loc"]))
-    # a union adds its branch (a type's name) to the path: not a key of the user's
-    path = [str(p) for p in first["loc"] if not re.search(r"[\[\(]", str(p))]
+    # a union adds its branch (a type's name) to the path: not a key of the user's, who
+    # may have written brackets into one that is unknown
+    own = len(first["loc"]) - 1 if first["type"] == "extra_forbidden" else None
+    path = [
+        str(part)
+        for place, part in enumerate(first["loc"])
+        if place == own or not re.search(r"[\[\(]", str(part))
+    ]
     key = ".".join(path)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
