@@ -239,6 +239,7 @@ DAMAGES = [
     (NAMES[0], _flipped, "damaged file"),
     (NAMES[0], lambda content: b"<html>not found</html>", "not an IDX file"),
     (NAMES[0], lambda content: gzip.compress(b"<html>"), "not an IDX file of uint8"),
+    (NAMES[0], lambda content: b"\0\0\x08", "not an IDX file of uint8"),
     (NAMES[0], lambda content: gzip.compress(b""), "starts with nothing"),
     (NAMES[0], _shortened, r"bytes for the shape \(30, 28, 28\), expected 23536"),
     (NAMES[0], _reshaped, r"shape \(30, 14, 56\), expected \(30, 28, 28\)"),

@@ -128,7 +128,8 @@ def _read_file(entry: Entry, file: Published, path: Path) -> Array:
 
 def _parse(unpacked: bytes, path: Path) -> Array:
     """An array over the bytes themselves, hence read-only."""
-    if unpacked[:3] != b"\0\0\x08" or len(unpacked) < 4 + 4 * unpacked[3]:
+    num_axes = unpacked[3] if len(unpacked) > 3 else math.inf
+    if unpacked[:3] != b"\0\0\x08" or len(unpacked) < 4 + 4 * num_axes:
         raise DataError(
             f"{path}: not an IDX file of uint8 (it starts with "
             f"{unpacked[:4].hex(' ') or 'nothing'}): get the file anew"
