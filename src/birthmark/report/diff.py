@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from birthmark.report.pages import write_page
 
 if TYPE_CHECKING:
-    from birthmark.weight_files import Diff, Parting, TensorDiff, Trajectory
+    from birthmark.weight_files import Diff, Parting, Trajectory
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,9 @@ def write_diff(diff: Diff, path: str | Path) -> Path:
     Raises:
         StoreError: The file cannot be written.
     """
-    bars = [_bar(tensor) for tensor in diff.weights()]
-    return write_page(
-        "diff.html",
-        path,
-        diff=diff,
-        bars=[bar for bar in bars if math.isfinite(bar.length)],
-        table=diff.table(),
-    )
+    moved = [(one.name, one.readings["relative_distance"]) for one in diff.weights()]
+    bars = _bars((name, far.value, far.redraw) for name, far in moved)
+    return write_page("diff.html", path, diff=diff, bars=bars, table=diff.table())
 
 
 def write_course(course: Trajectory | Parting, path: str | Path, title: str) -> Path:
@@ -53,21 +49,16 @@ def write_course(course: Trajectory | Parting, path: str | Path, title: str) -> 
     Raises:
         StoreError: The file cannot be written.
     """
-    bars = [
-        Bar(name, 100 * value / null if null else math.nan, f"{value:.3g}")
-        for name, value, null in course.lengths()
-    ]
+    bars, table = _bars(course.lengths()), course.table()
     return write_page(
-        "course.html",
-        path,
-        course=course,
-        title=title,
-        bars=[bar for bar in bars if math.isfinite(bar.length)],
-        table=course.table(),
+        "course.html", path, course=course, title=title, bars=bars, table=table
     )
 
 
-def _bar(tensor: TensorDiff) -> Bar:
-    moved = tensor.readings["relative_distance"]
-    length = 100 * moved.value / moved.redraw if moved.redraw else float("nan")
-    return Bar(tensor.name, length, f"{moved.value:.3g}")
+def _bars(moved: Iterable[tuple[str, float, float | None]]) -> list[Bar]:
+    """Of (name, how far, null model): those whose length is a finite number."""
+    bars = [
+        Bar(name, 100 * value / null if null else math.nan, f"{value:.3g}")
+        for name, value, null in moved
+    ]
+    return [bar for bar in bars if math.isfinite(bar.length)]
