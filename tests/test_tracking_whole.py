@@ -12,7 +12,7 @@ import birthmark as bm
 from birthmark.errors import SpecError
 from birthmark.measurements import measure
 from birthmark.theory import MOST_EVALUATIONS, find_critical_step
-from birthmark.tracking import ATTRIBUTION, DIRECTIONS, LogSpaced
+from birthmark.tracking import ATTRIBUTION, DIRECTIONS, LogSpaced, undisturbed
 
 
 def batch(step):
@@ -286,3 +286,21 @@ def test_critical_sharpness_is_the_curvature_along_the_step():
 def test_what_cannot_be_probed_is_refused(model, options, words):
     with pytest.raises(SpecError, match=words):
         bm.Tracker(model, probe=lambda m: 0.0, **options)
+
+
+def test_a_buffer_that_a_pass_puts_anew_is_put_back():
+    class Counting(nn.Linear):
+        def __init__(self):
+            super().__init__(3, 3)
+            self.register_buffer("seen", torch.zeros(1))
+
+        def forward(self, x):
+            self.seen = self.seen + 1  # another tensor, as running means are kept
+            return super().forward(x)
+
+    model = Counting()
+    before = model.seen
+    with undisturbed(model):
+        model(torch.ones(1, 3))
+        assert model.seen.item() == 1
+    assert model.seen is before and before.item() == 0

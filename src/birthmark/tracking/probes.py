@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from birthmark.errors import SpecError
 from birthmark.measurements import Signal, clean_name, unwrap
+from birthmark.network import modes_put_back
 from birthmark.theory import find_critical_step
 
 Evaluate = Callable[[nn.Module], Any]  # a loss of the model as it stands
@@ -27,19 +28,11 @@ _LINEAR = (nn.Linear, nn.Embedding, nn.modules.conv._ConvNd)
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Evaluate here without a gradient; buffers, modes and random numbers come back."""
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    modes = [(module, module.training) for module in model.modules()]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    try:
-        with torch.random.fork_rng([one.index for one in devices]), torch.no_grad():
-            model.eval()
-            yield
-    finally:
-        with torch.no_grad():
-            for buffer, kept in buffers:
-                buffer.copy_(kept)
-        for module, mode in modes:
-            module.training = mode
+    streams = torch.random.fork_rng([one.index for one in devices])
+    with modes_put_back(model), streams, torch.no_grad():
+        model.eval()
+        yield
 
 
 class Probe:

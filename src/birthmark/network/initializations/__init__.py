@@ -8,6 +8,7 @@ from birthmark.network.initializations.data_dependent import (
 )
 from birthmark.network.initializations.drawing import Initializer, Rule, draw
 from birthmark.network.initializations.names import ALIASES
+from birthmark.network.initializations.observing import modes_put_back
 from birthmark.network.initializations.parametrizations import (
     PARAMETRIZATIONS,
     Scaling,
@@ -47,6 +48,7 @@ __all__ = [
     "find_law_for",
     "fixup_",
     "initialize_",
+    "modes_put_back",
     "parametrize",
     "plan",
     "register_initialization",

@@ -17,22 +17,36 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @contextmanager
-def as_in_training(module: nn.Module) -> Iterator[None]:
-    """Norms use the batch, nothing drops out; flags and buffers come back after it."""
+def modes_put_back(module: nn.Module) -> Iterator[None]:
+    """Flags of training and buffers, in their place, are after it as they were."""
     training = {each: each.training for each in module.modules()}
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    module.train()
-    for each in module.modules():
-        if isinstance(each, _DROPOUTS):
-            each.eval()
+    buffers = [
+        (each, name, buffer, buffer.clone())
+        for each in module.modules()
+        for name, buffer in each.named_buffers(recurse=False)
+    ]
     try:
         yield
     finally:
         for each, flag in training.items():
             each.training = flag
         with torch.no_grad():
-            for name, buffer in module.named_buffers():
-                buffer.copy_(buffers[name])
+            for each, name, buffer, kept in buffers:
+                buffer.copy_(kept)
+                each._buffers[name] = (
+                    buffer  # a forward pass may have put another there
+                )
+
+
+@contextmanager
+def as_in_training(module: nn.Module) -> Iterator[None]:
+    """Norms use the batch, nothing drops out; flags and buffers come back after it."""
+    with modes_put_back(module):
+        module.train()
+        for each in module.modules():
+            if isinstance(each, _DROPOUTS):
+                each.eval()
+        yield
 
 
 @dataclass(frozen=True)
