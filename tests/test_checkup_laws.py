@@ -258,7 +258,7 @@ def test_one_row_is_orthogonal_where_its_length_is_one():
 
 
 def test_a_few_numbers_beyond_a_law_are_told_apart_from_it():
-    """torch gives the bound of a cut law itself once in 2^24 draws (issue 155588)."""
+    """torch gives the bound of a cut law itself once in 2^24 draws."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(32, 256), nn.ReLU(), nn.Linear(256, 10))
     INIT.trunc_normal_(net[0].weight, std=0.02)

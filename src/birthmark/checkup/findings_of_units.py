@@ -35,12 +35,7 @@ def dead_units(checkup: CheckUp) -> Iterator[Finding]:
     if dead:
         worst = max(dead, key=lambda layer: layer.dead or 0)
         yield Finding(
-            what=f"{_say_silent(worst)} on the whole batch, more than chance leaves"
-            + (
-                f"; so are many of {say_names(_others(dead, worst))}."
-                if dead[1:]
-                else "."
-            ),
+            what=_say_silent(dead, worst, "more than chance leaves"),
             why="A ReLU that is never above 0 has no gradient and does not learn.",
             how=_how_silent(worst) + ", line at four standard errors",
             source="Lu et al. 1903.06733",
@@ -54,12 +49,7 @@ def dead_units(checkup: CheckUp) -> Iterator[Finding]:
     if silent:
         worst = max(silent, key=lambda layer: layer.dead or 0)
         yield Finding(
-            what=f"{_say_silent(worst)} on the whole batch, as fresh units would be"
-            + (
-                f"; so are many of {say_names(_others(silent, worst))}."
-                if silent[1:]
-                else "."
-            ),
+            what=_say_silent(silent, worst, "as fresh units would be"),
             why="Inputs arrive there almost the same, so that a unit is on or off for "
             "all of them; off it has no gradient.",
             how=_how_silent(worst),
@@ -77,14 +67,15 @@ def _silent_by_chance(layer: LayerReading) -> float:
     return SYMMETRIC_DEAD if layer.dead_expected is None else layer.dead_expected
 
 
-def _others(layers: list[LayerReading], worst: LayerReading) -> list[str]:
-    return [layer.name for layer in layers if layer is not worst]
-
-
-def _say_silent(layer: LayerReading) -> str:
-    count = layer.num_units or 1
-    silent = round((layer.dead or 0) * count)
-    return f"{silent} of {count} units of layer {layer.name} are silent"
+def _say_silent(layers: list[LayerReading], worst: LayerReading, how: str) -> str:
+    count = worst.num_units or 1
+    silent = round((worst.dead or 0) * count)
+    others = [layer.name for layer in layers if layer is not worst]
+    more = f"; so are many of {say_names(others)}" if others else ""
+    return (
+        f"{silent} of {count} units of layer {worst.name} are silent on the whole "
+        f"batch, {how}{more}."
+    )
 
 
 def _how_silent(layer: LayerReading) -> str:

@@ -18,7 +18,6 @@ from birthmark.shapes import Parameters
 from birthmark.tracking.looks import Groups, Look
 
 PLACES = 2**10  # of a large tensor
-NAMES = ("deviation_by_gradient", "deviation_by_decay", "deviation_by_momentum")
 
 
 class Attribution:

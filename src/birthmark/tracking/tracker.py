@@ -218,11 +218,7 @@ class Tracker:
     def summary(self) -> Summary:
         """Where the weights stand now, in words and in the rows that matter."""
         found = self._look()
-        folder = self._begun()
-        if not folder.is_done:
-            # the row of this step stays open: the loop may have more to note there
-            self._hand_on(before=self.num_steps)
-            folder.flush()
+        folder = self._write_before(self.num_steps)
         records = self._run.store.records(folder.run_key, by="parameter")
         findings = self._found(found)
         return summarize(found, self.num_steps, self._run.name, findings, records)
@@ -231,10 +227,7 @@ class Tracker:
         """Write what was recorded; what is noted later belongs to the next step."""
         if self._processes.is_idle:
             return
-        folder = self._begun()
-        if not folder.is_done:
-            self._hand_on(before=self.num_steps + 1)
-            folder.flush()
+        self._write_before(self.num_steps + 1)
 
     def finish(self) -> None:
         """Record the last step, declare the run done, and let go of the optimizer."""
@@ -293,11 +286,7 @@ class Tracker:
         """
         if self._processes.is_idle:
             return {}
-        folder = self._begun()
-        if not folder.is_done:
-            # the row of this step stays open: the loop may have more to note there
-            self._hand_on(before=self.num_steps)
-            folder.flush()
+        self._write_before(self.num_steps)
         return {
             "step": self.num_steps,
             "pending": self._pending.state_dict(),
@@ -400,6 +389,14 @@ class Tracker:
     def _found(self, found: xr.Dataset) -> tuple[Finding, ...]:
         seen = self._watch.findings(self.num_steps, found)
         return (*seen, *self._telling.alarms.findings)
+
+    def _write_before(self, step: int) -> RunFolder:
+        """Write all rows of earlier steps; a later one is open to what a loop notes."""
+        folder = self._begun()
+        if not folder.is_done:
+            self._hand_on(before=step)
+            folder.flush()
+        return folder
 
     def _hand_on(self, *, before: int) -> None:
         """Give the recorder all rows of steps before this one."""
