@@ -11,7 +11,7 @@ import pytest
 
 from birthmark.data import load_dataset
 from birthmark.explorer import write_explorer
-from birthmark.network import draw_mark
+from birthmark.marks import draw_mark
 from birthmark.spec import MarkSpec
 
 PAGE = files("birthmark.explorer").joinpath("page")

@@ -146,6 +146,13 @@ sys.meta_path.insert(0, NoTorch())
 import birthmark.analysis, birthmark.figures, birthmark.report, birthmark.cli
 import birthmark as bm
 bm.open_store, bm.RunSpec, bm.draw_figures, bm.write_report
+import importlib, pkgutil
+import birthmark_experiments.pages
+for _, name, _ in pkgutil.walk_packages(
+    birthmark_experiments.__path__, "birthmark_experiments."
+):
+    if name.endswith((".facts", ".figure")):
+        importlib.import_module(name)
 try:
     bm.train
 except ImportError as error:

@@ -11,9 +11,8 @@ from PIL import Image
 from scipy import stats
 
 from birthmark.errors import SpecError
+from birthmark.marks import apply_mark, draw_mark
 from birthmark.network import (
-    apply_mark,
-    draw_mark,
     draw_weights,
     find_bounds,
     forward_stack,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birthmark.errors import SpecError
-from birthmark.network import draw_mark
+from birthmark.marks import draw_mark
 from birthmark.spec import MarkSpec, RunSpec
 from birthmark.spec.files import parse_setting
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from birthmark.network import draw_mark
+from birthmark.marks import draw_mark
 from birthmark.spec import MarkSpec
 from birthmark.statistics import pool_sizes, pooled_auc, read_mark
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from birthmark.errors import SpecError
-from birthmark.network import draw_mark
+from birthmark.marks import draw_mark
 from birthmark.spec import MarkSpec
 
 PAGE = Path(__file__).parent.parent / "src" / "birthmark" / "explorer" / "page"

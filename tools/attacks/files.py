@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 import birthmark as bm
 from attacks.draws import Try, harm
 from birthmark.data import hasyv2, import_dataset, load_dataset
-from birthmark.network import draw_mark
+from birthmark.marks import draw_mark
 from birthmark.spec import MarkSpec
 from birthmark.store import load_results, save_results
 from test_data_files import LAYS, NAMES, shrink

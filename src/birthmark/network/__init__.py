@@ -41,7 +41,6 @@ from birthmark.network.initializations import (
     zero_gamma_,
 )
 from birthmark.network.laws import Law
-from birthmark.network.marks import apply_mark, draw_mark
 from birthmark.network.modules import stack_modules
 from birthmark.network.parametrized import (
     find_lr_factors,
@@ -68,10 +67,8 @@ __all__ = [
     "Scaling",
     "Target",
     "add_fixup_scalars_",
-    "apply_mark",
     "batch_examples",
     "draw",
-    "draw_mark",
     "draw_weights",
     "find_bounds",
     "find_law",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from birthmark.errors import SpecError
+from birthmark.marks import apply_mark, draw_mark
 from birthmark.network.chain import Chain
 from birthmark.network.dense import gather_layers, name_parameters
 from birthmark.network.initializations import (
@@ -19,7 +20,6 @@ from birthmark.network.initializations import (
     plan,
 )
 from birthmark.network.laws import Law
-from birthmark.network.marks import apply_mark, draw_mark
 from birthmark.network.parametrized import find_scalings
 from birthmark.network.sequential import to_module, write_module
 from birthmark.seeds import stream

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from birthmark.analysis import Run, Transitions, say_number
-from birthmark.network import draw_mark
+from birthmark.marks import draw_mark
 from birthmark.shapes import Array
 from birthmark.spec import MarkSpec
 from birthmark.statistics import ALPHA, Reading, read_mark

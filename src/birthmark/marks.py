@@ -51,7 +51,7 @@ def apply_mark(mark: Mark, w_IO: Array) -> Array:
 
 
 def _text_ink(text: str) -> Image.Image:
-    font_file = resources.files("birthmark.network") / "fonts" / "DejaVuSans.ttf"
+    font_file = resources.files("birthmark") / "fonts" / "DejaVuSans.ttf"
     with resources.as_file(font_file) as path:
         # the basic layout: the other one depends on a library of the machine
         font = ImageFont.truetype(
