@@ -33,7 +33,8 @@ from birthmark.figures.palettes import PALETTES
 from birthmark.report import write_report
 from birthmark.report.facts import flatten, split_facts
 from birthmark.report.pictures import embed
-from birthmark.store import open_store
+from birthmark.shapes import StepMetrics
+from birthmark.store import RunDescription, open_store
 from birthmark.sweeps import Grid, run_grid
 
 MARK = "<i>"
@@ -292,6 +293,17 @@ def test_a_damaged_run_is_named_and_does_not_keep_the_others_away(tmp_path, stor
     found = Page(text)
     assert f"Run {key} cannot be read and is left out" in found.text
     assert "digits: 2 networks" in found.text and other in found.text
+
+
+def test_losses_alone_are_no_run_of_a_report(tmp_path, birthmark):
+    store = open_store(tmp_path / "runs", create=True)
+    run = store.start_run(RunDescription("tracked", "mine", {"lr": 0.1}))
+    run.append_metrics(StepMetrics(0, {"loss": np.array([2.0])}))
+    run.finish({})
+    assert read_survey(store).families == ()
+    status, _, error = birthmark("report", tmp_path / "runs")
+    assert status == 2
+    assert "holds no records to report" in error
 
 
 def test_a_run_in_a_loop_of_its_own_is_reported_by_its_layers(tmp_path):

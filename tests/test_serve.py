@@ -1,5 +1,6 @@
 """The live page's server: who may ask, what comes back, and what is read again."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -17,6 +18,7 @@ import pages_store
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
+from birthmark.serve.rows import group_rows
 from birthmark.serve.watch import Watch
 from birthmark.shapes import StepMetrics
 from birthmark.store import RunDescription, Store, open_store
@@ -51,7 +53,7 @@ def cookie_of(server):
 
 def test_nothing_is_shown_without_the_token(served):
     name, _, value = cookie_of(served).partition("=")
-    for path in ("/", "/page/main.js", "/api/store", "/api/events", "/none"):
+    for path in ("/", "/page/main.js", "/api/runs", "/api/events", "/none"):
         for token in ("", "wrong", TOKEN[:-1], "%C3%A9"):
             status, headers, body = get(served, f"{path}?token={token}")
             assert status == 403, path
@@ -87,10 +89,10 @@ def test_no_path_leaves_the_store(served):
         assert b"import" not in body
     index = get(served, "/", cookie)
     assert index[1]["cache-control"] == "no-store"
-    (address,) = re.findall(rb"/page/[0-9a-f]{12}/uPlot.min.css", index[2])
+    (address,) = re.findall(rb"/page/[0-9a-f]{12}/serve.css", index[2])
     status, headers, _ = get(served, address.decode(), cookie)
     assert status == 200 and "immutable" in headers["cache-control"]
-    other = get(served, "/page/another/uPlot.min.css", cookie)
+    other = get(served, "/page/another/serve.css", cookie)
     assert other[0] == 200 and other[1]["cache-control"] == "no-store"
     assert get(served, address.decode())[0] == 403
 
@@ -160,6 +162,57 @@ def test_runs_are_read_again_only_when_they_change(tmp_path, monkeypatch):
     [row] = watch.rows([specs[2].run_key])
     assert (row["at"], row["until"], row["state"]) == (3, 6, "running")
     json.dumps(watch.rows(), allow_nan=False)
+
+
+def test_what_runs_share_is_sent_once():
+    base = {"key": "", "state": "done"}
+    fields = [
+        {"lr": 0.1, "widths": [8, 8], "flag": True, "none": None},
+        {"lr": 0.3, "widths": [8, 8], "flag": True, "none": None},
+        {"lr": 0.1, "widths": [8, 16], "flag": 1, "none": 0},
+        {"lr": 0.1, "seed": 3},
+        {},
+    ]
+    rows = [base | {"key": str(n), "fields": one} for n, one in enumerate(fields)]
+    groups = group_rows(rows)
+    assert [len(group["runs"]) for group in groups] == [3, 1, 1]
+    assert groups[0]["runs"][1]["fields"] == {"lr": 0.3}
+    joined = [
+        run | {"fields": group["fields"] | run["fields"]}
+        for group in groups
+        for run in group["runs"]
+    ]
+    assert json.dumps(joined) == json.dumps(rows)  # equal numbers of other types too
+
+
+def test_a_page_that_knows_all_rows_is_not_sent_them_again(served):
+    cookie = cookie_of(served)
+    end = time.monotonic() + 30
+    while not any(run["outcomes"] for run in rows_of(served, cookie)[1]):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    version, _ = rows_of(served, cookie)
+    assert heard(served, cookie, version) == b""
+    assert heard(served, cookie, "").startswith(b"event: all\ndata: {")
+    assert heard(served, cookie, "of-another-server").startswith(b"event: all")
+
+
+def rows_of(server, cookie):
+    found = json.loads(get(server, "/api/runs", cookie)[2])
+    return found["version"], [run for group in found["groups"] for run in group["runs"]]
+
+
+def heard(server, cookie, known):
+    """What the stream of events begins with, if anything comes within a second."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=1) as stream:
+        path = f"/api/events?known={known}"
+        stream.sendall(f"GET {path} HTTP/1.0\r\nCookie: {cookie}\r\n\r\n".encode())
+        text = b""
+        with contextlib.suppress(TimeoutError):
+            while b"\n\n" not in text.partition(b"\r\n\r\n")[2]:
+                text += stream.recv(1 << 16)
+    assert text.startswith(b"HTTP/1.1 200")
+    return text.partition(b"\r\n\r\n")[2]
 
 
 def test_a_killed_trainer_shows_as_interrupted(tmp_path):

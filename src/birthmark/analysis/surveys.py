@@ -308,7 +308,8 @@ def read_survey(
         except StoreError as error:
             damaged.append((str(key), str(error)))
             continue
-        if run.records.sizes.get("step", 0):
+        sizes = run.records.sizes
+        if sizes.get("step") and sizes.get("layer"):  # losses alone say nothing here
             runs.append(run)
     lines = thresholds or Thresholds()
     return Survey(store, tuple(runs), lines, axis, series, tuple(damaged))

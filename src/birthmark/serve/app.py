@@ -33,6 +33,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from birthmark.errors import BirthmarkError
+from birthmark.serve.rows import group_rows
 from birthmark.serve.watch import Watch
 from birthmark.serve.weights import describe_weights, read_weights
 from birthmark.store import Store
@@ -101,8 +102,8 @@ def make_app(store: Store, token: str) -> Starlette:
         kept = _KEPT if request.path_params.get("stamp") == stamp else {}
         return Response(pages[name], headers=kept, media_type=f"{kind}; charset=utf-8")
 
-    async def named(request: Request) -> Response:
-        return JSONResponse({"name": store.path.resolve().name})
+    async def runs(request: Request) -> Response:
+        return await _answer(watch.all_rows)
 
     async def curves(request: Request) -> Response:
         key, names = request.path_params["key"], _listed(request, "names")
@@ -125,7 +126,8 @@ def make_app(store: Store, token: str) -> Starlette:
 
     async def events(request: Request) -> Response:
         keys, names = _listed(request, "runs"), _listed(request, "names")
-        stream = _tell(watch, listeners, keys or [], names)
+        known = request.query_params.get("known", "")
+        stream = _tell(watch, listeners, known, keys or [], names)
         return StreamingResponse(stream, media_type="text/event-stream")
 
     return Starlette(
@@ -133,7 +135,7 @@ def make_app(store: Store, token: str) -> Starlette:
         routes=[
             Route("/", page),
             Route("/page/{stamp}/{name}", page),
-            Route("/api/store", named),
+            Route("/api/runs", runs),
             Route("/api/runs/{key}/curves", curves),
             Route("/api/runs/{key}/weights", kept),
             Route("/api/runs/{key}/weights/{epoch:int}", weights),
@@ -189,12 +191,20 @@ async def _keep_watching(watch: Watch, listeners: Listeners) -> None:
 
 
 async def _tell(
-    watch: Watch, listeners: Listeners, keys: list[str], names: list[str] | None
+    watch: Watch,
+    listeners: Listeners,
+    known: str,
+    keys: list[str],
+    names: list[str] | None,
 ) -> AsyncIterator[str]:
-    """Server-sent events: rows of runs that changed, and curves of those asked for."""
+    """Server-sent events: rows of runs that changed, and curves of those asked for.
+
+    All rows come first, but for a page that knows them: it says their version.
+    """
     with listeners.listening() as (event, pending):
         pending.update(keys)
-        yield _event("runs", watch.rows())
+        if known != watch.version:
+            yield _event("all", watch.all_rows())
         while True:
             event.clear()
             changed = set(pending)
@@ -205,7 +215,7 @@ async def _tell(
                     curves = await to_thread.run_sync(watch.curves, key, names)
                     told.append(_event("curves", curves))
             if changed:
-                told.append(_event("runs", watch.rows(sorted(changed))))
+                told.append(_event("runs", group_rows(watch.rows(sorted(changed)))))
                 yield "".join(told)  # at once, so that the page draws once
             try:
                 await asyncio.wait_for(event.wait(), _HEARTBEAT_S)

@@ -64,6 +64,27 @@ class Row:
         }
 
 
+def group_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows as they are sent: those with the same names of fields are one group.
+
+    The `fields` of a group are those of its first run, and of each run only what
+    differs from them is said: runs of a sweep have most of their fields in common.
+    """
+    groups: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in rows:
+        fields = row["fields"]
+        group = groups.setdefault(tuple(fields), {"fields": fields, "runs": []})
+        own = {
+            name: value
+            for (name, value), shared in zip(
+                fields.items(), group["fields"].values(), strict=True
+            )
+            if value != shared or type(value) is not type(shared)
+        }
+        group["runs"].append(row | {"fields": own})
+    return list(groups.values())
+
+
 def say_state(store: Store, run_key: str) -> str:
     """`done`, `running`, `stopped` (on purpose) or `interrupted` (killed)."""
     state = store.state(run_key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -11,7 +12,7 @@ import xarray as xr
 
 from birthmark.analysis import family_findings, look_at, read_survey
 from birthmark.serve.curves import summarize_curves
-from birthmark.serve.rows import Row, begin_row, read_outcomes, say_state
+from birthmark.serve.rows import Row, begin_row, group_rows, read_outcomes, say_state
 from birthmark.store import Store
 
 _KEPT = 64  # runs whose records stay in memory
@@ -26,6 +27,7 @@ class Watch:
         self._records: OrderedDict[str, tuple[int, xr.Dataset]] = OrderedDict()
         self._findings: tuple[int, list[dict[str, Any]]] = (-1, [])
         self._finding, self._reading = threading.Lock(), threading.Lock()
+        self._started, self._changes = secrets.token_hex(4), 0
 
     def refresh(self, budget_s: float = 0.15) -> list[str]:
         """Look what has changed, and read as much of it as the time allows.
@@ -46,6 +48,7 @@ class Watch:
                 break
             read_outcomes(row, self._read)
             changed.append(row.run_key)
+        self._changes += bool(changed)
         return list(dict.fromkeys(changed))
 
     def _note(self, key: str, stamp: int) -> bool:
@@ -68,6 +71,16 @@ class Watch:
     def is_new(self) -> bool:
         """Whether there are runs whose records have not been read at all."""
         return any(not row.read_at for row in list(self._rows.values()))
+
+    @property
+    def version(self) -> str:
+        """Another one when `rows` would be others."""
+        return f"{self._started}-{self._changes}"
+
+    def all_rows(self) -> dict[str, Any]:
+        """The store's name, its version and its rows, as JSON."""
+        name, version = self.store.path.resolve().name, self.version
+        return {"store": name, "version": version, "groups": group_rows(self.rows())}
 
     def rows(self, keys: list[str] | None = None) -> list[dict[str, Any]]:
         """All runs, or these of them that are still there, as JSON."""

@@ -2,6 +2,14 @@
 
 import { h, say } from "./elements.js";
 
+const beside = (name) => new URL(name, import.meta.url).href;
+await new Promise((onload, onerror) => { // a plain script, fetched with the first chart
+  document.head.append(
+    h("link", { rel: "stylesheet", href: beside("uPlot.min.css") }),
+    h("script", { src: beside("uPlot.iife.min.js"), onload, onerror }),
+  );
+});
+
 const COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#8c6d1f", "#56b4e9",
   "#7f3c8d", "#4d7c0f", "#b91c1c", "#0f766e"];
 const HEIGHT = 220;
@@ -16,6 +24,7 @@ export const colour = (n) => COLOURS[n % COLOURS.length];
  * not named are said under it only while the pointer is in the chart.
  */
 export function makeChart(caption, { log = false, clock = "epoch", named = true } = {}) {
+  removeLeft();
   const place = h("div", { className: "plot" });
   const legend = h("p", { className: "legend" });
   const figure = h("figure", {}, h("figcaption", {}, caption), place, legend);
@@ -103,15 +112,15 @@ function drawWaiting() {
   const end = performance.now() + FRAME_MS;
   for (const [chart, lines] of waiting) {
     waiting.delete(chart);
-    chart.draw(lines);
+    if (chart.figure.isConnected) chart.draw(lines);
     if (performance.now() > end) break;
   }
   if (waiting.size) requestAnimationFrame(drawWaiting);
 }
 
-/** Forget the charts of a view that is left. */
-export function removeCharts() {
-  for (const chart of [...all]) chart.remove();
+/** Forget the charts of views that were left. */
+function removeLeft() {
+  for (const chart of [...all]) if (!chart.figure.isConnected) chart.remove();
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {

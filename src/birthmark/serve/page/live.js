@@ -7,6 +7,7 @@ export const LAYERED = ["relative_distance", "deviation_std", "distance", "corre
 
 const RETRY = 2000; // ms
 let source = null;
+let version = ""; // of the rows that are here
 let subscription = { keys: [], names: [] };
 let listener = () => {};
 let retry = 0;
@@ -14,6 +15,32 @@ let retry = 0;
 /** Call this with ("runs" | "curves", keys) whenever something has come. */
 export function listen(listening) {
   listener = listening;
+}
+
+/** Fetch all rows, which the page asks for before its scripts are here. */
+export async function begin() {
+  try {
+    takeAll(await ask("/api/runs"));
+  } catch {
+    // they come with the first event
+  }
+}
+
+function takeAll({ store, version: now, groups }) {
+  document.getElementById("store").textContent = store;
+  version = now;
+  found = null;
+  runs.clear(); // some may be gone
+  take(groups);
+}
+
+/** Keep rows as they are sent: of a group of runs, what they share is said once. */
+function take(groups) {
+  const came = groups.flatMap(({ fields, runs: rows }) =>
+    rows.map((run) => ({ ...run, fields: { ...fields, ...run.fields } })));
+  if (came.some(({ key }) => !runs.has(key))) found = null;
+  for (const run of came) runs.set(run.key, run);
+  return came.map((run) => run.key);
 }
 
 /** Ask for live curves of these runs; others are told of in the list only. */
@@ -27,19 +54,18 @@ export function subscribe(keys, names = []) {
 function connect() {
   clearTimeout(retry);
   source?.close();
-  const query = new URLSearchParams();
+  const query = new URLSearchParams({ known: version });
   if (subscription.keys.length) query.set("runs", subscription.keys.join(","));
   if (subscription.names.length) query.set("names", subscription.names.join(","));
   source = new EventSource(`/api/events?${query}`);
-  let isFirst = true;
   source.onopen = () => showConnection("live", "live");
+  source.addEventListener("all", (event) => {
+    takeAll(JSON.parse(event.data));
+    listener("runs", [...runs.keys()]);
+  });
   source.addEventListener("runs", (event) => {
-    const came = JSON.parse(event.data);
-    if (isFirst) runs.clear(); // all of them: some may be gone
-    if (isFirst || came.some(({ key }) => !runs.has(key))) found = null;
-    isFirst = false;
-    for (const run of came) runs.set(run.key, run);
-    listener("runs", came.map((run) => run.key));
+    version = ""; // rows of another version than those of `all`
+    listener("runs", take(JSON.parse(event.data)));
   });
   source.addEventListener("curves", (event) => {
     const came = JSON.parse(event.data);
@@ -47,7 +73,6 @@ function connect() {
     listener("curves", [came.key]);
   });
   source.onerror = () => {
-    isFirst = true;
     showConnection("lost", "connection lost, trying again …");
     if (source.readyState === EventSource.CLOSED) retry = setTimeout(knock, RETRY);
   };
@@ -56,7 +81,7 @@ function connect() {
 /** After a refusal the browser does not come back by itself. */
 async function knock() {
   try {
-    const answer = await fetch("/api/store");
+    const answer = await fetch("/api/runs");
     if (answer.status === 403) {
       showConnection("lost", "refused: open the address that birthmark serve prints now");
     }
@@ -88,22 +113,20 @@ export function varied() {
 let found = null;
 
 function findVaried() {
-  const values = new Map();
+  const [firsts, counts, differing] = [new Map(), new Map(), new Set()];
   for (const run of runs.values()) {
-    for (const [name, value] of Object.entries(run.fields)) {
-      if (!values.has(name)) values.set(name, new Set());
-      values.get(name).add(JSON.stringify(value));
+    for (const name in run.fields) {
+      const value = run.fields[name];
+      if (!firsts.has(name)) firsts.set(name, value);
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+      const first = firsts.get(name);
+      if (value !== first && JSON.stringify(value) !== JSON.stringify(first)) differing.add(name);
     }
   }
-  const count = runs.size;
-  const differs = ([name, found]) => found.size > 1 || hasNot(name, count);
-  return [...values].filter(differs).map(([name]) => name).sort((a, b) => rank(a) - rank(b));
-}
-
-function hasNot(name, count) {
-  let having = 0;
-  for (const run of runs.values()) if (name in run.fields) having++;
-  return having < count && [...runs.values()].every((run) => run.kind !== "spec");
+  const mayLack = [...runs.values()].every((run) => run.kind !== "spec");
+  return [...firsts.keys()]
+    .filter((name) => differing.has(name) || (mayLack && counts.get(name) < runs.size))
+    .sort((a, b) => rank(a) - rank(b));
 }
 
 const FIRST = ["network.widths", "training.lr", "initialization.name", "data.name",

@@ -1,26 +1,25 @@
 // The views by their addresses, and who is told what has come.
 
-import { removeCharts } from "./charts.js";
-import * as findings from "./findings.js";
-import { ask, listen, subscribe } from "./live.js";
-import * as phase from "./phase.js";
-import * as run from "./run.js";
+import { begin, listen, subscribe } from "./live.js";
 import * as list from "./runs.js";
 
 const view = document.getElementById("view");
+const others = { phase: "./phase.js", findings: "./findings.js", run: "./run.js" };
 let tell = () => {};
 let pending = new Map();
+let opened = 0;
 
-function open() {
+async function open() {
   const [, name = "runs", keys = ""] = location.hash.split("/");
-  removeCharts();
+  const wanted = name === "runs" && keys ? "run" : name;
+  const turn = ++opened;
+  tell = () => {};
+  const { show } = Object.hasOwn(others, wanted) ? await import(others[wanted]) : list;
+  if (turn !== opened) return; // another view was asked for while this one was fetched
   view.replaceChildren();
   document.title = "birthmark";
-  if (name === "runs" && keys) tell = run.show(view, [...new Set(keys.split(","))].slice(0, 20));
-  else {
-    subscribe([]);
-    tell = { phase, findings }[name]?.show(view) ?? list.show(view);
-  }
+  if (wanted !== "run") subscribe([]);
+  tell = show(view, [...new Set(keys.split(","))].slice(0, 20));
   for (const link of document.querySelectorAll("nav a")) {
     const isHere = link.hash === `#/${keys ? "" : name}`;
     if (isHere) link.setAttribute("aria-current", "page");
@@ -39,10 +38,10 @@ function flush() {
   for (const [kind, keys] of came) tell(kind, [...keys]);
 }
 
-addEventListener("hashchange", () => {
-  open();
+addEventListener("hashchange", async () => {
+  await open();
   view.focus({ preventScroll: true });
   scrollTo(0, 0);
 });
+await begin();
 open();
-document.getElementById("store").textContent = (await ask("/api/store")).name;

@@ -6,6 +6,8 @@ import { runs, sayField, short, title, varied } from "./live.js";
 const OUTCOMES = ["train_loss", "loss", "test_loss", "test_accuracy", "accuracy",
   "relative_distance", "mark_auc", "learner"];
 const MOST_FIELDS = 5;
+const MOST_PX = 280; // of a column, but for its padding
+const pen = document.createElement("canvas").getContext("2d");
 const chosen = new Set();
 let order = { by: "changed", down: true };
 let wanted = "";
@@ -13,8 +15,15 @@ let wanted = "";
 export function show(view) {
   let rows = new Map();
   let columns = [];
-  const body = h("tbody");
-  const head = h("thead");
+  let longest = []; // what takes most room in a column
+  let blank = null; // an empty row, copied for each run
+  const body = h("tbody", { role: "rowgroup", onchange: ({ target }) => {
+    const { key } = target.closest("tr").dataset;
+    chosen[target.checked ? "add" : "delete"](key);
+    offerComparison();
+  } });
+  const head = h("thead", { role: "rowgroup" });
+  const table = h("table", { className: "runs", role: "table" }, head, body);
   const note = h("p", { className: "note", role: "status" });
   const compare = h("a", { className: "button" }, "Compare");
   const filter = h("input", {
@@ -23,54 +32,80 @@ export function show(view) {
   });
   view.append(
     h("div", { className: "bar" }, h("label", {}, "Filter ", filter), compare, note),
-    h("div", { className: "wide" }, h("table", { className: "runs" }, head, body)),
+    h("div", { className: "wide" }, table),
   );
   offerComparison();
 
   function rebuild() {
     columns = findColumns();
-    head.replaceChildren(h("tr", {}, h("th", {}, h("span", { className: "hidden" }, "choose")),
+    head.replaceChildren(h("tr", { role: "row" },
+      h("th", { role: "columnheader" }, h("span", { className: "hidden" }, "choose")),
       columns.map((column) => {
         const isBy = order.by === column.id;
-        return h("th", { "aria-sort": isBy ? (order.down ? "descending" : "ascending") : "none" },
+        return h("th", { role: "columnheader", "aria-sort": isBy ? (order.down ? "descending" : "ascending") : "none" },
           h("button", { onclick: () => sortBy(column.id) },
             column.label + (isBy ? (order.down ? " ↓" : " ↑") : "")));
       })));
+    longest = columns.map(() => ["", 0]);
+    blank = h("tr", { role: "row" },
+      h("td", { role: "cell" }, h("input", { type: "checkbox" })),
+      columns.map((column) => h("td", { role: "cell", "data-label": column.label })));
     rows = new Map();
     arrange();
   }
 
   function arrange() {
     const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
-    const shown = [...runs.values()].filter((run) => {
-      const text = describe(run);
-      return words.every((word) => text.includes(word));
-    });
+    const shown = [...runs.values()].filter((run) => !words.length || has(run, words));
     const column = columns.find(({ id }) => id === order.by) ?? columns[0];
     const sign = order.down ? -1 : 1;
     shown.sort((a, b) => sign * compareValues(column.value(a), column.value(b)));
     for (const run of shown) if (!rows.has(run.key)) rows.set(run.key, makeRow(run));
     body.replaceChildren(...shown.map((run) => rows.get(run.key)));
+    placeColumns();
     note.textContent = runs.size
       ? `${shown.length} of ${runs.size} runs, ${count("running")} running`
       : "No runs yet: they appear here as soon as one starts.";
   }
 
   function makeRow(run) {
-    const row = h("tr", { "data-key": run.key });
-    const box = h("input", {
-      type: "checkbox", checked: chosen.has(run.key), ariaLabel: `compare ${title(run)}`,
-      onchange: () => { chosen[box.checked ? "add" : "delete"](run.key); offerComparison(); },
-    });
-    row.append(h("td", {}, box));
+    const row = blank.cloneNode(true);
+    row.dataset.key = run.key;
+    const box = row.firstChild.firstChild;
+    box.checked = chosen.has(run.key);
+    box.ariaLabel = `compare ${title(run)}`;
     fill(row, run);
     return row;
   }
 
   function fill(row, run) {
-    while (row.children.length > 1) row.lastChild.remove();
-    row.append(...columns.map((column) =>
-      h("td", { "data-label": column.label }, column.cell(run))));
+    let cell = row.firstChild;
+    columns.forEach((column, n) => {
+      cell = cell.nextSibling;
+      const content = column.cell(run);
+      cell.replaceChildren(content);
+      const text = content.textContent ?? String(content);
+      const more = column.room?.(run) ?? 0;
+      if (text.length + more > longest[n][0].length + longest[n][1]) longest[n] = [text, more];
+    });
+  }
+
+  /** Rows are laid out alone, so that those out of sight cost nothing. */
+  function placeColumns() {
+    const { fontSize, fontFamily } = getComputedStyle(table);
+    const measured = (text, weight) => {
+      pen.font = `${weight} ${fontSize} ${fontFamily}`;
+      return pen.measureText(text).width;
+    };
+    const widths = columns.map(({ id, label: name }, n) => {
+      const [text, more] = longest[n];
+      const title = measured(order.by === id ? `${name} ↓` : name, 600);
+      const digit = measured("0", 400);
+      return Math.ceil(Math.min(Math.max(title, measured(text, 400) + more * digit), MOST_PX)) + 18;
+    });
+    const tracks = widths.map((width) => `minmax(${width}px, ${width}fr)`).join(" ");
+    table.style.setProperty("--columns", tracks);
+    table.style.setProperty("--least", `${widths.reduce((sum, width) => sum + width, 36)}px`);
   }
 
   function sortBy(id) {
@@ -99,7 +134,7 @@ function findColumns() {
   const all = [...runs.values()];
   const known = OUTCOMES.filter((name) => all.some((run) => name in run.outcomes));
   return [
-    { id: "state", label: "state", value: (run) => run.state, cell: badge },
+    { id: "state", label: "state", value: (run) => run.state, cell: badge, room: () => 2 },
     {
       id: "run", label: "run", value: (run) => run.name || run.key,
       cell: (run) => h("a", { href: `#/runs/${run.key}` }, run.name || run.key.slice(0, 8)),
@@ -108,7 +143,7 @@ function findColumns() {
       id: name, label: short(name), value: (run) => run.fields[name],
       cell: (run) => sayField(run.fields[name]),
     })),
-    { id: "at", label: "at", value: (run) => run.at, cell: progress },
+    { id: "at", label: "at", value: (run) => run.at, cell: progress, room: (run) => (isUnderWay(run) ? 10 : 0) },
     {
       id: "alarms", label: "alarms", value: (run) => run.alarms.length,
       cell: ({ alarms }) => (alarms.length ? h("span", { className: "warning" }, alarms.length) : "–"),
@@ -121,10 +156,12 @@ function findColumns() {
   ];
 }
 
+const isUnderWay = (run) => run.at !== null && run.until && run.state !== "done";
+
 export function progress(run) {
   if (run.at === null) return "–";
   const text = run.until ? `${say(run.at)} of ${say(run.until)}` : `${run.clock} ${say(run.at)}`;
-  if (!run.until || run.state === "done") return text;
+  if (!isUnderWay(run)) return text;
   return h("span", {}, h("progress", { max: run.until, value: run.at, ariaLabel: text }), ` ${text}`);
 }
 
@@ -137,9 +174,10 @@ export function ago(seconds) {
 
 const count = (state) => [...runs.values()].filter((run) => run.state === state).length;
 
-function describe(run) {
+function has(run, words) {
   const fields = Object.entries(run.fields).map(([name, value]) => `${short(name)}=${sayField(value)}`);
-  return [run.key, run.name, run.state, run.kind, ...fields].join(" ").toLowerCase();
+  const text = [run.key, run.name, run.state, run.kind, ...fields].join(" ").toLowerCase();
+  return words.every((word) => text.includes(word));
 }
 
 export function compareValues(a, b) {
