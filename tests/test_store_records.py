@@ -1,6 +1,7 @@
 """What is written to a store comes back: values, dims, coordinates, attributes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,23 @@ def test_records_without_distributions_are_the_same_else(finished: Store) -> Non
     bins = ["bin", "current_bin"]
     xr.testing.assert_identical(small.drop_dims(bins), whole.drop_dims(bins))
     assert not [name for name in small if {*bins} & {*small[name].dims}]
+
+
+def test_counts_are_read_when_looked_at_whatever_became_of_the_files(
+    finished: Store, tmp_path: Path
+) -> None:
+    key = make_spec().run_key
+    expected = finished.records(key).load()
+    late = finished.records(key)
+    before = finished.records(key).copy()
+    shutil.rmtree(tmp_path / "store" / key)
+    picked = {"bin": [3, 1], "replica": 1, "distribution_step": slice(None, None, 2)}
+    for whole, part in ((late, {}), (late, picked), (before, {})):
+        xr.testing.assert_identical(whole.isel(part), expected.isel(part))
+    before["joint_count"][0] = -1
+    assert (before["joint_count"][0] == -1).all() and not (
+        late["joint_count"] < 0
+    ).any()
 
 
 def test_parquet_holds_one_row_an_epoch_replica_and_layer(finished: Store) -> None:

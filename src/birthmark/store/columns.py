@@ -30,7 +30,7 @@ def to_array(rows: pa.Table, name: str) -> Array:
     column, field = rows[name], rows.field(name)
     if not pa.types.is_fixed_size_binary(field.type):
         return np.asarray(column.to_numpy())
-    dtype = np.dtype(field.metadata[_DTYPE].decode())
+    dtype = dtype_of(field)
     size = field.type.byte_width // dtype.itemsize
     whole = np.empty((len(column), size), dtype)
     start = 0
@@ -40,6 +40,15 @@ def to_array(rows: pa.Table, name: str) -> Array:
         whole[start : start + len(chunk)] = flat[begin:end].reshape(-1, size)
         start += len(chunk)
     return whole
+
+
+def dtype_of(field: pa.Field) -> np.dtype[Any]:
+    """Of the numbers in a column, as it lies in a file."""
+    if pa.types.is_fixed_size_binary(field.type):
+        return np.dtype(field.metadata[_DTYPE].decode())
+    is_list = pa.types.is_fixed_size_list(field.type)
+    kind = field.type.value_type if is_list else field.type
+    return np.dtype(kind.to_pandas_dtype())
 
 
 def as_bytes(rows: pa.Table) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ import xarray as xr
 from birthmark.shapes import Array
 from birthmark.store.columns import to_array
 from birthmark.store.description import RunDescription
-from birthmark.store.files import MissingFileError, reading
+from birthmark.store.files import MissingFileError, predates_checksums, reading
+from birthmark.store.late import read_late
 from birthmark.store.layout import RunPaths, last_epoch
 from birthmark.store.schema import EPOCHS, METRICS, OPEN, Column, Schema
-from birthmark.store.segments import read_segments
+from birthmark.store.segments import StoredTable, open_table
 
 Variable = tuple[tuple[str, ...], Array, dict[str, Any]]
 
@@ -51,9 +52,10 @@ def _segment_names(paths: RunPaths) -> set[str]:
 
 def _read(paths: RunPaths, what: RunDescription, distributions: bool) -> xr.Dataset:
     is_open = what.clock == "step"
-    metrics = _read_table(paths, "metrics")
-    if metrics is None:
+    stored = _open_table(paths, "metrics")
+    if stored is None:
         return _empty(what)
+    metrics = stored.read()
     with reading(paths.folder / "metrics"):
         num_replicas = int(to_array(metrics, "replica").max()) + 1
         columns = _unfold(metrics, num_replicas)
@@ -74,39 +76,42 @@ def _read(paths: RunPaths, what: RunDescription, distributions: bool) -> xr.Data
     coords = {n: fixed.to_variable() for n, fixed in schema.coords.items()} | coords
     variables |= {n: fixed.to_variable() for n, fixed in schema.static.items()}
     for table, known in schema.tables.items():
-        wanted = {
-            name: column
-            for name, column in known.items()
-            if distributions or not _BINNED.intersection(column.dims)
-        }
-        rows = _read_table(paths, table, ("epoch", "step", "replica", *wanted))
-        if rows is None:
+        late = {n: c for n, c in known.items() if _BINNED.intersection(c.dims)}
+        wanted = {name: column for name, column in known.items() if name not in late}
+        stored = _open_table(paths, table)
+        if stored is None:
             continue
+        rows = stored.read(("epoch", "step", "replica", *wanted))
+        size = len(schema.coords[schema.axis].values)
         with reading(paths.folder / table):
-            columns = _unfold(
-                rows, num_replicas * len(schema.coords[schema.axis].values)
-            )
+            columns = _unfold(rows, num_replicas * size)
             # what a flush has written before its metrics does not count yet
-            counting = np.searchsorted(columns["epoch"], epochs_T[-1], side="right")
+            counting = int(np.searchsorted(columns["epoch"], epochs_T[-1], "right"))
             columns = {name: array[:counting] for name, array in columns.items()}
             where = (table, schema.axis, num_replicas)
             variables |= _shaped(wanted, columns, *where, epochs_T)
+            for name, column in late.items() if distributions else ():
+                data = read_late(
+                    stored, name, (counting, num_replicas, size, *column.shape)
+                )
+                dims = ("distribution_step", "replica", schema.axis, *column.dims)
+                variables[name] = (dims, data, column.attrs)
         if table == "distributions":
             epochs = None if is_open else columns["epoch"]
             coords |= _clock("distribution_", epochs, columns["step"])
-    return xr.Dataset(variables, coords)
+    records = xr.Dataset(variables, coords)
+    # without checksums damage shows when numbers are read: not later than here
+    return records.load() if predates_checksums(paths.schema) else records
 
 
-def _read_table(
-    paths: RunPaths, table: str, columns: Sequence[str] | None = None
-) -> pa.Table | None:
-    rows = read_segments(paths.folder, table, columns)
-    if rows is None and paths.done.exists():
+def _open_table(paths: RunPaths, table: str) -> StoredTable | None:
+    stored = open_table(paths.folder, table)
+    if stored is None and paths.done.exists():
         raise MissingFileError(
             f"{paths.folder} is done, but its {table} are missing: restore them, or "
             "let `birthmark repair` carry out the run again"
         )
-    return rows
+    return stored
 
 
 def _unfold(rows: pa.Table, per_epoch: int) -> dict[str, Array]:

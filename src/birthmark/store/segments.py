@@ -13,18 +13,19 @@ tables reach: one that has lost its newest segment is not taken for one that end
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from birthmark.errors import StoreError
 from birthmark.store.checksums import BLANK
-from birthmark.store.columns import as_bytes, bare
+from birthmark.store.columns import as_bytes, bare, dtype_of
 from birthmark.store.files import (
     check_exists,
     read_bytes,
@@ -40,7 +41,6 @@ TABLES = ("layers", "distributions", "metrics")
 _AFTER, _REACH = b"birthmark_after_epoch", b"birthmark_reach"
 _SMALLEST = 19  # level of zstd
 _GROUP, _GROUPS = 2**16, {"distributions": 2**10}  # rows that are written at a time
-Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,48 @@ class Segment:
     reach: dict[str, int]  # of metrics: where the other tables end, at least
 
 
-def read_segments(
-    folder: Path, table: str, columns: Sequence[str] | None = None
-) -> pa.Table | None:
-    """All rows of a table, in order; None if there are none.
+@dataclass(frozen=True)
+class StoredTable:
+    """All segments of a table as they were when it was opened, checksums compared.
 
-    Args:
-        folder: Of the run.
-        table: Its name.
-        columns: Those to be read; all unless given.
+    What becomes of the files later does not matter to it.
+    """
+
+    contents: tuple[tuple[Path, bytes], ...]  # the oldest first
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows, in order.
+
+        Args:
+            columns: Those to be read; all unless given.
+
+        Raises:
+            StoreError: A segment lacks a column, or is no table.
+        """
+        parts = []
+        for path, content in self.contents:
+            with reading(path), _parse(content) as file:
+                parts.append(as_bytes(file.read(columns)))
+        return _join(parts)
+
+    def dtype(self, column: str) -> np.dtype[Any]:
+        """Of the numbers in a column."""
+        path, content = self.contents[0]
+        with reading(path), _parse(content) as file:
+            return dtype_of(file.schema_arrow.field(column))
+
+
+def open_table(folder: Path, table: str) -> StoredTable | None:
+    """A table of a run; None if it has no rows.
 
     Raises:
         StoreError: A segment is missing, or damaged, which checksums show.
     """
-    walk = list(_walk_back(folder, table, lambda file: as_bytes(file.read(columns))))
-    if walk:
-        _check_reach(folder, walk[0][0])
-    parts = [rows for _, rows in walk]
-    return _join(parts[::-1]) if parts else None
+    walk = list(_walk_back(folder, table))
+    if not walk:
+        return None
+    _check_reach(folder, walk[0][0])
+    return StoredTable(tuple((one.path, content) for one, content in walk[::-1]))
 
 
 def append_segment(folder: Path, table: str, rows: pa.Table, last: int) -> None:
@@ -173,14 +197,11 @@ def _check_reach(folder: Path, newest: Segment) -> None:
 
 
 def _find_chain(folder: Path, table: str) -> list[Segment]:
-    walk = _walk_back(folder, table, lambda file: None)
-    return [segment for segment, _ in walk][::-1]
+    return [segment for segment, _ in _walk_back(folder, table)][::-1]
 
 
-def _walk_back(
-    folder: Path, table: str, look: Callable[[pq.ParquetFile], Content]
-) -> Iterator[tuple[Segment, Content]]:
-    """From the newest segment back along the chain, with what is seen in each.
+def _walk_back(folder: Path, table: str) -> Iterator[tuple[Segment, bytes]]:
+    """From the newest segment back along the chain, with the content of each.
 
     A file is opened once: by the next time a writer may have put a longer one there.
     """
@@ -195,8 +216,7 @@ def _walk_back(
             if not -1 <= after < last:
                 raise ValueError("not a segment of this store")
             reach = json.loads(metadata.get(_REACH, b"{}"))
-            seen = look(file)
-        yield Segment(path, after, last, reach), seen
+        yield Segment(path, after, last, reach), content
         last = after
 
 

@@ -16,7 +16,7 @@ from birthmark.store import files
 from birthmark.store.columns import to_float32
 from birthmark.store.layout import RunPaths, last_epoch
 from birthmark.store.runs import Store, open_store
-from birthmark.store.segments import TABLES, read_segments, write_compact
+from birthmark.store.segments import TABLES, open_table, write_compact
 
 
 def ship_run(
@@ -58,8 +58,9 @@ def ship_run(
     run = target.start_run(spec)
     files.write_json(run.paths.schema, files.read_json(origin.schema))
     for table in TABLES:
-        rows = read_segments(origin.folder, table)
-        if rows is not None:
+        stored = open_table(origin.folder, table)
+        if stored is not None:
+            rows = stored.read()
             narrow = rows if table == "metrics" else to_float32(rows)
             last = last_epoch(origin.folder, table)
             write_compact(folder, table, narrow.combine_chunks(), last)
