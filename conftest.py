@@ -57,12 +57,13 @@ def rng():
 
 @pytest.fixture
 def own_tables():
-    """Rules and measurements that a test registers are gone after it."""
+    """Rules, measurements and figures that a test registers are gone after it."""
     from birthmark.extensions import REGISTERED
+    from birthmark.figures.catalogue import FIGURES
     from birthmark.measurements import MEASUREMENTS
     from birthmark.network import INITIALIZATIONS
 
-    tables = (INITIALIZATIONS, MEASUREMENTS, REGISTERED)
+    tables = (FIGURES, INITIALIZATIONS, MEASUREMENTS, REGISTERED)
     before = [dict(table) for table in tables]
     yield
     for table, lines in zip(tables, before, strict=True):

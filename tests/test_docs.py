@@ -133,11 +133,64 @@ def test_each_promise_names_a_test_that_there_is():
     assert all("`tests/" in row for row in said), "a promise without a test"
 
 
-def test_every_public_name_stands_in_one_group_of_the_reference(monkeypatch):
+@pytest.fixture
+def reference(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tools" / "site"))
-    page = importlib.import_module("reference.api").write()
-    for name in bm.__all__:
-        assert page.count(f"### `bm.{name}`") == (name != "__version__"), name
+    return importlib.import_module("reference.api")
+
+
+def test_every_name_of_the_front_door_has_a_use_that_runs(
+    reference, own_tables, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    space = {"__name__": "promised", "bm": bm}
+    for title, program in reference.USES.items():
+        exec(compile(program, title, "exec"), space)
+    used = {name for one in reference.USES.values() for name in reference.names_of(one)}
+    assert {*bm.__all__} - {"__version__"} == used
+
+
+def test_what_docs_and_examples_take_from_a_room_is_promised(reference):
+    texts = [page.read_text() for page in PAGES if page.name != "internals.md"]
+    texts += [page.read_text() for page in ROOT.glob("examples/**/*.py")]
+    texts += [*reference.USES.values()]
+    promised = {room: {*names} for room, (_, names) in reference.ROOMS.items()}
+    for room, names in reference.returned().items():
+        promised.setdefault(room, set()).update(names)
+    listed = r"from birthmark\.(\w+) import (\((?:[^)]+)\)|.+)"
+    taken = [
+        (room, name)
+        for text in texts
+        for room, names in re.findall(listed, text)
+        for name in re.findall(r"\w+", names)
+    ]
+    taken += re.findall(r"\b(?:bm|birthmark)\.(\w+)\.(\w+)", "\n".join(texts))
+    private = [
+        f"{room}.{name}"
+        for room, name in taken
+        if room in {path.parent.name for path in (ROOT / "src").rglob("__init__.py")}
+        and room not in {"birthmark", "integrations"}
+        and name not in promised.get(room, set()) | {*bm.__all__}
+    ]
+    assert not private
+    assert len(taken) > 20
+
+
+def test_the_page_of_promises_has_each_name_once_and_says_what_is_private(reference):
+    page = reference.write()
+    headings = re.findall(r"^#### `(.+)`$", page, flags=re.MULTILINE)
+    assert len(headings) == len({*headings})
+    assert {f"bm.{name}" for name in bm.__all__} - {"bm.__version__"} <= {*headings}
+    for room, (_, names) in reference.ROOMS.items():
+        door = importlib.import_module(f"birthmark.{room}")
+        for name in names:
+            assert name in door.__all__, (room, name)
+            assert f"birthmark.{room}.{name}" in headings
+            value = getattr(door, name)
+            assert value.__doc__ or not callable(value), (room, name)
+    said = page.partition("## ")[0]
+    for room in ("training", "theory", "seeds"):
+        assert f"`{room}`" in said
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/how-to/*.md")))

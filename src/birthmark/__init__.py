@@ -1,7 +1,9 @@
 """How far neural-network training travels from its random start.
 
-The names below are the front door; nothing else is promised. They are loaded when they
-are first used, so that analysis, figures and reports work where torch is not installed.
+The names below are the front door. They, what they return, and some names of rooms
+are promised: all stand on one page, "Python" in the reference of the docs. The rest is
+private. Names are loaded when they are first used, so that analysis, figures and
+reports work where torch is not installed.
 """
 
 from importlib import import_module

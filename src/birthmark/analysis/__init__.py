@@ -4,8 +4,8 @@ All functions take records and specs, and give plain frozen data that figures an
 draw and print without computing.
 """
 
-from birthmark.analysis.axes import Axis, Value, find_field, unify_fields
-from birthmark.analysis.columns import Column, read_columns, transitions_of
+from birthmark.analysis.axes import Axis, find_field, unify_fields
+from birthmark.analysis.columns import Column, read_columns
 from birthmark.analysis.comparison_summaries import (
     comparison_table,
     summarize_comparison,
@@ -13,12 +13,10 @@ from birthmark.analysis.comparison_summaries import (
 from birthmark.analysis.comparisons import (
     METHOD,
     Comparison,
-    Failures,
     join_curves,
     make_comparison,
 )
 from birthmark.analysis.conditionals import (
-    ConditionalMoments,
     Conditionals,
     pool_conditional_moments,
     pool_conditionals,
@@ -29,23 +27,16 @@ from birthmark.analysis.findings import (
     find_headlines,
 )
 from birthmark.analysis.findings_of_comparisons import find_differences
-from birthmark.analysis.grouping import Group, group_runs
-from birthmark.analysis.layers import Layers, find_layers, name_layer
-from birthmark.analysis.maps import RegimeMap, map_regimes
+from birthmark.analysis.grouping import group_runs
+from birthmark.analysis.layers import find_layers, name_layer
+from birthmark.analysis.maps import map_regimes
 from birthmark.analysis.outcomes import (
     Candidate,
     read_outcomes,
     steps_to_reach,
 )
-from birthmark.analysis.overviews import (
-    Fate,
-    Fates,
-    Number,
-    Overview,
-    look_at,
-    summarize_survey,
-)
-from birthmark.analysis.phases import PhaseDiagram, phase_diagram
+from birthmark.analysis.overviews import Fates, Overview, look_at, summarize_survey
+from birthmark.analysis.phases import phase_diagram
 from birthmark.analysis.planes import LEARNER, Phases, read_phases
 from birthmark.analysis.published import (
     FIGURE_1B,
@@ -56,9 +47,7 @@ from birthmark.analysis.published import (
 )
 from birthmark.analysis.regimes import (
     LEARNERS,
-    NOT_KNOWN,
     REGIMES,
-    Regimes,
     classify_learners,
     label_regimes,
     running_median,
@@ -89,12 +78,7 @@ from birthmark.analysis.surveys import (
     read_survey,
 )
 from birthmark.analysis.thresholds import Thresholds
-from birthmark.analysis.transitions import (
-    Transitions,
-    chance_loss,
-    divergence_level,
-    find_transitions,
-)
+from birthmark.analysis.transitions import Transitions, chance_loss, find_transitions
 from birthmark.analysis.trends import (
     Quantity,
     Trend,
@@ -103,7 +87,7 @@ from birthmark.analysis.trends import (
     find_trend,
     read_retention,
 )
-from birthmark.analysis.words import say_interval, say_list, say_number, say_sentence
+from birthmark.analysis.words import say_interval, say_list, say_number
 
 __all__ = [
     "FIGURE_1B",
@@ -111,7 +95,6 @@ __all__ = [
     "LEARNER",
     "LEARNERS",
     "METHOD",
-    "NOT_KNOWN",
     "QUANTITIES",
     "REGIMES",
     "Axis",
@@ -120,25 +103,16 @@ __all__ = [
     "Comparison",
     "DeviationAtLoss",
     "Candidate",
-    "Failures",
     "Family",
-    "Fate",
     "Fates",
-    "Group",
-    "Layers",
     "Line",
     "Measure",
-    "ConditionalMoments",
     "NothingFoundError",
-    "Number",
     "Overview",
-    "PhaseDiagram",
     "Phases",
     "Pool",
     "Published",
     "Quantity",
-    "RegimeMap",
-    "Regimes",
     "Replica",
     "Run",
     "Study",
@@ -146,7 +120,6 @@ __all__ = [
     "Thresholds",
     "Transitions",
     "Trend",
-    "Value",
     "as_survey",
     "chance_loss",
     "choose_loss",
@@ -155,7 +128,6 @@ __all__ = [
     "comparison_table",
     "curves",
     "deviation_at_loss",
-    "divergence_level",
     "fact",
     "family_findings",
     "find_differences",
@@ -188,11 +160,9 @@ __all__ = [
     "say_interval",
     "say_list",
     "say_number",
-    "say_sentence",
     "split_by_protocol",
     "steps_to_reach",
     "summarize_comparison",
     "summarize_survey",
-    "transitions_of",
     "unify_fields",
 ]

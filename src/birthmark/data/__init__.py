@@ -7,8 +7,6 @@ from birthmark.data.loading import (
     load_dataset,
 )
 from birthmark.data.local_files import (
-    LocalFiles,
-    Verification,
     fetch_dataset,
     import_dataset,
     list_datasets,
@@ -17,8 +15,6 @@ from birthmark.data.local_files import (
 
 __all__ = [
     "DatasetFacts",
-    "LocalFiles",
-    "Verification",
     "check_dataset",
     "describe_dataset",
     "fetch_dataset",

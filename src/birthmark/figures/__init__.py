@@ -10,12 +10,7 @@ from birthmark.figures.canvas import (
     new_figure,
     tick_axis,
 )
-from birthmark.figures.catalogue import (
-    Drawn,
-    draw_survey,
-    find_drawings,
-    register_figure,
-)
+from birthmark.figures.catalogue import draw_survey, find_drawings, register_figure
 from birthmark.figures.comparison import draw_comparison, write_comparison
 from birthmark.figures.drawings import Drawing
 from birthmark.figures.files import draw_figures, write_drawings
@@ -36,7 +31,6 @@ __all__ = [
     "DENSITY",
     "SHORT_DASHES",
     "Drawing",
-    "Drawn",
     "Palette",
     "axis_data",
     "choose_style",

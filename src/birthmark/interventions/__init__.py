@@ -5,12 +5,10 @@ Whatever happens, the model ends as it was given, buffers and modes included.
 
 from birthmark.interventions.lines import Line, interpolate
 from birthmark.interventions.rewinding import Rewind, rewind
-from birthmark.interventions.texts import Replaced
 from birthmark.interventions.transplants import Transplant, transplant
 
 __all__ = [
     "Line",
-    "Replaced",
     "Rewind",
     "Transplant",
     "interpolate",

@@ -14,7 +14,7 @@ stack of ours what all functions here take. So other rooms read models in one wa
 from birthmark.measurements.arrays import measure
 from birthmark.measurements.bins import CURRENT_EDGES, INITIAL_EDGES
 from birthmark.measurements.fingerprints import fingerprint
-from birthmark.measurements.optimized import Held, find_held
+from birthmark.measurements.optimized import find_held
 from birthmark.measurements.order import QUANTILES
 from birthmark.measurements.pair import Pair
 from birthmark.measurements.parameters import (
@@ -28,11 +28,7 @@ from birthmark.measurements.shards import merge_additive, merge_shards, to_local
 from birthmark.measurements.signals import Signal
 from birthmark.measurements.steps import Step, sum_step
 from birthmark.measurements.sums import sum_up
-from birthmark.measurements.table import (
-    MEASUREMENTS,
-    Measurement,
-    register_measurement,
-)
+from birthmark.measurements.table import MEASUREMENTS, register_measurement
 from birthmark.measurements.tensors import align, fan_in_of, weight_beside
 
 __all__ = [
@@ -40,8 +36,6 @@ __all__ = [
     "INITIAL_EDGES",
     "MEASUREMENTS",
     "QUANTILES",
-    "Held",
-    "Measurement",
     "Pair",
     "Signal",
     "Source",

@@ -1,8 +1,11 @@
-"""Networks as functions over stacked weights; initial configurations; marks."""
+"""Networks as functions over stacked weights; initial configurations; marks.
+
+Tables of rules, laws, residual branches and parametrizations are promised to users
+(the page "Python" of the reference); the rest serves the other rooms.
+"""
 
 from birthmark.network.chain import Chain
 from birthmark.network.configuration import (
-    LayerLaws,
     batch_examples,
     draw_weights,
     find_bounds,
@@ -12,7 +15,6 @@ from birthmark.network.configuration import (
 )
 from birthmark.network.dense import (
     ACTIVATIONS,
-    Activation,
     forward_stack,
     gather_layers,
     name_parameters,
@@ -48,7 +50,7 @@ from birthmark.network.parametrized import (
     is_parametrized,
     scale_forward,
 )
-from birthmark.network.sequential import to_module, write_module
+from birthmark.network.sequential import to_module
 
 __all__ = [
     "ACTIVATIONS",
@@ -56,13 +58,11 @@ __all__ = [
     "DATA_DEPENDENT",
     "INITIALIZATIONS",
     "PARAMETRIZATIONS",
-    "Activation",
     "Chain",
     "Forward",
     "FixupLayer",
     "Initializer",
     "Law",
-    "LayerLaws",
     "ScaledBranch",
     "Scaling",
     "Target",
@@ -92,6 +92,5 @@ __all__ = [
     "stack_modules",
     "to_matrix",
     "to_module",
-    "write_module",
     "zero_gamma_",
 ]

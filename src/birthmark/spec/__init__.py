@@ -7,49 +7,32 @@ defaults are the protocol of Jesus et al., arXiv 2012.02550.
 
 from birthmark.spec.files import (
     apply_settings,
-    find_line,
     lines_named,
     parse_setting,
     read_toml,
     resolve_files,
 )
-from birthmark.spec.rules import (
-    InitializationSpec,
-    LayerRuleSpec,
-    RuleSpec,
-    make_rule,
-    match_pattern,
-)
-from birthmark.spec.run import SPEC_VERSION, RunSpec
+from birthmark.spec.rules import RuleSpec, make_rule, match_pattern
+from birthmark.spec.run import RunSpec
 from birthmark.spec.tables import (
     DataSpec,
-    Epochs,
     MarkSpec,
     NetworkSpec,
-    RecordSpec,
-    ReplicasSpec,
     ScheduleSpec,
     TrainingSpec,
     expand_epochs,
 )
 
 __all__ = [
-    "SPEC_VERSION",
     "DataSpec",
-    "Epochs",
-    "InitializationSpec",
-    "LayerRuleSpec",
     "MarkSpec",
     "NetworkSpec",
-    "RecordSpec",
-    "ReplicasSpec",
     "RuleSpec",
     "RunSpec",
     "ScheduleSpec",
     "TrainingSpec",
     "apply_settings",
     "expand_epochs",
-    "find_line",
     "lines_named",
     "make_rule",
     "match_pattern",

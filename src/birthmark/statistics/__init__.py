@@ -4,7 +4,7 @@ Nothing here knows of records or of training.
 """
 
 from birthmark.statistics.alarms import JumpAlarm
-from birthmark.statistics.correlations import RankCorrelation, correlate_ranks
+from birthmark.statistics.correlations import correlate_ranks
 from birthmark.statistics.descriptions import (
     describe_differences,
     describe_pair,
@@ -12,19 +12,14 @@ from birthmark.statistics.descriptions import (
     interval_and_count,
 )
 from birthmark.statistics.exact import (
-    ExactOrder,
     ExactTrend,
     detectable_share,
     exact_order,
     exact_trend,
 )
-from birthmark.statistics.growth import Growth, compare_growth
+from birthmark.statistics.growth import compare_growth
 from birthmark.statistics.intervals import (
-    CONFIDENCE,
     NAN,
-    RESAMPLES,
-    Curve,
-    DifferenceOfMeans,
     Estimate,
     compare_means,
     resample,
@@ -57,37 +52,24 @@ from birthmark.statistics.readings import (
     read_mark,
 )
 from birthmark.statistics.survival import Survival, estimate_survival
-from birthmark.statistics.variance_shares import (
-    PARTS,
-    Share,
-    share_variance,
-    split_squares,
-)
+from birthmark.statistics.variance_shares import PARTS, share_variance
 
 __all__ = [
     "blur_matrix",
     "ALPHA",
-    "CONFIDENCE",
     "NAN",
     "PARTS",
     "POWER",
-    "RESAMPLES",
-    "Curve",
-    "DifferenceOfMeans",
     "Estimate",
-    "ExactOrder",
     "ExactTrend",
-    "Growth",
     "Jump",
     "JumpAlarm",
     "Outcome",
     "PairedDifference",
     "Peak",
     "PowerLaw",
-    "RankCorrelation",
     "Ranking",
     "Reading",
-    "Share",
     "Standing",
     "Survival",
     "compare_growth",
@@ -115,7 +97,6 @@ __all__ = [
     "read_mark",
     "resample",
     "share_variance",
-    "split_squares",
     "summarize",
     "summarize_curves",
 ]

@@ -1,28 +1,21 @@
 """Runs, grids of runs, and the presets that have names."""
 
 from birthmark.sweeps.cells import flatten_product
-from birthmark.sweeps.comparison import (
-    Rule,
-    candidate_specs,
-    name_rule,
-    name_rules,
-    parse_rule,
-)
+from birthmark.sweeps.comparison import Rule, candidate_specs, name_rules, parse_rule
 from birthmark.sweeps.executors import Executor, Here, OnRay, Processes
 from birthmark.sweeps.functions import sweep
 from birthmark.sweeps.grid import Grid
 from birthmark.sweeps.grid_runs import run_grid
 from birthmark.sweeps.interrupts import Stopped
-from birthmark.sweeps.models import AS_BUILT, Factory, build_models, train_models
+from birthmark.sweeps.models import Factory, build_models, train_models
 from birthmark.sweeps.pipeline import RunResult, run
 from birthmark.sweeps.plan import Plan, make_plan, parse_shard
 from birthmark.sweeps.presets import preset, reproduction
 from birthmark.sweeps.provenance import describe_software
-from birthmark.sweeps.tasks import Outcome, RunTask, Standing, attempt
+from birthmark.sweeps.tasks import Outcome, RunTask, Standing
 from birthmark.sweeps.throughput import Progress
 
 __all__ = [
-    "AS_BUILT",
     "Executor",
     "Factory",
     "Grid",
@@ -37,13 +30,11 @@ __all__ = [
     "RunTask",
     "Standing",
     "Stopped",
-    "attempt",
     "build_models",
     "describe_software",
     "candidate_specs",
     "flatten_product",
     "make_plan",
-    "name_rule",
     "name_rules",
     "parse_rule",
     "parse_shard",

@@ -10,7 +10,6 @@ from birthmark.theory.critical_steps import MOST_EVALUATIONS, find_critical_step
 from birthmark.theory.curvature import (
     LossOfParameters,
     Parameters,
-    Top,
     find_top,
     find_top_of,
     read_batch_sharpness,
@@ -23,7 +22,6 @@ __all__ = [
     "LossOfParameters",
     "Parameters",
     "RandomLayers",
-    "Top",
     "find_critical_step",
     "find_top",
     "find_top_of",

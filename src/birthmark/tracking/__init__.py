@@ -13,7 +13,7 @@ it records is a `Sink`.
 
 from birthmark.tracking.probes import undisturbed
 from birthmark.tracking.recorder import Recorder
-from birthmark.tracking.schedules import Listed, LogSpaced, Schedule, make_schedule
+from birthmark.tracking.schedules import Listed, LogSpaced, make_schedule
 from birthmark.tracking.selections import ATTRIBUTION, DIRECTIONS, LIGHT
 from birthmark.tracking.sinks import Sink
 from birthmark.tracking.summary import Summary
@@ -26,7 +26,6 @@ __all__ = [
     "Listed",
     "LogSpaced",
     "Recorder",
-    "Schedule",
     "Sink",
     "Summary",
     "Tracker",

@@ -1,13 +1,10 @@
 """Losses, optimizers, schedules, and the engine that trains stacks of replicas."""
 
 from birthmark.training.accumulators import Accumulators
-from birthmark.training.compiled import CompiledPath
 from birthmark.training.devices import describe_device, find_device
 from birthmark.training.engine import Training
-from birthmark.training.examples import Examples, load_examples
-from birthmark.training.fast import FastPath
+from birthmark.training.examples import load_examples
 from birthmark.training.general import GeneralPath
-from birthmark.training.graphed import DeviceStream, GraphedPath
 from birthmark.training.losses import LOSSES, find_loss
 from birthmark.training.memory import (
     MemoryEstimate,
@@ -16,7 +13,6 @@ from birthmark.training.memory import (
     choose_num_parts,
     estimate_memory,
 )
-from birthmark.training.optimizers import OPTIMIZERS
 from birthmark.training.orders import DrawnOrder, Order, batch_order
 from birthmark.training.paths import TrainingPath, choose_path, find_path_name
 from birthmark.training.products import (
@@ -31,15 +27,9 @@ from birthmark.training.together import TURN, count_together, train_together
 
 __all__ = [
     "LOSSES",
-    "OPTIMIZERS",
     "TURN",
-    "CompiledPath",
     "DrawnOrder",
-    "Examples",
-    "FastPath",
     "GeneralPath",
-    "GraphedPath",
-    "DeviceStream",
     "MemoryEstimate",
     "Order",
     "TrainingPath",

@@ -8,7 +8,7 @@ _INDEX = """# Reference
 
 Made from the code, so that it is what the code does.
 
-- [Python](api.md): every public name, by use
+- [Python](api.md): every promised name with a use, and what is private
 - [Command line](commands.md): every command with its options
 - [The spec](spec.md): every field, with type, default and meaning
 - [The grid](grid.md): what a sweep can vary, and how

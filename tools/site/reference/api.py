@@ -1,63 +1,100 @@
-"""The names of `import birthmark as bm`, by use."""
+"""What is promised in Python: the front door, what it returns, names of rooms."""
 
+import inspect
+import re
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 
 import birthmark as bm
+from reference.promised import FRAMEWORKS, ROOMS, USES
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "Watch your own training": ("Tracker",),
-    "Check a start before the first step": ("check", "assert_healthy"),
-    "Compare weights": (
-        *("diff", "follow", "part", "measure", "to_parameters", "fingerprint"),
-        *("rewind", "interpolate", "transplant"),
-    ),
-    "Initialize": ("draw", "initialize_", "Initializer", "initial_configuration"),
-    "Train from a spec": (
-        *("RunSpec", "run", "train", "batch_order", "estimate_memory", "load_dataset"),
-    ),
-    "Sweep and compare": ("Grid", "run_grid", "sweep", "preset", "compare"),
-    "Read a store": (
-        *("open_store", "read_survey", "find_findings", "find_transitions"),
-        *("draw_figures", "write_report"),
-    ),
-    "Add something of your own": (
-        *("register_measurement", "register_initialization", "register_figure"),
-    ),
-    "What passes through the doors": (
-        *("Dataset", "Snapshot", "Weights", "Pair", "Study", "Survey"),
-        "BirthmarkError",
-    ),
-}
 _INTRODUCTION = """# Python
 
 ```python
 import birthmark as bm
 ```
 
-The names on this page are the front door; nothing else is promised to stay.
-They are loaded when they are first used, and all but those that train, track or look
-into models work without torch.
+Promised are the names on this page: what `import birthmark as bm` offers, what those
+functions return, and [names of some rooms](#rooms).
+A promised name goes only after a release in which it warns.
+**Everything else is private**, whether it can be imported or not: other names of these
+rooms, all other rooms (PRIVATE), and every file inside a room.
+Nothing is loaded before it is used; what does not train, track or look into models
+works without torch.
+"""
+_RETURNED = """## What they return
+
+What these functions return is promised with them, attributes and methods.
+"""
+_ROOMS = """## Rooms
+
+For what the front door has no name: `from birthmark.analysis import read_phases`.
 """
 
 
+def names_of(program: str) -> list[str]:
+    """The names of the front door that a program uses, in its order."""
+    used = dict.fromkeys(re.findall(r"\bbm\.(\w+)", program))
+    return [name for name in used if name in bm.__all__]
+
+
+def returned() -> dict[str, list[str]]:
+    """Classes that functions of the front door return, by room."""
+    found: dict[str, list[str]] = {}
+    for name in bm.__all__:
+        value = getattr(bm, name)
+        if inspect.isfunction(value):
+            room = value.__module__.split(".")[1]
+            door = import_module(f"birthmark.{room}")
+            said = str(inspect.signature(value).return_annotation)
+            for word in re.findall(r"\w+", said):
+                if word not in bm.__all__ and isinstance(getattr(door, word, 0), type):
+                    found.setdefault(room, []).append(word)
+    return {room: [*dict.fromkeys(names)] for room, names in found.items()}
+
+
+def private_rooms() -> list[str]:
+    """Rooms and files of the library of which nothing is promised."""
+    top = Path(bm.__file__).parent
+    rooms = {path.parent.name for path in top.glob("*/__init__.py")}
+    files = {path.stem for path in top.glob("*.py") if not path.stem.startswith("_")}
+    return sorted((rooms | files) - {*ROOMS, *returned(), "integrations"})
+
+
 def write() -> str:
-    """The page of all public names, each from its docstring."""
-    grouped = [name for names in GROUPS.values() for name in names]
-    names = {*bm.__all__} - {"__version__"}
-    assert len(grouped) == len({*grouped}), "a name stands in two groups"
-    assert {*grouped} == names, sorted({*grouped} ^ names)
-    lines = [_INTRODUCTION]
-    for title, members in GROUPS.items():
-        lines += [f"## {title}\n", *_say(members)]
+    """The page of all promised names, each from its docstring."""
+    private = ", ".join(f"`{room}`" for room in private_rooms())
+    lines = [_INTRODUCTION.replace("PRIVATE", private)]
+    said: set[str] = set()
+    for title, program in USES.items():
+        lines += [f"## {title}\n", f"```python\n{program.strip()}\n```\n"]
+        names = [name for name in names_of(program) if name not in said]
+        lines += _say("bm", {name: getattr(bm, name) for name in names})
+        said |= {*names}
+    lines.append(_RETURNED)
+    for room, words in returned().items():
+        lines += _say_room(room, tuple(words))
+    lines.append(_ROOMS)
+    for room, (use, promised) in ROOMS.items():
+        lines += [f"### `birthmark.{room}`\n", f"{use}\n", *_say_room(room, promised)]
+    lines += ["### `birthmark.integrations`\n", f"{FRAMEWORKS}\n"]
     return "\n".join(lines)
 
 
-def _say(names: tuple[str, ...]) -> Iterator[str]:
-    for name in names:
-        yield f"### `bm.{name}`\n"
-        yield "```{eval-rst}"
-        if isinstance(getattr(bm, name), type):
-            yield f".. autoclass:: birthmark.{name}\n   :members:"
+def _say_room(room: str, names: tuple[str, ...]) -> Iterator[str]:
+    door = import_module(f"birthmark.{room}")
+    yield from _say(f"birthmark.{room}", {name: getattr(door, name) for name in names})
+
+
+def _say(prefix: str, values: dict[str, object]) -> Iterator[str]:
+    """A heading and the docstring of each; of tables, the names in them."""
+    for name, value in values.items():
+        yield f"#### `{prefix}.{name}`\n"
+        address = f"{prefix.replace('bm', 'birthmark')}.{name}"
+        if isinstance(value, type):
+            yield f"```{{eval-rst}}\n.. autoclass:: {address}\n   :members:\n```\n"
+        elif callable(value):
+            yield f"```{{eval-rst}}\n.. autofunction:: {address}\n```\n"
         else:
-            yield f".. autofunction:: birthmark.{name}"
-        yield "```\n"
+            yield ", ".join(f"`{one}`" for one in value) + ".\n"
