@@ -133,6 +133,17 @@ def test_each_promise_names_a_test_that_there_is():
     assert all("`tests/" in row for row in said), "a promise without a test"
 
 
+# rooms; of integrations each file is promised
+ROOM_NAMES = sorted(
+    {path.parent.name for path in ROOT.glob("src/birthmark/*/__init__.py")}
+    - {"integrations"}
+)
+
+
+def promises_of(room):
+    return {*getattr(importlib.import_module(f"birthmark.{room}"), "__all__", ())}
+
+
 @pytest.fixture
 def reference(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tools" / "site"))
@@ -154,9 +165,7 @@ def test_what_docs_and_examples_take_from_a_room_is_promised(reference):
     texts = [page.read_text() for page in PAGES if page.name != "internals.md"]
     texts += [page.read_text() for page in ROOT.glob("examples/**/*.py")]
     texts += [*reference.USES.values()]
-    promised = {room: {*names} for room, (_, names) in reference.ROOMS.items()}
-    for room, names in reference.returned().items():
-        promised.setdefault(room, set()).update(names)
+    promised = {room: promises_of(room) for room in ROOM_NAMES}
     listed = r"from birthmark\.(\w+) import (\((?:[^)]+)\)|.+)"
     taken = [
         (room, name)
@@ -168,9 +177,7 @@ def test_what_docs_and_examples_take_from_a_room_is_promised(reference):
     private = [
         f"{room}.{name}"
         for room, name in taken
-        if room in {path.parent.name for path in (ROOT / "src").rglob("__init__.py")}
-        and room not in {"birthmark", "integrations"}
-        and name not in promised.get(room, set()) | {*bm.__all__}
+        if room in promised and name not in promised[room] | {*bm.__all__}
     ]
     assert not private
     assert len(taken) > 20
@@ -181,15 +188,17 @@ def test_the_page_of_promises_has_each_name_once_and_says_what_is_private(refere
     headings = re.findall(r"^#### `(.+)`$", page, flags=re.MULTILINE)
     assert len(headings) == len({*headings})
     assert {f"bm.{name}" for name in bm.__all__} - {"bm.__version__"} <= {*headings}
-    for room, (_, names) in reference.ROOMS.items():
+    for room in ROOM_NAMES:
         door = importlib.import_module(f"birthmark.{room}")
-        for name in names:
-            assert name in door.__all__, (room, name)
-            assert f"birthmark.{room}.{name}" in headings
-            value = getattr(door, name)
-            assert value.__doc__ or not callable(value), (room, name)
+        others = promises_of(room) - {*bm.__all__}
+        assert {f"birthmark.{room}.{name}" for name in others} <= {*headings}
+        assert bool(reference.beyond(room)) == (room in reference.ROOMS)
+        for value in (getattr(door, name) for name in others):
+            assert value.__doc__ or not callable(value), value
+    of_shapes = {f"birthmark.shapes.{name}" for name in reference.returned()["shapes"]}
+    assert of_shapes <= {*headings}
     said = page.partition("## ")[0]
-    for room in ("training", "theory", "seeds"):
+    for room in ("theory", "seeds"):
         assert f"`{room}`" in said
 
 

@@ -13,17 +13,4 @@ from birthmark.checkup.passport import (
 )
 from birthmark.checkup.readings import LEVELS, CheckUp
 
-__all__ = [
-    "LEVELS",
-    "CheckUp",
-    "assert_healthy",
-    "check",
-    "compare_passports",
-    "detect_law",
-    "ignoring",
-    "make_passport",
-    "read_passport",
-    "seed_streams",
-    "take_batch",
-    "write_passport",
-]
+__all__ = ["CheckUp", "assert_healthy", "check"]

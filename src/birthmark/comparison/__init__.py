@@ -7,4 +7,4 @@ from birthmark.comparison.boundaries import follow_boundaries
 from birthmark.comparison.initializations import compare, compare_models
 from birthmark.comparison.refinement import Refined, refine
 
-__all__ = ["Refined", "compare", "compare_models", "follow_boundaries", "refine"]
+__all__ = ["compare", "refine"]

@@ -13,13 +13,4 @@ from birthmark.data.local_files import (
     verify_dataset,
 )
 
-__all__ = [
-    "DatasetFacts",
-    "check_dataset",
-    "describe_dataset",
-    "fetch_dataset",
-    "import_dataset",
-    "list_datasets",
-    "load_dataset",
-    "verify_dataset",
-]
+__all__ = ["load_dataset"]

@@ -27,27 +27,15 @@ from birthmark.figures.palettes import (
 from birthmark.figures.phases import draw_phases
 
 __all__ = [
-    "DASHES",
-    "DENSITY",
-    "SHORT_DASHES",
     "Drawing",
-    "Palette",
     "axis_data",
-    "choose_style",
-    "draw_comparison",
     "draw_figures",
     "draw_line",
     "draw_phases",
     "draw_rewind",
     "draw_survey",
-    "find_drawings",
-    "follow_theme",
-    "label_log",
-    "name_panel",
     "new_figure",
-    "picture_matrix",
     "register_figure",
     "tick_axis",
-    "write_comparison",
     "write_drawings",
 ]

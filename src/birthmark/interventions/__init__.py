@@ -7,11 +7,4 @@ from birthmark.interventions.lines import Line, interpolate
 from birthmark.interventions.rewinding import Rewind, rewind
 from birthmark.interventions.transplants import Transplant, transplant
 
-__all__ = [
-    "Line",
-    "Rewind",
-    "Transplant",
-    "interpolate",
-    "rewind",
-    "transplant",
-]
+__all__ = ["Line", "Rewind", "Transplant", "interpolate", "rewind", "transplant"]

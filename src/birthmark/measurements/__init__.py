@@ -32,28 +32,12 @@ from birthmark.measurements.table import MEASUREMENTS, register_measurement
 from birthmark.measurements.tensors import align, fan_in_of, weight_beside
 
 __all__ = [
-    "CURRENT_EDGES",
-    "INITIAL_EDGES",
     "MEASUREMENTS",
     "QUANTILES",
     "Pair",
-    "Signal",
-    "Source",
-    "Step",
     "align",
-    "clean_name",
-    "extend_path",
-    "fan_in_of",
-    "find_held",
     "fingerprint",
     "measure",
-    "merge_additive",
-    "merge_shards",
     "register_measurement",
-    "sum_step",
-    "sum_up",
-    "to_local",
     "to_parameters",
-    "unwrap",
-    "weight_beside",
 ]

@@ -8,10 +8,4 @@ from birthmark.report.diff import write_course, write_diff
 from birthmark.report.document import write_report
 from birthmark.report.pages import check_target
 
-__all__ = [
-    "check_target",
-    "write_checkup",
-    "write_course",
-    "write_diff",
-    "write_report",
-]
+__all__ = ["write_report"]

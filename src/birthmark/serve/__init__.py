@@ -2,5 +2,3 @@
 
 from birthmark.serve.app import make_app
 from birthmark.serve.server import serve_store
-
-__all__ = ["make_app", "serve_store"]

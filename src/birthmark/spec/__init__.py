@@ -23,20 +23,4 @@ from birthmark.spec.tables import (
     expand_epochs,
 )
 
-__all__ = [
-    "DataSpec",
-    "MarkSpec",
-    "NetworkSpec",
-    "RuleSpec",
-    "RunSpec",
-    "ScheduleSpec",
-    "TrainingSpec",
-    "apply_settings",
-    "expand_epochs",
-    "lines_named",
-    "make_rule",
-    "match_pattern",
-    "parse_setting",
-    "read_toml",
-    "resolve_files",
-]
+__all__ = ["RunSpec"]

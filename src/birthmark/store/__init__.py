@@ -65,7 +65,7 @@ _FILES = {
     "verify_store": "verification",
 }
 
-__all__ = list(_FILES)  # noqa: PLE0605
+__all__ = ["Store", "open_store"]
 
 
 def __getattr__(name: str) -> Any:

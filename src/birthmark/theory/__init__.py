@@ -15,18 +15,3 @@ from birthmark.theory.curvature import (
     read_batch_sharpness,
 )
 from birthmark.theory.mean_field import RandomLayers
-
-__all__ = [
-    "MOST_EVALUATIONS",
-    "Activation",
-    "LossOfParameters",
-    "Parameters",
-    "RandomLayers",
-    "find_critical_step",
-    "find_top",
-    "find_top_of",
-    "forward_moment",
-    "joint_moment",
-    "read_batch_sharpness",
-    "slope_moment",
-]

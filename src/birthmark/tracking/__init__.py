@@ -25,10 +25,6 @@ __all__ = [
     "LIGHT",
     "Listed",
     "LogSpaced",
-    "Recorder",
     "Sink",
-    "Summary",
     "Tracker",
-    "make_schedule",
-    "undisturbed",
 ]

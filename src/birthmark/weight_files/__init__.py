@@ -6,14 +6,4 @@ from birthmark.weight_files.opening import open_weights
 from birthmark.weight_files.partings import Parting, find_checkpoints, is_run, part
 from birthmark.weight_files.trajectories import Trajectory, follow
 
-__all__ = [
-    "Diff",
-    "Parting",
-    "Trajectory",
-    "diff",
-    "find_checkpoints",
-    "follow",
-    "is_run",
-    "open_weights",
-    "part",
-]
+__all__ = ["Diff", "Parting", "Trajectory", "diff", "follow", "part"]

@@ -40,18 +40,25 @@ def names_of(program: str) -> list[str]:
 
 
 def returned() -> dict[str, list[str]]:
-    """Classes that functions of the front door return, by room."""
+    """Classes of the library that functions of the front door return, by room."""
     found: dict[str, list[str]] = {}
     for name in bm.__all__:
         value = getattr(bm, name)
         if inspect.isfunction(value):
-            room = value.__module__.split(".")[1]
-            door = import_module(f"birthmark.{room}")
             said = str(inspect.signature(value).return_annotation)
+            names = vars(import_module(value.__module__))
             for word in re.findall(r"\w+", said):
-                if word not in bm.__all__ and isinstance(getattr(door, word, 0), type):
-                    found.setdefault(room, []).append(word)
-    return {room: [*dict.fromkeys(names)] for room, names in found.items()}
+                home = getattr(names.get(word), "__module__", "").split(".")
+                if home[0] == "birthmark" and word not in bm.__all__:
+                    found.setdefault(home[1], []).append(word)
+    return {room: [*dict.fromkeys(words)] for room, words in found.items()}
+
+
+def beyond(room: str) -> list[str]:
+    """What a room promises beside the front door and what that returns."""
+    known = {*bm.__all__, *returned().get(room, ())}
+    promised = getattr(import_module(f"birthmark.{room}"), "__all__", ())
+    return [name for name in promised if name not in known]
 
 
 def private_rooms() -> list[str]:
@@ -74,15 +81,16 @@ def write() -> str:
         said |= {*names}
     lines.append(_RETURNED)
     for room, words in returned().items():
-        lines += _say_room(room, tuple(words))
+        lines += _say_room(room, words)
     lines.append(_ROOMS)
-    for room, (use, promised) in ROOMS.items():
-        lines += [f"### `birthmark.{room}`\n", f"{use}\n", *_say_room(room, promised)]
+    for room, use in ROOMS.items():
+        lines += [f"### `birthmark.{room}`\n", f"{use}\n"]
+        lines += _say_room(room, beyond(room))
     lines += ["### `birthmark.integrations`\n", f"{FRAMEWORKS}\n"]
     return "\n".join(lines)
 
 
-def _say_room(room: str, names: tuple[str, ...]) -> Iterator[str]:
+def _say_room(room: str, names: list[str]) -> Iterator[str]:
     door = import_module(f"birthmark.{room}")
     yield from _say(f"birthmark.{room}", {name: getattr(door, name) for name in names})
 

@@ -1,4 +1,4 @@
-"""A use of every name of the front door, and which names of rooms are promised."""
+"""A use of every name of the front door, and what promised rooms are for."""
 
 # by title; each is run after those before it, by a test
 USES: dict[str, str] = {
@@ -115,51 +115,23 @@ except bm.BirthmarkError as error:  # every error that a user can mend
 """,
 }
 
-# by room: what it is for, and the names that are promised beside the front door
-ROOMS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "analysis": (
-        "What `bm.read_survey` finds, for figures and questions of your own.",
-        ("find_differences", "read_phases", "Phases", "Family", "NothingFoundError"),
-    ),
-    "comparison": (
-        "Boundaries between regimes, followed by training where they lie.",
-        ("refine",),
-    ),
+# by room: what it is for; its `__all__` says which names are promised
+ROOMS: dict[str, str] = {
+    "analysis": ("What `bm.read_survey` finds, for figures and questions of your own."),
+    "comparison": ("Boundaries between regimes, followed by training where they lie."),
     "figures": (
         "Drawings as finished numbers, for figures of your own: "
-        "[how to](../how-to/measurements-and-figures.md).",
-        (
-            *("Drawing", "draw_survey", "draw_phases", "draw_rewind", "draw_line"),
-            *("write_drawings", "new_figure", "axis_data", "tick_axis"),
-        ),
+        "[how to](../how-to/measurements-and-figures.md)."
     ),
-    "measurements": (
-        "What is measured, by name, and its edges of bins.",
-        ("MEASUREMENTS", "QUANTILES", "align"),
-    ),
+    "measurements": ("What is measured, by name, and its edges of bins."),
     "network": (
         "Rules by name, the laws that they draw from, residual branches and "
-        "parametrizations: [initializations](../concepts/initializations.md).",
-        (
-            *("INITIALIZATIONS", "DATA_DEPENDENT", "PARAMETRIZATIONS", "ALIASES"),
-            *("Law", "Target"),
-            *("fixup_", "add_fixup_scalars_", "FixupLayer"),
-            *("scale_branches_", "ScaledBranch", "zero_gamma_"),
-            *("parametrize", "Scaling"),
-        ),
+        "parametrizations: [initializations](../concepts/initializations.md)."
     ),
-    "statistics": (
-        "Intervals over replicas, and what is still to be read of a mark.",
-        ("interval", "read_mark"),
-    ),
-    "sweeps": (
-        "Where the runs of a sweep are carried out.",
-        ("Here", "Processes", "OnRay"),
-    ),
+    "statistics": ("Intervals over replicas, and what is still to be read of a mark."),
+    "sweeps": ("Where the runs of a sweep are carried out."),
     "tracking": (
-        "What a tracker records, when, and whom it tells: "
-        "[how to](../how-to/track.md).",
-        ("LIGHT", "ATTRIBUTION", "DIRECTIONS", "LogSpaced", "Listed", "Sink"),
+        "What a tracker records, when, and whom it tells: [how to](../how-to/track.md)."
     ),
 }
 FRAMEWORKS = (
