@@ -4,20 +4,44 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from birthmark.statistics import compare_means, summarize, summarize_curves
+from birthmark.statistics import (
+    compare_means,
+    resample,
+    share_interval,
+    spearman,
+    summarize,
+    summarize_curves,
+)
+from birthmark.statistics.intervals import RESAMPLES
 
 SKEWED = np.array([1.0, 1.2, 1.1, 3.0, 0.9, 1.4, 2.1, 1.05])
 
 
-def test_the_check_of_a_mean_is_the_bca_interval_of_scipy():
-    truth = stats.bootstrap(
-        [SKEWED], np.mean, n_resamples=50_000, method="BCa", rng=1
-    ).confidence_interval
-    found = summarize(SKEWED)
-    assert found.mean == pytest.approx(SKEWED.mean(), rel=1e-14)
-    assert found.bootstrap_low == pytest.approx(truth.low, abs=0.04)
-    assert found.bootstrap_high == pytest.approx(truth.high, abs=0.08)
-    assert "BCa" in found.method
+@pytest.mark.parametrize("size", [3, 8])
+def test_means_and_differences_are_checked_by_the_bca_interval_of_scipy(size, rng):
+    x, y = SKEWED[:size], rng.gamma(2.0, size=5)
+
+    def bootstrap(samples, statistic, purpose):
+        found = stats.bootstrap(
+            samples, statistic, n_resamples=RESAMPLES, rng=resample(purpose)
+        ).confidence_interval
+        return pytest.approx([found.low, found.high], rel=1e-12)
+
+    mean, difference = summarize(x), compare_means(x, y)
+    assert [mean.bootstrap_low, mean.bootstrap_high] == bootstrap([x], np.mean, "mean")
+    assert "BCa" in mean.method
+    assert [difference.bootstrap_low, difference.bootstrap_high] == bootstrap(
+        [x, y], lambda a, b, axis: np.mean(a, axis) - np.mean(b, axis), "difference"
+    )
+
+
+def test_shares_and_rank_correlations_are_those_of_scipy(rng):
+    for count, n in ((0, 4), (3, 4), (4, 4), (7, 30)):
+        truth = stats.binomtest(count, n).proportion_ci()
+        assert share_interval(count, n) == pytest.approx((truth.low, truth.high))
+    a, b = rng.integers(0, 6, size=(2, 12)).astype(float)
+    truth = stats.spearmanr(a, b)
+    assert spearman(a, b) == pytest.approx((truth.statistic, truth.pvalue))
 
 
 def test_summary_leaves_nan_out_and_says_how_many_are_left():

@@ -146,6 +146,8 @@ sys.meta_path.insert(0, NoTorch())
 import birthmark.analysis, birthmark.figures, birthmark.report, birthmark.cli
 import birthmark as bm
 bm.open_store, bm.RunSpec, bm.draw_figures, bm.write_report
+slow = {"scipy.stats", "scipy.signal", "ruptures"} & {*sys.modules}
+assert not slow, slow
 import importlib, pkgutil
 import birthmark_experiments.pages
 for _, name, _ in pkgutil.walk_packages(

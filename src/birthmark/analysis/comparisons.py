@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from birthmark.analysis.outcomes import Candidate, read_outcomes
 from birthmark.analysis.studies import fact
@@ -17,7 +16,7 @@ from birthmark.analysis.transitions import find_transitions
 from birthmark.errors import SpecError
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
-from birthmark.statistics import ALPHA, POWER, Ranking, rank
+from birthmark.statistics import ALPHA, POWER, Ranking, rank, share_interval
 
 # times the share of the largest class: an accuracy that one answer for all can have
 GUESS = 1.1
@@ -44,8 +43,7 @@ class Failures:
     @property
     def guessing_interval(self) -> tuple[float, float]:
         """Exact 95 % interval (Clopper & Pearson 1934) of the share that guesses."""
-        found = stats.binomtest(self.num_guessing, self.n).proportion_ci(1 - ALPHA)
-        return float(found.low), float(found.high)
+        return share_interval(self.num_guessing, self.n, 1 - ALPHA)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from scipy import stats
 
 from birthmark.analysis.columns import Column
 from birthmark.analysis.regimes import LEARNERS
 from birthmark.analysis.surveys import Family
 from birthmark.analysis.words import say_estimate, say_interval, say_number
 from birthmark.shapes import Array, Finding
-from birthmark.statistics import summarize
+from birthmark.statistics import share_interval, summarize
 
 PAPER = "Jesus et al., arXiv 2012.02550"
 
@@ -182,7 +181,7 @@ def find_minima(family: Family) -> Finding | None:
         return None
     before = known & (falls | (test < train))
     n, k = int(known.sum()), int(before.sum())
-    share = stats.binomtest(k, n).proportion_ci()
+    low, high = share_interval(k, n)
     per_value = [
         f"{family.say(column.runs[0])}: {say_number(float(np.median(seen)))}"
         for column in columns
@@ -198,7 +197,7 @@ def find_minima(family: Family) -> Finding | None:
         values={"share_test_first": k / n, "n": n},
         name="minima",
         details=f"A share of {say_number(k / n)} "
-        f"({say_interval(share.low, share.high)}); in {int((known & falls).sum())} of "
+        f"({say_interval(low, high)}); in {int((known & falls).sum())} of "
         f"{n} the train loss was still falling. Median epoch of the least test loss: "
         f"{'; '.join(per_value)}.",
         figure="figure2-regimes",

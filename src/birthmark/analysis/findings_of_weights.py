@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from birthmark.analysis.columns import Column
 from birthmark.analysis.scaling import (
@@ -16,7 +15,7 @@ from birthmark.analysis.surveys import Family
 from birthmark.analysis.trends import find_detector, read_retention
 from birthmark.analysis.words import say_estimate, say_interval, say_number
 from birthmark.shapes import Array, Finding
-from birthmark.statistics import PowerLaw, summarize
+from birthmark.statistics import PowerLaw, spearman, summarize
 
 PAPER = "Jesus et al., arXiv 2012.02550"
 READABLE = 0.75  # retention above which a mark counts as readable
@@ -77,8 +76,7 @@ def find_kept_marks(family: Family) -> Finding | None:
         )
         values |= {"change": change.mean, "change_n": change.n}
     if use.sum() >= FEWEST_FOR_RANKS and min(map(np.ptp, (kept_R[use], collapse[use]))):
-        rank = stats.spearmanr(collapse[use], kept_R[use])
-        rho, p = float(rank.statistic), float(rank.pvalue)
+        rho, p = spearman(collapse[use], kept_R[use])
         values |= {"rho": rho, "p": p}
         trend = "falls" if rho < 0 else "rises"
         said = f"(rank correlation {rho:.2f}, p = {p:.2g})"

@@ -4,7 +4,7 @@ Nothing here knows of records or of training.
 """
 
 from birthmark.statistics.alarms import JumpAlarm
-from birthmark.statistics.correlations import correlate_ranks
+from birthmark.statistics.correlations import correlate_ranks, spearman
 from birthmark.statistics.descriptions import (
     describe_differences,
     describe_pair,
@@ -23,6 +23,7 @@ from birthmark.statistics.intervals import (
     Estimate,
     compare_means,
     resample,
+    share_interval,
     summarize,
     summarize_curves,
 )

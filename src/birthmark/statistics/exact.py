@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import bdtrc
 
 from birthmark.shapes import Array
 
@@ -119,6 +119,6 @@ def _gaussian_binomial(n: int, k: int) -> Array:
 def detectable_share(n: int, chance: float, alpha: float = 0.05) -> int | None:
     """The fewest of n that a one-sided binomial test tells from chance; None: none."""
     for k in range(n + 1):
-        if stats.binom.sf(k - 1, n, chance) <= alpha:
+        if k and bdtrc(k - 1, n, chance) <= alpha:
             return k
     return None

@@ -10,14 +10,13 @@ simulated samples of 3, 5, 10, 15 normal values the 95 % interval held the mean 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import betaincinv, ndtr, ndtri, stdtr, stdtrit
 
 from birthmark.seeds import stream
 from birthmark.shapes import Array
@@ -93,7 +92,7 @@ def summarize(values: npt.ArrayLike) -> Estimate:
         return Estimate(mean, NAN, NAN, NAN, NAN, 1, "none: a single value")
     if np.ptp(x) == 0:
         return Estimate(mean, mean, mean, mean, mean, len(x), "all values are equal")
-    low, high, method = _bootstrap([x], np.mean, "mean")
+    low, high, method = _bootstrap([x], "mean")
     student = summarize_curves(x)
     return Estimate(
         mean, float(student.low), float(student.high), low, high, len(x), method
@@ -118,7 +117,7 @@ def summarize_curves(
     mean = np.where(n > 0, filled.sum(axis=-1) / np.maximum(n, 1), NAN)
     square = np.where(seen, (x - mean[..., None]) ** 2, 0.0).sum(axis=-1)
     variance = np.where(n > 1, square / np.maximum(n - 1, 1), NAN)
-    factor = stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(n - 1, 1))
+    factor = stdtrit(np.maximum(n - 1, 1), (1 + CONFIDENCE) / 2)
     half = factor * np.sqrt(variance / np.maximum(n, 1))
     back: Callable[[Array], Array] = np.exp if scale == "log" else np.asarray
     with np.errstate(over="ignore"):  # of an exploding loss the interval has no end
@@ -135,19 +134,24 @@ def compare_means(a: npt.ArrayLike, b: npt.ArrayLike) -> DifferenceOfMeans:
     difference = float(x.mean() - y.mean()) if len(x) and len(y) else NAN
     if min(len(x), len(y)) < 2 or np.ptp(x) == np.ptp(y) == 0:
         return DifferenceOfMeans(difference, NAN, NAN, NAN, NAN, NAN, len(x), len(y))
-    welch = stats.ttest_ind(x, y, equal_var=False)
-    span = welch.confidence_interval(CONFIDENCE)
-    low, high, _ = _bootstrap([x, y], _mean_difference, "difference")
-    return DifferenceOfMeans(
-        difference,
-        float(span.low),
-        float(span.high),
-        low,
-        high,
-        float(welch.pvalue),
-        len(x),
-        len(y),
-    )
+    of_x, of_y = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
+    error = np.sqrt(of_x + of_y)
+    free = (of_x + of_y) ** 2 / (of_x**2 / (len(x) - 1) + of_y**2 / (len(y) - 1))
+    half = float(stdtrit(free, (1 + CONFIDENCE) / 2) * error)
+    p = float(2 * stdtr(free, -abs(difference) / error))
+    low, high, _ = _bootstrap([x, y], "difference")
+    span = difference - half, difference + half
+    return DifferenceOfMeans(difference, *span, low, high, p, len(x), len(y))
+
+
+def share_interval(
+    count: int, n: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """The exact interval of a share of n (Clopper & Pearson, Biometrika 26, 404)."""
+    tail = (1 - confidence) / 2
+    low = betaincinv(count, n - count + 1, tail) if count else 0.0
+    high = betaincinv(count + 1, n - count, 1 - tail) if count < n else 1.0
+    return float(low), float(high)
 
 
 def _side(low: float, high: float, check_low: float, check_high: float) -> int:
@@ -156,33 +160,30 @@ def _side(low: float, high: float, check_low: float, check_high: float) -> int:
     return -1 if high < 0 and check_high < 0 else 0
 
 
-def _mean_difference(x: Array, y: Array, axis: int = -1) -> Any:
-    return np.mean(x, axis=axis) - np.mean(y, axis=axis)
-
-
 def _finite(values: npt.ArrayLike) -> Array:
     x: Array = np.asarray(values, dtype=float).ravel()
     return np.asarray(x[np.isfinite(x)])
 
 
-def _bootstrap(
-    samples: Sequence[Array], statistic: Callable[..., Any], purpose: str
-) -> tuple[float, float, str]:
-    methods: tuple[Literal["BCa", "percentile"], ...] = ("BCa", "percentile")
-    for method in methods:
-        with warnings.catch_warnings():  # degenerate: handled by the next method
-            warnings.simplefilter("ignore")
-            result = stats.bootstrap(
-                samples,
-                statistic,
-                vectorized=True,
-                axis=-1,
-                n_resamples=RESAMPLES,
-                confidence_level=CONFIDENCE,
-                method=method,
-                rng=resample(purpose),
-            )
-        low, high = map(float, result.confidence_interval)
-        if np.isfinite(low) and np.isfinite(high):
-            break
+def _bootstrap(samples: Sequence[Array], purpose: str) -> tuple[float, float, str]:
+    """The interval of a mean, or of the difference of two, as `scipy.stats.bootstrap`.
+
+    Equations 14.9, 14.10 and 14.15 of Efron & Tibshirani, An Introduction to the
+    Bootstrap, 1993; what a mean becomes without one value is known in closed form.
+    """
+    random = resample(purpose)
+    signed = [sign * one for sign, one in zip((1, -1), samples, strict=False)]
+    places = [random.integers(len(one), size=(RESAMPLES, len(one))) for one in signed]
+    drawn = [one[place] for one, place in zip(signed, places, strict=True)]
+    means: Array = np.sum([one.mean(axis=-1) for one in drawn], axis=0)
+    found = np.sum([one.mean() for one in signed])
+    pull = np.concatenate([(one - one.mean()) / len(one) for one in signed])
+    skew = (pull**3).sum() / (pull**2).sum() ** 1.5 / 6
+    tails = ndtri((1 + CONFIDENCE) / 2) * np.array([-1, 1])
+    method, levels = "percentile", ndtr(tails)
+    bias = ndtri(((means < found).mean() + (means <= found).mean()) / 2)
+    if np.isfinite(bias):
+        moved = bias + tails
+        method, levels = "BCa", ndtr(bias + moved / (1 - skew * moved))
+    low, high = map(float, np.quantile(means, levels))
     return low, high, f"bootstrap over replicas ({method}, {RESAMPLES} resamples)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import ruptures
 from numpy.lib.stride_tricks import sliding_window_view
 
 from birthmark.shapes import Array
@@ -78,6 +77,8 @@ def _change_points(log_x: Array, window: int, least: float) -> list[int]:
     moves = np.diff(log_x)
     noise = 1.4826 * np.median(np.abs(moves - np.median(moves))) / np.sqrt(2)
     penalty = max(window * least**2 / 4, 3 * noise**2 * np.log(len(log_x)))
+    import ruptures  # loads scipy.signal: for curves that are long enough
+
     search = ruptures.KernelCPD(kernel="linear", min_size=max(2, window // 4))
     ends: list[int] = search.fit(log_x[:, None]).predict(pen=penalty)
     return ends[:-1]

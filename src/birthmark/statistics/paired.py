@@ -17,7 +17,7 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy.special import stdtr, stdtrit
 
 from birthmark.shapes import Array
 
@@ -98,13 +98,16 @@ def detectable_effect(n: int, alpha: float, power: float = POWER) -> float:
 
     By Student's two-sided test at this level; the noncentral t law (Cohen 1988, ch. 2).
     """
-    critical = stats.t.isf(alpha / 2, n - 1)
+    from scipy.optimize import brentq
+    from scipy.stats import nct  # a second of imports, of comparisons alone
+
+    critical = -stdtrit(n - 1, alpha / 2)
 
     def lacking(effect: float) -> float:
         shift = effect * np.sqrt(n)
-        return float(stats.nct.sf(critical, n - 1, shift)) - power
+        return float(nct.sf(critical, n - 1, shift)) - power
 
-    return float(optimize.brentq(lacking, 0, 10 * critical / np.sqrt(n)))
+    return float(brentq(lacking, 0, 10 * critical / np.sqrt(n)))
 
 
 @dataclass(frozen=True)
@@ -130,13 +133,13 @@ class _Differences:
         if std <= rounding:
             p = 1.0 if abs(mean) <= rounding else 2.0 ** (1 - n)
             return cls(mean, 0.0, n, p, num_pairs)
-        p = float(2 * stats.t.sf(abs(mean) / std * np.sqrt(n), n - 1))
+        p = float(2 * stdtr(n - 1, -abs(mean) / std * np.sqrt(n)))
         return cls(mean, std, n, p, num_pairs)
 
     def interval(self, alpha: float) -> tuple[float, float]:
         if not self.std > 0:
             return float("nan"), float("nan")
-        half = float(stats.t.isf(alpha / 2, self.n - 1)) * self.std / np.sqrt(self.n)
+        half = float(-stdtrit(self.n - 1, alpha / 2)) * self.std / np.sqrt(self.n)
         return self.mean - half, self.mean + half
 
     @property

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage
 
 from birthmark.shapes import Array
+from birthmark.statistics.correlations import rank_values
 from birthmark.statistics.intervals import resample
 
 BLUR = 60  # the matrix is so many standard deviations of the blur wide
@@ -68,7 +69,7 @@ def pool_sizes(w_IO: Array) -> Array:
 
 def pooled_auc(w_IO: Array, mask_IO: Array) -> float:
     """ROC-AUC of the pooled sizes as a detector of a mask of small weights."""
-    return _auc(_rank(-pool_sizes(w_IO)), mask_IO)
+    return _auc(rank_values(-pool_sizes(w_IO)), mask_IO)
 
 
 def read_mark(
@@ -82,13 +83,13 @@ def read_mark(
         wrong: Other masks that it might be taken for, by name.
         twins: How many orders of rows and columns stand for a twin without a mark.
     """
-    rank_IO = _rank(-pool_sizes(w_IO))
+    rank_IO = rank_values(-pool_sizes(w_IO))
     right = _auc(rank_IO, mask_IO)
     others = [_auc(rank_IO, one) for one in wrong.values()]
     random = resample("twins without a mark")
     null = np.array([pooled_auc(_shuffle(w_IO, random), mask_IO) for _ in range(twins)])
     return Reading(
-        pixel_auc=_auc(_rank(-np.abs(w_IO)), mask_IO),
+        pixel_auc=_auc(rank_values(-np.abs(w_IO)), mask_IO),
         auc=right,
         twin_high=float(np.quantile(null, 0.95)) if twins else np.nan,
         p=float((1 + (null >= right).sum()) / (1 + twins)),
@@ -102,12 +103,6 @@ def _shuffle(w_IO: Array, random: np.random.Generator) -> Array:
     rows, columns = (random.permutation(n) for n in w_IO.shape)
     shuffled: Array = w_IO[np.ix_(rows, columns)]
     return shuffled
-
-
-def _rank(score_IO: Array) -> Array:
-    """Ranks from 1 on, ties counting half."""
-    ranks: Array = stats.rankdata(score_IO).reshape(score_IO.shape)
-    return ranks
 
 
 def _auc(rank_IO: Array, mask_IO: Array) -> float:
