@@ -252,6 +252,8 @@ def test_figure_6_draws_the_deviations_at_equal_loss_of_the_analysis(drawings, m
     for measure in ("deviation_std", "distance", "spectral_distance"):
         found = deviation_at_loss(marked, data["losses"], measure=measure)
         np.testing.assert_array_equal(data[f"{measure}_values"], found.values)
+        share = found.reached / found.replicas
+        np.testing.assert_array_equal(data[f"{measure}_share"], share)
         for row, law in zip(data[f"{measure}_fits"], found.fits, strict=True):
             expected = [law.exponent, law.low, law.high, law.intercept]
             np.testing.assert_array_equal(row, expected)

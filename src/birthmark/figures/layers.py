@@ -96,7 +96,9 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
         means = [data[f"mean_{place}"].ravel() for place in range(number)]
         label_log(axes[0], np.concatenate(means))
         handles, labels = axes[-1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=_MOST_LINES)
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=_MOST_LINES + 1
+        )
     else:
         figure.colorbar(mesh, ax=list(axes), label="relative distance", pad=0.02)
     return figure
@@ -120,7 +122,13 @@ def _paint_lines(
         axes.plot(epochs, mean, marker=marker, color=colour, label=str(layer))
         low, high = (data[f"{end}_{place}"][:, i] for end in ("low", "high"))
         axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.axhline(np.sqrt(2), color=palette.faint, linewidth=0.8, linestyle="--")
+    axes.axhline(
+        np.sqrt(2),
+        color=palette.faint,
+        linewidth=0.8,
+        linestyle="--",
+        label="independent draw",
+    )
 
 
 def _paint_map(

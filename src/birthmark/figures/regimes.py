@@ -264,7 +264,8 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
         _paint_published(axes, data, name, colour, palette)
     axes.set_yscale("log")
     name_powers(axes.yaxis)
-    axes.set(ylabel="epoch", ylim=(epochs[0], epochs[-1]))
+    beyond = (epochs[-1] / epochs[0]) ** 0.03  # so that the last epoch is no edge
+    axes.set(ylabel="epoch", ylim=(epochs[0], epochs[-1] * beyond))
     tick_axis(axes, data)
     lines, _ = axes.get_legend_handles_labels()
     regions = [

@@ -20,6 +20,7 @@ from birthmark.analysis import (
 )
 from birthmark.figures.canvas import (
     axis_data,
+    draw_error_bars,
     label_log,
     name_panel,
     new_figure,
@@ -98,7 +99,8 @@ def draw_scaling(family: Family) -> list[Drawing]:
         "deviation (recorded at fewer epochs, interpolated). Small points are "
         "replicas, "
         f"large ones their geometric mean with Student's 95 % interval (from {LEAST} "
-        f"replicas on); {law}Replicas that reach the level, along {noun}: {counts}."
+        "replicas on), hollow where fewer than half reach the level; "
+        f"{law}Replicas that reach the level, along {noun}: {counts}."
     )
     name = f"figure6-scaling-{family.name}"
     protocol = describe_family(family)
@@ -135,9 +137,11 @@ def _numbers(family: Family, found: list[DeviationAtLoss]) -> dict[str, Array]:
     """Values [J, A, R], their mean with interval [3, J, A], the fits [J, 4]."""
     most = max(one.values.shape[-1] for one in found)
     values = np.full((len(found), len(family.axis.values), most), np.nan)
+    share = np.full(values.shape[:2], np.nan)
     for place, one in enumerate(found):
         at = [family.axis.values.index(value) for value in one.along]
         values[place, at, : one.values.shape[-1]] = one.values[0]
+        share[place, at] = one.reached[0] / one.replicas
     mean = summarize_curves(values, "log")
     known = mean.n >= LEAST
     low, high = (np.where(known, end, np.nan) for end in (mean.low, mean.high))
@@ -145,6 +149,7 @@ def _numbers(family: Family, found: list[DeviationAtLoss]) -> dict[str, Array]:
         "values": values,
         "mean": np.stack([mean.mean, low, high]),
         "reached": np.isfinite(values).sum(axis=-1),
+        "share": share,
         "fits": np.array([_fit(one.fits[0]) for one in found]),
     }
 
@@ -190,23 +195,20 @@ def _paint_norm(
     axes: Axes, data: Mapping[str, Array], measure: str, palette: Palette
 ) -> None:
     places = data["axis_places"]
-    mean, low, high = data[f"{measure}_mean"]
+    mean, share = data[f"{measure}_mean"][0], data[f"{measure}_share"]
     lines = []
     for place, colour in zip(range(len(data["losses"])), palette.lines, strict=False):
         x = shift_places(places, place - (len(data["losses"]) - 1) / 2)
         values = data[f"{measure}_values"][place]
         axes.plot(x, values, ".", color=colour, markersize=2.5, alpha=0.6)
-        spread = np.stack([mean[place] - low[place], high[place] - mean[place]])
-        axes.errorbar(
+        draw_error_bars(
+            axes,
             x,
-            mean[place],
-            yerr=np.nan_to_num(spread),
-            fmt="o",
-            color=colour,
-            markersize=4,
-            elinewidth=0.9,
-            capsize=2,
+            np.stack([*data[f"{measure}_mean"][:, place], share[place]], axis=-1),
+            colour=colour,
+            palette=palette,
             label=str(place),
+            joined=False,
         )
         exponent, *interval, intercept = data[f"{measure}_fits"][place]
         if np.isfinite(exponent):
