@@ -1,6 +1,7 @@
 """The check-up of healthy model families: every finding, and the time it took.
 
     python benchmarks/zoo/run.py --seeds 0 --out zoo.jsonl [--only NAME ...]
+    python benchmarks/zoo/run.py --seeds 2 3 4 --every 3 --out seeds.jsonl
 
 One line of JSON a family and seed; `tables.py` makes the table of the docs from them.
 """
@@ -76,15 +77,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("zoo.jsonl"))
     parser.add_argument("--readings", type=Path, help="folder for all readings")
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument(
+        "--every", type=int, default=1, help="each so many families, by sorted name"
+    )
     given = parser.parse_args()
     without_compiled_operations()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     from families import FAMILIES
 
+    from birthmark.sweeps import describe_software
+
     def too_long(*_: Any) -> None:
         raise TimeoutError(f"more than {_LIMIT} s")
 
+    chosen = set(sorted(FAMILIES)[:: given.every])
+    commit = describe_software()["commit"]
     done = set()
     if given.out.exists():  # what was found goes on
         lines = given.out.read_text(encoding="utf-8").splitlines()
@@ -95,7 +103,7 @@ def main() -> None:
             for name, make in FAMILIES.items():
                 if given.only and not any(word in name for word in given.only):
                     continue
-                if (name, seed) in done:
+                if name not in chosen or (name, seed) in done:
                     continue
                 keep = given.readings and given.readings / f"{name} {seed}.pickle"
                 signal.alarm(_LIMIT)
@@ -105,7 +113,8 @@ def main() -> None:
                     found = {"error": f"{type(error).__name__}: {error}"[:400]}
                     found["trace"] = traceback.format_exc()[-1500:]
                 signal.alarm(0)
-                file.write(json.dumps({"family": name, "seed": seed, **found}) + "\n")
+                row = {"family": name, "seed": seed, "commit": commit, **found}
+                file.write(json.dumps(row) + "\n")
                 file.flush()
                 levels = [
                     f"{f['level']}:{f['name']}" for f in found.get("findings", ())
