@@ -1,6 +1,9 @@
 """Initializations trained in pairs: built-in networks, users' models, the command."""
 
 import json
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -8,14 +11,23 @@ import torch
 from torch import nn
 
 import birthmark as bm
+from birthmark.analysis import comparison_protocol
 from birthmark.data import load_dataset
 from birthmark.errors import SpecError
 from birthmark.figures import draw_comparison
 from birthmark.network import initialize_
 from birthmark.seeds import batch_order
 from birthmark.spec import RunSpec, make_rule
-from birthmark.sweeps import build_models, candidate_specs, name_rules, parse_rule
+from birthmark.sweeps import (
+    build_models,
+    candidate_specs,
+    model_runs,
+    name_rules,
+    parse_rule,
+    read_own_data,
+)
 from birthmark.sweeps import train_models as train
+from birthmark.training import Training
 
 SPEC = RunSpec(
     data={"name": "digits", "examples_per_class": 12, "preprocessing": "standardized"},
@@ -322,6 +334,200 @@ def test_units_are_what_a_layer_gives_out_whichever_way_it_stores_them():
     assert records.bias_distance.sel(layer="0").notnull().all()
 
 
+# --- data, loss, optimizer and initialization of one's own -------------------------
+
+
+def own_data():
+    draws = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 6, generator=draws, dtype=torch.float64)
+    return x[:40], x[:40, :2].sin(), x[40:], x[40:, :2].sin()
+
+
+def own_model():
+    return nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 2))
+
+
+def own_loss(outputs, targets):
+    return (outputs - targets).abs().mean()
+
+
+def own_optimizer(model):
+    slow, fast = model[0].parameters(), model[2].parameters()
+    groups = [{"params": slow, "lr": 0.01}, {"params": fast, "lr": 0.1}]
+    return torch.optim.AdamW(groups, weight_decay=0.3)
+
+
+def own_rule(module):
+    """As for `model.apply`."""
+    if isinstance(module, nn.Linear):
+        nn.init.uniform_(module.weight, 0.1, 0.2)
+
+
+OWN = {
+    "model": own_model,
+    "data": own_data,
+    "loss": own_loss,
+    "optimizer": own_optimizer,
+}
+OWN_SPEC = RunSpec(
+    data={"name": "mine"},
+    training={"epochs": 3, "batch_size": 16},
+    run={"replicas": 2, "dtype": "float64"},
+    record={"distributions": ()},
+)
+
+
+def test_a_users_own_parts_are_trained_as_a_loop_of_plain_torch_does(tmp_path):
+    found = bm.compare(
+        ["as_built", own_rule], OWN_SPEC, **OWN, store=tmp_path, lrs=[0.05, 1e-9]
+    )
+    ours = found.candidates[1]
+    assert ours.name == "test_compare.py:own_rule"
+    assert ours.spec.training.lr == 0.05  # 1e-9 learns nothing
+    x, y, x_test, y_test = own_data()
+    (module, _), _ = build_models(
+        own_model, own_rule, OWN_SPEC, read_own_data(own_data), own_loss=True
+    )
+    weight = module[0].weight.detach()
+    assert (weight >= 0.1).all() and (weight <= 0.2).all()
+    module, losses = module.double(), []
+    optimizer = own_optimizer(module)
+    for group, lr in zip(optimizer.param_groups, (0.005, 0.05), strict=True):
+        group["lr"] = lr  # in the proportion of the user's own
+    for epoch in range(4):
+        module.eval()
+        losses.append(own_loss(module(x_test), y_test).item())
+        module.train()
+        for batch in torch.tensor(batch_order(0, 0, epoch, 40)).split(16):
+            optimizer.zero_grad()
+            own_loss(module(x[batch]), y[batch]).backward()
+            optimizer.step()
+    np.testing.assert_allclose(ours.records.test_loss[:, 0], losses, rtol=1e-9)
+    assert "test_accuracy" not in [one.outcome.name for one in found.rankings]
+    starts = [one.records.test_loss.values[0] for one in found.candidates]
+    assert ours.chance == np.median(starts)
+    said = comparison_protocol(found)
+    assert "AdamW" in said["optimizer"] and "weight_decay 0.3" in said["optimizer"]
+    assert "own_loss" in said["loss"] and "0.05, 1e-09" in said["lr"]
+    assert said["seeds"] == "seed 0, replicas 0 to 1; lr from seed 1"
+    assert "(b) L2 distance" in draw_comparison(found)[0].caption
+
+
+@pytest.mark.parametrize("parts", [OWN, {"model": Convolutional}])
+def test_what_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, parts):
+    monkeypatch.setattr(model_runs, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(model_runs, "_LOOK", 2)  # a checkpoint within an epoch
+    spec = OWN_SPEC if parts is OWN else SPEC.with_settings({"run.replicas": 2})
+    rules = ["as_built", "he_normal"]
+    whole = bm.compare(rules, spec, **parts, store=tmp_path / "whole")
+    saved, save = [], model_runs._ModelRun._save
+
+    def cut(run):
+        save(run)
+        saved.append(run)
+        if len(saved) == 7:  # in the second of the two
+            raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model_runs._ModelRun, "_save", cut)
+        with pytest.raises(MemoryError):
+            bm.compare(rules, spec, **parts, store=tmp_path / "cut")
+    trained = []
+    with monkeypatch.context() as patched:
+        advance = Training.advance
+
+        def count(training, steps):
+            trained.append(steps)
+            return advance(training, steps)
+
+        patched.setattr(Training, "advance", count)
+        again = bm.compare(rules, spec, **parts, store=tmp_path / "cut")
+    assert len(trained) < 6  # the first was done, the second begun
+    for one, two in zip(whole.candidates, again.candidates, strict=True):
+        assert one.run_key == two.run_key
+        assert one.records.drop_attrs().identical(two.records.drop_attrs())
+
+
+KILLED = """
+import sys, time, torch
+from torch import nn
+import birthmark as bm
+from birthmark.sweeps import model_runs
+
+model_runs.CHECKPOINT_SECONDS = 0.2
+store, seconds = sys.argv[1], float(sys.argv[2])
+
+def data():
+    x = torch.randn(80, 6, generator=torch.Generator().manual_seed(0))
+    return x[:60], x[:60, :2], x[60:], x[60:, :2]
+
+def model():
+    norm = nn.BatchNorm1d(5)
+    return nn.Sequential(nn.Linear(6, 5), norm, nn.Dropout(), nn.Linear(5, 2))
+
+def loss(outputs, targets):
+    time.sleep(seconds)
+    return (outputs - targets).square().mean()
+
+spec = bm.RunSpec(data={"name": "mine"}, training={"epochs": 12, "batch_size": 8},
+                  run={"replicas": 2}, record={"distributions": ()})
+bm.compare(["as_built", "he_normal"], spec, model=model, data=data, loss=loss,
+           optimizer=lambda m: torch.optim.Adam(m.parameters(), lr=0.01), store=store)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_comparison_killed_at_any_moment_goes_on_bit_for_bit(tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+
+    def start(store, seconds):
+        command = [sys.executable, script, tmp_path / store, str(seconds)]
+        return subprocess.Popen(list(map(str, command)))
+
+    assert start("whole", 0).wait() == 0
+    seen = set()
+    for _ in range(2):
+        process = start("killed", 0.02)
+        while process.poll() is None:
+            time.sleep(0.1)
+            found = (tmp_path / "killed").glob("*/checkpoint.safetensors")
+            new = {(path, path.stat().st_mtime_ns) for path in found} - seen
+            if new:
+                seen |= new
+                time.sleep(0.5)
+                process.kill()
+                process.wait()
+    assert seen
+    assert start("killed", 0).wait() == 0
+    whole, killed = (bm.open_store(tmp_path / name) for name in ("whole", "killed"))
+    keys = whole.runs().run_key.tolist()
+    assert len(keys) == 2
+    assert set(killed.runs().state) == {"done"}
+    for key in keys:
+        one, two = (store.records(key).drop_attrs() for store in (whole, killed))
+        assert one.identical(two)
+
+
+def test_own_parts_that_do_not_fit_are_refused_in_one_line(tmp_path):
+    def wrong(**parts):
+        with pytest.raises(SpecError) as refused:
+            bm.compare(["as_built", "he_normal"], OWN_SPEC, **{**OWN, **parts})
+        assert "\n" not in str(refused.value)
+        return str(refused.value)
+
+    assert "give model=" in wrong(model=None)
+    assert "targets are no classes" in wrong(loss=None, optimizer=None)
+    assert "returns float" in wrong(loss=lambda z, y: 1.0)
+    assert "it made int" in wrong(optimizer=lambda model: 3)
+    assert "inputs [4, 6] and targets [3]" in wrong(
+        data=(np.ones((4, 6)), np.ones(3), np.ones((4, 6)), np.ones(4))
+    )
+    with pytest.raises(SpecError, match="changed no weight"):
+        bm.compare(["as_built", lambda model: None], OWN_SPEC, **OWN)
+
+
 # --- figures and the command ---------------------------------------------------------
 
 
@@ -372,7 +578,9 @@ def test_the_command_trains_a_model_from_a_file(birthmark, tmp_path, monkeypatch
     assert status == 0, err
     assert "as_built: done" in err
     assert "2 initializations on digits" in out
-    assert not (tmp_path / "runs").exists()
+    for words in ("optimizer: sgd", "lr: 0.1", "seed 0", "batches: 128", "steps: 12"):
+        assert words in out
+    assert len(list((tmp_path / "runs").glob("*/done"))) == 2
     status, _, err = birthmark(*common, "--init", "as_built,he_nromal")
     assert (status, err.count("\n")) == (2, 1)
     assert "did you mean 'he_normal'" in err

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from birthmark.analysis.comparison_protocols import comparison_protocol
 from birthmark.analysis.comparisons import METHOD, Comparison
 from birthmark.analysis.findings_of_comparisons import find_differences
 from birthmark.analysis.words import say_number
@@ -18,6 +19,7 @@ def summarize_comparison(comparison: Comparison) -> dict[str, Any]:
     summary: dict[str, Any] = _without_nan(
         {
             "method": METHOD,
+            "protocol": comparison_protocol(comparison),
             "spec": first.spec.model_dump(mode="json", exclude={"initialization"}),
             "num_replicas": comparison.num_replicas,
             "budget": comparison.budget,

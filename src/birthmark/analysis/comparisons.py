@@ -52,6 +52,7 @@ class Comparison:
 
     candidates: tuple[Candidate, ...]
     losses: tuple[float, ...]  # to be reached; () for the default levels
+    tried_lrs: tuple[float, ...] = ()  # each chose its own among these, on other seeds
 
     @property
     def entrants(self) -> tuple[Candidate, ...]:
@@ -94,7 +95,7 @@ def make_comparison(
     candidates: Sequence[Candidate],
     losses: Sequence[float] = (),
     *,
-    tuned: bool = False,
+    tried_lrs: Sequence[float] = (),
 ) -> Comparison:
     """Compare candidates that differ in their initialization alone.
 
@@ -102,7 +103,7 @@ def make_comparison(
         candidates: At least two.
         losses: Test losses to be reached, in the unit of the loss; 0.5, 0.25 and 0.1
             of the loss of a guess unless given.
-        tuned: Whether each has a learning rate of its own, found on other seeds.
+        tried_lrs: Among which each chose a learning rate of its own, on other seeds.
 
     Raises:
         SpecError: Too few candidates or replicas; they differ in more than their
@@ -112,13 +113,14 @@ def make_comparison(
     if len(candidates) < 2:
         raise SpecError(f"a comparison needs 2 initializations, got {len(candidates)}")
     first = candidates[0]
+    tuned = bool(tried_lrs)
     for one in candidates[1:]:
         if _protocol(one.spec, tuned) != _protocol(first.spec, tuned):
             raise SpecError(
                 f"{one.name} and {first.name} differ in more than the initialization: "
                 "only runs of one protocol are paired"
             )
-    comparison = Comparison(candidates, tuple(losses))
+    comparison = Comparison(candidates, tuple(losses), tuple(tried_lrs))
     if comparison.num_replicas < 2:
         raise SpecError("a comparison needs 2 replicas at least: set run.replicas")
     read_outcomes(candidates, comparison.losses)  # what does not fit is refused here
@@ -132,6 +134,8 @@ def join_curves(comparison: Comparison) -> xr.Dataset:
     `distance`, `distinct_share`, and `retention` where there is a mark.
     """
     names = ["test_loss", "test_accuracy", "train_loss"]
+    if not all(one.has_classes for one in comparison.candidates):
+        names.remove("test_accuracy")
     curves = {
         name: np.array([one.curve(name) for one in comparison.candidates])
         for name in names
@@ -156,16 +160,35 @@ def _protocol(spec: RunSpec, tuned: bool) -> RunSpec:
 
 
 def _count_failures(one: Candidate) -> Failures:
+    diverged_R, guessing_R = _diverged(one), _guessing(one)
+    kinds = (one.frozen_R, diverged_R, guessing_R)
+    failed_R = np.logical_or.reduce(kinds)
+    counts = [int(replicas_R.sum()) for replicas_R in (*kinds, failed_R)]
+    return Failures(one.name, len(failed_R), *counts)
+
+
+def _diverged(one: Candidate) -> Array:
+    """Replicas that have lost what they had learned, [R] bool."""
+    if "loss" in one.own:  # no plateau and no guess is known
+        train_TR = one.curve("train_loss")[1:]
+        with np.errstate(all="ignore"):
+            lowest_R = np.where(np.isfinite(train_TR), train_TR, np.inf).min(axis=0)
+        lost_R: Array = (lowest_R <= one.chance / 2) & (train_TR[-1] > one.chance)
+        return lost_R
     layer = str(one.records["layer"].to_numpy()[0])
     found = find_transitions(one.records, one.spec, layer=layer)
     # around the loss of a guess there is no rise to speak of
     clipped = one.spec.training.loss == "clipped_cross_entropy"
     had_learned_R = (found.min_train_loss <= one.chance / 2) | clipped
-    final_R: Array = one.curve("test_accuracy")[-1]
+    diverged_R: Array = np.isfinite(found.divergence_epoch) & had_learned_R
+    return diverged_R
+
+
+def _guessing(one: Candidate) -> Array:
+    """Replicas that are no better than a guess at the end; NaN guesses too."""
+    if not one.has_classes:
+        improved_R: Array = one.curve("test_loss")[-1] < one.chance
+        return ~improved_R
     guess = GUESS * fact(one.records, "largest_class_share")
-    guessing_R = ~(final_R > guess)  # NaN guesses too
-    diverged_R = np.isfinite(found.divergence_epoch) & had_learned_R
-    kinds = (one.frozen_R, diverged_R, guessing_R)
-    failed_R = np.logical_or.reduce(kinds)
-    counts = [int(replicas_R.sum()) for replicas_R in (*kinds, failed_R)]
-    return Failures(one.name, len(final_R), *counts)
+    better_R: Array = one.curve("test_accuracy")[-1] > guess
+    return ~better_R

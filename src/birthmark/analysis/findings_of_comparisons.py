@@ -157,7 +157,9 @@ def _state_failures(comparison: Comparison) -> Iterator[Finding]:
             how="NaN or Inf in loss or weights; diverged: the clipped train loss "
             "reached its plateau, any other rose from half that of a guess to above "
             "it; no better than a guess: final "
-            f"test accuracy at most {GUESS:g} times the share of the largest class",
+            f"test accuracy at most {GUESS:g} times the share of the largest class; "
+            "with a loss of one's own the median loss at the start stands for that of "
+            "a guess",
             level="warning",
             values={one.name: one.num_guessing for one in comparison.failures},
             name="failures",

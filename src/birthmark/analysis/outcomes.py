@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,8 @@ class Candidate:
     spec: RunSpec
     records: xr.Dataset  # as docs/internals.md describes them
     run_key: str = ""  # '' where nothing was stored
+    # names of the user's own model, data, loss and optimizer, where there are such
+    own: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def how(self) -> str:
@@ -41,8 +43,17 @@ class Candidate:
 
     @property
     def chance(self) -> float:
-        """The loss of a guess."""
+        """The loss of a guess; of a user's own loss, the median at the start."""
+        if "loss" in self.own:
+            return float(fact(self.records, "loss_at_start"))
         return chance_loss(self.spec, int(fact(self.records, "num_classes")))
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether answers are right or wrong."""
+        return bool(self.records.attrs.get("num_classes")) and bool(
+            np.isfinite(self.curve("test_accuracy")[0]).any()
+        )
 
     def curve(self, name: str) -> Array:
         """Loss or accuracy by epoch, [T, R]."""
@@ -122,12 +133,16 @@ def read_outcomes(
                 f"{one.name} and {first.name} differ in steps or replicas: only runs "
                 "with the same budget are compared"
             )
-    levels = tuple(losses) or tuple(share * first.chance for share in LEVELS)
+    positive = first.chance > 0  # a loss of the user's own may be anything
+    levels = tuple(losses)
+    levels = levels or tuple(share * first.chance for share in LEVELS if positive)
     for level in levels:
         if not (np.isfinite(level) and level > 0):
             raise SpecError(f"a loss to be reached is a number above 0, got {level}")
     outcomes = [_reaching(candidates, level) for level in sorted(levels, reverse=True)]
-    outcomes += [_accuracy(candidates), _mean_loss(candidates), _distance(candidates)]
+    if all(one.has_classes for one in candidates):
+        outcomes.append(_accuracy(candidates))
+    outcomes += [_mean_loss(candidates), _distance(candidates)]
     if first.spec.mark is not None:
         outcomes.append(_retention(candidates))
     if np.isfinite(first.distinct_share_TR).any():
@@ -211,9 +226,14 @@ def _mean_loss(candidates: Sequence[Candidate]) -> Outcome:
         "low",
         np.array(values),
         "area under the test loss against linear steps (trapezoids between recorded "
-        "epochs) over the budget; a loss above that of a guess, "
+        f"epochs) over the budget; a loss above {_say_chance(candidates[0])}, "
         f"{candidates[0].chance:.3g}, counts as that",
     )
+
+
+def _say_chance(one: Candidate) -> str:
+    own = "loss" in one.own
+    return "the median of all at the start" if own else "that of a guess"
 
 
 def _distance(candidates: Sequence[Candidate]) -> Outcome:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from birthmark.cli.models import cannot_make, find_named
+from birthmark.cli.models import cannot_make, find_named, is_address
 
 if TYPE_CHECKING:
     from birthmark.checkup import CheckUp
@@ -100,13 +100,13 @@ def check(
         return
     inputs = (
         _call(data, "batch")
-        if _is_address(data)
+        if is_address(data)
         else _take(data, preprocessing, made, batch, shape)
     )
     checkup = check_model(
         made,
         inputs,
-        loss=find_named(loss) if loss and _is_address(loss) else loss,
+        loss=find_named(loss) if loss and is_address(loss) else loss,
         objective=find_named(objective) if objective else None,
         optimizer=_call(optimizer, "optimizer", made) if optimizer else None,
         lr=lr,
@@ -138,10 +138,6 @@ def _make(address: str, seed: int) -> Any:
         return found if is_model else found()
     except Exception as error:
         raise cannot_make(address, error) from error
-
-
-def _is_address(text: str) -> bool:
-    return ":" in text
 
 
 def _call(address: str, what: str, *arguments: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import sys
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from birthmark.cli.models import cannot_make, find_named
+from birthmark.cli.models import cannot_make, find_named, is_address
 
 if TYPE_CHECKING:
     from birthmark.analysis import Comparison
     from birthmark.shapes import EpochMetrics
-    from birthmark.spec import RuleSpec, RunSpec
+    from birthmark.spec import RunSpec
 
 _COLOURS = {"warning": "yellow", "note": "cyan"}
 # unless a spec says otherwise: a comparison wants curves, not the paper's 1000 epochs
@@ -32,45 +33,66 @@ def compare(
         typer.Option(
             "--init",
             metavar="NAME[:KEY=VALUE],...",
-            help="Initializations, as he_normal,constant:value=0.5; with --model also "
-            "as_built.",
+            help="Two or more, with commas: he_normal, constant:value=0.5; with "
+            "--model also as_built, or file.py:name of a function of the model.",
         ),
     ],
     data: Annotated[
-        str | None, typer.Option(help="Name of the data set; digits unless said.")
+        str | None,
+        typer.Option(
+            help="Name of a data set (digits unless said); with --model also "
+            "file.py:name of what gives x_train, y_train, x_test, y_test."
+        ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="file.py:name or module:name of a factory of torch modules; else the "
+            "dense network of the spec."
+        ),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="With --model: file.py:name of (outputs, targets)."),
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(help="With --model: file.py:name of what makes one of a model."),
+    ] = None,
+    tune_lr: Annotated[
+        str | None,
+        typer.Option(
+            "--tune-lr",
+            metavar="LR,LR,...",
+            help="Choose each initialization's learning rate among these, on the next "
+            "seed.",
+        ),
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(help="Of each initialization; 5 unless said.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Budget of each; 20 unless said.")
+    ] = None,
+    reach: Annotated[
+        list[float],
+        typer.Option(help="A test loss to reach; by default 3 shares of a guess's."),
+    ] = [],  # noqa: B006 - typer copies it
     spec: Annotated[
         Path | None,
         typer.Option(help="A spec in TOML; else 256-256, 20 epochs, 5 replicas."),
     ] = None,
     settings: Annotated[
         list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the spec."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a key of the spec, as lr."
+        ),
     ] = [],  # noqa: B006 - typer copies it
-    model: Annotated[
-        str | None,
-        typer.Option(help="module:name or file.py:name of a factory of torch modules."),
-    ] = None,
     shape: Annotated[
         str, typer.Option(help="With --model: flat, image, or what it takes.")
     ] = "auto",
-    replicas: Annotated[int | None, typer.Option(help="Replicas of each.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Budget of each.")] = None,
-    reach: Annotated[
-        list[float],
-        typer.Option(help="A test loss to reach; by default 3 shares of a guess's."),
-    ] = [],  # noqa: B006 - typer copies it
-    tune_lr: Annotated[
-        str | None,
-        typer.Option(
-            "--tune-lr",
-            metavar="LR,LR,...",
-            help="Choose each initialization's learning rate among these, on other "
-            "seeds.",
-        ),
-    ] = None,
     store: Annotated[
-        Path, typer.Option(help="Folder of the store; not used with --model.")
+        Path, typer.Option(help="Folder of the runs: what is there is not run again.")
     ] = Path("runs"),
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all numbers as JSON.")
@@ -81,25 +103,35 @@ def compare(
 ) -> None:
     """Train from several initializations, and compare them in pairs.
 
-    All see the same batches. Runs that are in the store already are not run again. A
-    model of your own is trained as one stack, or one by one where it has buffers or
-    dropout, and is not stored.
+    All see the same batches. What was stopped, or killed, goes on with the same
+    command.
 
     Example: `birthmark compare --init glorot_uniform,he_normal,orthogonal --data mnist`
+
+    Example: `birthmark compare --model net.py:make --init as_built,net.py:draw --data
+    net.py:data --loss net.py:loss --tune-lr 0.01,0.1`
     """
     from birthmark.data import fetch_dataset
     from birthmark.errors import SpecError
-    from birthmark.sweeps import parse_rule
 
-    rules = [parse_rule(text) for listed in init for text in listed.split(",")]
-    chosen = _read_spec(spec, data, settings, replicas=replicas, epochs=epochs)
+    rules = [_read_rule(text) for listed in init for text in listed.split(",")]
+    own = {
+        "data": find_named(data) if data and is_address(data) else None,
+        "loss": find_named(loss) if loss else None,
+        "optimizer": find_named(optimizer) if optimizer else None,
+    }
+    name = Path(data.rpartition(":")[0]).stem if data and own["data"] else data
+    chosen = _read_spec(spec, name, settings, replicas=replicas, epochs=epochs)
     lrs = _read_lrs(tune_lr)
-    fetch_dataset(chosen.data.name, progress=True)
+    if own["data"] is None:
+        fetch_dataset(chosen.data.name, progress=True)
     try:
         if model is None:
-            comparison = _compare_runs(rules, chosen, store, reach, lrs)
+            comparison = _compare_runs(rules, chosen, store, reach, lrs, own)
         else:
-            comparison = _compare_models(model, rules, chosen, shape, reach, lrs)
+            comparison = _compare_models(
+                model, rules, chosen, store, shape, reach, lrs, own
+            )
     except SpecError as error:
         if "needs the parameter" not in str(error):
             raise
@@ -107,8 +139,7 @@ def compare(
         raise SpecError(message) from error
     except KeyboardInterrupt:
         command = shlex.join(["birthmark", *sys.argv[1:]])
-        saved = "Stopped and saved" if model is None else "Stopped"
-        print(f"\n{saved}. To go on: {command}", file=sys.stderr)
+        print(f"\nStopped and saved. To go on: {command}", file=sys.stderr)
         raise typer.Exit(130) from None
     _print(comparison)
     if json_file is not None:
@@ -118,6 +149,21 @@ def compare(
 
         for path in write_comparison(comparison, figures):
             print(path)
+
+
+def _read_rule(text: str) -> Any:
+    """A rule by name, or what `file.py:name` names."""
+    from birthmark.errors import SpecError
+    from birthmark.sweeps import parse_rule
+
+    name = text.strip().rpartition(":")[2]
+    if ":" not in text or not name.isidentifier():
+        return parse_rule(text)
+    found = find_named(text.strip())
+    if not callable(found):
+        kind = type(found).__name__
+        raise SpecError(f"--init {text} is {kind}: name a function of the model")
+    return found
 
 
 def _read_spec(
@@ -151,11 +197,12 @@ def _read_lrs(text: str | None) -> list[float]:
 
 
 def _compare_runs(
-    rules: list[RuleSpec],
+    rules: list[Any],
     spec: RunSpec,
     store: Path,
     reach: list[float],
     lrs: list[float],
+    own: dict[str, Any],
 ) -> Comparison:
     from birthmark.cli.progress import Display
     from birthmark.comparison import compare as compare_runs
@@ -166,6 +213,7 @@ def _compare_runs(
             rules,
             spec,
             store=store,
+            **own,
             losses=reach,
             lrs=lrs,
             starting=display.announce,
@@ -176,11 +224,13 @@ def _compare_runs(
 
 def _compare_models(
     address: str,
-    rules: list[RuleSpec],
+    rules: list[Any],
     spec: RunSpec,
+    store: Path,
     shape: str,
     reach: list[float],
     lrs: list[float],
+    own: dict[str, Any],
 ) -> Comparison:
     from birthmark.comparison import compare_models
 
@@ -190,6 +240,7 @@ def _compare_models(
 
     found = find_named(address)
 
+    @functools.wraps(found)
     def factory() -> Any:
         try:
             return found()
@@ -197,7 +248,15 @@ def _compare_models(
             raise cannot_make(address, error) from error
 
     return compare_models(
-        factory, rules, spec, losses=reach, lrs=lrs, shape=shape, watch=say
+        factory,
+        rules,
+        spec,
+        **own,
+        losses=reach,
+        lrs=lrs,
+        shape=shape,
+        store=store,
+        watch=say,
     )
 
 
@@ -205,16 +264,23 @@ def _print(comparison: Comparison) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from birthmark.analysis import METHOD, comparison_table, find_differences
+    from birthmark.analysis import (
+        METHOD,
+        comparison_protocol,
+        comparison_table,
+        find_differences,
+    )
     from birthmark.cli.tables import print_rows
 
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
-    spec = comparison.candidates[0].spec
     print(
-        f"\n{len(comparison.names)} initializations on {spec.data.name}, "
+        f"\n{len(comparison.names)} initializations on "
+        f"{comparison.candidates[0].spec.data.name}, "
         f"{comparison.num_replicas} paired replicas, {comparison.budget:,} steps each"
     )
-    console.print(Text(_say_protocol(comparison) + "\n", "dim"))
+    for name, words in comparison_protocol(comparison).items():
+        console.print(Text(f"  {name}: {words}", "dim"))
+    print()
     print_rows(*comparison_table(comparison))
     console.print(
         Text("Letters: no difference is seen between those that share one.\n", "dim")
@@ -224,26 +290,6 @@ def _print(comparison: Comparison) -> None:
         what = finding.what.replace(" %", "\u00a0%")  # no line begins with it
         console.print(Text(f"- {what}", style=colour))
     console.print(Text(f"\nMethod: {METHOD}.", style="dim"))
-
-
-def _say_protocol(comparison: Comparison) -> str:
-    """All that was alike, and the learning rates where they were not."""
-    spec = comparison.candidates[0].spec
-    training, data = spec.training, spec.data
-    lrs = {one.name: one.spec.training.lr for one in comparison.candidates}
-    same = len(set(lrs.values())) == 1
-    rates = (
-        f"{training.lr:g}"
-        if same
-        else "tuned on the next seed: "
-        + ", ".join(f"{name} {lr:g}" for name, lr in lrs.items())
-    )
-    return (
-        f"Protocol: loss {training.loss}, optimizer {training.optimizer} (lr {rates}, "
-        f"momentum {training.momentum:g}, weight decay {training.weight_decay:g}), "
-        f"batch size {training.batch_size}, {training.epochs} epochs, "
-        f"{data.preprocessing} inputs, {spec.run.dtype}, seed {spec.run.seed}."
-    )
 
 
 def _write(path: Path, comparison: Comparison) -> None:

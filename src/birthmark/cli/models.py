@@ -18,14 +18,22 @@ def find_named(address: str) -> Any:
 
     place, _, name = address.rpartition(":")
     if not place or not name:
-        raise SpecError(f"a model is named as module:name or file.py:name: {address!r}")
+        raise SpecError(
+            f"what is yours is named as module:name or file.py:name, got {address!r}"
+        )
     sys.path.insert(0, str(Path.cwd()))
     try:
         return getattr(_import(place), name)
     except Exception as error:
-        raise cannot_make(address, error) from error
+        kind = type(error).__name__
+        raise SpecError(f"cannot load {address}: {kind}: {error}") from error
     finally:
         sys.path.remove(str(Path.cwd()))
+
+
+def is_address(text: str) -> bool:
+    """Whether it names something of a user's own, and nothing of ours."""
+    return ":" in text
 
 
 def cannot_make(address: str, error: Exception) -> Exception:

@@ -7,27 +7,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from birthmark.analysis import Candidate, Comparison, make_comparison
 from birthmark.data import load_dataset
 from birthmark.errors import SpecError
 from birthmark.shapes import Dataset, EpochMetrics
-from birthmark.spec import RunSpec
+from birthmark.spec import RuleSpec, RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps import (
     Factory,
     Grid,
+    Initialize,
+    OwnData,
+    OwnParts,
     Progress,
     Rule,
     RunResult,
     build_models,
     candidate_specs,
+    name_function,
     name_rules,
+    read_own_data,
     run_grid,
     train_models,
+    try_own,
 )
 
 
@@ -37,6 +46,9 @@ def compare(
     *,
     store: str | Path | Store | None = None,
     model: Factory | None = None,
+    data: Any = None,
+    loss: Callable[[Any, Any], Any] | None = None,
+    optimizer: Callable[[Any], Any] | None = None,
     losses: Sequence[float] = (),
     lrs: Sequence[float] = (),
     shape: str = "auto",
@@ -47,17 +59,22 @@ def compare(
     """Train a network from several initializations, in pairs, and compare.
 
     All replicas of one number see the same batches in the same order; every
-    initialization has the same budget. What the store has already is not run again.
-    A user's model is not stored: see `compare_models`.
+    initialization has the same budget. What the store has already is not run again, and
+    what was stopped or killed goes on.
 
     Args:
-        initializations: Names or tables of rules, at least two.
+        initializations: Names or tables of rules, at least two; with a model also
+            `as_built`, and functions that are called with it.
         spec: The protocol; its own rule of weights does not count.
         store: Folder of the store; made when it is missing. Needed without a model.
         model: Makes one torch module; without it the dense network of the spec is
-            trained.
+            trained. What follows needs one.
+        data: In the place of the spec's: `(x_train, y_train, x_test, y_test)`, two data
+            sets or loaders of torch, or a function that gives them.
+        loss: A function of (outputs, targets): one number, or one an example.
+        optimizer: Makes an optimizer of torch of one model.
         losses: Test losses to be reached; 0.5, 0.25 and 0.1 of that of a guess unless
-            given.
+            given; with a loss of one's own, of the median at the start.
         lrs: Learning rates to choose from, for each initialization its own: the one of
             the lowest mean test loss at the end, on the next seed, so that the choice
             does not favour anybody in the comparison.
@@ -72,7 +89,22 @@ def compare(
     """
     if model is not None:
         return compare_models(
-            model, initializations, spec, losses=losses, lrs=lrs, shape=shape
+            model,
+            initializations,
+            spec,
+            data=data,
+            loss=loss,
+            optimizer=optimizer,
+            losses=losses,
+            lrs=lrs,
+            shape=shape,
+            store=store,
+        )
+    own = [data, loss, optimizer, *filter(callable, initializations)]
+    if any(part is not None for part in own):
+        raise SpecError(
+            "data, loss, optimizer and initialization of your own need a model too: "
+            "give model=, a function that makes a torch module (--model net.py:name)"
         )
     if store is None:
         raise SpecError("give a store for the runs, or a model of your own")
@@ -80,7 +112,9 @@ def compare(
     rules = name_rules(initializations)
     if not isinstance(store, Store):
         store = open_store(store, create=True)
-    specs = candidate_specs(spec, rules.values())
+    specs = candidate_specs(
+        spec, [r for r in rules.values() if isinstance(r, RuleSpec)]
+    )
     if lrs:
         pilots = _pilots(specs, lrs)
         run_grid(
@@ -105,7 +139,7 @@ def compare(
     for name, one in zip(rules, specs, strict=True):
         records = store.records(one.run_key, distributions=False)
         candidates.append(Candidate(name, one, records, one.run_key))
-    return make_comparison(candidates, losses, tuned=bool(lrs))
+    return make_comparison(candidates, losses, tried_lrs=lrs)
 
 
 def _pilots(specs: Sequence[RunSpec], lrs: Sequence[float]) -> list[list[RunSpec]]:
@@ -130,22 +164,30 @@ def compare_models(
     initializations: Sequence[Rule],
     spec: RunSpec,
     *,
+    data: Any = None,
+    loss: Callable[[Any, Any], Any] | None = None,
+    optimizer: Callable[[Any], Any] | None = None,
     losses: Sequence[float] = (),
     lrs: Sequence[float] = (),
     dataset: Dataset | None = None,
     shape: str = "auto",
+    store: str | Path | Store | None = None,
     watch: Callable[[str, EpochMetrics], None] | None = None,
 ) -> Comparison:
-    """As `compare`, for a user's model; nothing is stored.
+    """As `compare`, for a user's model.
 
     Args:
         factory: Makes one model; called once a replica and initialization.
-        initializations: As for `compare`, or `as_built`: as the factory made it.
+        initializations: As for `compare`.
         spec: Data, training, replicas and seed; its network does not count.
+        data: See `compare`, as `loss` and `optimizer`.
+        loss: In the place of the spec's.
+        optimizer: Likewise.
         losses: Test losses to be reached.
         lrs: See `compare`.
         dataset: In the place of the one that the spec names.
         shape: How the model takes an example: `flat`, `image` or `auto`.
+        store: Keeps the runs, so that a comparison that was stopped goes on.
         watch: Called with the name of the initialization at the end of each epoch.
 
     Raises:
@@ -153,27 +195,78 @@ def compare_models(
     """
     _check(spec, losses, lrs)
     rules = name_rules(initializations)
-    dataset = load_dataset(spec.data) if dataset is None else dataset
+    own = OwnParts(None if data is None else read_own_data(data), loss, optimizer)
+    examples: Dataset | OwnData
+    if own.data is not None:
+        examples = own.data
+        table = spec.data.model_copy(update={"name": own.data.name})
+        spec = spec.model_copy(update={"data": table})
+    else:
+        examples = load_dataset(spec.data) if dataset is None else dataset
     one = spec.model_copy(update={"run": spec.run.model_copy(update={"replicas": 1})})
     for rule in rules.values():  # refused before the first of them is trained
-        build_models(factory, rule, one, dataset, shape=shape)
-    candidates = []
-    for name, rule in rules.items():
+        (module,), _ = build_models(
+            factory, rule, one, examples, shape=shape, own_loss=loss is not None
+        )
+    parts = _say(factory, own)
+    if own:
+        lr, words = try_own(module, one, examples, own, shape)
+        if optimizer is not None:
+            parts["optimizer"] += f": {words}"
+            spec = spec.with_settings({"training.lr": lr})
+    if store is not None and not isinstance(store, Store):
+        store = open_store(store, create=True)
 
-        def look(metrics: EpochMetrics, name: str = name) -> None:
-            if watch is not None:
+    def train(
+        rule: RuleSpec | Initialize, asked: RunSpec, name: str = ""
+    ) -> xr.Dataset:
+        def look(metrics: EpochMetrics) -> None:
+            if watch is not None and name:
                 watch(name, metrics)
 
+        return train_models(
+            factory,
+            rule,
+            asked,
+            examples,
+            shape=shape,
+            own=own,
+            store=store,
+            watch=look,
+        )
+
+    candidates = []
+    for name, rule in rules.items():
         chosen = spec
         if lrs:
-            tried = [
-                train_models(factory, rule, pilot, dataset, shape=shape)
-                for pilot in _pilots([spec], lrs)[0]
-            ]
+            tried = [train(rule, pilot) for pilot in _pilots([spec], lrs)[0]]
             chosen = spec.with_settings({"training.lr": lrs[_best(tried)]})
-        records = train_models(factory, rule, chosen, dataset, shape=shape, watch=look)
-        candidates.append(Candidate(name, chosen, records))
-    return make_comparison(candidates, losses, tuned=bool(lrs))
+        records = train(rule, chosen, name)
+        key = "" if store is None else str(records.attrs["run_key"])
+        candidates.append(Candidate(name, chosen, records, key, parts))
+    if loss is not None:
+        candidates = _with_start_loss(candidates)
+    return make_comparison(candidates, losses, tried_lrs=lrs)
+
+
+def _say(factory: Factory, own: OwnParts) -> dict[str, str]:
+    """The user's parts by name."""
+    functions = {"model": factory, "loss": own.loss, "optimizer": own.optimizer}
+    named = {
+        key: name_function(one) for key, one in functions.items() if one is not None
+    }
+    return named if own.data is None else {**named, "data": own.data.name}
+
+
+def _with_start_loss(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """With what a loss of the user's own is at the start, in the place of a guess's."""
+    starts = [one.curve("test_loss")[0] for one in candidates]
+    finite = np.concatenate(starts)[np.isfinite(np.concatenate(starts))]
+    level = float(np.median(finite)) if len(finite) else math.nan
+    return [
+        replace(one, records=one.records.assign_attrs(loss_at_start=level))
+        for one in candidates
+    ]
 
 
 def _check(spec: RunSpec, losses: Sequence[float], lrs: Sequence[float]) -> None:

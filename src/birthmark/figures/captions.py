@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from birthmark.analysis import Candidate, Comparison, Family, Run
+from birthmark.analysis import (
+    Candidate,
+    Comparison,
+    Family,
+    Run,
+    comparison_protocol,
+)
 from birthmark.spec import MarkSpec, RunSpec
 
 _MOST_SAID = 8  # values of a field that are said
@@ -64,8 +70,6 @@ def describe_comparison(comparison: Comparison) -> str:
     network = (
         f"{_layers(spec)}, widths {widths}; biases {spec.initialization.bias.name}."
     )
-    if not first.run_key:
-        network = f"A model from a factory, replicas trained {first.how}."
     sentences = [
         _data(first),
         network,
@@ -74,6 +78,10 @@ def describe_comparison(comparison: Comparison) -> str:
         f"n = {comparison.num_replicas} pairs, seed {spec.run.seed}, budget "
         f"{comparison.budget:,} steps each.",
     ]
+    if first.own:  # what a spec does not know
+        said = comparison_protocol(comparison)
+        sentences = [f"{name.capitalize()}: {words}." for name, words in said.items()]
+        sentences += [f"n = {comparison.num_replicas} pairs."]
     keys = [f"{one.name} {one.run_key}" for one in comparison.candidates if one.run_key]
     sentences += [f"Runs: {'; '.join(keys)}."] if keys else []
     return "Protocol: " + " ".join(sentences)

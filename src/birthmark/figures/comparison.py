@@ -28,6 +28,13 @@ _PANELS: dict[str, tuple[str, Literal["linear", "log"]]] = {
     "distance": ("distance travelled (weight)", "log"),
     "distinct_share": ("distinct units over units", "linear"),
 }
+_SAID = {
+    "test_loss": "test loss",
+    "test_accuracy": "test accuracy",
+    "distance": "L2 distance of all weights and biases from their start",
+    "distinct_share": "distinct units over units in the hidden layer where that is "
+    "least",
+}
 _FAR = 15  # half intervals: a difference so large makes the axis logarithmic
 _ROW = 0.17  # inches that a pair takes
 _ROOM = 1.1  # inches for title, axis and legend
@@ -53,19 +60,19 @@ def _draw_curves(comparison: Comparison) -> Drawing:
         "candidate": np.array(comparison.names),
         "step": comparison.candidates[0].step_T,
     }
-    for name, (_, scale) in _PANELS.items():
-        if name in curves:
-            found = summarize_curves(curves[name].to_numpy(), scale)
-            data |= {
-                name: found.mean,
-                f"{name}_low": found.low,
-                f"{name}_high": found.high,
-            }
+    shown = [name for name in _PANELS if name in curves]
+    for name in shown:
+        values = curves[name].to_numpy()
+        found = summarize_curves(values, _find_scale(name, values))
+        data |= {
+            name: found.mean,
+            f"{name}_low": found.low,
+            f"{name}_high": found.high,
+        }
     title = "Learning curves by initialization"
+    panels = (f"({at}) {_SAID[one]}" for at, one in zip("abcd", shown, strict=False))
     caption = (
-        f"{title}: (a) test loss, (b) test accuracy, (c) L2 distance of all weights "
-        "and biases from their start, (d) distinct units over units in the hidden "
-        "layer where that is least. Lines: means over replicas (geometric on log "
+        f"{title}: {', '.join(panels)}. Lines: means over replicas (geometric on log "
         f"axes); bands: Student's 95 % interval of the mean, n = "
         f"{comparison.num_replicas}; replicas stopped by NaN or Inf are left out from "
         f"there on. {describe_comparison(comparison)}"
@@ -115,7 +122,8 @@ def _choose(comparison: Comparison) -> list[Ranking]:
         for one in comparison.rankings
         if one.outcome.unit == "steps" and not one.outcome.censored_AR.all()
     ]
-    named = [comparison.ranking(name) for name in ("test_accuracy", "mean_test_loss")]
+    wanted = ("test_accuracy", "mean_test_loss")
+    named = [one for one in comparison.rankings if one.outcome.name in wanted]
     return named + reached[-1:]
 
 
@@ -131,7 +139,7 @@ def _say_how(ranking: Ranking) -> str:
 def _stem(comparison: Comparison) -> str:
     spec = comparison.candidates[0].spec
     widths = "-".join(map(str, spec.network.widths))
-    network = widths if comparison.candidates[0].run_key else "model"
+    network = "model" if comparison.candidates[0].own else widths
     return re.sub(r"[^A-Za-z0-9.]+", "-", f"{spec.data.name}-{network}")
 
 
@@ -143,10 +151,9 @@ def paint_curves(data: Mapping[str, Array], palette: Palette) -> Figure:
     for axes, letter, name in zip(panels.flat, "abcd", shown, strict=False):
         for place, candidate in enumerate(data["candidate"]):
             _paint_curve(axes, data, name, place, str(candidate), palette)
-        label, scale = _PANELS[name]
-        if scale == "log":
+        if _find_scale(name, data[name]) == "log":
             label_log(axes)
-        axes.set_ylabel(label)
+        axes.set_ylabel(_PANELS[name][0])
         axes.set_xlabel("optimizer steps")
         name_panel(axes, letter)
     for axes in panels.flat[len(shown) :]:
@@ -154,6 +161,11 @@ def paint_curves(data: Mapping[str, Array], palette: Palette) -> Figure:
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=3)
     return figure
+
+
+def _find_scale(name: str, values: Array) -> Literal["linear", "log"]:
+    """That of the panel, but where a loss of the user's own is zero or below."""
+    return _PANELS[name][1] if np.nanmin(values, initial=1.0) > 0 else "linear"
 
 
 def _paint_curve(

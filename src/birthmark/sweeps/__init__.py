@@ -7,7 +7,9 @@ from birthmark.sweeps.functions import sweep
 from birthmark.sweeps.grid import Grid
 from birthmark.sweeps.grid_runs import run_grid
 from birthmark.sweeps.interrupts import Stopped
-from birthmark.sweeps.models import Factory, build_models, train_models
+from birthmark.sweeps.model_runs import train_models
+from birthmark.sweeps.models import Factory, Initialize, build_models, try_own
+from birthmark.sweeps.own_parts import OwnData, OwnParts, name_function, read_own_data
 from birthmark.sweeps.pipeline import RunResult, run
 from birthmark.sweeps.plan import Plan, make_plan, parse_shard
 from birthmark.sweeps.presets import preset, reproduction

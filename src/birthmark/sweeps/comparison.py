@@ -11,8 +11,10 @@ from typing import Any
 
 from birthmark.errors import SpecError
 from birthmark.spec import RuleSpec, RunSpec, apply_settings, make_rule, parse_setting
+from birthmark.sweeps.models import Initialize
+from birthmark.sweeps.own_parts import name_function
 
-Rule = str | Mapping[str, Any] | RuleSpec
+Rule = str | Mapping[str, Any] | RuleSpec | Initialize
 
 
 def parse_rule(text: str) -> RuleSpec:
@@ -37,21 +39,25 @@ def name_rule(rule: RuleSpec) -> str:
     return f"{rule.name}({', '.join(given)})" if given else rule.name
 
 
-def name_rules(rules: Sequence[Rule]) -> dict[str, RuleSpec]:
-    """Rules by name, in the order given.
+def name_rules(rules: Sequence[Rule]) -> dict[str, RuleSpec | Initialize]:
+    """Rules, and functions of the user's own, by name, in the order given.
 
     Raises:
         SpecError: There are fewer than two, or one twice.
     """
-    made = [make_rule(rule) for rule in rules]
-    named = {name_rule(rule): rule for rule in made}
+    made = [rule if callable(rule) else make_rule(rule) for rule in rules]
+    names = list(map(_name, made))
+    named = dict(zip(names, made, strict=True))
     if len(named) < len(made):
-        names = [name_rule(rule) for rule in made]
         twice = next(name for name in names if names.count(name) > 1)
         raise SpecError(f"initialization {twice} is there twice: name each once")
     if len(named) < 2:
         raise SpecError(f"a comparison needs 2 initializations, got {len(named)}")
     return named
+
+
+def _name(rule: RuleSpec | Initialize) -> str:
+    return name_rule(rule) if isinstance(rule, RuleSpec) else name_function(rule)
 
 
 def candidate_specs(spec: RunSpec, rules: Iterable[RuleSpec]) -> list[RunSpec]:

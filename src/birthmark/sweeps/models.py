@@ -1,198 +1,187 @@
-"""A user's model from one initialization, trained with the batches of a run.
-
-Nothing is stored: a run key names a spec, and a spec cannot name a function.
-"""
+"""A user's model as it starts: made, initialized, and held against its data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor, nn
 
 from birthmark.checkup import take_batch
 from birthmark.errors import BirthmarkError, SpecError
-from birthmark.measurements import to_parameters, weight_beside
+from birthmark.measurements import fingerprint
 from birthmark.network import initialize_, stack_modules
 from birthmark.seeds import stream
-from birthmark.shapes import Array, Dataset, EpochMetrics, Parameters
+from birthmark.shapes import Dataset
 from birthmark.spec import RuleSpec, RunSpec
-from birthmark.store import by_layer
-from birthmark.sweeps.one_by_one import OneByOnePath
-from birthmark.tracking import Listed, Recorder
-from birthmark.training import (
-    DrawnOrder,
-    GeneralPath,
-    Training,
-    TrainingPath,
-    check_precision,
-    choose_products,
-    find_device,
-    load_examples,
+from birthmark.sweeps.one_by_one import (
+    OneByOnePath,
+    find_losses,
+    make_optimizer,
+    read_lrs,
 )
+from birthmark.sweeps.own_parts import OwnData, OwnParts, name_function
+from birthmark.training import GeneralPath, TrainingPath
 
 AS_BUILT = "as_built"  # the rule that leaves the factory's own initialization
-_METRICS = (
-    "train_loss",
-    "test_loss",
-    "train_accuracy",
-    "test_accuracy",
-    "below_eps",
-    "saturated",
-    "abandoned",
-)
 _BATCH = 256  # examples for rules that look at a batch
-# of a variable that `by_layer` leaves to the weights
-_UNITS = {"long_name": "units", "units": "count", "tensors": "weights"}
 
 Factory = Callable[[], nn.Module]
+Initialize = Callable[[nn.Module], object]  # a user's own, in the place of a rule
 
 
-def train_models(
+def build_models(
     factory: Factory,
-    rule: RuleSpec,
+    rule: RuleSpec | Initialize,
     spec: RunSpec,
-    dataset: Dataset,
+    dataset: Dataset | OwnData,
     *,
     shape: str = "auto",
-    watch: Callable[[EpochMetrics], None] | None = None,
-) -> xr.Dataset:
-    """Train replicas of a model from one initialization; records as of a run.
+    own_loss: bool = False,
+) -> tuple[list[nn.Module], tuple[int, ...]]:
+    """The replicas as they start, and the shape of one example as they take it.
 
-    Replicas are one stack where the model allows it. Those with buffers (BatchNorm) or
-    with noise (dropout) are trained one by one in plain torch, with the same batches.
-
-    Args:
-        factory: Makes a model; called once a replica.
-        rule: How its weights start; `as_built` leaves what the factory made.
-        spec: Data, training, replicas, seed, recorded epochs and the rule of the
-            biases; the rest of it does not count.
-        dataset: As `load_dataset(spec.data)` gives it.
-        shape: `flat`, `image`, or `auto`: what the first layer takes.
-        watch: Called at the end of each epoch.
-
-    Returns:
-        Losses and accuracies by epoch; the scalars of `measure` by layer, for weights
-        with two axes or more and their biases (gains of norms are left out); the
-        attribute `how` says whether the replicas were a stack.
+    What the factory itself draws, and what the rule leaves alone, comes from a stream
+    of each (seed, replica), so that all rules share it; a user's own rule draws from
+    another one.
 
     Raises:
         SpecError: The spec has a mark, the factory makes no module or one that does not
             take the data, or a rule does not fit.
     """
-    modules, example_shape = build_models(factory, rule, spec, dataset, shape=shape)
-    check_precision(spec)
-    device = find_device(spec.run.device)
-    modules = [m.to(device, getattr(torch, spec.run.dtype)) for m in modules]
-    path = _choose_path(spec, modules, example_shape)
-    training = Training(
-        spec,
-        path,
-        *load_examples(spec, dataset, device),
-        DrawnOrder(spec, range(len(modules)), len(dataset.y_train), device),
-        products=choose_products(spec),
-    )
-    layers = _find_layers(modules[0])
-    initial = _values_of(layers, path).clone()
-    recorder = Recorder(None, initial, Listed({0, *spec.recorded_epochs}))
-    history, measured = [training.metrics_at_start()], {}
-    for epoch in range(spec.training.epochs + 1):
-        if epoch:
-            history.append(training.run_epoch())
-        current = _values_of(layers, path) if epoch else initial
-        found = recorder.measure(epoch, current, is_start=epoch == 0)
-        if found is not None:
-            measured[history[-1].step] = found
-        if epoch and watch is not None:
-            watch(history[-1])
-    records = _join(history, measured, initial)
-    largest = np.bincount(dataset.y_train).max() / len(dataset.y_train)
-    return records.assign_attrs(
-        num_classes=dataset.num_classes,
-        largest_class_share=float(largest),
-        how=path.name,
-        **{
-            "data.num_train": len(dataset.y_train),
-            "data.num_test": len(dataset.y_test),
-            "data.checksum": dataset.checksum,
-        },
-    )
-
-
-def build_models(
-    factory: Factory,
-    rule: RuleSpec,
-    spec: RunSpec,
-    dataset: Dataset,
-    *,
-    shape: str = "auto",
-) -> tuple[list[nn.Module], tuple[int, ...]]:
-    """The replicas as they start, and the shape of one example as they take it.
-
-    What the factory itself draws, and what the rule leaves alone, comes from a stream
-    of each (seed, replica), so that all rules share it.
-
-    Raises:
-        SpecError: See `train_models`.
-    """
     if spec.mark is not None:
         raise SpecError("mark: only the built-in networks can be marked; leave it out")
     modules = []
     for replica in range(spec.run.replicas):
-        draws = stream(spec.run.seed, replica, "initial", "factory")
-        with torch.random.fork_rng():
-            torch.manual_seed(int(draws.integers(2**63)))
+        with _drawing(spec, replica, "factory"):
             module = factory()
         if not isinstance(module, nn.Module):
             raise SpecError(
                 f"the factory must make a torch module, it made {type(module).__name__}"
             )
-        x, y = take_batch(dataset, module, examples=_BATCH, shape=shape)
-        if rule.name != AS_BUILT:
+        x, y = first_examples(dataset, module, shape)
+        if not isinstance(rule, RuleSpec):
+            with _drawing(spec, replica, "own rule"):
+                _apply(rule, module)
+        elif rule.name != AS_BUILT:
             initialize_(
                 module,
                 rule,
                 seed=spec.run.seed,
                 replica=replica,
                 bias=spec.initialization.bias,
-                batch=(torch.from_numpy(x), torch.from_numpy(y)),
+                batch=(x, y),
             )
         if replica == 0:
-            _check_outputs(module, x[:2], dataset.num_classes)
+            outputs = _outputs(module, x[:2])
+            if not own_loss:
+                _check_outputs(outputs, dataset)
         modules.append(module)
-    return modules, x.shape[1:]
+    return modules, tuple(x.shape[1:])
 
 
-def _check_outputs(module: nn.Module, x: Array, num_classes: int) -> None:
-    """Refuse a model that does not take the examples, or has no output a class."""
+@contextmanager
+def _drawing(spec: RunSpec, replica: int, purpose: str) -> Iterator[None]:
+    """What torch draws inside comes from a stream of this replica."""
+    draws = stream(spec.run.seed, replica, "initial", purpose)
+    with torch.random.fork_rng():
+        torch.manual_seed(int(draws.integers(2**63)))
+        yield
+
+
+def first_examples(
+    dataset: Dataset | OwnData, module: nn.Module, shape: str
+) -> tuple[Tensor, Tensor]:
+    """Inputs as the model takes them, and targets, on the host."""
+    if isinstance(dataset, OwnData):
+        return dataset.x_train[:_BATCH], dataset.y_train[:_BATCH]
+    x, y = take_batch(dataset, module, examples=_BATCH, shape=shape)
+    return torch.from_numpy(x), torch.from_numpy(y)
+
+
+def _apply(rule: Initialize, module: nn.Module) -> None:
+    """Call a user's rule with the model, or as `model.apply` would.
+
+    Raises:
+        SpecError: It fails, or changes nothing either way.
+    """
+    before = fingerprint(module)
+    name = name_function(rule)
+    for apply in (rule, module.apply):
+        try:
+            with torch.no_grad():
+                apply(module if apply is rule else rule)  # type: ignore[arg-type]
+        except Exception as error:
+            said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            raise SpecError(f"the initialization {name} failed: {said}") from error
+        if fingerprint(module) != before:
+            return
+    raise SpecError(
+        f"the initialization {name} changed no weight: write into the parameters of "
+        "the model that it is given"
+    )
+
+
+def _outputs(module: nn.Module, x: Tensor) -> Any:
+    """What a model gives for two examples, in evaluation.
+
+    Raises:
+        SpecError: It does not take them.
+    """
     first = next(module.parameters(), torch.empty(0))
-    inputs = torch.from_numpy(x).to(first.device, first.dtype)
+    inputs = x.to(first.device, first.dtype if x.is_floating_point() else x.dtype)
     module.eval()
     try:
         with torch.no_grad():
-            outputs = module(inputs)
+            return module(inputs)
     except Exception as error:
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         raise SpecError(
-            f"the model does not take examples of shape {x.shape[1:]} ({reason}): mend "
-            "it, or say shape='flat' or 'image'"
+            f"the model does not take examples of shape {tuple(x.shape[1:])} "
+            f"({reason}): mend it, or say shape='flat' or 'image'"
         ) from error
-    module.train()
+    finally:
+        module.train()
+
+
+def _are_classes(outputs: Any, num_classes: int) -> bool:
     shape = tuple(getattr(outputs, "shape", ()))
-    if len(shape) != 2 or shape[1] < num_classes:
+    return len(shape) == 2 and shape[1] >= num_classes > 1
+
+
+def _check_outputs(outputs: Any, dataset: Dataset | OwnData) -> None:
+    """Refuse what the spec's losses do not take."""
+    num_classes = dataset.num_classes
+    if not num_classes:
+        raise SpecError(
+            "the targets are no classes 0, 1, ...: give loss=, a function of (outputs, "
+            "targets)"
+        )
+    if not _are_classes(outputs, num_classes):
+        shape = tuple(getattr(outputs, "shape", ()))
         raise SpecError(
             f"the model gives {shape} for 2 examples; it must give one number for each "
             f"of the {num_classes} classes: (2, {num_classes})"
         )
 
 
-def _choose_path(
-    spec: RunSpec, modules: Sequence[nn.Module], shape: tuple[int, ...]
+def choose_path(
+    spec: RunSpec,
+    modules: Sequence[nn.Module],
+    shape: tuple[int, ...],
+    dataset: Dataset | OwnData,
+    own: OwnParts,
 ) -> TrainingPath:
-    """A stack, if two examples go through it."""
+    """A stack, if two examples go through it and all parts are the spec's."""
+    if own:
+        x, _ = first_examples(dataset, modules[0], "auto")
+        classes = isinstance(dataset, Dataset) or _are_classes(
+            _outputs(modules[0], x[:2]), dataset.num_classes
+        )
+        return OneByOnePath(spec, modules, shape, own, has_classes=classes)
     try:
         parameters, forward = stack_modules(modules)
 
@@ -209,59 +198,66 @@ def _choose_path(
     return path
 
 
-def _find_layers(module: nn.Module) -> Parameters:
-    """Its weights with two axes or more and the biases beside them, in its order."""
-    every = to_parameters(module)
-    weights = {name for name, one in every.items() if len(one.shape) > 1}
-    if not weights:
-        raise SpecError("the model has no weights with two axes: nothing to initialize")
-    chosen = {
-        name: one
-        for name, one in every.items()
-        if name in weights or weight_beside(name, every) in weights
-    }
-    return Parameters(chosen)
+def try_own(
+    module: nn.Module,
+    spec: RunSpec,
+    dataset: Dataset | OwnData,
+    own: OwnParts,
+    shape: str,
+) -> tuple[float, str]:
+    """Make one step with a user's loss and optimizer on a model that nobody needs.
 
+    Returns:
+        The largest learning rate of the optimizer, and what it is in words.
 
-def _values_of(layers: Parameters, path: TrainingPath) -> Parameters:
-    """The same tensors of all replicas, as the path has them now."""
-    return Parameters(
-        {
-            name: replace(one, values=path.parameters[name])
-            for name, one in layers.items()
-        }
+    Raises:
+        SpecError: A part of the user's does not do what it is for; says which.
+    """
+    module = module.to(dtype=getattr(torch, spec.run.dtype))
+    x, y = first_examples(dataset, module, shape)
+    size = min(spec.training.batch_size, len(x))
+    x, y = (
+        one.to(getattr(torch, spec.run.dtype)) if one.is_floating_point() else one
+        for one in (x[:size], y[:size])
     )
+    with _saying("optimizer", own.optimizer):
+        optimizer = make_optimizer(spec, module, own.optimizer)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise TypeError(f"it made {type(optimizer).__name__}")
+        lr = max(read_lrs(optimizer))
+    outputs = module(x)
+    with _saying("loss", own.loss):
+        losses = find_losses(spec, own.loss)(outputs, y)
+        torch.autograd.backward(losses.mean())
+    with _saying("optimizer", own.optimizer):
+        optimizer.step()
+    return lr, _say_optimizer(optimizer)
 
 
-def _join(
-    history: Sequence[EpochMetrics],
-    measured: Mapping[int, xr.Dataset],
-    initial: Parameters,
-) -> xr.Dataset:
-    """Metrics of each epoch and measurements of the recorded ones, by layer."""
-    steps = [one.step for one in history]
-    by_step = xr.concat(list(measured.values()), dim="step")
-    units = ("parameter", [one.num_units for one in initial.values()], _UNITS)
-    scalars = by_layer(by_step.assign(num_units=units)).assign_coords(
-        step=list(measured)
-    )
-    metrics = {
-        name: (("step", "replica"), np.array([getattr(one, name) for one in history]))
-        for name in _METRICS
-    }
-    return xr.merge(
-        [
-            scalars.reindex(step=steps),
-            xr.Dataset(
-                {
-                    **metrics,
-                    "nonfinite_step": ("replica", history[-1].nonfinite_step),
-                },
-                coords={
-                    "step": steps,
-                    "epoch": ("step", [one.epoch for one in history]),
-                },
-            ),
-        ],
-        combine_attrs="drop_conflicts",
-    )
+def _say_optimizer(optimizer: torch.optim.Optimizer) -> str:
+    """`AdamW (betas (0.9, 0.999), weight_decay 0.01)`, of its first group."""
+    plain = int | float | tuple
+    settings = [
+        f"{name} {value}"
+        for name, value in optimizer.param_groups[0].items()
+        if name not in ("params", "lr")
+        and isinstance(value, plain)
+        and value is not False
+    ]
+    groups = len(optimizer.param_groups)
+    settings += [f"{groups} groups, their learning rates in proportion"][: groups > 1]
+    return f"{type(optimizer).__name__} ({', '.join(settings)})"
+
+
+@contextmanager
+def _saying(what: str, function: object) -> Iterator[None]:
+    try:
+        yield
+    except BirthmarkError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        named = f" {name_function(function)}" if function is not None else ""
+        raise SpecError(
+            f"the {what}{named} failed on the first batch: {said}"
+        ) from error

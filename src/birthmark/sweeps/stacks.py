@@ -70,7 +70,7 @@ class Stack:
             facts = dict(before if before.get("device") == device else how)
         self._num_threads = facts.get("threads", torch.get_num_threads())
         self._seconds_before = float(facts.get("seconds", 0.0))
-        with _on_threads(self._num_threads):
+        with on_threads(self._num_threads):
             # other ways to make steps and to split sums would change the last bits
             how = {k: facts[k] for k in ("path", "products", "num_parts") if k in facts}
             self._training = Training.from_spec(spec, dataset, **how)
@@ -93,7 +93,7 @@ class Stack:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """On its stream, with as many threads as its bits may depend on."""
-        with _on_threads(self._num_threads), self.device_stream.apart():
+        with on_threads(self._num_threads), self.device_stream.apart():
             yield
 
     @property
@@ -159,7 +159,8 @@ def _changes(
 
 
 @contextmanager
-def _on_threads(count: int) -> Iterator[None]:
+def on_threads(count: int) -> Iterator[None]:
+    """With so many threads, on which the last bits may depend."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
