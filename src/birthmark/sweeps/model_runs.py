@@ -36,7 +36,6 @@ from birthmark.sweeps.stacks import on_threads
 from birthmark.tracking import Listed, Recorder
 from birthmark.training import (
     DrawnOrder,
-    Examples,
     Training,
     TrainingPath,
     check_precision,
@@ -210,7 +209,8 @@ class _ModelRun:
 
 def _load(
     spec: RunSpec, dataset: Dataset | OwnData, device: str
-) -> tuple[Examples, Examples]:
+) -> tuple[Any, Any]:
+    """Training and test set, as the path gathers from them."""
     if isinstance(dataset, Dataset):
         return load_examples(spec, dataset, device)
     dtype = getattr(torch, spec.run.dtype)
@@ -221,7 +221,7 @@ def _load(
             (dataset.x_test, dataset.y_test),
         )
     )
-    return train, test  # type: ignore[return-value]
+    return train, test
 
 
 def _describe(
