@@ -6,11 +6,11 @@ from birthmark.checkup.images import take_batch
 from birthmark.checkup.isolation import seed_streams
 from birthmark.checkup.law_detection import detect_law
 from birthmark.checkup.passport import (
-    compare_passports,
     make_passport,
     read_passport,
     write_passport,
 )
+from birthmark.checkup.passport_changes import compare_passports, group_changes
 from birthmark.checkup.readings import LEVELS, CheckUp
 
 __all__ = ["CheckUp", "assert_healthy", "check"]

@@ -7,22 +7,28 @@ rank or after loading: it tells which tensors are not what they were.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from birthmark.checkup.readings import TensorReading
 from birthmark.checkup.second_moments import as_float
 from birthmark.checkup.tensors import read_tensors
-from birthmark.errors import StoreError
+from birthmark.errors import SpecError, StoreError
 from birthmark.foreign_files import open_regular
 from birthmark.measurements import clean_name, fingerprint, unwrap
 
 FORMAT = 1
+BUFFER = "buffer"  # the role of what is no parameter, but saved with them
+_HASH = re.compile("[0-9a-f]{64}")
+_NARROW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -42,59 +48,98 @@ class Entry:
     fan_out: int | None
     trainable: bool
     fingerprint: str | None  # of these numbers; of a shard, of the local part
-    shard: str = ""  # how it is spread over ranks, and the shape of the local part
-
-
-@dataclass(frozen=True)
-class Change:
-    """One tensor that is not what it was."""
-
-    name: str
-    what: str  # missing, new, shape, dtype, numbers, materialized or emptied
-    words: str
+    shard: str = ""  # how it is spread over ranks, which part, and its shape
+    # fingerprints after rounding to fewer bits, as some are saved
+    rounded: Mapping[str, str] = field(default_factory=dict)
+    fits: tuple[str, ...] = ()  # types of fewer bits that hold these very numbers
+    tied: tuple[str, ...] = ()  # other names of the same tensor
 
 
 Passport = dict[str, Entry]
 
 
 def make_passport(
-    model: nn.Module, readings: tuple[TensorReading, ...] | None = None
+    model: nn.Module,
+    readings: tuple[TensorReading, ...] | None = None,
+    *,
+    whole: bool = False,
 ) -> Passport:
-    """Read all parameters of a model, whether or not they have numbers yet.
+    """Read all parameters and saved buffers, whether or not they have numbers yet.
 
     Args:
         model: Only read. Of sharded parameters the local part is taken: no rank waits
             for another.
         readings: Of a check-up, whose roles come from the forward pass.
+        whole: Gather sharded parameters, one at a time, so that the passport is the
+            same on any number of ranks, and without them: every rank must call this.
+
+    Raises:
+        SpecError: A parameter has no shape yet.
     """
     own = unwrap(model)
-    local: dict[str, tuple[Tensor, str]] = {
-        clean_name(name): _localize(value) for name, value in own.named_parameters()
-    }
+    names: dict[int, list[str]] = {}
+    found: dict[str, Tensor] = {}
+    for name, value in _named_tensors(own):
+        if is_lazy(value):
+            raise SpecError(
+                f"{clean_name(name)} has no shape yet: run the model once on a batch"
+            )
+        if id(value) not in names:
+            found[clean_name(name)] = value
+        names.setdefault(id(value), []).append(clean_name(name))
     known = {reading.name: reading for reading in readings or ()}
     if not known:
-        known = {r.name: r for r in read_tensors(_shell(own, local), None)}
-    return {
-        name: _enter(value, shard, known.get(name))
-        for name, (value, shard) in local.items()
-    }
+        parameters = {n: v for n, v in found.items() if isinstance(v, nn.Parameter)}
+        plain = {n: _localize(v, whole=False)[0] for n, v in parameters.items()}
+        known = {r.name: r for r in read_tensors(_shell(own, plain), None)}
+    passport = {}
+    for name, value in found.items():
+        numbers, shard = _localize(value, whole=whole)
+        reading = known.get(name)
+        if reading and whole and hasattr(value, "to_local"):
+            (reading,) = read_tensors(_shell(None, {name: numbers}), None)
+        entry = _enter(numbers, shard, reading)
+        role = entry.role if isinstance(value, nn.Parameter) else BUFFER
+        tied = tuple(names[id(value)][1:])
+        passport[name] = replace(entry, role=role, tied=tied)
+    return passport
 
 
-def _localize(value: Tensor) -> tuple[Tensor, str]:
+def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters, each under all of its names, and the buffers of the state dict."""
+    yield from model.named_parameters(remove_duplicate=False)
+    for path, module in model.named_modules():
+        for name, value in module._buffers.items():
+            if value is not None and name not in module._non_persistent_buffers_set:
+                yield f"{path}.{name}" if path else name, value
+
+
+def _localize(value: Tensor, *, whole: bool) -> tuple[Tensor, str]:
+    """The numbers that this process has, and which part of the tensor they are."""
     if not hasattr(value, "to_local"):
         return value, ""
     sharded: Any = value  # a DTensor, whose module need not be imported
-    local = sharded.to_local()
-    return local, f"{sharded.placements}, local {tuple(local.shape)}"
+    if whole:
+        gathered: Tensor = sharded.full_tensor()
+        return gathered.detach().requires_grad_(value.requires_grad), ""
+    local: Tensor = sharded.to_local()
+    mesh = sharded.device_mesh
+    place, size = list(mesh.get_coordinate() or ()), list(mesh.shape)
+    return local, (
+        f"{sharded.placements}, place {place} in a mesh of {size}, local "
+        f"{list(local.shape)}"
+    )
 
 
-def _shell(model: nn.Module, local: Mapping[str, tuple[Tensor, str]]) -> nn.Module:
+def _shell(model: nn.Module | None, local: Mapping[str, Tensor]) -> nn.Module:
     """The model, where it holds plain numbers; else modules around those that do."""
-    plain = all(not shard and not value.is_meta for value, shard in local.values())
-    if plain:
-        return model
+    if model is not None:
+        held = [p for _, p in model.named_parameters()]
+        plain = all(not hasattr(p, "to_local") and not p.is_meta for p in held)
+        if plain:
+            return model
     shell = nn.Module()
-    for name, (value, _) in local.items():
+    for name, value in local.items():
         if value.is_meta or not value.numel():
             continue
         *path, last = name.split(".")
@@ -115,22 +160,43 @@ def _enter(value: Tensor, shard: str, reading: TensorReading | None) -> Entry:
         dense = dense.to_dense()
     numbers = as_float(dense) if not empty and dense.is_floating_point() else None
     law = "no numbers yet (meta device)" if value.is_meta else "no numbers"
+    if reading is None and not empty:
+        law = "not read"
+    rounded = {} if numbers is None else _round(dense)
     return Entry(
         shape=tuple(value.shape),
         dtype=str(value.dtype).removeprefix("torch."),
         role=reading.role if reading else "other",
         law=reading.law if reading else law,
         rules=reading.rules if reading else (),
-        mean=None if numbers is None else float(numbers.mean()),
-        std=None if numbers is None else float(numbers.std(correction=0)),
-        low=None if numbers is None else float(numbers.min()),
-        high=None if numbers is None else float(numbers.max()),
+        mean=_finite(numbers, Tensor.mean),
+        std=_finite(numbers, lambda x: x.std(correction=0)),
+        low=_finite(numbers, Tensor.min),
+        high=_finite(numbers, Tensor.max),
         fan_in=reading.fan_in if reading else None,
         fan_out=reading.fan_out if reading else None,
         trainable=value.requires_grad,
         fingerprint=None if empty else fingerprint(dense),
         shard=shard,
+        rounded={name: fingerprint(one) for name, one in rounded.items()},
+        fits=tuple(
+            n for n, one in rounded.items() if torch.equal(one.to(dense), dense)
+        ),
     )
+
+
+def _round(value: Tensor) -> dict[str, Tensor]:
+    """In each type of fewer bits."""
+    wide = value.element_size() > 2
+    return {name: value.to(dtype) for name, dtype in _NARROW.items() if wide}
+
+
+def _finite(numbers: Tensor | None, reduce: Callable[[Tensor], Tensor]) -> float | None:
+    """One number of them; JSON has no NaN."""
+    if numbers is None:
+        return None
+    found = float(reduce(numbers))
+    return found if math.isfinite(found) else None
 
 
 def write_passport(passport: Passport, path: str | Path) -> Path:
@@ -144,7 +210,9 @@ def write_passport(passport: Passport, path: str | Path) -> Path:
     tensors = {name: asdict(entry) for name, entry in passport.items()}
     table["tensors"] = tensors
     try:
-        target.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        target.write_text(
+            json.dumps(table, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
     except OSError as error:
         raise StoreError(f"cannot write {target}: {error.strerror}") from error
     return target
@@ -159,55 +227,39 @@ def read_passport(path: str | Path) -> Passport:
     try:
         with open_regular(path) as file:
             table: Any = json.load(file)
-        if table["birthmark_passport"] != FORMAT:
-            raise ValueError(f"format {table['birthmark_passport']}")
-        return {
-            name: Entry(
-                **{
-                    **entry,
-                    "shape": tuple(entry["shape"]),
-                    "rules": tuple(entry["rules"]),
-                }
+        version = table["birthmark_passport"]
+        if isinstance(version, int) and version > FORMAT:
+            raise StoreError(
+                f"{path} is a passport of format {version}, and this birthmark reads "
+                f"{FORMAT}: read it with the one that wrote it, or a newer one"
             )
-            for name, entry in table["tensors"].items()
-        }
+        if version != FORMAT:
+            raise ValueError(f"format {version}")
+        return {name: _read_entry(one) for name, one in table["tensors"].items()}
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(
-            f"{path} is no passport of birthmark: write one with check --passport"
+            f"{path} is no passport of birthmark, or was changed "
+            f"({_first_words(error)}): write one with check --passport"
         ) from error
 
 
-def compare_passports(before: Passport, after: Passport) -> tuple[Change, ...]:
-    """The tensors that are not what they were, in the order of the first passport."""
-    changes = [
-        Change(name, "missing", "is not there any more")
-        for name in before
-        if name not in after
-    ]
-    for name, now in after.items():
-        then = before.get(name)
-        if then is None:
-            changes.append(Change(name, "new", f"was not there: {now.law}"))
-        else:
-            changes += _compare(name, then, now)
-    return tuple(changes)
+def _read_entry(given: Mapping[str, Any]) -> Entry:
+    lists = {name: tuple(given.get(name, ())) for name in ("fits", "tied")}
+    shape, rules = tuple(given["shape"]), tuple(given["rules"])
+    entry = Entry(**{**given, "shape": shape, "rules": rules, **lists})
+    texts = (entry.dtype, entry.role, entry.law, entry.shard, *rules, *lists["tied"])
+    hashes = [one for one in (entry.fingerprint, *entry.rounded.values()) if one]
+    if not all(isinstance(one, int) and one >= 0 for one in shape):
+        raise ValueError(f"shape {list(shape)}")
+    if not all(isinstance(one, str) for one in texts):
+        raise ValueError("a text is none")
+    if not all(isinstance(one, str) and _HASH.fullmatch(one) for one in hashes):
+        raise ValueError("a fingerprint is not 64 digits")
+    return entry
 
 
-def _compare(name: str, then: Entry, now: Entry) -> list[Change]:
-    if then.shape != now.shape or then.shard != now.shard:
-        old, new = (f"{one.shape} {one.shard}".strip() for one in (then, now))
-        return [Change(name, "shape", f"was {old}, is {new}")]
-    if then.dtype != now.dtype:
-        return [Change(name, "dtype", f"was {then.dtype}, is {now.dtype}")]
-    if then.fingerprint == now.fingerprint:
-        return []
-    if then.fingerprint is None:
-        return [Change(name, "materialized", f"had no numbers, and is {now.law}")]
-    if now.fingerprint is None:
-        return [Change(name, "emptied", f"was {then.law}, and has no numbers")]
-    same_law = then.law == now.law or (then.rules and then.rules == now.rules)
-    if same_law:
-        return [Change(name, "numbers", f"other numbers of the same law: {now.law}")]
-    return [Change(name, "numbers", f"was {then.law}, is {now.law}")]
+def _first_words(error: Exception) -> str:
+    said = (str(error).splitlines() or [""])[0][:80]
+    return said if isinstance(error, ValueError) else f"{type(error).__name__} {said}"

@@ -179,16 +179,26 @@ def _write_passport(model: Any, checkup: CheckUp | None, path: Path) -> None:
 
 def _compare(model: Any, path: Path) -> None:
     """Say which tensors are not what a passport says; exit with 1 if there are any."""
-    from birthmark.checkup import compare_passports, make_passport, read_passport
+    from birthmark.checkup import (
+        compare_passports,
+        group_changes,
+        make_passport,
+        read_passport,
+    )
 
     before = read_passport(path)
-    changes = compare_passports(before, make_passport(model))
+    now = make_passport(model)
+    changes = compare_passports(before, now)
     if not changes:
         print(f"All {len(before)} tensors are what {path} says, to the last bit.")
         return
-    print(f"{len(changes)} of {len(before)} tensors are not what {path} says:")
-    for change in changes:
-        print(f"  {change.name}: {change.words}")
+    if not before.keys() & now.keys() and all(c.what != "renamed" for c in changes):
+        print(f"{path} is of another model: none of its {len(before)} tensors is here.")
+        raise typer.Exit(1)
+    of = len(before.keys() | now.keys())
+    print(f"{len(changes)} of {of} tensors are not what {path} says:")
+    for names, words in group_changes(changes):
+        print(f"  {', '.join(names)}: {words}")
     raise typer.Exit(1)
 
 

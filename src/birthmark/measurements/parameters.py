@@ -45,6 +45,7 @@ from birthmark.shapes import (
 # what can be measured; of a sequence each member is a replica
 Source = Weights | Parameters | nn.Module | Mapping[str, Any] | Sequence[Any]
 
+_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -125,8 +126,8 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def clean_name(name: str) -> str:
-    """A dotted path without what `torch.compile` puts between."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+    """A dotted path without what `torch.compile` and wrappers of torch put between."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def _find_tensors(source: Any, *, buffers: bool) -> dict[str, _Named]:

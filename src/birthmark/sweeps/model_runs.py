@@ -207,9 +207,7 @@ class _ModelRun:
         self._folder.save_checkpoint(arrays, facts)
 
 
-def _load(
-    spec: RunSpec, dataset: Dataset | OwnData, device: str
-) -> tuple[Any, Any]:
+def _load(spec: RunSpec, dataset: Dataset | OwnData, device: str) -> tuple[Any, Any]:
     """Training and test set, as the path gathers from them."""
     if isinstance(dataset, Dataset):
         return load_examples(spec, dataset, device)
