@@ -7,8 +7,12 @@ import pytest
 from scipy import stats
 
 from birthmark.errors import SpecError
-from birthmark.statistics import PARTS, correlate_ranks, share_variance
-from birthmark.statistics.variance_shares import split_squares
+from birthmark_experiments.statistics import (
+    PARTS,
+    correlate_ranks,
+    share_variance,
+    split_squares,
+)
 
 
 def test_coefficients_are_scipys_with_ties_and_missing_values(rng):

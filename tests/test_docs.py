@@ -157,6 +157,7 @@ def test_every_name_of_the_front_door_has_a_use_that_runs(
     space = {"__name__": "promised", "bm": bm}
     for title, program in reference.USES.items():
         exec(compile(program, title, "exec"), space)
+    assert [one.status for one in space["outcomes"]] == ["done", "done"]
     used = {name for one in reference.USES.values() for name in reference.names_of(one)}
     assert {*bm.__all__} - {"__version__"} == used
 

@@ -11,9 +11,10 @@ from birthmark.errors import MissingDependencyError
 from birthmark.store import open_shipped
 
 
-def test_the_names_that_the_library_had_lead_to_the_package():
-    assert "depth" in experiments.experiment_names()
-    assert experiments.find_experiment("depth").data == ("mnist", "cifar10_12k")
+def test_the_package_is_found_in_a_checkout():
+    package = experiments.find_package("a test")
+    assert "depth" in package.experiment_names()
+    assert package.find_experiment("depth").data == ("mnist", "cifar10_12k")
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ def test_without_the_package_a_command_says_how_to_get_it(command, tmp_path):
 import sys
 from birthmark import cli, experiments
 experiments._PACKAGE = "not_installed_here"
-experiments.entry_points = lambda group: []
+experiments.find_packaged = lambda group: []
 sys.argv = ["birthmark", *{command!r}]
 if {command!r} == ["reproduce"]:
     sys.argv += ["--scale", "shipped"]

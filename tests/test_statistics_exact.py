@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from birthmark.statistics import (
+from birthmark_experiments.statistics import (
     detectable_share,
     estimate_survival,
     exact_order,

@@ -7,11 +7,10 @@ holds them; in a checkout that nothing was installed from, the import is enough.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
 
 from birthmark.errors import MissingDependencyError
+from birthmark.extensions import find_packaged
 
 _GROUP = "birthmark.experiments"
 _PACKAGE = "birthmark_experiments"
@@ -26,8 +25,7 @@ def find_package(wanted: str) -> ModuleType:
     Raises:
         MissingDependencyError: It is not installed.
     """
-    named = [point.value for point in entry_points(group=_GROUP)]
-    for name in dict.fromkeys([*named, _PACKAGE]):
+    for name in dict.fromkeys([*find_packaged(_GROUP), _PACKAGE]):
         try:
             return import_module(name)
         except ModuleNotFoundError as error:
@@ -37,10 +35,3 @@ def find_package(wanted: str) -> ModuleType:
         f"{wanted} needs the package of the experiments and shipped records: "
         "pip install birthmark-experiments"
     )
-
-
-def __getattr__(name: str) -> Any:
-    """What the package promises, under the name that it has had here."""
-    if name.startswith("_"):
-        raise AttributeError(name)
-    return getattr(find_package(f"birthmark.experiments.{name}"), name)

@@ -12,8 +12,8 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from birthmark.errors import SpecError
@@ -33,9 +33,28 @@ def load_extensions() -> None:
     _load(os.environ.get(VARIABLE, ""))
 
 
+def find_packaged(group: str) -> list[str]:
+    """What installed packages name under an entry point.
+
+    Their lists are looked at as texts first: loading `importlib.metadata` takes a
+    third of the time in which the command line answers.
+    """
+    word = group.encode()
+    lists = (path for folder in sys.path for path in _find_lists(folder))
+    if not any(word in path.read_bytes() for path in lists):
+        return []
+    from importlib.metadata import entry_points
+
+    return [point.value for point in entry_points(group=group)]
+
+
+def _find_lists(folder: str) -> Iterator[Path]:
+    return Path(folder or ".").glob("*-info/entry_points.txt")
+
+
 @cache
 def _load(named: str) -> None:
-    packaged = [point.value for point in entry_points(group=_GROUP)]
+    packaged = find_packaged(_GROUP)
     own = [place.strip() for place in named.split(",") if place.strip()]
     for place in [*packaged, *own]:
         try:

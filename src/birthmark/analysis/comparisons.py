@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,12 +52,6 @@ class Comparison:
     candidates: tuple[Candidate, ...]
     losses: tuple[float, ...]  # to be reached; () for the default levels
     tried_lrs: tuple[float, ...] = ()  # each chose its own among these, on other seeds
-
-    @property
-    def entrants(self) -> tuple[Candidate, ...]:
-        """The candidates, by their former name."""
-        warnings.warn("entrants is now candidates", DeprecationWarning, stacklevel=2)
-        return self.candidates
 
     @property
     def names(self) -> list[str]:

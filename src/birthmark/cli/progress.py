@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -31,35 +30,41 @@ def announced(what: str) -> Iterator[None]:
         yield
 
 
-class Display:
-    """What the command line shows of the runs of a grid."""
+class _Bar:
+    """A bar with a state behind it, and lines above it that stay."""
 
-    def __init__(self, num_runs: int, *, quiet: bool) -> None:
-        self._num_runs, self._num_finished, self._quiet = num_runs, 0, quiet
+    def __init__(self, *, width: int, quiet: bool) -> None:
+        self._quiet = quiet
         self._console = Console(stderr=True)
         self._live = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=width),
             TextColumn("{task.fields[state]}"),
             console=self._console,
             disable=quiet or not self._console.is_terminal,
             transient=True,
         )
-        self._task: TaskID | None = None
-        self._memory = ""  # what there is still to say of it
-        self._started = time.monotonic()
 
     def __enter__(self) -> Self:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._live.stop()
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Display(_Bar):
+    """What the command line shows of the runs of a grid."""
+
+    def __init__(self, num_runs: int, *, quiet: bool) -> None:
+        super().__init__(width=20, quiet=quiet)
+        self._num_runs, self._num_finished = num_runs, 0
+        self._task: TaskID | None = None
+        self._memory = ""  # what there is still to say of it
+        self._started = time.monotonic()
 
     def announce(self, num_runs: int, memory: str) -> None:
         """Say, once the data are read, how much memory the runs to be done need.
@@ -93,35 +98,22 @@ class Display:
         name = describe_run(result.store.spec(result.run_key))
         what = "was done" if result.was_done else f"done in {duration(seconds)}"
         losses = _last_losses(result.records)
-        self._console.print(
-            f"[{self._num_finished}/{self._num_runs}] {name}: {what}; {losses}; "
-            f"run {result.run_key}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        count = f"[{self._num_finished}/{self._num_runs}]"
+        self._print(f"{count} {name}: {what}; {losses}; run {result.run_key}")
 
 
-class SweepDisplay:
+class SweepDisplay(_Bar):
     """One bar for all runs of a plan, and one line for each that ends."""
 
     def __init__(self, plan: Plan, workers: int, *, quiet: bool) -> None:
-        self._plan, self._workers, self._quiet = plan, workers, quiet
+        super().__init__(width=30, quiet=quiet)
+        self._plan = plan
         self._words = {task.key: task.words for task in plan.tasks}
         self._total = len(plan.done) + len(plan.tasks)
         self._count = len(plan.done)
         self._shares: dict[str, float] = {}
         self._ended: set[str] = set()
         self._began = time.monotonic()
-        self._console = Console(stderr=True)
-        self._live = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[state]}"),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
-            transient=True,
-        )
         self._bar = self._live.add_task("", total=1.0, state="")
 
     def __enter__(self) -> Self:
@@ -131,16 +123,7 @@ class SweepDisplay:
                 self._print(f"[{number}/{self._total}] {name}: was done")
             if self._plan.tasks:
                 self._print(f"The largest of these runs needs {self._plan.memory()}.")
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._live.stop()
+        return super().__enter__()
 
     def show(self, standing: Standing) -> None:
         """Bring the bar up to date."""
@@ -177,9 +160,6 @@ class SweepDisplay:
         self._live.update(
             self._bar, completed=share, description=description, state=state
         )
-
-    def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _last_losses(records: xr.Dataset) -> str:

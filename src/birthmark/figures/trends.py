@@ -118,7 +118,8 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     number = len(data["names"]) + before
     columns = min(number, 4 if number in (4, 7, 8) else 3)
     rows = -(-number // columns)
-    figure = new_figure(1.95 * rows + 0.6)
+    height = 1.95 if bool(data["axis_is_number"]) else 2.4  # words are turned
+    figure = new_figure(height * rows + 0.6)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     if before:
         paint_first = _paint_strong if "series" in data else _paint_learners

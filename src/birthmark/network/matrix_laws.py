@@ -197,16 +197,10 @@ class OnePositive(_Matrix):
         return w.reshape(shape)
 
 
-@dataclass(frozen=True, eq=False)
-class Deterministic(_Matrix):
-    """One tensor and no other; `build` makes it when it is first asked for."""
+class _Whole:
+    """One tensor and no other, `values`."""
 
-    build: Callable[[], Array]
-
-    @cached_property
-    def values(self) -> Array:
-        """The tensor [*kernel, I, O], float64."""
-        return self.build()
+    values: Array  # [*kernel, I, O] or [O], float64
 
     @property
     def mean(self) -> float:  # noqa: D102
@@ -222,3 +216,23 @@ class Deterministic(_Matrix):
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> Array:  # noqa: D102
         return self.values.copy()
+
+
+@dataclass(frozen=True, eq=False)
+class Given(_Whole):
+    """A tensor that is there, of weights or of biases."""
+
+    values: Array
+    needs_matrix: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, eq=False)
+class Deterministic(_Whole, _Matrix):
+    """A matrix that `build` makes when it is first asked for."""
+
+    build: Callable[[], Array]
+
+    @cached_property
+    def values(self) -> Array:  # type: ignore[override]
+        """The tensor [*kernel, I, O], float64."""
+        return self.build()

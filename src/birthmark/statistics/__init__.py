@@ -4,22 +4,17 @@ Nothing here knows of records or of training.
 """
 
 from birthmark.statistics.alarms import JumpAlarm
-from birthmark.statistics.correlations import correlate_ranks, spearman
 from birthmark.statistics.descriptions import (
     describe_differences,
     describe_pair,
     interval,
     interval_and_count,
 )
-from birthmark.statistics.exact import (
-    ExactTrend,
-    detectable_share,
-    exact_order,
-    exact_trend,
-)
 from birthmark.statistics.growth import compare_growth
 from birthmark.statistics.intervals import (
+    CONFIDENCE,
     NAN,
+    RESAMPLES,
     Estimate,
     compare_means,
     resample,
@@ -45,6 +40,7 @@ from birthmark.statistics.rankings import (
     letter_display,
     rank,
 )
+from birthmark.statistics.ranks import rank_values, spearman
 from birthmark.statistics.readings import (
     Reading,
     blur_matrix,
@@ -52,7 +48,5 @@ from birthmark.statistics.readings import (
     pooled_auc,
     read_mark,
 )
-from birthmark.statistics.survival import Survival, estimate_survival
-from birthmark.statistics.variance_shares import PARTS, share_variance
 
 __all__ = ["interval", "read_mark"]

@@ -22,8 +22,8 @@ import numpy as np
 from scipy import ndimage
 
 from birthmark.shapes import Array
-from birthmark.statistics.correlations import rank_values
 from birthmark.statistics.intervals import resample
+from birthmark.statistics.ranks import rank_values
 
 BLUR = 60  # the matrix is so many standard deviations of the blur wide
 TWINS = 99  # without a mark: the least p is 1 in 100

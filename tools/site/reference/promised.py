@@ -26,10 +26,19 @@ bm.run_grid(grid, store="runs")
 published = bm.preset("paper", width=50)  # a spec that has a name
 comparison = bm.compare(["he_normal", "lecun_normal"], spec, store="compared")
 
-def train(lr):  # any function that trains, here without a tracker
-    return lr**2
+def train(track, lr):  # any function that trains; `track` makes its tracker
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    tracker = track(model, optimizer)
+    for _ in range(3):
+        loss = model(torch.randn(8, 4)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        tracker.log(loss=loss)
 
 outcomes = bm.sweep(train, {"lr": [0.1, 0.2]}, store="mine")
+print([outcome.status for outcome in outcomes])
 """,
     "Read a store": """
 store = bm.open_store("runs")

@@ -14,8 +14,9 @@ import numpy as np
 import xarray as xr
 
 from birthmark.shapes import OUTPUT, Array
-from birthmark.statistics import compare_pairs, correlate_ranks, holm, summarize_curves
+from birthmark.statistics import compare_pairs, holm, summarize_curves
 from birthmark_experiments.frame import Facts
+from birthmark_experiments.statistics import correlate_ranks
 
 if TYPE_CHECKING:
     from birthmark.checkup import CheckUp

@@ -8,8 +8,9 @@ import xarray as xr
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.seeds import stream
 from birthmark.shapes import Array
-from birthmark.statistics import correlate_ranks, summarize_curves
+from birthmark.statistics import summarize_curves
 from birthmark_experiments.frame.curves import Axes, Data, Figure
+from birthmark_experiments.statistics import correlate_ranks
 
 _ROW = 0.135  # inches that a start takes
 _KINDS = {

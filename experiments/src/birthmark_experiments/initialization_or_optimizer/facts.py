@@ -11,15 +11,9 @@ import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array
-from birthmark.statistics import (
-    PARTS,
-    Outcome,
-    correlate_ranks,
-    rank,
-    share_variance,
-    summarize_curves,
-)
+from birthmark.statistics import Outcome, rank, summarize_curves
 from birthmark_experiments.frame import Facts
+from birthmark_experiments.statistics import PARTS, correlate_ranks, share_variance
 
 
 @dataclass(frozen=True)

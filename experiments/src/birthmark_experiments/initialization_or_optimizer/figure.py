@@ -7,8 +7,9 @@ import xarray as xr
 
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark.statistics import PARTS, share_variance, summarize_curves
+from birthmark.statistics import summarize_curves
 from birthmark_experiments.frame.curves import Axes, Data, Figure
+from birthmark_experiments.statistics import PARTS, share_variance
 
 _STYLES = (("o", "-"), ("s", "--"), ("^", ":"))
 _NAMES = ("initialization", "optimizer", "interaction", "replicas")

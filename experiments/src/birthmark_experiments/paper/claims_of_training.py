@@ -10,7 +10,7 @@ from scipy import stats
 
 from birthmark.analysis import Run, Transitions
 from birthmark.shapes import Array
-from birthmark.statistics import ALPHA, detectable_share, exact_order
+from birthmark.statistics import ALPHA
 from birthmark_experiments.paper.claims import (
     DOES_NOT_HOLD,
     HOLDS,
@@ -28,6 +28,7 @@ from birthmark_experiments.paper.evidence import (
 )
 from birthmark_experiments.paper.moments_of_training import find_divergences, find_lag
 from birthmark_experiments.paper.words import say_lags
+from birthmark_experiments.statistics import detectable_share, exact_order
 
 REGIME = (75, 300)  # widths between which Figure 2c has the regime
 FEWEST = 11  # networks of which one shows a share of 1/4 with a power of 95 %

@@ -20,7 +20,6 @@ from birthmark.analysis import (
     split_by_protocol,
 )
 from birthmark.shapes import Array
-from birthmark.statistics import estimate_survival
 from birthmark_experiments.paper.agreement import describe_agreement
 from birthmark_experiments.paper.claims import Claim
 from birthmark_experiments.paper.claims_of_marks import (
@@ -48,6 +47,7 @@ from birthmark_experiments.paper.figure_facts import describe_conditionals, find
 from birthmark_experiments.paper.moments_of_training import find_divergences
 from birthmark_experiments.paper.still_rows import compare_without
 from birthmark_experiments.paper.words import SAYINGS
+from birthmark_experiments.statistics import estimate_survival
 
 if TYPE_CHECKING:
     from birthmark.store import Store

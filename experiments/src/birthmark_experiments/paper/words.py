@@ -10,7 +10,8 @@ import numpy as np
 
 from birthmark.analysis import say_interval, say_number
 from birthmark.shapes import Array
-from birthmark.statistics import ALPHA, Survival, detectable_effect
+from birthmark.statistics import ALPHA, detectable_effect
+from birthmark_experiments.statistics import Survival
 
 DASH = "–"
 

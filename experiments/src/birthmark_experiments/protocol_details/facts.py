@@ -14,10 +14,10 @@ import xarray as xr
 
 from birthmark.analysis import FIGURE_1B, FIGURE_2, Published, running_median
 from birthmark.shapes import Array
-from birthmark.statistics import ExactTrend, exact_trend
 from birthmark.store import open_shipped
 from birthmark_experiments.frame import Facts
 from birthmark_experiments.paper.moments_of_training import stays_above
+from birthmark_experiments.statistics import ExactTrend, exact_trend
 
 REFERENCE = "as reproduced"
 FROM_LOGITS = "buffer of 1,000, loss from logits"

@@ -23,6 +23,7 @@ from birthmark.network.initializations.classical import (
 from birthmark.network.initializations.files import FileLayout, read_tensor
 from birthmark.network.initializations.target import Target
 from birthmark.network.laws import Constant, Law, Normal, SignedConstant, Uniform
+from birthmark.network.matrix_laws import Given
 from birthmark.shapes import Array
 
 _MAGNITUDES: dict[str, Callable[[Target], Law]] = {
@@ -41,29 +42,6 @@ Magnitudes = Literal[
     "lecun_uniform",
     "signed_constant",
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """The tensor itself."""
-
-    values: Array
-    needs_matrix: ClassVar[bool] = False
-
-    @property
-    def mean(self) -> float:  # noqa: D102 - as in Law
-        return float(self.values.mean())
-
-    @property
-    def std(self) -> float:  # noqa: D102
-        return float(self.values.std())
-
-    @property
-    def bound(self) -> float:  # noqa: D102
-        return float(np.abs(self.values).max())
-
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> Array:  # noqa: D102
-        return self.values.copy()
 
 
 class Shuffled(Given):

@@ -18,7 +18,7 @@ import numpy as np
 
 from birthmark.errors import SpecError
 from birthmark.shapes import Array
-from birthmark.statistics.intervals import CONFIDENCE, RESAMPLES, resample
+from birthmark.statistics import CONFIDENCE, RESAMPLES, resample
 
 PARTS = ("first", "second", "interaction", "replicas")
 
