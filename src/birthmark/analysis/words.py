@@ -38,9 +38,3 @@ def say_list(items: Sequence[str]) -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def say_sentence(parts: Sequence[str]) -> str:
-    """`With a, b and with c.`: a list that begins large and ends with a point."""
-    text = say_list(parts)
-    return f"{text[:1].upper()}{text[1:]}."
