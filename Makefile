@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: attack alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster docs examples test-frameworks test-integrations bench-tracker
+.PHONY: attack alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster docs examples test-frameworks test-integrations bench-tracker extras test-lowest
 
 setup: .venv/ready
 
@@ -132,6 +132,22 @@ wheels: setup
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . ./experiments
 	$(BIN)/python tools/try_wheels.py dist
 
+# the library's wheel with each extra, in a fresh environment for each
+extras: wheels
+	$(BIN)/python tools/try_extras.py dist
+
+# the tests with the lowest versions that are claimed, of all but torch
+test-lowest: .venv-lowest/ready
+	.venv-lowest/bin/python -m pytest --numprocesses auto
+
+.venv-lowest/ready: pyproject.toml requirements.lock tools/lowest_versions.py
+	$(PYTHON) -m venv .venv-lowest
+	$(PYTHON) tools/lowest_versions.py > .venv-lowest/constraints.txt
+	grep -E '^(editables|h5py|hatchling|hypothesis|import-linter|playwright|pytest.*|torch)==' requirements.lock > .venv-lowest/tools.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --requirement .venv-lowest/constraints.txt --requirement .venv-lowest/tools.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
 # every number on the pages about the paper and the experiments, from shipped records
 paper-check: setup
 	$(BIN)/python -m birthmark_experiments.pages --check
@@ -151,4 +167,4 @@ examples: setup
 	$(BIN)/python tools/run_examples.py
 
 clean:
-	rm -rf .venv .venv-docs .venv-frameworks .venv-peers .venv-watchers .venv-ray demo build dist
+	rm -rf .venv .venv-docs .venv-frameworks .venv-peers .venv-watchers .venv-ray .venv-lowest demo build dist

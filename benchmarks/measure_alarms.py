@@ -1,8 +1,9 @@
-"""How often the alarm for jumps is false, and how early it is where training collapses.
+"""How often alarms are false, and how early they are where training collapses.
 
     make alarms
 
-False alarms: made curves that grow and waver without a jump, 500 records each. Lead
+False alarms: made curves that grow or fall and waver without a jump, 500 records each,
+and units of small networks that a few hundred steps of SGD train on the digits. Lead
 time: the networks of the paper's protocol that end on the plateau of the loss, from
 the records that ship; their deviation is followed as a tracker would.
 """
@@ -10,37 +11,123 @@ the records that ship; their deviation is followed as a tracker would.
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from scipy.stats import beta
+from sklearn.datasets import load_digits
 
+from birthmark.measurements import to_parameters
 from birthmark.statistics import JumpAlarm, summarize
 from birthmark.store import Store, open_shipped
+from birthmark.tracking.alarms import Divergence
+from birthmark.tracking.dead_units import DeadUnits
 
 RECORDS, CURVES = 500, 100
+STEPS = 10  # between two records of a loss
 SHIFT = 0.9 * -np.log(1e-7)  # 90 % of the highest plateau there can be: lost for good
-NOISES: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
-    "level, normal 1 %": lambda rng: rng.normal(0, 0.01, RECORDS),
-    "level, Student t4": lambda rng: 0.01 * rng.standard_t(4, RECORDS),
-    "level, autoregressive 0.9": lambda rng: _autoregressive(rng),
-    "walk, normal 0.5 %": lambda rng: np.cumsum(rng.normal(0, 0.005, RECORDS)),
-    "walk, Student t4": lambda rng: np.cumsum(0.005 * rng.standard_t(4, RECORDS)),
-    "walk, scatter that doubles and halves": lambda rng: _changing(rng),
+Noise = Callable[[np.random.Generator, int], np.ndarray]
+NOISES: dict[str, Noise] = {
+    "level, normal 1 %": lambda rng, n: rng.normal(0, 0.01, n),
+    "level, Student t4": lambda rng, n: 0.01 * rng.standard_t(4, n),
+    "level, autoregressive 0.9": lambda rng, n: _autoregressive(rng, n),
+    "walk, normal 0.5 %": lambda rng, n: np.cumsum(rng.normal(0, 0.005, n)),
+    "walk, Student t4": lambda rng, n: np.cumsum(0.005 * rng.standard_t(4, n)),
+    "walk, scatter that doubles and halves": lambda rng, n: _changing(rng, n),
+}
+SINGLE: dict[str, Noise] = {
+    "normal 10 %": lambda rng, n: rng.normal(0, 0.1, n),
+    "normal 50 %": lambda rng, n: rng.normal(0, 0.5, n),
+    "Student t4, 20 %": lambda rng, n: 0.2 * rng.standard_t(4, n),
+    "autoregressive 0.9, 23 %": lambda rng, n: 10 * _autoregressive(rng, n),
 }
 
 
 def count_false_alarms() -> None:
     """A line a kind of noise: alarms, records, and the 95 % upper bound of the rate."""
-    print("| noise of ln x around t^0.3 | alarms | of records | rate, at most (95 %) |")
-    print("|---|--:|--:|--:|")
+    columns = "alarm | curve | noise of its logarithm | alarms | of records"
+    print(f"| {columns} | rate, at most (95 %) |")
+    print("|---|---|---|--:|--:|--:|")
     steps = 100.0 * np.arange(1, RECORDS + 1)
-    for name, make in NOISES.items():
-        rng, count = np.random.default_rng(0), 0
-        for _ in range(CURVES):
-            alarm = JumpAlarm()
-            values = np.exp(0.3 * np.log(steps) + make(rng))
-            count += sum(map(alarm.update, steps, values))
-        total = CURVES * RECORDS
-        bound = beta.ppf(0.95, count + 1, total - count)  # Clopper & Pearson
-        print(f"| {name} | {count} | {total:,} | {bound:.1e} |", flush=True)
+    for curve, power in (("deviation, as t^0.3", 0.3), ("loss, as t^-0.3", -0.3)):
+        for name, make in NOISES.items():
+            rng, count = np.random.default_rng(0), 0
+            for _ in range(CURVES):
+                values = np.exp(power * np.log(steps) + make(rng, RECORDS))
+                count += len(_alarms(steps, values))
+            _say("jump", curve, name, count, CURVES * RECORDS)
+    steps = np.arange(1, 1 + STEPS * RECORDS)
+    for curve, power in (("loss, level", 0.0), ("loss, as t^-0.3", -0.3)):
+        for name, make in SINGLE.items():
+            rng, count = np.random.default_rng(0), 0
+            for _ in range(CURVES):
+                loss = 2.3 * np.exp(power * np.log(steps) + make(rng, len(steps)))
+                count += _count_divergences(loss)
+            _say("divergence", curve, name, count, CURVES * RECORDS)
+
+
+def _say(alarm: str, curve: str, noise: str, count: int, total: int) -> None:
+    bound = beta.ppf(0.95, count + 1, total - count)  # Clopper & Pearson
+    print(
+        f"| {alarm} | {curve} | {noise} | {count} | {total:,} | {bound:.1e} |",
+        flush=True,
+    )
+
+
+def _count_divergences(losses: np.ndarray) -> int:
+    """How often it is called diverged, judged anew after each time."""
+    watched, count = Divergence(), 0
+    for step, one in enumerate(losses.tolist(), 1):
+        watched.note(one)
+        if step % STEPS == 0 and watched.measured(step) is not None:
+            watched, count = Divergence(), count + 1
+    return count
+
+
+def count_units_called_dead() -> None:
+    """Of units that are called dead, how many have a gradient again later."""
+    digits = load_digits()
+    x = torch.tensor(digits.data, dtype=torch.float32) / 16
+    y = torch.tensor(digits.target)
+    print("\n| lr | batch | units | called dead | of these alive later | warnings |")
+    print("|--:|--:|--:|--:|--:|--:|")
+    for lr, batch in ((0.1, 128), (0.1, 32), (0.1, 8), (1.0, 32), (3.0, 32)):
+        units = called = revived = warnings = 0
+        for seed in range(5):
+            one = _train_and_look(x, y, lr, batch, seed)
+            units, called = units + one[0], called + one[1]
+            revived, warnings = revived + one[2], warnings + one[3]
+        print(f"| {lr} | {batch} | {units} | {called} | {revived} | {warnings} |")
+
+
+def _train_and_look(
+    x: torch.Tensor, y: torch.Tensor, lr: float, batch: int, seed: int
+) -> tuple[int, int, int, int]:
+    """Units, called dead at any record, alive after that, warnings of the run."""
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(
+        *(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64)),
+        *(torch.nn.ReLU(), torch.nn.Linear(64, 10)),
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr)
+    own, dead = dict(model.named_parameters()), DeadUnits()
+    whole = to_parameters(model)
+    names = ("0.weight", "2.weight")
+    called = {name: torch.zeros(64, dtype=torch.bool) for name in names}
+    revived = {name: torch.zeros(64, dtype=torch.bool) for name in names}
+    for step in range(1, 2001):
+        take = torch.randint(len(y), (batch,))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x[take]), y[take]).backward()
+        if step % STEPS == 0:
+            dead.take_in(own, whole)
+        for name in names:
+            has_one = own[name].grad.bool().any(1)
+            revived[name] |= called[name] & has_one
+            if step % STEPS == 0:
+                called[name] |= dead.died(name)
+        optimizer.step()
+    counts = [sum(int(one[name].sum()) for name in names) for one in (called, revived)]
+    warnings = sum(one.level == "warning" for one in dead.findings())
+    return 128, counts[0], counts[1], warnings
 
 
 def measure_lead_times(store: Store) -> None:
@@ -87,18 +174,19 @@ def _alarms(epochs: np.ndarray, values: np.ndarray) -> list[float]:
     return [epoch for epoch, value in pairs if alarm.update(epoch, value)]
 
 
-def _autoregressive(rng: np.random.Generator) -> np.ndarray:
-    noise = rng.normal(0, 0.01, RECORDS)
-    for i in range(1, RECORDS):
+def _autoregressive(rng: np.random.Generator, n: int) -> np.ndarray:
+    noise = rng.normal(0, 0.01, n)
+    for i in range(1, n):
         noise[i] += 0.9 * noise[i - 1]
     return noise
 
 
-def _changing(rng: np.random.Generator) -> np.ndarray:
-    scatter = 0.005 * 2 ** np.sin(np.arange(RECORDS) / 40)
+def _changing(rng: np.random.Generator, n: int) -> np.ndarray:
+    scatter = 0.005 * 2 ** np.sin(np.arange(n) / 40)
     return np.cumsum(rng.normal(0, scatter))
 
 
 if __name__ == "__main__":
     count_false_alarms()
+    count_units_called_dead()
     measure_lead_times(open_shipped())

@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 import torch
 
@@ -71,14 +72,25 @@ def losses(values, schedule=1):
     return raised(tracker), told
 
 
+LEARNED = [2.3, 2.2, 2.1, 1.9, 1.8, 1.6, 1.5, 1.4, 1.2, 1.0, 1.1, 0.9]
+
+
 def test_a_loss_worse_than_before_training_is_told_to_a_function():
-    found, told = losses([2.3, 1.5, 1.2, 1.0, 1.1, 2.6, 2.7, 2.5, 2.6])
+    found, told = losses([*LEARNED, 6.6, 6.7, 6.5, 6.6])
     assert "divergence" in found
     # the third record in a row; a record takes the losses before it
-    assert (9, "divergence") in told
-    never_learned, _ = losses([2.3, 2.4, 2.35, 2.5, 2.6, 2.4, 2.5])
-    back_at_once, _ = losses([2.3, 1.5, 1.2, 1.0, 1.1, 2.6, 2.7, 1.0, 0.9])
-    assert "divergence" not in (*never_learned, *back_at_once)
+    assert (16, "divergence") in told
+    back_at_once, _ = losses([*LEARNED, 6.6, 6.7, 1.0, 0.9])
+    as_at_first, _ = losses([*LEARNED, 2.3, 2.2, 2.3, 2.3])
+    assert "divergence" not in (*back_at_once, *as_at_first)
+
+
+@pytest.mark.parametrize("scatter", [0.01, 0.5])
+def test_a_network_that_learns_nothing_does_not_diverge(scatter):
+    for seed in range(5):
+        noise = np.random.default_rng(seed).normal(0, scatter, 300)
+        found, _ = losses((2.3 * np.exp(noise)).tolist(), schedule=5)
+        assert "divergence" not in found
 
 
 def test_a_loss_that_is_no_number_is_told_once():
@@ -97,7 +109,7 @@ def test_units_that_no_gradient_reaches_are_counted():
         model[0].bias[2:] = 1
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     tracker = bm.Tracker(model, optimizer, schedule=1)
-    for step in range(1, 12):
+    for step in range(1, 13):
         optimizer.zero_grad()
         model(torch.randn(32, 4)).square().mean().backward()
         optimizer.step()
@@ -118,6 +130,25 @@ def test_units_that_no_gradient_reaches_are_counted():
         optimizer.step()
     (died,) = [one for one in tracker.findings() if one.name == "units_died"]
     assert died.level == "note"  # three of six died, two never lived
+
+
+def test_a_unit_that_is_active_in_one_batch_of_four_is_not_dead():
+    model = torch.nn.Sequential(
+        torch.nn.Linear(1, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1)
+    )
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        model[0].bias.zero_()
+    optimizer, told = torch.optim.SGD(model.parameters(), 1e-3), []
+    tell = lambda step, finding: told.append(finding.name)  # noqa: E731
+    tracker = bm.Tracker(model, optimizer, schedule=1, sinks=[tell])
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        x = 2 * (torch.rand(1, 1, generator=draw) < 0.25).float() - 1
+        optimizer.zero_grad()
+        model(x).sum().backward()
+        optimizer.step()
+    assert "units_died" not in (*told, *raised(tracker))
 
 
 def test_a_start_that_is_forgotten_is_said_once():

@@ -107,21 +107,22 @@ class Alarms:
 class Divergence:
     """Whether the loss is no number, or higher than before anything was learned.
 
-    The null model is the network itself before it was trained: a loss that has been
-    below that of the first step and is above it at the median of three records in a row
-    is worse than no training.
+    The null model is the network itself when its training began: a loss that has been
+    below the highest of its first records and is above it at three in a row, by more
+    than single losses scatter, is worse than no training.
     """
 
     def __init__(self) -> None:
-        self._first = math.nan  # loss of the first step
+        self._early: list[float] = []  # the losses of the first steps
+        self._highest = -math.inf  # median loss of one of the first records
         self._since: list[float] = []  # the last record
-        self._count = {"below": 0, "above": 0}  # records; above: in a row
+        self._count = {"all": 0, "below": 0, "above": 0}  # records; above: in a row
         self._told: set[str] = set()
 
     def note(self, loss: float) -> None:
         """Take the loss of a step."""
-        if math.isnan(self._first):
-            self._first = loss
+        if len(self._early) < _EARLY_STEPS:
+            self._early.append(loss)
         self._since.append(loss)
 
     def measured(self, step: int) -> Finding | None:
@@ -131,23 +132,38 @@ class Divergence:
             return None
         if not all(map(math.isfinite, since)):
             return self._say("loss_nonfinite", f"the loss is no number at step {step}")
-        middle = float(np.median(since))
-        if middle < self._first:
-            self._count = {"below": self._count["below"] + 1, "above": 0}
+        middle, count = float(np.median(since)), self._count
+        count["all"] += 1
+        if count["all"] <= _EARLY_RECORDS:
+            self._highest = max(self._highest, middle)
+            return None
+        if middle < self._highest:
+            count["below"], count["above"] = count["below"] + 1, 0
+        elif middle > self._highest + _ERRORS * self._scatter():
+            count["above"] += 1
         else:
-            self._count["above"] += 1
-        if self._count["below"] >= _IN_A_ROW and self._count["above"] >= _IN_A_ROW:
-            what = (
-                f"the loss is {middle:.4g} at step {step}, above the {self._first:.4g} "
-                "of the first step"
-            )
-            return self._say("divergence", what)
-        return None
+            count["above"] = 0
+        if min(count["below"], count["above"]) < _IN_A_ROW:
+            return None
+        what = (
+            f"the loss is {middle:.4g} at step {step}, above the {self._highest:.4g} "
+            "with which it began"
+        )
+        return self._say("divergence", what)
+
+    def _scatter(self) -> float:
+        """Standard deviation of single early losses, by two estimates the larger."""
+        early = np.array(self._early)
+        # half of all normal numbers lie within 0.6745 deviations
+        about = np.median(np.abs(early - np.median(early)))
+        between = np.median(np.abs(np.diff(early))) / math.sqrt(2)
+        return float(max(about, between)) / 0.6745
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values from which `load_state_dict` goes on."""
         return {
-            "first": self._first,
+            "early": list(self._early),
+            "highest": self._highest,
             "since": list(self._since),
             "count": dict(self._count),
             "told": sorted(self._told),
@@ -155,9 +171,11 @@ class Divergence:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Stand where `state_dict` was taken; an older state knows nothing of it."""
-        if state:
-            self._first, self._since = state["first"], list(state["since"])
-            self._count, self._told = dict(state["count"]), set(state["told"])
+        if "early" not in state:
+            return
+        self._early, self._highest = list(state["early"]), state["highest"]
+        self._since, self._count = list(state["since"]), dict(state["count"])
+        self._told = set(state["told"])
 
     def _say(self, name: str, what: str) -> Finding | None:
         """Once."""
@@ -178,7 +196,10 @@ def _finding(name: str, what: str, where: tuple[str, ...]) -> Finding:
     return Finding(what, why, how, "", level, {}, name, where, advice)
 
 
+_EARLY_STEPS = 128  # whose losses tell how much single ones scatter
+_EARLY_RECORDS = 8  # with which a training begins
 _IN_A_ROW = 3  # records
+_ERRORS = 4.0  # standard deviations of a single loss
 _CUSUM = "cumulative sum of what ln x rises beyond its own trend and scatter"
 _WORDS = {
     "deviation_jump": (
@@ -194,8 +215,8 @@ _WORDS = {
     ),
     "divergence": (
         "what was learned is lost: the network is worse than before its training",
-        "median loss since the last record above that of the first step, at three "
-        "records in a row, after three in a row below it",
+        "median loss since the last record above the highest of the first eight "
+        "records, by 4 standard deviations of single losses, at three in a row",
         "go back to an earlier checkpoint, with a smaller learning rate",
     ),
     "loss_nonfinite": (

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from birthmark.shapes import Finding, Parameters
 
-_IN_A_ROW = 8  # recorded steps without a gradient; one batch may miss a living unit
+_IN_A_ROW = 8  # recorded steps without a gradient, at least: a batch may miss a unit
+_CHANCE = 1e-6  # of so many in a row for a unit that is as often active as it was
 
 
 class DeadUnits:
@@ -22,9 +23,10 @@ class DeadUnits:
 
     def __init__(self) -> None:
         # by name of weight, of each unit: records in a row without a gradient, and
-        # whether it had one before
+        # records with one; records in all
         self._still: dict[str, Tensor] = {}
         self._lived: dict[str, Tensor] = {}
+        self._count: dict[str, int] = {}
 
     def take_in(self, own: Mapping[str, nn.Parameter], whole: Parameters) -> None:
         """Look at the gradients of a step that is recorded."""
@@ -39,22 +41,32 @@ class DeadUnits:
             is_still = ~gradient.bool().any(others)
             if is_still.all():
                 continue  # a tensor as a whole stands still, which is said apart
-            nothing = torch.zeros_like(is_still)
+            nothing = torch.zeros_like(is_still, dtype=torch.int64)
             before, lived = (
                 kept.get(name, nothing).to(is_still.device)
                 for kept in (self._still, self._lived)
             )
             self._still[name] = (before + 1) * is_still
-            self._lived[name] = lived | ~is_still
+            self._lived[name] = lived + ~is_still
+            self._count[name] = self._count.get(name, 0) + 1
+
+    def died(self, name: str) -> Tensor:
+        """Which units of a weight had a gradient and have none any more, bool [O].
+
+        One that is active as often as it was before, in independent batches, would be
+        missed so often in a row with a chance of at most one in a million.
+        """
+        still, lived = self._still[name], self._lived[name]
+        missed = 1 - (lived + 1) / (self._count[name] - still + 2)
+        return (still >= _IN_A_ROW) & (lived > 0) & (missed**still < _CHANCE)
 
     def findings(self) -> tuple[Finding, ...]:
         """Units that died, and those that never had a gradient."""
         died: dict[str, int] = {}
         never: dict[str, int] = {}
         for name, still in self._still.items():
-            is_dead = still >= _IN_A_ROW
-            lived = self._lived[name]
-            for found, which in ((died, is_dead & lived), (never, is_dead & ~lived)):
+            never_lived = (still >= _IN_A_ROW) & (self._lived[name] == 0)
+            for found, which in ((died, self.died(name)), (never, never_lived)):
                 if count := int(which.sum()):
                     found[name] = count
         return (
@@ -67,12 +79,16 @@ class DeadUnits:
         return {
             "still": {name: still.cpu() for name, still in self._still.items()},
             "lived": {name: lived.cpu() for name, lived in self._lived.items()},
+            "count": dict(self._count),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Know what was known where `state_dict` was taken; nothing of none."""
-        self._still = dict(state.get("still", {}))
-        self._lived = dict(state.get("lived", {}))
+        """Know what was known where `state_dict` was taken; nothing of an older one."""
+        if "count" not in state:
+            return
+        self._still = dict(state["still"])
+        self._lived = dict(state["lived"])
+        self._count = dict(state["count"])
 
     def _is_most(self, count: Mapping[str, int]) -> bool:
         """Whether in any tensor more units have died than live."""
@@ -85,7 +101,7 @@ class DeadUnits:
         more = f" and {len(parts) - 3} more tensors" if len(parts) > 3 else ""
         has_died = kind == "units_died"
         told = (
-            f"units that had a gradient had none at the last {_IN_A_ROW} recorded steps"
+            "units that had a gradient had none at the last recorded steps"
             if has_died
             else "units had no gradient at any recorded step"
         )
@@ -93,8 +109,9 @@ class DeadUnits:
             what=f"{told}: {', '.join(parts[:3])}{more}",
             why="a unit whose gradient is exactly 0 learns nothing; a relu that is off "
             "on all examples has none",
-            how="rows of the gradient that were 0 at each of the last "
-            f"{_IN_A_ROW} recorded steps",
+            how=f"rows of the gradient that were 0 at each of the last {_IN_A_ROW} "
+            "recorded steps or more; batches would miss a unit that is active as often "
+            "as before so many times with a chance of 1 in 1,000,000",
             source="arXiv 1903.06733",
             # a few silent units are common in healthy networks
             level="warning" if has_died and self._is_most(count) else "note",
