@@ -2,21 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from birthmark_experiments import frame
-from birthmark_experiments.frame import (
-    SCALES,
-    Experiment,
-    experiment_names,
-    find_experiment,
-)
+from . import frame
+from .frame import SCALES, Experiment, experiment_names, find_experiment
 
 if TYPE_CHECKING:
-    from birthmark_experiments.frame import (
-        draw_experiment,
-        run_experiment,
-        shipped_results,
-    )
-    from birthmark_experiments.pages import say_answer
+    from .frame import draw_experiment, run_experiment, shipped_results
+    from .pages import say_answer
 
 __all__ = [
     "SCALES",
@@ -34,7 +25,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "say_answer":
-        from birthmark_experiments.pages import say_answer
+        from .pages import say_answer
 
         return say_answer
     return getattr(frame, name)

@@ -6,8 +6,6 @@ Templates call these around a part of their text:
     {% call file("replicas", "All replicas") %} | a | table | {% endcall %}   as CSV
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

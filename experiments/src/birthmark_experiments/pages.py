@@ -35,13 +35,13 @@ import jinja2
 
 from birthmark.figures import Drawing, find_drawings
 from birthmark.store import load_results, open_shipped, save_results
-from birthmark_experiments import experiment_names, find_experiment, shipped_results
-from birthmark_experiments.downloads import Downloads
-from birthmark_experiments.frame import Facts, draw_experiment
-from birthmark_experiments.keras import facts, figure
-from birthmark_experiments.paper.claims import VERDICTS
-from birthmark_experiments.paper.facts import describe_paper
-from birthmark_experiments.paper.registry import (
+from . import experiment_names, find_experiment, shipped_results
+from .downloads import Downloads
+from .frame import Facts, draw_experiment
+from .keras import facts, figure
+from .paper.claims import VERDICTS
+from .paper.facts import describe_paper
+from .paper.registry import (
     is_close,
     join_claims,
     list_evidence,
@@ -105,12 +105,13 @@ def render(template: Path, sources: Mapping[str, Any]) -> dict[Path, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    name = find_page(template).stem
-    own = {"facts": sources["experiments"][name]} if name in experiment_names() else {}
+    page = find_page(template)
+    name, own = page.stem, {}
+    if name in experiment_names():
+        own = {"facts": sources["experiments"][name]}
     found = Downloads(name)
     doors = {"fold": found.fold, "file": found.file, "rows": found.rows}
     filled = environment.from_string(template.read_text())
-    page = find_page(template)
     text = filled.render(**sources, **own, **doors)
     return {page: text} | {page.parent / n: x for n, x in found.files.items()}
 
@@ -199,13 +200,8 @@ def paper_facts() -> dict[str, Any]:
 @functools.cache
 def claim_facts() -> dict[str, Any]:
     """The table of the claims, and every number behind it."""
-    near = {
-        data: summarize(name)["claims"]
-        for data, name in (
-            ("hasyv2", "near-the-start-unstable"),
-            ("mnist", "near-the-start"),
-        )
-    }
+    names = {"hasyv2": "near-the-start-unstable", "mnist": "near-the-start"}
+    near = {data: summarize(name)["claims"] for data, name in names.items()}
     tests = join_claims(paper_facts()["tests"], near)
     return {
         "names": list(tests),
@@ -248,9 +244,8 @@ def save_picture(drawing: Drawing, folder: str) -> None:
 if __name__ == "__main__":
     main()
 
-_SECTION = re.compile(
-    r"^## The short answer\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE
-)
+_ANSWER = r"^## The short answer\n(.*?)(?=^## |\Z)"
+_SECTION = re.compile(_ANSWER, re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 _PICTURE = re.compile(r"^!\[.*\n?", re.MULTILINE)
 
@@ -258,16 +253,13 @@ _PICTURE = re.compile(r"^!\[.*\n?", re.MULTILINE)
 def say_answer(name: str, results: xr.Dataset | None = None) -> str:
     """The short answer of a question's page as plain text, and where the rest stands.
 
-    Args:
-        name: Of the experiment; some share a page, and with it the answer.
-        results: Measured anew at the full scale, in the place of the shipped ones.
+    From the shipped results, or from what was measured anew at the full scale.
     """
     sources = find_sources()
     if results is not None:
-        measured = find_experiment(name).summarize(results)
+        own = find_experiment(name).summarize(results)
         sources["experiments"] = Lazy(
-            experiment_names(),
-            lambda one: measured if one == name else summarize(one),
+            experiment_names(), lambda one: own if one == name else summarize(one)
         )
     page_name = find_gathering(name)
     [template] = find_templates([page_name])

@@ -1,7 +1,5 @@
 """What other images say of an example: equal ones, and the nearest."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

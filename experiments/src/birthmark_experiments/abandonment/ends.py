@@ -1,7 +1,5 @@
 """When a network has collapsed, died, or begun to abandon its examples."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.ndimage import median_filter
 
@@ -18,10 +16,7 @@ def find_collapse(accuracy_TR: Array) -> Array:
 
     The first after the highest point of the running median of the train accuracy at
     which that median is below 0.8 of it. The accuracy means the same under any clip;
-    levels of the loss do not.
-
-    Args:
-        accuracy_TR: At epochs 1, 2, ...
+    levels of the loss do not. Curves begin at epoch 1, here and below.
     """
     smooth_TR = median_filter(accuracy_TR, size=(WINDOW, 1), mode="nearest")
     epochs = np.arange(1, len(smooth_TR) + 1)[:, None]
@@ -35,11 +30,6 @@ def find_death(loss_TR: Array, accuracy_TR: Array, num_classes: int) -> Array:
     Its loss is within 2 % of ln K and its accuracy at most 2 / K, as running medians
     over 5 epochs, after an epoch with half of the examples right. (A network that has
     abandoned its examples has a loss far above ln K.)
-
-    Args:
-        loss_TR: At epochs 1, 2, ...
-        accuracy_TR: Likewise.
-        num_classes: K.
     """
     loss_TR = median_filter(loss_TR, size=(5, 1), mode="nearest")
     accuracy_TR = median_filter(accuracy_TR, size=(5, 1), mode="nearest")
@@ -51,9 +41,7 @@ def find_death(loss_TR: Array, accuracy_TR: Array, num_classes: int) -> Array:
 def find_onset(share_TR: Array, level: float = ONSET) -> Array:
     """The first epoch with so large a share of abandoned examples, NaN if none, [R].
 
-    Args:
-        share_TR: At epochs 1, 2, ...; its running median over 5 epochs is looked at.
-        level: The share.
+    As a running median over 5 epochs.
     """
     return _first(median_filter(share_TR, size=(5, 1), mode="nearest") >= level)
 

@@ -3,8 +3,6 @@
 Onset against ln eps: a line, what it foretold, and whether all lie on one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +19,14 @@ from birthmark.statistics import (
     interval,
     interval_and_count,
 )
-from birthmark_experiments.abandonment.ends import ONSET
-from birthmark_experiments.frame import Facts
+from ..frame import Facts, each
+from .ends import ONSET
 
 HARD_EPOCH = 10  # whose losses say how hard an example is
 FIRST_SHARE = 0.1  # of the examples, at most: those abandoned first
 HARD_SHARE = 0.1  # of the examples, those with the largest early loss
 _EVENTS = ("onset", "collapse", "death")
+_CURVES = {"loss": "train_loss", "accuracy": "train_accuracy", "below": "below_eps"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,6 @@ class AbandonmentFacts(Facts):
     num_classes: int
     plateau: float
     budget: int
-    budget_beyond: int
     steps: int
     onset_share: float
     fallen: float
@@ -49,9 +47,7 @@ class AbandonmentFacts(Facts):
     clips: Mapping[str, Mapping[str, Any]]
     line: Mapping[str, Any]
     by_share: Sequence[Mapping[str, Any]]
-    literally: Mapping[
-        str, int
-    ]  # replicas that came to the share in one epoch, by clip
+    literally: Mapping[str, int]  # by clip: replicas with the share in one epoch
     by_accuracy: Mapping[str, Any]
     against_unclipped: Mapping[str, Mapping[str, float]]
     below_at_most: Mapping[str, float]
@@ -62,38 +58,34 @@ class AbandonmentFacts(Facts):
 
 def summarize(results: xr.Dataset) -> AbandonmentFacts:
     """Times of the ends by clip, their dependence on ln eps, and who goes first."""
-    clips = [str(name) for name in results["clip"].to_numpy()]
-    unclipped = clips[-1]
+    clips = each(results, "clip")
+    *clipped, unclipped = clips
     paper = f"{float(results.attrs['paper_eps']):g}"
     budget = int(results["budget"].sel(clip=paper))
     return AbandonmentFacts.read(
         results,
-        num_examples=int(results.sizes["example"]),
         num_classes=int(results["label"].max()) + 1,
         plateau=-float(np.log(results.attrs["paper_eps"])),
         budget=budget,
-        budget_beyond=int(results["budget"].max()),
         steps=int(budget * results.attrs["steps_per_epoch"]),
         onset_share=float(results.attrs["onset"]),
         paper=paper,
         unclipped=unclipped,
-        clips={name: _describe(results.sel(clip=name)) for name in clips},
-        line=describe_line(results.sel(clip=clips[:-1])),
+        clips={name: _describe(arm) for name, arm in clips.items()},
+        line=describe_line(results.sel(clip=clipped)),
         by_share=[
-            {"share": float(level), **_line_at(results, "onset_at", level=level)}
-            for level in results["level"].to_numpy()
+            {"share": level, **_line_at(results, one["onset_at"])}
+            for level, one in each(results, "level").items()
         ],
         literally={
-            name: int((results["below_eps"].sel(clip=name) >= ONSET).any("epoch").sum())
-            for name in clips
+            name: int((arm["below_eps"] >= ONSET).any("epoch").sum())
+            for name, arm in clips.items()
         },
-        by_accuracy=_line_at(results, "collapse"),
-        against_unclipped=_compare_ends(results, paper, unclipped),
-        below_at_most={
-            name: float(results["below_eps"].sel(clip=name).max()) for name in clips
-        },
+        by_accuracy=_line_at(results, results["collapse"]),
+        against_unclipped=_compare_ends(clips[paper], clips[unclipped]),
+        below_at_most={n: float(arm["below_eps"].max()) for n, arm in clips.items()},
         first=_describe_first(results, paper),
-        stay=_describe_stay(results.sel(clip=paper)),
+        stay=_describe_stay(clips[paper]),
     )
 
 
@@ -104,25 +96,21 @@ def _describe(arm: xr.Dataset) -> dict[str, Any]:
     }
     found |= {name: interval_and_count(arm[name].to_numpy()) for name in _EVENTS}
     late, end = _end(arm)
+    for short, name in _CURVES.items():
+        found[f"final_{short}"] = interval(late[name].median("epoch"))
     return found | {
-        "final_loss": interval(late["train_loss"].median("epoch")),
-        "final_accuracy": interval(late["train_accuracy"].median("epoch")),
-        "final_below": interval(late["below_eps"].median("epoch")),
         "most_below": interval(arm["below_eps"].max("epoch")),
-        "best_accuracy": interval(arm["train_accuracy"].max("epoch")),
         "final_deviation": interval(end["deviation"]),
         "budget": int(arm["budget"]),
     }
 
 
-def _line_at(results: xr.Dataset, name: str, **where: float) -> dict[str, Any]:
+def _line_at(results: xr.Dataset, epochs: xr.DataArray) -> dict[str, Any]:
     """The line of another event in place of the onset, and its epochs by clip."""
-    clipped = results.isel(clip=slice(None, -1))
-    epochs = clipped[name].sel(where)
-    found = describe_line(clipped.assign(onset=epochs))
-    names = [str(name) for name in clipped["clip"].to_numpy()]
-    return found | {
-        "epochs": {n: interval_and_count(epochs.sel(clip=n)) for n in names}
+    clipped = results.assign(onset=epochs).isel(clip=slice(None, -1))
+    by_clip = each(clipped["onset"], "clip").items()
+    return describe_line(clipped) | {
+        "epochs": {name: interval_and_count(one) for name, one in by_clip}
     }
 
 
@@ -134,24 +122,19 @@ def _end(arm: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
     return late, arm.sel(measured_epoch=budget)
 
 
-def _compare_ends(results: xr.Dataset, a: str, b: str) -> dict[str, Any]:
+def _compare_ends(a: xr.Dataset, b: xr.Dataset) -> dict[str, Any]:
     """Paired differences of the late losses, shares and deviations: a minus b."""
-    ends = [_end(results.sel(clip=name)) for name in (a, b)]
+    ends = [_end(arm) for arm in (a, b)]
     values = {
         f"final_{short}": [late[name].median("epoch") for late, _ in ends]
-        for short, name in (
-            ("loss", "train_loss"),
-            ("accuracy", "train_accuracy"),
-            ("below", "below_eps"),
-        )
+        for short, name in _CURVES.items()
     }
     values["final_deviation"] = [end["deviation"] for _, end in ends]
-    return {name: _pair(np.stack(pair)) for name, pair in values.items()}
-
-
-def _pair(values_2R: Array) -> dict[str, float]:
-    [pair] = compare_pairs(["a", "b"], values_2R)
-    return {**describe_pair(pair), "n": pair.n}
+    found = {}
+    for name, both in values.items():
+        [pair] = compare_pairs(["a", "b"], np.stack(both))
+        found[name] = {**describe_pair(pair), "n": pair.n}
+    return found
 
 
 def _describe_first(results: xr.Dataset, clip: str) -> dict[str, Any]:
@@ -218,21 +201,20 @@ def _describe_stay(arm: xr.Dataset) -> dict[str, Any]:
 def describe_line(clipped: xr.Dataset) -> dict[str, Any]:
     """Epochs by which the onset is later for each factor of ten of the clip.
 
-    By replica, which is the pair.
-
-    Returns:
-        `before`: the line through the clips that were run first. `foretold`: of each
-        other clip, where that line puts it, where it was found, and the difference.
-        `all`: the line through all clips. `departure`: from it, see
-        `find_departure`; `inner`: the same without the widest clip.
+    By replica, which is the pair: `before`, the line through the clips that were run
+    first; `foretold`, of each other clip, where that line puts it and where it was
+    found; `all`, the line through all clips, and the `departure` from it; `inner`, the
+    same without the widest clip.
     """
     decades_C = -np.log10(clipped["eps"].to_numpy())
     onset_CR = clipped["onset"].to_numpy()
-    names = np.array([str(name) for name in clipped["clip"].to_numpy()])
+    names = clipped["clip"].to_numpy()
     is_fitted_C = clipped["fitted"].to_numpy() > 0
     before = fit_lines(decades_C[is_fitted_C], onset_CR[is_fitted_C])
     foretold_CR = decades_C[:, None] * before[0] + before[1]
     whole_C = np.isfinite(onset_CR).all(axis=1)
+    # the onset of the widest clip may be the start transient
+    inner_C = whole_C & (decades_C > decades_C.min())
     return {
         "before": _describe_fit(decades_C, onset_CR, names, is_fitted_C),
         "all": _describe_fit(decades_C, onset_CR, names, np.ones(len(names), bool)),
@@ -241,20 +223,11 @@ def describe_line(clipped: xr.Dataset) -> dict[str, Any]:
             **find_departure(decades_C[whole_C], onset_CR[whole_C]),
             "clips": names[whole_C].tolist(),
         },
-        "inner": _depart_without_widest(decades_C, onset_CR, whole_C),
-    }
-
-
-def _depart_without_widest(
-    decades_C: Array, onset_CR: Array, whole_C: Array
-) -> dict[str, float]:
-    """The same without the widest clip, whose onset may be the start transient."""
-    inner_C = whole_C & (decades_C > decades_C.min())
-    span = float(np.ptp(decades_C[inner_C])) if inner_C.any() else 0.0
-    found = find_departure(decades_C[inner_C], onset_CR[inner_C])
-    return found | {
-        "decades": span,
-        "first": float(np.nanmin(onset_CR, initial=np.inf)),
+        "inner": {
+            **find_departure(decades_C[inner_C], onset_CR[inner_C]),
+            "decades": float(np.ptp(decades_C[inner_C])) if inner_C.any() else 0.0,
+            "first": float(np.nanmin(onset_CR, initial=np.inf)),
+        },
     }
 
 
@@ -272,16 +245,9 @@ def find_departure(x_C: Array, y_CR: Array) -> dict[str, float]:
     """Whether the mean over replicas leaves a straight line: F of repeated measures.
 
     What the means of the clips leave of a line, over what single replicas leave beside
-    that, each by degree of freedom. With three clips F is the square of Student's t of
-    the second differences.
-
-    Args:
-        x_C: Clips, in decades.
-        y_CR: Onsets, none missing.
-
-    Returns:
-        `f`, `df`, `df_error`, `p`, and `largest`: the largest distance of a mean from
-        the line, in the units of y. NaN with fewer than three clips or two replicas.
+    that, each by degree of freedom; with three clips F is the square of Student's t of
+    the second differences. `largest` is the largest distance of a mean from the line.
+    NaN with fewer than three clips or two replicas.
     """
     num_clips, num_replicas = y_CR.shape
     if num_clips < 3 or num_replicas < 2:

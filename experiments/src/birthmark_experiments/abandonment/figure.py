@@ -1,14 +1,12 @@
 """The figure of abandoned examples: curves by clip, and when the ends came."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
-from birthmark_experiments.frame.curves import Axes, Data, Figure, paint_curves
+from ..frame.curves import Axes, Data, Figure, paint_curves, paint_marks, take
 
 _CURVES = {
     "train_accuracy": "train accuracy (share)",
@@ -27,7 +25,7 @@ _ENDS = {
 def draw(results: xr.Dataset) -> Drawing:
     """Four panels; see the caption."""
     attrs = results.attrs
-    names = [str(name) for name in results["clip"].to_numpy()]
+    names = results["clip"].to_numpy()
     first = results["fitted"].to_numpy() > 0
     shown = first | (np.arange(len(names)) >= len(names) - 2)
     title = "The clip of the loss, from wide to none"
@@ -37,7 +35,7 @@ def draw(results: xr.Dataset) -> Drawing:
         f"below {attrs['paper_eps']:g}); (c) standard deviation of the deviation of "
         "the weights between the hidden layers. Lines: means; bands: Student's 95 % "
         f"interval of the mean, n = {results.sizes['replica']}; not drawn, between "
-        f"these: {', '.join(np.array(names)[~shown])}. (d) Each replica under each "
+        f"these: {', '.join(names[~shown])}. (d) Each replica under each "
         f"clip: circles, the first epoch with {100 * attrs['onset']:g} % of the "
         "examples abandoned; line, through those of the clips that were run first "
         "(filled), dashed where it foretells; triangles, the epoch at which the "
@@ -47,32 +45,21 @@ def draw(results: xr.Dataset) -> Drawing:
         "come back); squares, at the end of the training: no circle, no cross. "
         f"Protocol: {attrs['protocol']}"
     )
-    data: dict[str, Array] = {
-        name: results[name].transpose("clip", ..., "replica").to_numpy()
-        for name in (*_CURVES, *_ENDS)
-    }
-    for name in _CURVES:
-        data[name] = data[name][shown]
-    for name in ("train_accuracy", "below_eps"):
-        data[name] = data[name][:, ::_THIN]
+    curves = results.isel(clip=shown, epoch=slice(None, None, _THIN))
+    data = take(curves, (*_CURVES, "epoch", "measured_epoch"), "clip", ..., "replica")
+    data |= take(results, (*_ENDS, "clip", "budget"), "clip", "replica")
     data["below_eps"] = 100 * data["below_eps"]
-    data["epoch"] = results["epoch"].to_numpy()[::_THIN]
-    data["measured_epoch"] = results["measured_epoch"].to_numpy()
-    data["clip"] = results["clip"].to_numpy()
-    data["shown"] = np.array(names)[shown]
-    data["budget"] = results["budget"].to_numpy()
+    data["shown"] = names[shown]
     data["is_first"] = first
-    data["decades"] = _place(results["eps"].to_numpy())
-    data["collapse"][-1] = np.nan
+    # no clip lies two decades beyond the smallest
+    eps = results["eps"].to_numpy()
+    decades = -np.log10(np.where(eps > 0, eps, 1))
+    data["decades"] = np.where(eps > 0, decades, decades.max() + 2)
+    data["collapse"] = np.where(
+        np.arange(len(eps))[:, None] < len(eps) - 1, data["collapse"], np.nan
+    )
     data["line"] = _fit(data["decades"], data["onset"], first)
     return Drawing("abandonment", 0, title, caption, data, paint)
-
-
-def _place(eps: Array) -> Array:
-    """Decades of the clips; no clip lies two beyond the smallest."""
-    clipped = eps > 0
-    decades = -np.log10(np.where(clipped, eps, 1))
-    return np.where(clipped, decades, decades.max() + 2)
 
 
 def _fit(decades: Array, onset_CR: Array, first: Array) -> Array:
@@ -88,7 +75,7 @@ def paint(data: Data, palette: Palette) -> Figure:
     """Three panels of curves with one legend, and the times."""
     figure = new_figure(5.4)
     panels = figure.subplots(2, 2)
-    names = [str(name) for name in data["shown"]]
+    names = list(data["shown"])
     for letter, axes, (name, label) in zip(
         "abc", panels.flat, _CURVES.items(), strict=False
     ):
@@ -98,13 +85,8 @@ def paint(data: Data, palette: Palette) -> Figure:
         name_panel(axes, letter)
     _paint_ends(panels[1, 1], data, palette)
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        [name if name == "logits" else f"clip {name}" for name in labels],
-        loc="outside upper center",
-        ncols=5,
-        handlelength=3,
-    )
+    labels = [name if name == "logits" else f"clip {name}" for name in labels]
+    figure.legend(handles, labels, loc="outside upper center", ncols=5, handlelength=3)
     return figure
 
 
@@ -118,29 +100,17 @@ def _paint_ends(axes: Axes, data: Data, palette: Palette) -> None:
         for first in (True, False):
             use = data["is_first"].astype(bool) == first
             hollow = name != "death" and not first
-            axes.plot(
-                x_CR[use].ravel(),
-                data[name][use].ravel(),
-                marker,
-                markersize=size,
-                color=colour,
-                markerfacecolor=palette.paper if hollow else colour,
-                markeredgecolor=colour if hollow else palette.paper,
-                markeredgewidth=size / 5 if hollow else 0.4,
-                label=label if first else None,
-            )
+            edge = (colour, size / 5) if hollow else (palette.paper, 0.4)
+            style = {"markeredgecolor": edge[0], "markeredgewidth": edge[1]}
+            style |= {"fill": palette.paper if hollow else colour, "markersize": size}
+            style["label"] = label if first else None
+            x, y = x_CR[use].ravel(), data[name][use].ravel()
+            paint_marks(axes, x, y, marker, colour, **style)
     neither = ~np.isfinite(data["onset"]) & ~np.isfinite(data["death"])
-    axes.plot(
-        x_CR[neither],
-        np.broadcast_to(budget[:, None], neither.shape)[neither],
-        "s",
-        markersize=4,
-        markerfacecolor=palette.paper,
-        markeredgecolor=palette.ink,
-        label="neither of the first two",
-    )
-    labels = [str(name) for name in data["clip"]]
-    axes.set_xticks(decades, labels=labels, rotation=45, ha="right")
+    x, y = x_CR[neither], np.broadcast_to(budget[:, None], neither.shape)[neither]
+    style = {"fill": palette.paper, "label": "neither of the first two"}
+    paint_marks(axes, x, y, "s", palette.ink, **style)
+    axes.set_xticks(decades, labels=data["clip"], rotation=45, ha="right")
     axes.set(xlabel="clip of the loss", ylabel="epoch", ylim=(0, budget.max() * 1.05))
     axes.legend(loc="upper left")
     name_panel(axes, "d")

@@ -1,37 +1,29 @@
 """Curves of all clips, times of onset and collapse, and single examples at one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
 from birthmark.data import load_dataset
 from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store
-from birthmark_experiments.abandonment.ends import (
-    FALLEN,
-    LEVELS,
-    ONSET,
-    WINDOW,
-    find_collapse,
-    find_death,
-    find_onset,
-)
-from birthmark_experiments.abandonment.examples import follow_examples
-from birthmark_experiments.abandonment.protocol import (
-    LOGITS,
-    PAPER_EPS,
-    Protocol,
-    describe,
-    train_arms,
-)
-from birthmark_experiments.frame import labelled, variable
-from birthmark_experiments.frame.variables import name_curves, name_deviation
+from ..frame import gather
+from ..frame.variables import name_curves, name_deviation
+from .ends import FALLEN, LEVELS, ONSET, WINDOW, find_collapse, find_death, find_onset
+from .examples import follow_examples
+from .protocol import LOGITS, PAPER_EPS, Protocol, describe, train_arms
 
 _CURVES = ("train_loss", "train_accuracy", "below_eps")
+_WORDS = {
+    "eps": ("clip; 0: none", "1"),
+    "fitted": ("whether it was run before the others were predicted", "1"),
+    "budget": ("epochs of the training", "epochs"),
+    "collapse": ("collapse of the accuracy; NaN: none", "epochs"),
+    "death": ("death; NaN: none", "epochs"),
+    "onset": ("onset of abandoning; NaN: none", "epochs"),
+    "onset_at": ("first epoch with this share abandoned; NaN: none", "epochs"),
+}
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
@@ -48,14 +40,12 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         combine_attrs="no_conflicts",
     )
     eps = [float(n) if n != LOGITS else 0.0 for n in specs]
-    results["eps"] = ("clip", eps, labelled("clip; 0: none", "1"))
-    results["fitted"] = variable(
-        "clip",
-        [one in protocol.fitted for one in eps],
-        "whether it was run before the others were predicted",
-    )
-    budgets = [spec.training.epochs for spec in specs.values()]
-    results["budget"] = variable("clip", budgets, "epochs of the training", "epochs")
+    clips = {
+        "eps": ("clip", eps),
+        "fitted": ("clip", [one in protocol.fitted for one in eps]),
+        "budget": ("clip", [spec.training.epochs for spec in specs.values()]),
+    }
+    results = results.assign(gather(_WORDS, clips, {}))
     results.attrs |= {
         "protocol": f"{describe(protocol, len(dataset.y_train))} Clips smaller than "
         f"{PAPER_EPS:g}: {protocol.epochs_beyond} epochs.",
@@ -79,20 +69,13 @@ def _read_arm(store: Store, spec: RunSpec, dataset: Dataset) -> xr.Dataset:
     clips = spec.training.loss == "clipped_cross_entropy"
     share_TR = curves["below_eps"] / len(dataset.y_train) * clips
     loss_TR, accuracy_TR = curves["train_loss"], curves["train_accuracy"]
-    for name, long_name, found in (
-        ("collapse", "collapse of the accuracy", find_collapse(accuracy_TR)),
-        ("death", "death", find_death(loss_TR, accuracy_TR, dataset.num_classes)),
-        ("onset", "onset of abandoning", find_onset(share_TR)),
-    ):
-        arm[name] = variable("replica", found, f"{long_name}; NaN: none", "epochs")
-    arm["onset_at"] = variable(
-        ("level", "replica"),
-        [find_onset(share_TR, level) for level in LEVELS],
-        "first epoch with this share abandoned; NaN: none",
-        "epochs",
-    )
-    return arm.assign_coords(
-        level=np.array(LEVELS),
-        measured_epoch=np.array(measured, dtype=np.int32),
-        replica=np.arange(spec.run.replicas, dtype=np.int32),
-    )
+    onsets = [find_onset(share_TR, level) for level in LEVELS]
+    times = {
+        "collapse": ("replica", find_collapse(accuracy_TR)),
+        "death": ("replica", find_death(loss_TR, accuracy_TR, dataset.num_classes)),
+        "onset": ("replica", find_onset(share_TR)),
+        "onset_at": (("level", "replica"), onsets),
+    }
+    replicas = range(spec.run.replicas)
+    coords = {"level": LEVELS, "measured_epoch": measured, "replica": replicas}
+    return arm.merge(gather(_WORDS, times, coords))

@@ -4,8 +4,6 @@ A network of limited width on a share of HASYv2, in small batches: what takes th
 paper's unstable widths some 700 thousand steps comes here within 50 thousand.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store
 from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.frame.specs import dense_spec
+from ..frame.specs import dense_spec
 
 LOGITS = "logits"  # the loss without a clip: the limit of eps to 0
 PAPER_EPS = 1e-7

@@ -15,9 +15,7 @@ from birthmark.store import open_store
 from birthmark_experiments import shipped_results
 from birthmark_experiments.abandonment import EXPERIMENT
 from birthmark_experiments.abandonment.ends import find_collapse, find_death, find_onset
-from birthmark_experiments.abandonment.examples import (
-    follow_examples,
-)
+from birthmark_experiments.abandonment.examples import follow_examples
 from birthmark_experiments.abandonment.facts import (
     _enrichment,
     _find_first,
@@ -222,7 +220,7 @@ def test_ends_are_medians_of_the_last_tenth_of_each_clip(made_results):
     against = facts["against_unclipped"]["final_loss"]  # 1e-07 minus logits, paired
     assert against["mean"] == pytest.approx(10 * (2 - 4))
     assert (facts["num_classes"], facts["steps"]) == (7, 60)
-    assert (facts["budget"], facts["budget_beyond"]) == (20, 40)
+    assert facts["budget"] == 20
 
 
 def test_the_first_and_those_that_stay_are_told_apart_by_the_onset(made_results):

@@ -1,13 +1,9 @@
-"""Can the goals of a good start be combined, and does that make learning faster?
+"""Can the goals of a good start be combined, and does that learn faster?
 
 What each start achieves is read by the check-up before the first step; then all are
 trained in pairs under one budget.
 """
 
-from birthmark_experiments.frame import Experiment
+from ..frame import Experiment
 
-EXPERIMENT = Experiment(
-    __name__,
-    "Can the goals of a good start be combined, and does that learn faster?",
-    ("mnist",),
-)
+EXPERIMENT = Experiment(__name__, __doc__, ("mnist",))

@@ -14,9 +14,9 @@ import numpy as np
 import xarray as xr
 
 from birthmark.shapes import OUTPUT, Array
-from birthmark.statistics import compare_pairs, holm, summarize_curves
-from birthmark_experiments.frame import Facts
-from birthmark_experiments.statistics import correlate_ranks
+from birthmark.statistics import compare_pairs, holm, interval
+from ..frame import Facts, each
+from ..statistics import correlate_ranks
 
 if TYPE_CHECKING:
     from birthmark.checkup import CheckUp
@@ -90,57 +90,24 @@ def _rate(after: float | None, before: float | None, layers: int) -> float:
     return float((after / before) ** (1 / layers))
 
 
+_FORWARD = "factor a layer on the second moment of the signal"
+_BACKWARD = "factor a layer on the second moment of the gradient"
+_DISTINCT = "distinct units over units, in the worst hidden layer"
+_SILENT = "share of silent units, in the worst hidden layer"
+_GAP = "1 - cosine of two inputs in the last hidden layer"
+_KEPT = (1 / _HALF, _HALF)
 GOALS = (
+    Goal("forward", "keeps forward variance", _FORWARD, *_KEPT, read_forward),
+    Goal("backward", "keeps backward variance", _BACKWARD, *_KEPT, read_backward),
+    Goal("distinct", "no duplicate units", _DISTINCT, 1.0, 1.0, read_distinct),
+    Goal("alive", "no dead units", _SILENT, 0.0, 0.1, read_dead),
+    Goal("apart", "keeps inputs apart", _GAP, 0.1, 2.0, read_gap),
     Goal(
-        "forward",
-        "keeps forward variance",
-        "factor a layer on the second moment of the signal",
-        1 / _HALF,
-        _HALF,
-        read_forward,
-    ),
-    Goal(
-        "backward",
-        "keeps backward variance",
-        "factor a layer on the second moment of the gradient",
-        1 / _HALF,
-        _HALF,
-        read_backward,
-    ),
-    Goal(
-        "distinct",
-        "no duplicate units",
-        "distinct units over units, in the worst hidden layer",
-        1.0,
-        1.0,
-        read_distinct,
-    ),
-    Goal(
-        "alive",
-        "no dead units",
-        "share of silent units, in the worst hidden layer",
-        0.0,
-        0.1,
-        read_dead,
-    ),
-    Goal(
-        "apart",
-        "keeps inputs apart",
-        "1 - cosine of two inputs in the last hidden layer",
-        0.1,
-        2.0,
-        read_gap,
-    ),
-    Goal(
-        "loss",
-        "starts at the loss of a guess",
-        "loss over ln C",
-        0.9,
-        1.1,
-        read_loss,
+        "loss", "starts at the loss of a guess", "loss over ln C", 0.9, 1.1, read_loss
     ),
 )
 
+_TOLD = ("name", "title", "what", "low", "high")
 
 # pairs with the same draw in all hidden layers: the second has a small output layer
 REPAIRED = (
@@ -160,9 +127,6 @@ class CombinedGoalsFacts(Facts):
 
     protocol: str
     num_starts: int
-    num_named: int
-    num_goals: int
-    chance: float
     levels: Sequence[float]
     lrs: Sequence[float]
     budget: int
@@ -173,13 +137,13 @@ class CombinedGoalsFacts(Facts):
     never_learn: Sequence[str]
     num_learn: int
     all: Mapping[str, float]
-    learners: Mapping[str, float]
-    all_low_lr: Mapping[str, float]
     twins: Mapping[str, float]  # of the two goals of variance alone
     others: Mapping[str, float]  # of the other four alone
     agree: float  # share of starts that meet both goals of variance, or neither
     repaired: Sequence[Mapping[str, Any]]
     by_count: Sequence[Mapping[str, float]]
+    num_goals: int = len(GOALS)
+    chance: float = math.log(10)
 
 
 def summarize(results: xr.Dataset) -> CombinedGoalsFacts:
@@ -189,23 +153,18 @@ def summarize(results: xr.Dataset) -> CombinedGoalsFacts:
     rows = _tabulate(results, met_AG)
     learns_A = ~results["is_censored"].isel(lr=0, level=0).to_numpy().any(axis=1)
     count_A = met_AG.sum(axis=1)
-    low_A = mean_loss(results, 1).to_numpy()
+    whole = [row for row in rows if row["num_met"] == len(GOALS)]
     return CombinedGoalsFacts.read(
         results,
         num_starts=len(rows),
-        num_named=len(rows) + sum(len(row["also"]) for row in rows),
-        num_goals=len(GOALS),
-        chance=math.log(10),
-        levels=[float(level) for level in results["level"].to_numpy()],
-        lrs=[float(lr) for lr in results["lr"].to_numpy()],
+        levels=results["level"].to_numpy().tolist(),
+        lrs=results["lr"].to_numpy().tolist(),
         budget=int(results["step"].to_numpy()[-1]),
         goals=_describe_goals(results, met_AG, loss_A),
         rows=rows,
-        meets_all=[row["name"] for row in rows if row["num_met"] == len(GOALS)],
+        meets_all=[row["name"] for row in whole],
         library_meets_all=[
-            row["name"]
-            for row in rows
-            if row["num_met"] == len(GOALS) and row["kind"] in ("table", "batch")
+            row["name"] for row in whole if row["kind"] in ("table", "batch")
         ],
         never_learn=[row["name"] for row in rows if row["num_censored"][0]],
         num_learn=int(learns_A.sum()),
@@ -213,8 +172,6 @@ def summarize(results: xr.Dataset) -> CombinedGoalsFacts:
         twins=_correlate(met_AG[:, list(TWINS)].sum(axis=1), loss_A),
         others=_correlate(np.delete(met_AG, list(TWINS), axis=1).sum(axis=1), loss_A),
         agree=float((met_AG[:, TWINS[0]] == met_AG[:, TWINS[1]]).mean()),
-        learners=_correlate(count_A[learns_A], loss_A[learns_A]),
-        all_low_lr=_correlate(count_A, low_A),
         repaired=compare_repaired(results),
         by_count=_by_count(count_A, loss_A),
     )
@@ -230,54 +187,39 @@ def compare_repaired(results: xr.Dataset) -> list[dict[str, Any]]:
 
     The draw of the hidden layers is the same. Holm over all that is compared here.
     """
-    names = [str(name) for name in results["initialization"].to_numpy()]
-    loss = results["mean_test_loss"].transpose("lr", "initialization", "replica")
-    rows = []
+    starts, rows = each(results["mean_test_loss"], "initialization"), []
     for before, after in REPAIRED:
-        if before not in names or after not in names:
-            continue
-        both = loss.sel(initialization=[after, before])
-        for lr in results["lr"].to_numpy():
-            pair = compare_pairs([after, before], both.sel(lr=lr).to_numpy())[0]
-            rows.append(
-                {"before": before, "after": after, "lr": float(lr), **vars(pair)}
-            )
-    adjusted = holm([row["p"] for row in rows])
-    keys = ("before", "after", "lr", "difference", "low", "high", "n")
-    return [
-        {key: row[key] for key in keys} | {"p_holm": float(p)}
-        for row, p in zip(rows, adjusted, strict=True)
-    ]
+        if before in starts and after in starts:
+            for lr in results["lr"].to_numpy().tolist():
+                both = [starts[name].sel(lr=lr).to_numpy() for name in (after, before)]
+                [pair] = compare_pairs([after, before], np.array(both))
+                about = {"before": before, "after": after, "lr": lr}
+                kept = ("difference", "low", "high", "n", "p")
+                rows.append(about | {key: getattr(pair, key) for key in kept})
+    adjusted = holm([row.pop("p") for row in rows])
+    return [row | {"p_holm": float(p)} for row, p in zip(rows, adjusted, strict=True)]
 
 
 def _tabulate(results: xr.Dataset, met_AG: Array) -> list[dict[str, Any]]:
     """One row a start, the quickest first."""
-    loss = results["mean_test_loss"].isel(lr=0).transpose("initialization", "replica")
-    curve = summarize_curves(loss.to_numpy())
-    slow_A = mean_loss(results, 1).to_numpy()
-    steps_LAR = results["steps"].isel(lr=0).transpose("level", ...).to_numpy()
-    censored_LAR = results["is_censored"].isel(lr=0).transpose("level", ...).to_numpy()
-    accuracy_A = results["test_accuracy"].isel(lr=0).mean("replica").to_numpy()
     rows = []
-    for place in np.argsort(curve.mean, kind="stable"):
-        also = str(results["also"].to_numpy()[place])
+    for place, (name, one) in enumerate(each(results, "initialization").items()):
+        also, high, low = str(one["also"].item()), one.isel(lr=0), one.isel(lr=1)
         rows.append(
             {
-                "name": str(results["initialization"].to_numpy()[place]),
-                "kind": str(results["kind"].to_numpy()[place]),
+                "name": name,
+                "kind": str(one["kind"].item()),
                 "also": [] if also == "-" else also.split(", "),
-                "met": [bool(one) for one in met_AG[place]],
+                "met": met_AG[place].tolist(),
                 "num_met": int(met_AG[place].sum()),
-                "mean": float(curve.mean[place]),
-                "low": float(curve.low[place]),
-                "high": float(curve.high[place]),
-                "low_lr": float(slow_A[place]),
-                "steps": [float(one) for one in steps_LAR[:, place].mean(axis=1)],
-                "num_censored": [int(n) for n in censored_LAR[:, place].sum(axis=1)],
-                "accuracy": float(accuracy_A[place]),
+                **interval(high["mean_test_loss"]),
+                "low_lr": float(low["mean_test_loss"].mean()),
+                "steps": high["steps"].mean("replica").values.tolist(),
+                "num_censored": [int(n) for n in high["is_censored"].sum("replica")],
+                "accuracy": float(high["test_accuracy"].mean()),
             }
         )
-    return rows
+    return sorted(rows, key=lambda row: row["mean"])
 
 
 def _describe_goals(
@@ -287,14 +229,10 @@ def _describe_goals(
     confidence = 1 - 0.05 / len(GOALS)
     return [
         {
-            "name": goal.name,
-            "title": goal.title,
-            "what": goal.what,
-            "low": goal.low,
-            "high": goal.high,
+            **{key: getattr(goal, key) for key in _TOLD},
             "num_met": int(met_AG[:, place].sum()),
-            "loss_met": _mean(loss_A[met_AG[:, place]]),
-            "loss_missed": _mean(loss_A[~met_AG[:, place]]),
+            "loss_met": interval(loss_A[met_AG[:, place]])["mean"],
+            "loss_missed": interval(loss_A[~met_AG[:, place]])["mean"],
             **_correlate(met_AG[:, place], loss_A, confidence),
         }
         for place, goal in enumerate(GOALS)
@@ -304,22 +242,11 @@ def _describe_goals(
 def _correlate(x: Array, loss: Array, confidence: float = 0.95) -> dict[str, float]:
     """Of goals and learning: positive where more goals go with a lower loss."""
     found = correlate_ranks(x, -loss, confidence=confidence)
-    return {key: float(value) for key, value in vars(found).items()} | {
-        "sign": found.sign
-    }
+    return {**vars(found), "sign": found.sign}
 
 
 def _by_count(count_A: Array, loss_A: Array) -> list[dict[str, float]]:
     """Starts and their median loss by the number of goals met."""
-    return [
-        {
-            "met": int(count),
-            "num_starts": int((count_A == count).sum()),
-            "loss": float(np.median(loss_A[count_A == count])),
-        }
-        for count in np.unique(count_A)
-    ]
-
-
-def _mean(values: Array) -> float:
-    return float(values.mean()) if len(values) else math.nan
+    counts = np.unique(count_A)
+    losses = [float(np.median(loss_A[count_A == count])) for count in counts]
+    return [{"met": int(n), "loss": x} for n, x in zip(counts, losses, strict=True)]

@@ -1,16 +1,13 @@
 """The figure of combined goals: who meets which, who learns, and how they go along."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.seeds import stream
 from birthmark.shapes import Array
-from birthmark.statistics import summarize_curves
-from birthmark_experiments.frame.curves import Axes, Data, Figure
-from birthmark_experiments.statistics import correlate_ranks
+from ..frame.curves import Axes, Data, Figure, paint_marks, stack_interval, take
+from ..statistics import correlate_ranks
 
 _ROW = 0.135  # inches that a start takes
 _KINDS = {
@@ -26,7 +23,6 @@ def draw(results: xr.Dataset) -> Drawing:
     """Four panels; see the caption."""
     loss_LA = results["mean_test_loss"].mean("replica").transpose("lr", ...).to_numpy()
     main = results["mean_test_loss"].isel(lr=0).transpose("initialization", "replica")
-    curve = summarize_curves(main.to_numpy())
     met_AG = results["is_met"].transpose("initialization", "goal").to_numpy()
     goals = [str(one) for one in results["goal_title"].to_numpy()]
     confidence = 1 - 0.05 / len(goals)
@@ -50,24 +46,21 @@ def draw(results: xr.Dataset) -> Drawing:
         "goals and 95 % for all single goals together. Protocol: "
         f"{results.attrs['protocol']}"
     )
-    data: dict[str, Array] = {
-        "start": results["initialization"].to_numpy(),
-        "kind": results["kind"].to_numpy(),
+    rho = [[one.rho, one.rho_low, one.rho_high] for one in whole + single]
+    data = take(results, ("initialization", "kind")) | {
         "goal": np.array(goals),
         "met": met_AG,
-        "loss": np.stack([curve.mean, curve.low, curve.high]),
+        "loss": stack_interval(main.to_numpy()),
         "other": loss_LA[1],
         "what": np.array([f"all, lr {lr}" for lr in lrs] + goals),
-        "rho": np.array(
-            [[one.rho, one.rho_low, one.rho_high] for one in whole + single]
-        ),
+        "rho": np.array(rho),
     }
     return Drawing("combined-goals", 0, title, caption, data, paint)
 
 
 def paint(data: Data, palette: Palette) -> Figure:
     """A tall row of matrix and losses, and a row of correlations."""
-    rows = len(data["start"])
+    rows = len(data["initialization"])
     figure = new_figure(3.3 + _ROW * rows)
     heights = [_ROW * rows + 1.0, 2.3]
     tall, flat = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -87,13 +80,12 @@ def _paint_matrix(axes: Axes, data: Data, order: Array, palette: Palette) -> Non
     axes.plot(column, row, "s", color=palette.lines[0], markersize=5)
     row, column = np.nonzero(~met_AG.astype(bool))
     axes.plot(column, row, "_", color=palette.faint, markersize=4)
-    axes.set_yticks(range(len(order)), labels=data["start"][order])
+    axes.set_yticks(range(len(order)), labels=data["initialization"][order])
     axes.tick_params(axis="y", labelsize=6, length=0)
     axes.set_ylim(len(order) - 0.3, -0.7)
-    axes.set_xticks(
-        range(met_AG.shape[1]), labels=data["goal"], rotation=35, ha="right"
-    )
-    axes.set_xlim(-0.6, met_AG.shape[1] - 0.4)
+    num_goals = met_AG.shape[1]
+    axes.set_xticks(range(num_goals), labels=data["goal"], rotation=35, ha="right")
+    axes.set_xlim(-0.6, num_goals - 0.4)
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
     name_panel(axes, "a", "goals met")
@@ -103,27 +95,12 @@ def _paint_losses(axes: Axes, data: Data, order: Array, palette: Palette) -> Non
     mean, low, high = data["loss"][:, order]
     place = np.arange(len(order))
     axes.axvline(np.log(10), color=palette.faint, linestyle=":", linewidth=1)
-    axes.plot(
-        data["other"][order],
-        place,
-        "o",
-        markersize=3.5,
-        color=palette.faint,
-        markerfacecolor=palette.paper,
-        linestyle="none",
-        label="lower learning rate",
-    )
+    style = {"fill": palette.paper, "markersize": 3.5, "label": "lower learning rate"}
+    paint_marks(axes, data["other"][order], place, "o", palette.faint, **style)
     axes.hlines(place, low, high, color=palette.ink, linewidth=0.9)
     for number, (kind, (label, marker)) in enumerate(_KINDS.items()):
-        use = data["kind"][order] == kind
-        axes.plot(
-            mean[use],
-            place[use],
-            marker,
-            markersize=4,
-            color=palette.lines[number],
-            label=label,
-        )
+        use, colour = data["kind"][order] == kind, palette.lines[number]
+        paint_marks(axes, mean[use], place[use], marker, colour, label=label)
     axes.grid(axis="y", color=palette.faint, linewidth=0.3, alpha=0.4)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("mean test loss over the training (nat)")
@@ -135,14 +112,8 @@ def _paint_scatter(axes: Axes, data: Data, palette: Palette) -> None:
     count_A = data["met"].sum(axis=1)
     aside = stream(0, 0, "figure", "aside").uniform(-_SPREAD, _SPREAD, len(count_A))
     for number, (kind, (_, marker)) in enumerate(_KINDS.items()):
-        use = data["kind"] == kind
-        axes.plot(
-            (count_A + aside)[use],
-            data["loss"][0][use],
-            marker,
-            markersize=4,
-            color=palette.lines[number],
-        )
+        use, x_A, y_A = data["kind"] == kind, count_A + aside, data["loss"][0]
+        paint_marks(axes, x_A[use], y_A[use], marker, palette.lines[number])
     axes.axhline(np.log(10), color=palette.faint, linestyle=":", linewidth=1)
     axes.set_xticks(range(data["met"].shape[1] + 1))
     axes.set(xlabel="goals met", ylabel="mean test loss (nat)")
@@ -152,10 +123,8 @@ def _paint_scatter(axes: Axes, data: Data, palette: Palette) -> None:
 def _paint_forest(axes: Axes, data: Data, palette: Palette) -> None:
     place = np.arange(len(data["what"]))
     rho, low, high = data["rho"].T
-    colours = [
-        palette.lines[1] if one.startswith("all") else palette.ink
-        for one in data["what"]
-    ]
+    whole, single = palette.lines[1], palette.ink
+    colours = [whole if one.startswith("all") else single for one in data["what"]]
     axes.axvline(0, color=palette.faint, linewidth=0.8)
     axes.hlines(place, low, high, color=colours, linewidth=1.2)
     axes.scatter(rho, place, c=colours, s=14, zorder=3)

@@ -1,17 +1,10 @@
 """Which starts are compared, under which budget."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
 from birthmark.spec import RunSpec
-from birthmark_experiments.frame.specs import (
-    Start,
-    dense_spec,
-    list_starts,
-    standardized,
-)
+from ..frame.specs import Start, dense_spec, list_starts, standardized
 
 SEED = 0
 LOOKED_AT = 512  # examples of the check-up
@@ -32,39 +25,20 @@ class Protocol:
     starts: tuple[str, ...] = ()  # names; () takes all
 
 
+_FEW = (
+    *("zeros", "constant", "he_normal", "glorot_uniform", "keras_default"),
+    *("orthogonal", "lsuv", "he_normal x 10", "he_normal, small output"),
+)
 PROTOCOLS = {
     "full": Protocol("mnist", 200, 100, 6, 32, 10, (0.05, 0.01), (5, 3)),
-    "quick": Protocol(
-        "digits",
-        40,
-        20,
-        3,
-        16,
-        4,
-        (0.05, 0.01),
-        (2, 2),
-        (
-            "zeros",
-            "constant",
-            "he_normal",
-            "glorot_uniform",
-            "keras_default",
-            "orthogonal",
-            "lsuv",
-            "he_normal x 10",
-            "he_normal, small output",
-        ),
-    ),
+    "quick": Protocol("digits", 40, 20, 3, 16, 4, (0.05, 0.01), (2, 2), _FEW),
 }
 
 
 def chosen_starts(protocol: Protocol) -> list[Start]:
     """The starts of this scale."""
-    return [
-        one
-        for one in list_starts()
-        if not protocol.starts or one.name in protocol.starts
-    ]
+    names = protocol.starts
+    return [one for one in list_starts() if not names or one.name in names]
 
 
 def spec_of(protocol: Protocol, rule: Any, place: int = 0) -> RunSpec:

@@ -1,7 +1,5 @@
 """What constant starts reach, and what breaks their ties, as facts for the page."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from birthmark.statistics import interval
-from birthmark_experiments.constant_start.protocol import THEORY
-from birthmark_experiments.frame import Facts
+from ..frame import Facts, each
+from .protocol import THEORY
 
 
 @dataclass(frozen=True)
@@ -43,55 +41,43 @@ def summarize(results: xr.Dataset) -> ConstantStartFacts:
     last = results.isel(epoch=-1)
     starts = {
         name: {
-            "loss": interval(last["train_loss"].sel(start=name)),
-            "accuracy": interval(last["test_accuracy"].sel(start=name)),
-            "distinct": [
-                int(results["distinct_units"].sel(start=name, layer=layer).max())
-                for layer in ("hidden1", "hidden2")
-            ],
-            "active": float(last["active_share"].sel(start=name).mean()),
+            "loss": interval(one["train_loss"][-1]),
+            "accuracy": interval(one["test_accuracy"][-1]),
+            "distinct": [int(x.max()) for x in one["distinct_units"].T],
+            "active": float(one["active_share"].mean()),
         }
-        for name in results["start"].to_numpy().tolist()
+        for name, one in each(results, "start").items()
     }
     steps = apart_steps(results)
     budget = int(results["epoch"][-1]) * results.attrs["steps_per_epoch"]
+    by_tie = each(results, "tie")
+    tied, theory = by_tie["none"], by_tie.pop(THEORY)
     ties = {
         name: {
             "num_apart": int(np.isfinite(steps.sel(tie=name)).sum()),
             "steps": interval(steps.sel(tie=name).fillna(budget)),
-            "last_spread": float(results["spread"].sel(tie=name)[-1].max()),
-            "loss": interval(results["tie_loss"].sel(tie=name)[-1]),
+            "last_spread": float(one["spread"][-1].max()),
+            "loss": interval(one["tie_loss"][-1]),
         }
-        for name in results["tie"].to_numpy().tolist()
-        if name != THEORY
+        for name, one in by_tie.items()
     }
-    tied, theory = (
-        results["tie_loss"].sel(tie=name).isel(epoch=slice(1, None))
-        for name in ("none", THEORY)
-    )
-    narrow = results["narrow_loss"]
+    narrow, guess = results["narrow_loss"], float(np.log(results.attrs["num_classes"]))
+    keys = [key for key in map(str, results) if key.startswith("end_")]
     return ConstantStartFacts.read(
         results,
         budget=budget,
-        guess_loss=float(np.log(results.attrs["num_classes"])),
+        guess_loss=guess,
         starts=starts,
         ties=ties,
-        theory_gap=float(np.abs(tied - theory).max()),
+        theory_gap=float(np.abs(tied["tie_loss"] - theory["tie_loss"]).max()),
         narrow_best=float(narrow.min()),
         narrow_lr=float(narrow.min("narrow_replica").idxmin("lr")),
         narrow_count=int(narrow.size),
-        narrow_guessing=int(
-            (narrow > 0.99 * np.log(results.attrs["num_classes"])).sum()
-        ),
+        narrow_guessing=int((narrow > 0.99 * guess).sum()),
         tied_best=float(last["train_loss"].sel(start="constant 0.01").min()),
-        num_pairs=int(results.sizes["pair"]),
         ends={
-            str(name): {
-                key.removeprefix("end_"): interval(results[key].sel(end_start=name))
-                for key in map(str, results)
-                if key.startswith("end_")
-            }
-            for name in results["end_start"].to_numpy()
+            name: {key.removeprefix("end_"): interval(one[key]) for key in keys}
+            for name, one in each(results, "end_start").items()
         },
     )
 

@@ -1,6 +1,6 @@
 """The figure of constant starts: units, losses, ties, end points."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,13 +13,14 @@ from birthmark.figures import (
     name_panel,
     new_figure,
 )
-from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import (
+from ..frame.curves import (
     Axes,
     Data,
     Figure,
     paint_curves,
     paint_groups,
+    paint_marks,
+    take,
 )
 
 _THEORY = "width 1"
@@ -48,22 +49,14 @@ def draw(results: xr.Dataset) -> Drawing:
         "means over replicas or pairs (geometric in c); bands and bars: Student's 95 % "
         f"interval. Protocol: {results.attrs['protocol']}"
     )
-    ties = [name for name in results["tie"].to_numpy() if name != _THEORY]
-    one = results.sel(tie=ties)
-    data: dict[str, Array] = {
-        "epoch": results["epoch"].to_numpy(),
+    one = results.drop_sel(tie=_THEORY).sel(layer="hidden2")
+    names = ("epoch", "start", "distinct_units", "train_loss", "tie", "spread")
+    data = take(one, (*names, "end_start", *_ENDS)) | {
         "step": results["epoch"].to_numpy() * results.attrs["steps_per_epoch"],
-        "start": results["start"].to_numpy(),
-        "distinct": results["distinct_units"].sel(layer="hidden2").to_numpy(),
-        "loss": results["train_loss"].transpose("start", "epoch", "replica").to_numpy(),
         "theory": results["tie_loss"].sel(tie=_THEORY).mean("replica").to_numpy(),
         "narrow": np.array(results["narrow_loss"].min()),
-        "tie": np.array(ties),
-        "spread": one["spread"].transpose("tie", "epoch", "replica").to_numpy(),
         "apart": np.array(results.attrs["apart"]),
-        "end_start": results["end_start"].to_numpy(),
     }
-    data |= {name: results[name].to_numpy() for name in _ENDS}
     return Drawing("constant-start", 0, title, caption, data, paint)
 
 
@@ -72,7 +65,13 @@ def paint(data: Data, palette: Palette) -> Figure:
     figure = new_figure(6.0)
     panels = figure.subplots(2, 2)
     starts = [str(name) for name in data["start"]]
-    _paint_units(panels[0, 0], data, starts, palette)
+    units = panels[0, 0]
+    paint_curves(units, data["epoch"], data["distinct_units"], starts, palette)
+    units.set_yscale("log", base=2)
+    units.yaxis.set_major_formatter("{x:g}")
+    units.set(xlabel="epochs", ylabel="different units (count)")
+    units.legend(loc="center right", handlelength=3)
+    name_panel(units, "a", "units of the second hidden layer")
     _paint_losses(panels[0, 1], data, starts, palette)
     _paint_ties(panels[1, 0], data, palette)
     _paint_ends(panels[1, 1], data, palette)
@@ -81,44 +80,16 @@ def paint(data: Data, palette: Palette) -> Figure:
     return figure
 
 
-def _paint_units(axes: Axes, data: Data, starts: list[str], palette: Palette) -> None:
-    paint_curves(axes, data["epoch"], data["distinct"], starts, palette)
-    axes.set_yscale("log", base=2)
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.set(xlabel="epochs", ylabel="different units (count)")
-    axes.legend(loc="center right", handlelength=3)
-    name_panel(axes, "a", "units of the second hidden layer")
-
-
 def _paint_losses(axes: Axes, data: Data, starts: list[str], palette: Palette) -> None:
-    paint_curves(axes, data["epoch"], data["loss"], starts, palette, "log")
-    every = slice(4, None, 8)
-    axes.plot(
-        data["epoch"][every],
-        data["theory"][every],
-        "o",
-        markersize=4,
-        color=palette.ink,
-        markerfacecolor="none",
-        label="0.01 as a width-1 network (theory)",
-    )
-    axes.axhline(
-        float(data["narrow"]),
-        color=palette.ink,
-        linestyle=":",
-        linewidth=1,
-        label="best real width-1 network",
-    )
+    paint_curves(axes, data["epoch"], data["train_loss"], starts, palette, "log")
+    x, y, label = data["epoch"], data["theory"], "0.01 as a width-1 network (theory)"
+    paint_marks(axes, x[4::8], y[4::8], "o", palette.ink, fill="none", label=label)
+    style: dict[str, Any] = {"color": palette.ink, "linestyle": ":", "linewidth": 1}
+    axes.axhline(float(data["narrow"]), label="best real width-1 network", **style)
     label_log(axes)
     axes.set(xlabel="epochs", ylabel="train loss (nat)")
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        handles[-2:],
-        labels[-2:],
-        loc="right",
-        bbox_to_anchor=(1.0, 0.68),
-        handlelength=2,
-    )
+    own = [found[-2:] for found in axes.get_legend_handles_labels()]
+    axes.legend(*own, loc="right", bbox_to_anchor=(1.0, 0.68), handlelength=2)
     name_panel(axes, "b", "what it learns (colours as in a)")
 
 
@@ -129,16 +100,14 @@ def _paint_ties(axes: Axes, data: Data, palette: Palette) -> None:
     colours = dict(zip(_OTHER_TIES, (palette.ink, *palette.lines[1:3]), strict=True))
     for name, values_ER in zip(names, spread, strict=True):
         mean = np.exp(np.log(values_ER).mean(axis=-1))
-        axes.plot(
-            data["step"],
-            mean,
-            label=name,
-            color=colours.get(name, palette.lines[0]),
-            linestyle="-" if name in colours else next(dashes),
-        )
+        dash = "-" if name in colours else next(dashes)
+        style: dict[str, Any] = {
+            "color": colours.get(name, palette.lines[0]),
+            "linestyle": dash,
+        }
+        axes.plot(data["step"], mean, label=name, **style)
     axes.axhline(float(data["apart"]), color=palette.faint, linestyle=":", linewidth=1)
-    axes.set_yscale("log")
-    axes.set_xlabel("optimizer steps")
+    axes.set(yscale="log", xlabel="optimizer steps")
     axes.set_ylabel("spread of the units (share)")
     name_panel(axes, "c", "what breaks the tie (legend below)")
 

@@ -1,13 +1,11 @@
 """Which starts are trained, and how much of it is measured."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 
 from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
-from birthmark_experiments.frame.specs import dense_spec
+from ..frame.specs import dense_spec
 
 CONSTANT = 0.01  # of the start whose tie is broken
 APART = 0.1  # units are apart where their spread passes this

@@ -16,8 +16,8 @@ from birthmark.sweeps import run
 from birthmark.training import train
 from birthmark_experiments.constant_start import EXPERIMENT
 from birthmark_experiments.constant_start.facts import apart_steps
-from birthmark_experiments.constant_start.measure import compare_ends
-from birthmark_experiments.constant_start.ties import (
+from birthmark_experiments.constant_start.measure import (
+    compare_ends,
     constant_parameters,
     plain_forward,
     scattered_forward,

@@ -1,13 +1,9 @@
-"""The variance of the weights, swept through its critical value.
+"""Why does the variance of the weights decide how deep a network can be?
 
-Signals of random deep networks against mean-field theory (`mean_field`), and which
-depths such networks can be trained at.
+It is swept through its critical value: signals of random deep networks against mean-
+field theory, and which depths such networks can be trained at.
 """
 
-from birthmark_experiments.frame import Experiment
+from ..frame import Experiment
 
-EXPERIMENT = Experiment(
-    __name__,
-    "Why does the variance of the weights decide how deep a network can be?",
-    ("mnist",),
-)
+EXPERIMENT = Experiment(__name__, __doc__, ("mnist",))

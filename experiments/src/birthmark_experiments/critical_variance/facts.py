@@ -1,7 +1,5 @@
 """What the sweep of the variance says: readings beside theory, and what was trained."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +11,7 @@ from scipy import stats
 
 from birthmark.shapes import Array
 from birthmark.statistics import interval
-from birthmark_experiments.critical_variance.scatter import log_variance
-from birthmark_experiments.frame import Facts
+from ..frame import Facts, each
 
 REACH = 6  # depth scales: Schoenholz et al. 1611.01232, section 5
 _CHANCE = math.log(10)
@@ -28,8 +25,6 @@ class CriticalVarianceFacts(Facts):
 
     protocol: str
     critical: float
-    infinity: float
-    trained_below: float
     readings: Mapping[str, Sequence[Mapping[str, Any]]]
     agreement: Mapping[str, Mapping[str, float]]
     spread: Mapping[str, float]
@@ -38,48 +33,39 @@ class CriticalVarianceFacts(Facts):
     num_layers: int
     num_trained: int
     width: int
+    infinity: float = math.inf
+    trained_below: float = _CHANCE / 2
 
 
 def summarize(results: xr.Dataset) -> CriticalVarianceFacts:
     """Readings of q, chi_1, c and xi_c with intervals; trained depths against 6 xi."""
     width = int(results.attrs["width"])
-    names = [str(a) for a in results["activation"].to_numpy()]
-    readings = {name: _read(results.sel(activation=name), width) for name in names}
+    by_activation = each(results, "activation")
+    readings = {
+        name: [_read(one, v, width) for v, one in each(arm, "variance").items()]
+        for name, arm in by_activation.items()
+    }
+    tanh = by_activation["tanh"]
     # the ReLU networks of all variances are one another's multiples: they count once
     rows = readings["tanh"] + [
         row for row in readings["relu"] if row["variance"] == _CRITICAL_OF_RELU
     ]
     return CriticalVarianceFacts.read(
         results,
-        critical=_find_critical(results.sel(activation="tanh")),
-        infinity=math.inf,
-        trained_below=_CHANCE / 2,
+        # the variance at which theory's chi_1 is 1
+        critical=float(np.interp(1.0, tanh["fine_chi_limit"], tanh["fine_variance"])),
         readings=readings,
         agreement={
             name: _count_agreement([row[name] for row in rows if row[name]])
             for name in ("moment", "chi", "last", "scale")
         },
         spread=_read_spread(results, width),
-        trained={name: _count_trained(results.sel(activation=name)) for name in names},
-        num_layers=results.sizes["layer"],
+        trained={name: _count_trained(arm) for name, arm in by_activation.items()},
         num_trained=results.sizes["trained_replica"],
-        width=width,
     )
 
 
-def _find_critical(one: xr.Dataset) -> float:
-    """The variance at which theory's chi_1 is 1."""
-    return float(np.interp(1.0, one["fine_chi_limit"], one["fine_variance"]))
-
-
-def _read(one: xr.Dataset, width: int) -> list[dict[str, Any]]:
-    return [
-        _read_variance(one.sel(variance=v), float(v), width)
-        for v in one["variance"].to_numpy()
-    ]
-
-
-def _read_variance(one: xr.Dataset, variance: float, width: int) -> dict[str, Any]:
+def _read(one: xr.Dataset, variance: float, width: int) -> dict[str, Any]:
     moment = float(one["moment_theory"][-1])
     if one["activation"] == "relu":
         moment -= log_variance(one.sizes["layer"], width) / 2 / math.log(2)
@@ -87,15 +73,22 @@ def _read_variance(one: xr.Dataset, variance: float, width: int) -> dict[str, An
         "variance": variance,
         "moment": _beside(one["moment"].isel(layer=-1).to_numpy(), moment),
         **{
-            name: _beside(
-                one[f"{name}_read"].to_numpy(), float(one[f"{name}_expected"])
-            )
+            name: _beside(one[f"{name}_read"].values, float(one[f"{name}_expected"]))
             for name in ("chi", "last", "scale")
         },
-        "correlation_limit": float(one["correlation_limit"]),
-        "depth_limit": float(one["depth_limit"]),
-        "gradient_limit": float(one["gradient_limit"]),
+        **{name: float(one[name]) for name in ("depth_limit", "gradient_limit")},
     }
+
+
+def log_variance(depth: int, width: int) -> float:
+    """The variance over draws of ln q of one input behind `depth` layers with ReLU.
+
+    A layer adds E relu^4 / (E relu^2)^2 - 1 = 5 over the width, and the last one, whose
+    pre-activations are looked at, 2 over the width (that variances add up as depth over
+    width: Hanin & Rolnick 1803.01719). The mean of ln q lies half of it below the
+    logarithm of the mean, which mean-field theory gives.
+    """
+    return (5 * (depth - 1) + 2) / width
 
 
 def _beside(values_R: Array, theory: float) -> dict[str, Any] | None:
@@ -122,15 +115,12 @@ def _read_spread(results: xr.Dataset, width: int) -> dict[str, float]:
     one = results.sel(activation="relu", variance=_CRITICAL_OF_RELU)
     measured = float(one["moment_spread"][-1])
     dof = results.sizes["replica"] - 1
-    low, high = (
-        measured * math.sqrt(dof / float(stats.chi2.ppf(tail, dof)))
-        for tail in (0.975, 0.025)
-    )
+    low, high = measured * np.sqrt(dof / stats.chi2.ppf((0.975, 0.025), dof))
     variance = log_variance(results.sizes["layer"], width)
     return {
         "measured": measured,
-        "low": low,
-        "high": high,
+        "low": float(low),
+        "high": float(high),
         "theory": math.sqrt(variance) / math.log(2),
         "shift": -variance / 2 / math.log(2),
     }
@@ -145,30 +135,17 @@ def _count_trained(one: xr.Dataset) -> dict[str, Any]:
     loss = np.nan_to_num(one["test_loss"].to_numpy(), nan=np.inf)
     mean = np.minimum(loss, _CHANCE).mean(axis=-1)
     learned = mean < _CHANCE / 2
-    kinds = ("depth_limit", "gradient_limit")
-    kind = kinds[0] if np.isfinite(one[kinds[0]]).any() else kinds[1]
-    depth = one["depth"].to_numpy()
-    within = depth[None, :] <= REACH * one[kind].to_numpy()[:, None]
+    kind = "depth_limit" if np.isfinite(one["depth_limit"]).any() else "gradient_limit"
+    depth, reach = one["depth"].to_numpy(), REACH * one[kind].to_numpy()
+    within = depth[None, :] <= reach[:, None]
     return {
-        "scale": kind,
         "within": int(within.sum()),
         "within_trained": int((learned & within).sum()),
         "beyond": int((~within).sum()),
         "beyond_trained": int((learned & ~within).sum()),
-        "depths": [int(d) for d in depth],
+        "depths": depth.tolist(),
         "rows": [
-            {
-                "variance": float(v),
-                "reach": float(REACH * scale),
-                "losses": [float(value) for value in row],
-                "deepest": int(max(depth[ok], default=0)),
-            }
-            for v, scale, row, ok in zip(
-                one["variance"].to_numpy(),
-                one[kind].to_numpy(),
-                mean,
-                learned,
-                strict=True,
-            )
+            {"variance": v, "reach": float(far), "losses": row.tolist()}
+            for v, far, row in zip(one["variance"].values, reach, mean, strict=True)
         ],
     }

@@ -1,7 +1,5 @@
 """Order, chaos and the depth that can be trained, against the variance of weights."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -15,16 +13,17 @@ from birthmark.figures import (
     name_panel,
     new_figure,
 )
-from birthmark.shapes import Array
-from birthmark.statistics import summarize_curves
-from birthmark_experiments.critical_variance.facts import REACH
-from birthmark_experiments.frame.curves import (
+from ..frame.curves import (
     Axes,
     Data,
     Figure,
     paint_band,
     paint_intervals,
+    paint_marks,
+    stack_interval,
+    take,
 )
+from .facts import REACH
 
 _SHOWN = (1.0, 1.5, 1.75, 2.5, 4.0)  # variances whose curves are drawn
 _MARKERS = "osD^v"
@@ -34,32 +33,22 @@ _READ = ("last", "chi", "scale")
 def draw(results: xr.Dataset) -> Drawing:
     """Correlations, gradients, readings beside theory, and losses after training."""
     shown = [v for v in results["variance"].to_numpy() if v in _SHOWN]
-    data: dict[str, Array] = {
-        name: results[name].to_numpy()
-        for name in (
-            *("layer", "variance", "fine_variance", "depth"),
-            *("fine_correlation_limit", "fine_chi_limit", "fine_depth_limit"),
-            *("fine_gradient_limit", "last_expected", "chi_expected", "scale_expected"),
-        )
-    }
-    data["shown"] = np.array(shown)
+    limits = [f"fine_{x}_limit" for x in ("correlation", "chi", "depth", "gradient")]
+    names = ("layer", "variance", "fine_variance", "depth", "scale_expected", *limits)
+    data = take(results, names) | {"shown": np.array(shown)}
     tanh = results.sel(activation="tanh", variance=shown)
     orders = {
         "correlation": ("variance", "start", "layer"),
         "gradient": ("variance", "layer"),
     }
     for name, dims in orders.items():
-        found = summarize_curves(tanh[name].transpose(*dims, "replica").to_numpy())
-        data |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-        data[f"{name}_theory"] = tanh[f"{name}_theory"].transpose(*dims).to_numpy()
+        found = take(tanh, (name, f"{name}_theory"), *dims, "replica")
+        data |= found | {name: stack_interval(found[name])}
     for name in _READ:
-        found = summarize_curves(results[f"{name}_read"].to_numpy())
-        data[f"{name}_read"] = np.stack([found.mean, found.low, found.high])
+        data[f"{name}_read"] = stack_interval(results[f"{name}_read"].to_numpy())
     guess = np.log(10)
     loss = np.nan_to_num(results["test_loss"].to_numpy(), nan=np.inf)
-    data["loss"] = np.minimum(loss, guess).mean(
-        axis=-1
-    )  # [activation, variance, depth]
+    data["loss"] = np.minimum(loss, guess).mean(-1)  # [activation, variance, depth]
     title = "Variance of the weights: order, chaos and the depth that can be trained"
     replicas = results.sizes["replica"]
     caption = (
@@ -110,23 +99,15 @@ def paint(data: Data, palette: Palette) -> Figure:
 def _paint_curves(axes: Axes, data: Data, name: str, palette: Palette) -> None:
     layer = data["layer"]
     for place, variance in enumerate(data["shown"]):
-        curves = {
-            kind: np.atleast_2d(data[f"{name}{kind}"][place])
-            for kind in ("", "_low", "_high", "_theory")
-        }
-        for start in range(len(curves[""])):
-            found = [curves[kind][start] for kind in ("", "_low", "_high")]
+        theory = np.atleast_2d(data[f"{name}_theory"][place])
+        curves_3SL = data[name][:, place].reshape(3, *theory.shape)
+        for start, theory_L in enumerate(theory):
             label = f"$\\sigma_w^2$ = {variance:g}" if start == 0 else None
             style = {"color": palette.lines[place], "linestyle": SHORT_DASHES[place]}
-            paint_band(axes, layer, *found, label=label, **style)
-            axes.plot(
-                layer,
-                curves["_theory"][start],
-                color=palette.ink,
-                linestyle=":",
-                linewidth=0.8,
-                label="theory" if place == 0 and start == 0 else None,
-            )
+            paint_band(axes, layer, *curves_3SL[:, start], label=label, **style)
+            label = "theory" if place == 0 and start == 0 else None
+            style = {"color": palette.ink, "linestyle": ":", "linewidth": 0.8}
+            axes.plot(layer, theory_L, label=label, **style)
     axes.set_xlabel("layer")
 
 
@@ -149,16 +130,10 @@ def _paint_reading(axes: Axes, data: Data, name: str, palette: Palette) -> None:
             axes, data["variance"], values_3V, is_upright=True, label=kind, **style
         )
     if name == "scale":
-        axes.plot(
-            data["variance"],
-            data["scale_expected"][0],
-            "s",
-            color=palette.ink,
-            markerfacecolor="none",
-            markersize=6.5,
-            markeredgewidth=0.7,
-            label="theory, same layers",
-        )
+        x, y = data["variance"], data["scale_expected"][0]
+        style = {"markersize": 6.5, "markeredgewidth": 0.7}
+        style["label"] = "theory, same layers"
+        paint_marks(axes, x, y, "s", palette.ink, fill="none", **style)
         axes.set(yscale="log", ylim=(1, 200))
     if name == "chi":
         axes.axhline(1, color=palette.faint, linewidth=0.7, zorder=0)
@@ -169,15 +144,9 @@ def _paint_reading(axes: Axes, data: Data, name: str, palette: Palette) -> None:
 def _paint_map(axes: Axes, data: Data, place: int, palette: Palette) -> object:
     """Loss over variance and depth, each measured pair a cell of equal size."""
     variance, depth = data["variance"], data["depth"]
-    image = axes.pcolormesh(
-        np.arange(len(variance) + 1) - 0.5,
-        np.arange(len(depth) + 1) - 0.5,
-        data["loss"][place].T,
-        cmap=DENSITY,
-        vmin=0.3,
-        vmax=float(np.log(10)),
-        rasterized=True,
-    )
+    edges = [np.arange(len(values) + 1) - 0.5 for values in (variance, depth)]
+    style: dict[str, Any] = {"cmap": DENSITY, "vmin": 0.3, "vmax": float(np.log(10))}
+    image = axes.pcolormesh(*edges, data["loss"][place].T, rasterized=True, **style)
     limit = data["fine_depth_limit" if place == 0 else "fine_gradient_limit"][place]
     # depths are placed by their number; beyond the chart the line goes on as it may
     known = np.log([depth[0] / 2, *depth, 2 * depth[-1]])

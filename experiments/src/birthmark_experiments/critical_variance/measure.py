@@ -4,8 +4,6 @@ Pairs of inputs are sent through, and a gradient is sent back; what is read of i
 replica by replica, is read in the same way of theory.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence
@@ -20,40 +18,53 @@ from birthmark.data import load_dataset
 from birthmark.network import draw_weights
 from birthmark.shapes import Array
 from birthmark.spec import DataSpec, RunSpec
-from birthmark.sweeps import Grid, run_grid
+from birthmark.store import open_store
 from birthmark.theory import RandomLayers
-from birthmark_experiments.critical_variance.protocol import (
-    BIASES,
-    FINE,
-    STARTS,
-    Protocol,
-    describe,
-    spec_of,
-)
-from birthmark_experiments.frame import labelled, variable
+from ..frame import gather
+from ..frame.probes import stack_curves, train_all
+from .protocol import BIASES, FINE, STARTS, Protocol, describe, spec_of
 
-_NAMES = {
-    "moment_theory": "second moment of pre-activations, theory",
-    "gradient_theory": "second moment of gradients over the last layer's, theory",
-    "correlation_theory": "correlation of two inputs' pre-activations, theory",
-    "correlation_limit": "c*: correlation to which any two inputs tend, theory",
-    "chi_limit": "chi_1: factor of the gradient's second moment a layer, theory",
-    "depth_limit": "xi_c: layers in which the distance to c* falls by e, theory",
-    "gradient_limit": "layers in which the gradient's moment changes by e, theory",
-}
 WINDOW = (0.03, 0.5)  # of the distance between two correlations: where xi_c is read
 _LEAST = 3  # layers of a reading
 _SETTLED = 10  # layers after which second moments have settled
 _LAST = 8  # layers over which the correlation is read
 _MET = 0.03  # of the distance: below it, both correlations have come to c*
+_READ = {
+    "chi": ("factor of the gradient's second moment per layer", "1"),
+    "last": (f"correlation of two inputs in the last {_LAST} layers", "1"),
+    "scale": ("layers in which the distance of two correlations falls by e", "1"),
+}
+_LIMITS = {
+    "correlation_limit": ("c*: correlation to which any two inputs tend", "1"),
+    "chi_limit": ("chi_1: factor of the gradient's second moment a layer", "1"),
+    "depth_limit": ("xi_c: layers in which the distance to c* falls by e", "layers"),
+    "gradient_limit": ("layers in which the gradient's moment changes by e", "layers"),
+}
+_SPREAD = "standard deviation over replicas of one input's moment"
+_GRADIENT = "second moment of gradients over the last layer's, theory"
+_CORRELATION = "correlation of two inputs' pre-activations"
+_WORDS = {
+    "moment": ("second moment of pre-activations, mean of logarithms", "log2"),
+    "moment_spread": (_SPREAD, "log2"),
+    "gradient": ("second moment of gradients, over the last layer's", "log2"),
+    "correlation": (_CORRELATION, "1"),
+    "moment_theory": ("second moment of pre-activations, theory", "log2"),
+    "gradient_theory": (_GRADIENT, "log2"),
+    "correlation_theory": (f"{_CORRELATION}, theory", "1"),
+    **{n: (f"{x}, theory", unit) for n, (x, unit) in _LIMITS.items()},
+    **{f"fine_{n}": (f"{x}, theory", unit) for n, (x, unit) in _LIMITS.items()},
+    **{f"{name}_read": words for name, words in _READ.items()},
+    **{f"{name}_expected": (f"{x}, theory", unit) for name, (x, unit) in _READ.items()},
+    "test_loss": ("test loss after training", "nat"),
+    "test_accuracy": ("test accuracy after training", "1"),
+}
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Signals of random networks, theory beside them, and losses after training."""
     signals, theory = _measure_signals(protocol), _predict(protocol)
-    readings = read_signals(signals, theory)
-    trained = _train(protocol, folder)
-    results = xr.merge([signals, theory, readings, trained], join="exact")
+    parts = [signals, theory, read_signals(signals, theory), _train(protocol, folder)]
+    results = xr.merge(parts, join="exact")
     results.attrs = {"protocol": describe(protocol), "width": protocol.width}
     return results
 
@@ -78,35 +89,15 @@ def _measure_signals(protocol: Protocol) -> xr.Dataset:
                 gradient[a, v, r] = np.log2(np.mean(gradient_LBO**2, axis=(1, 2)))
                 correlation[a, v, r] = correlate_pairs(z_LBO, len(STARTS))
     dims = ("activation", "variance", "replica", "layer")
-    return xr.Dataset(
-        {
-            "moment": variable(
-                dims,
-                moment.mean(axis=3),
-                "second moment of pre-activations, mean of logarithms",
-                "log2",
-            ),
-            "moment_spread": variable(
-                (*dims[:2], "layer"),
-                np.sqrt(moment.var(axis=2, ddof=1).mean(axis=2)),
-                "standard deviation over replicas of one input's moment",
-                "log2",
-            ),
-            "gradient": variable(
-                dims,
-                gradient - gradient[..., -1:],
-                "second moment of gradients, over the last layer's",
-                "log2",
-            ),
-            "correlation": variable(
-                (*dims[:3], "start", "layer"),
-                correlation,
-                "correlation of two inputs' pre-activations",
-            ),
-        },
-        _coordinates(protocol)
-        | {"replica": np.arange(protocol.replicas, dtype=np.int32)},
-    )
+    spread = np.sqrt(moment.var(axis=2, ddof=1).mean(axis=2))
+    values = {
+        "moment": (dims, moment.mean(axis=3)),
+        "moment_spread": ((*dims[:2], "layer"), spread),
+        "gradient": (dims, gradient - gradient[..., -1:]),
+        "correlation": ((*dims[:3], "start", "layer"), correlation),
+    }
+    coords = _coordinates(protocol) | {"replica": range(protocol.replicas)}
+    return gather(_WORDS, values, coords)
 
 
 def _predict(protocol: Protocol) -> xr.Dataset:
@@ -122,44 +113,24 @@ def _predict(protocol: Protocol) -> xr.Dataset:
             moment[a, v] = np.log2(q_L)
             factors = np.log2([law.gradient_factor(q) for q in q_L[:-1]])
             gradient[a, v, :-1] = factors[::-1].cumsum()[::-1]
-    dims = ("activation", "variance")
-    curves = {
-        "moment_theory": ((*dims, "layer"), moment, "log2"),
-        "gradient_theory": ((*dims, "layer"), gradient, "log2"),
-        "correlation_theory": ((*dims, "start", "layer"), correlation, "1"),
+    dims, fine = ("activation", "variance"), ("activation", "fine_variance")
+    values = {
+        "moment_theory": ((*dims, "layer"), moment),
+        "gradient_theory": ((*dims, "layer"), gradient),
+        "correlation_theory": ((*dims, "start", "layer"), correlation),
     }
-    fine = _find_limits(FINE)
-    return xr.Dataset(
-        {
-            name: variable(where, values, _NAMES[name], units)
-            for name, (where, values, units) in curves.items()
-        }
-        | {
-            name: variable(dims, values, _NAMES[name], units)
-            for name, (values, units) in _find_limits(protocol.variances).items()
-        }
-        | {
-            f"fine_{name}": variable(
-                ("activation", "fine_variance"), values, _NAMES[name], units
-            )
-            for name, (values, units) in fine.items()
-        },
-        _coordinates(protocol) | {"fine_variance": list(FINE)},
-    )
+    values |= {n: (dims, x) for n, x in _find_limits(protocol.variances).items()}
+    values |= {f"fine_{n}": (fine, x) for n, x in _find_limits(FINE).items()}
+    return gather(_WORDS, values, _coordinates(protocol) | {"fine_variance": FINE})
 
 
-def _find_limits(variances: Sequence[float]) -> dict[str, tuple[Array, str]]:
-    """Constants of theory, each [activation, variance], with their units."""
+def _find_limits(variances: Sequence[float]) -> dict[str, Array]:
+    """Constants of theory, each [activation, variance]."""
     laws = [[RandomLayers(a, v, b) for v in variances] for a, b in BIASES.items()]
-    kinds = {
-        "correlation_limit": ("fixed_correlation", "1"),
-        "chi_limit": ("chi", "1"),
-        "depth_limit": ("depth_scale", "layers"),
-        "gradient_limit": ("gradient_scale", "layers"),
-    }
+    fields = ("fixed_correlation", "chi", "depth_scale", "gradient_scale")
     return {
-        name: (np.array([[getattr(one, field) for one in row] for row in laws]), units)
-        for name, (field, units) in kinds.items()
+        name: np.array([[getattr(one, field) for one in row] for row in laws])
+        for name, field in zip(_LIMITS, fields, strict=True)
     }
 
 
@@ -170,38 +141,21 @@ def _train(protocol: Protocol, folder: Path) -> xr.Dataset:
         spec_of(protocol, activation, variance, depth, trained=True)
         for activation, variance, depth in itertools.product(*axes)
     ]
-    results = run_grid(Grid(tuple(specs)), folder / "store")
+    records = train_all(specs, open_store(folder / "store", create=True))
     shape = (*map(len, axes), protocol.trained_replicas)
-    names = {"test_loss": "test loss", "test_accuracy": "test accuracy"}
-    values: dict[str, list[Array]] = {name: [] for name in names}
-    for one in results:
-        records = one.store.records(one.run_key, distributions=False)
-        for name, found in values.items():
-            found.append(records[name].to_numpy()[-1])
     dims = ("activation", "variance", "depth", "trained_replica")
-    return xr.Dataset(
-        {
-            name: variable(
-                dims,
-                np.array(values[name], dtype=np.float32).reshape(shape),
-                f"{text} after training",
-                "nat" if "loss" in name else "1",
-            )
-            for name, text in names.items()
-        },
-        {
-            "activation": list(BIASES),
-            "variance": list(protocol.variances),
-            "depth": np.array(protocol.trained_depths, dtype=np.int32),
-        },
-    )
+    values = {
+        name: (dims, stack_curves(records, name)[:, -1].reshape(shape))
+        for name in ("test_loss", "test_accuracy")
+    }
+    return gather(_WORDS, values, dict(zip(dims, axes, strict=False)))
 
 
 def _coordinates(protocol: Protocol) -> dict[str, Any]:
     return {
         "activation": list(BIASES),
         "variance": list(protocol.variances),
-        "layer": np.arange(1, protocol.depth + 1, dtype=np.int32),
+        "layer": range(1, protocol.depth + 1),
         "start": list(STARTS),
     }
 
@@ -245,9 +199,7 @@ def propagate(spec: RunSpec, x_BI: torch.Tensor, replica: int) -> tuple[Array, A
 def correlate_pairs(z_LBO: Array, num_starts: int) -> Array:
     """Mean over pairs of the cosine of the two of a pair, [S, L].
 
-    Args:
-        z_LBO: B counts S starts, then the two of a pair, then the pairs.
-        num_starts: S.
+    B counts S starts, then the two of a pair, then the pairs.
     """
     z = z_LBO.reshape(len(z_LBO), num_starts, 2, -1, z_LBO.shape[-1])
     u, v = z[:, :, 0], z[:, :, 1]
@@ -259,20 +211,16 @@ def read_signals(signals: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
     """chi_1, the last correlation and the depth scale of each network.
 
     Theory is read in the same way, from its curves over the same layers: what differs
-    then is the finite width, not the finite depth.
-
-    Returns:
-        `chi`, `last`, `scale`, each `_read` (activation, variance, replica) and
-        `_expected` (activation, variance). The last correlation is NaN where two
-        starts are still apart, the scale where the window has too few layers or the
-        correlations fall by no exponential.
+    then is the finite width, not the finite depth. The last correlation is NaN where
+    two starts are still apart, the scale where the window has too few layers or the
+    correlations fall by no exponential.
     """
     dims = ("activation", "variance", "replica")
     correlation = signals["correlation"].transpose(*dims, "start", "layer").to_numpy()
     gradient = signals["gradient"].transpose(*dims, "layer").to_numpy()
     expected = theory["correlation_theory"].transpose(*dims[:2], "start", "layer")
     shape = correlation.shape[:3]
-    read = {name: np.full(shape, np.nan) for name in ("chi", "last", "scale")}
+    read = {name: np.full(shape, np.nan) for name in _READ}
     aim = {name: np.full(shape[:2], np.nan) for name in read}
     for place in np.ndindex(shape[:2]):
         c_RSL, c_SL = correlation[place], expected.to_numpy()[place]
@@ -287,17 +235,9 @@ def read_signals(signals: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
         if decays and len(window):
             read["scale"][place] = _jackknife(distance_RL, window)
             aim["scale"][place] = read_scale(distance_L, window)
-    words = {
-        "chi": ("factor of the gradient's second moment per layer", "1"),
-        "last": (f"correlation of two inputs in the last {_LAST} layers", "1"),
-        "scale": ("layers in which the distance of two correlations falls by e", "1"),
-    }
-    found = xr.Dataset()
-    for name, (long_name, units) in words.items():
-        found[f"{name}_read"] = (dims, read[name])
-        found[f"{name}_expected"] = (dims[:2], aim[name])
-        for kind, suffix in (("read", ""), ("expected", ", theory")):
-            found[f"{name}_{kind}"].attrs = labelled(long_name + suffix, units)
+    values: dict[str, Any] = {f"{name}_read": (dims, x) for name, x in read.items()}
+    values |= {f"{name}_expected": (dims[:2], x) for name, x in aim.items()}
+    found = gather(_WORDS, values, {})
     found["scale_read"].attrs["note"] = "jackknife pseudo-values: their mean counts"
     return found
 
@@ -332,8 +272,5 @@ def _jackknife(distance_RL: Array, window: Array) -> Array:
     """
     n = len(distance_RL)
     whole = read_scale(distance_RL.mean(axis=0), window)
-    without = [
-        read_scale(np.delete(distance_RL, r, axis=0).mean(axis=0), window)
-        for r in range(n)
-    ]
-    return n * whole - (n - 1) * np.array(without)
+    others = [np.delete(distance_RL, r, axis=0).mean(axis=0) for r in range(n)]
+    return n * whole - (n - 1) * np.array([read_scale(one, window) for one in others])

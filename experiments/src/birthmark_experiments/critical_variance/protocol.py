@@ -1,11 +1,9 @@
 """Which variances, depths and activations are looked at."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from birthmark.spec import RunSpec
-from birthmark_experiments.frame.specs import standardized
+from ..frame.specs import standardized
 
 BIASES = {"tanh": 0.05, "relu": 0.0}  # variance of the biases, fixed
 STARTS = (0.0, 0.9)  # correlations of the two inputs of a pair
@@ -54,17 +52,16 @@ def spec_of(
     protocol: Protocol, activation: str, variance: float, depth: int, *, trained: bool
 ) -> RunSpec:
     """A network of this law: one that is trained, or one that signals go through."""
-    bias = BIASES[activation]
+    bias, law = (
+        BIASES[activation],
+        {"name": "variance_scaling", "distribution": "normal"},
+    )
+    biases = {"name": "normal", "std": bias**0.5} if bias else {"name": "zeros"}
     width = protocol.trained_width if trained else protocol.width
     return RunSpec(
         data=standardized(protocol),
         network={"widths": [width] * depth, "activation": activation},
-        initialization={
-            "name": "variance_scaling",
-            "scale": variance,
-            "distribution": "normal",
-            "bias": {"name": "normal", "std": bias**0.5} if bias else {"name": "zeros"},
-        },
+        initialization={**law, "scale": variance, "bias": biases},
         training={
             "loss": "cross_entropy",
             "lr": protocol.lr,

@@ -14,6 +14,7 @@ from birthmark.network import draw_weights
 from birthmark.theory import RandomLayers
 from birthmark_experiments import run_experiment, shipped_results
 from birthmark_experiments.critical_variance import EXPERIMENT
+from birthmark_experiments.critical_variance.facts import log_variance
 from birthmark_experiments.critical_variance.measure import (
     correlate_pairs,
     find_window,
@@ -23,7 +24,6 @@ from birthmark_experiments.critical_variance.measure import (
     read_scale,
 )
 from birthmark_experiments.critical_variance.protocol import PROTOCOLS, STARTS, spec_of
-from birthmark_experiments.critical_variance.scatter import log_variance
 
 # -- theory ----------------------------------------------------------------------------
 

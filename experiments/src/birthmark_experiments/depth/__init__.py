@@ -1,9 +1,8 @@
-"""Thirty ReLU layers: which initialization keeps the signal, and which one learns."""
+"""Which initialization lets a 30-layer ReLU network learn, and why?
 
-from birthmark_experiments.frame import Experiment
+What becomes of signal and gradient at the start, and who learns.
+"""
 
-EXPERIMENT = Experiment(
-    __name__,
-    "Which initialization lets a 30-layer ReLU network learn, and why?",
-    ("mnist", "cifar10_12k"),
-)
+from ..frame import Experiment
+
+EXPERIMENT = Experiment(__name__, __doc__, ("mnist", "cifar10_12k"))

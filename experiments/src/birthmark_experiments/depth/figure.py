@@ -1,18 +1,12 @@
 """Thirty layers: the signal at the start by layer, and the loss by step."""
 
-from __future__ import annotations
-
-from typing import Literal
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import SHORT_DASHES, Drawing, Palette, name_panel, new_figure
-from birthmark.shapes import Array
-from birthmark.statistics import summarize_curves
-from birthmark_experiments.frame.curves import Axes, Data, Figure, paint_band
+from ..frame.curves import Axes, Data, Figure, paint_band, stack_interval, take
 
-_ROWS: dict[str, tuple[str, Literal["layer", "step"]]] = {
+_ROWS = {
     "forward": ("second moment over\nthe inputs' (log$_2$)", "layer"),
     "gap": ("1 - correlation of\ntwo inputs (log$_{10}$)", "layer"),
     "backward": ("gradient's second\nmoment (log$_2$)", "layer"),
@@ -23,15 +17,11 @@ _TITLES = {"dense": "dense, MNIST", "convolutional": "convolutional, CIFAR-10"}
 
 def draw(results: xr.Dataset) -> Drawing:
     """Four rows of panels, one column a network."""
-    data: dict[str, Array] = {
-        name: results[name].to_numpy()
-        for name in ("network", "initialization", "layer", "step")
-    }
+    data = take(results, ("network", "initialization", "layer", "step"))
     for name, (_, axis) in _ROWS.items():
         repeated = "draw" if axis == "layer" else "replica"
         dims = ("network", "initialization", axis, repeated)
-        found = summarize_curves(results[name].transpose(*dims).to_numpy())
-        data |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+        data[name] = stack_interval(results[name].transpose(*dims).to_numpy())
         if axis == "layer":
             theory = results[f"{name}_theory"].transpose(*dims).to_numpy()
             data[f"{name}_theory"] = theory.mean(axis=-1)
@@ -64,7 +54,7 @@ def paint(data: Data, palette: Palette) -> Figure:
     for row, (name, (label, axis)) in enumerate(_ROWS.items()):
         for column, network in enumerate(data["network"]):
             axes = panels[row, column]
-            _paint(axes, data, name, axis, column, palette)
+            _paint(axes, data, name, column, palette)
             heading = _TITLES[str(network)] if row == 0 else ""
             name_panel(axes, next(letters), heading)
             axes.set_xlabel("layer" if axis == "layer" else "optimizer steps")
@@ -75,28 +65,16 @@ def paint(data: Data, palette: Palette) -> Figure:
     return figure
 
 
-def _paint(
-    axes: Axes,
-    data: Data,
-    name: str,
-    axis: Literal["layer", "step"],
-    column: int,
-    palette: Palette,
-) -> None:
+def _paint(axes: Axes, data: Data, name: str, column: int, palette: Palette) -> None:
+    axis = _ROWS[name][1]
     x = data[axis]
     if name == "test_loss":
         axes.axhline(np.log(10), color=palette.faint, linewidth=0.7, zorder=0)
     for place, start in enumerate(data["initialization"]):
-        found = [data[f"{name}{kind}"][column, place] for kind in ("", "_low", "_high")]
         style = {"color": palette.lines[place], "linestyle": SHORT_DASHES[place]}
-        paint_band(axes, x, *found, label=str(start), **style)
+        paint_band(axes, x, *data[name][:, column, place], label=str(start), **style)
     if axis == "layer":
-        for place in range(len(data["initialization"])):
-            axes.plot(
-                x,
-                data[f"{name}_theory"][column, place],
-                color=palette.ink,
-                linestyle=":",
-                linewidth=0.8,
-                label="theory" if place == 0 else None,
-            )
+        style = {"color": palette.ink, "linestyle": ":", "linewidth": 0.8}
+        for place, theory_L in enumerate(data[f"{name}_theory"][column]):
+            label = None if place else "theory"
+            axes.plot(x, theory_L, label=label, **style)

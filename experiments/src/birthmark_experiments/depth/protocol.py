@@ -1,7 +1,5 @@
 """Which deep networks are trained, from which starts."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -32,46 +30,44 @@ class Protocol:
     lrs: dict[str, tuple[float, ...]]  # by network; where there are more, a scan
 
 
+def _list_networks(
+    data: tuple[dict[str, Any], dict[str, Any]],
+    widths: tuple[int, int],
+    depth: int,
+    halved: list[int],
+    batch_size: int,
+    epochs: int,
+) -> dict[str, dict[str, Any]]:
+    """A dense network under SGD, and a convolutional one under Adam."""
+    image = {"kind": "convolutional", "downsample": halved}
+    adam = {"batch_size": 32, "optimizer": "adam", "epochs": epochs}
+    return {
+        "dense": {
+            "data": data[0],
+            "network": {"widths": [widths[0]] * depth},
+            "training": {"batch_size": batch_size, "epochs": epochs},
+        },
+        "convolutional": {
+            "data": data[1],
+            "network": {"widths": [widths[1]] * depth, **image},
+            "training": adam,
+        },
+    }
+
+
+_MNIST = {"name": "mnist", "examples_per_class": 640}
+_CIFAR10 = {"name": "cifar10_12k", "examples_per_class": 320}
+_DIGITS = {"name": "digits", "examples_per_class": 32}
 PROTOCOLS = {
     "full": Protocol(
-        networks={
-            "dense": {
-                "data": {"name": "mnist", "examples_per_class": 640},
-                "network": {"widths": [128] * 30},
-                "training": {"batch_size": 64, "epochs": 6},
-            },
-            "convolutional": {
-                "data": {"name": "cifar10_12k", "examples_per_class": 320},
-                "network": {
-                    "kind": "convolutional",
-                    "widths": [16] * 30,
-                    "downsample": [1, 2, 3],
-                },
-                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 6},
-            },
-        },
+        networks=_list_networks((_MNIST, _CIFAR10), (128, 16), 30, [1, 2, 3], 64, 6),
         examples=64,
         draws=8,
         replicas=5,
         lrs={"dense": (0.003, 0.01, 0.03), "convolutional": (0.0003, 0.001, 0.003)},
     ),
     "quick": Protocol(
-        networks={
-            "dense": {
-                "data": {"name": "digits", "examples_per_class": 32},
-                "network": {"widths": [32] * 6},
-                "training": {"batch_size": 32, "epochs": 2},
-            },
-            "convolutional": {
-                "data": {"name": "digits", "examples_per_class": 32},
-                "network": {
-                    "kind": "convolutional",
-                    "widths": [4] * 6,
-                    "downsample": [1],
-                },
-                "training": {"batch_size": 32, "optimizer": "adam", "epochs": 2},
-            },
-        },
+        networks=_list_networks((_DIGITS, _DIGITS), (32, 4), 6, [1], 32, 2),
         examples=16,
         draws=2,
         replicas=2,
@@ -89,11 +85,7 @@ def spec_of(
         data={**tables["data"], "preprocessing": "standardized"},
         network=tables["network"],
         initialization=INITIALIZATIONS[start],
-        training={
-            "loss": "cross_entropy",
-            "lr": lr,
-            **tables["training"],
-        },
+        training={"loss": "cross_entropy", "lr": lr, **tables["training"]},
         run={
             "replicas": 1 if scan else protocol.replicas,
             "seed": _SCAN_SEED if scan else _SEED,

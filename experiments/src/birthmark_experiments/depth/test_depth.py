@@ -36,7 +36,7 @@ def test_a_layer_multiplies_the_signal_by_half_its_weights_variance(start, facto
     """He et al. 1502.01852, eq. 9, at equal widths: fan_in Var(w) / 2 a layer."""
     dataset = load_dataset("digits")
     spec = square_network(start)
-    forward, _, _ = read_signals(spec, dataset, 16, 0)
+    forward = read_signals(spec, dataset, 16, 0)[:, 0]
     expected = (1 + np.arange(DEPTH)) * math.log2(factor) + 1
     assert_allclose(forward[1], expected, atol=0.6)
     # and the network itself, within three times the spread of width 64
@@ -47,7 +47,7 @@ def test_a_layer_multiplies_the_signal_by_half_its_weights_variance(start, facto
 def test_signals_are_those_of_plain_torch():
     spec = spec_of(PROTOCOLS["quick"], "convolutional", "PyTorch", lr=1.0)
     dataset = load_dataset(spec.data)
-    measured = read_signals(spec, dataset, 16, 1)[:, 0]
+    measured = read_signals(spec, dataset, 16, 1)[0]
     weights = draw_weights(
         spec, 64, 10, replicas=[1], image_shape=dataset.example_shape
     )

@@ -1,7 +1,5 @@
 """What starts without chance reach, and what training keeps, as facts for the page."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +7,11 @@ from typing import Any
 import xarray as xr
 
 from birthmark.statistics import PowerLaw, fit_power_law, interval
-from birthmark_experiments.deterministic_start.protocol import (
-    DETERMINISTIC,
-    MOMENTS,
-    MOVES,
-    NTK_LRS,
-    REFERENCE,
-    STANDARD,
-)
-from birthmark_experiments.frame import Facts
-from birthmark_experiments.frame.rankings import difference, read_rankings, tabulate
+from ..frame import Facts, each
+from ..frame.rankings import difference, read_rankings, tabulate
+from .protocol import DETERMINISTIC, NTK_LRS, REFERENCE, STANDARD
+
+_FEW = ("outside_share", "outside_start")
 
 
 @dataclass(frozen=True)
@@ -26,7 +19,6 @@ class DeterministicStartFacts(Facts):
     """Outcomes by start, what is kept of null spaces and distances, exponents."""
 
     protocol: str
-    num_replicas: int
     starts: Sequence[str]
     deterministic: Sequence[str]
     titles: Mapping[str, str]
@@ -47,8 +39,8 @@ class DeterministicStartFacts(Facts):
 
 def summarize(results: xr.Dataset) -> DeterministicStartFacts:
     """Outcomes by start, what is kept of null spaces and distances, exponents."""
-    rankings = read_rankings(results)
-    starts = [str(name) for name in results["initialization"].to_numpy()]
+    rankings, by_start = read_rankings(results), each(results, "initialization")
+    starts, losses = list(by_start), rankings["mean_test_loss"]
     return DeterministicStartFacts.read(
         results,
         starts=starts,
@@ -63,19 +55,14 @@ def summarize(results: xr.Dataset) -> DeterministicStartFacts:
             }
             for outcome in ("test_accuracy", "mean_test_loss", "steps_2")
         },
-        same_variance=difference(
-            rankings["mean_test_loss"], "signed_constant", "he_normal"
-        )
+        same_variance=difference(losses, "signed_constant", "he_normal")
         if "he_normal" in starts
         else None,
-        spaces={name: _spaces_of(results, name) for name in starts},
+        spaces={name: _spaces_of(one) for name, one in by_start.items()},
         chance=float(results.attrs["width"] / results.attrs["num_inputs"]),
         few={
-            str(name): {
-                key: float(results[f"few_{key}"].sel(few_initialization=name).mean())
-                for key in ("outside_share", "outside_start", "row_overlap")
-            }
-            for name in results["few_initialization"].to_numpy()
+            name: {key: float(one[f"few_{key}"].mean()) for key in _FEW}
+            for name, one in each(results, "few_initialization").items()
         },
         class_ratio_of_inputs=float(results["class_ratio_of_inputs"]),
         gates={name: _gates_of(results, name) for name in (STANDARD, *NTK_LRS)},
@@ -83,41 +70,33 @@ def summarize(results: xr.Dataset) -> DeterministicStartFacts:
     )
 
 
-def _spaces_of(results: xr.Dataset, name: str) -> dict[str, Any]:
-    one = results.sel(initialization=name)
+def _spaces_of(one: xr.Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {
         key: interval(one[key])
         for key in ("row_overlap", "largest_angle", "row_share", "outside_share")
     }
-    for key in ("distortion", "class_ratio"):
-        found[key] = {
-            f"{layer} {moment}": float(one[key].sel(layer=layer, moment=moment).mean())
-            for layer in ("hidden1", "hidden2")
-            for moment in MOMENTS
-        }
-    for key in ("output_change", "changed_share", "move_length"):
-        found[key] = {
-            f"{move}, {moment}": interval(one[key].sel(move=move, moment=moment))
-            for move in MOVES
-            for moment in MOMENTS
-        }
+    for moment, then in each(one, "moment").items():
+        last = then.sel(layer="hidden2")
+        for key in ("distortion", "class_ratio"):
+            found.setdefault(key, {})[f"hidden2 {moment}"] = float(last[key].mean())
+        for move, here in each(then, "move").items():
+            for key in ("output_change", "changed_share"):
+                found.setdefault(key, {})[f"{move}, {moment}"] = interval(here[key])
     return found
 
 
 def fit_flips(results: xr.Dataset, name: str) -> PowerLaw:
     """The power law of the share of flipped gates in the width."""
-    flips = results["flips"].sel(parametrization=name)
-    fit = fit_power_law(
-        {int(n): flips.sel(width=n).to_numpy() for n in results["width"].to_numpy()}
-    )
+    widths = each(results.sel(parametrization=name), "width")
+    fit = fit_power_law({n: one["flips"].to_numpy() for n, one in widths.items()})
     assert fit is not None  # there are several widths
     return fit
 
 
 def _gates_of(results: xr.Dataset, name: str) -> dict[str, Any]:
     fit = fit_flips(results, name)
-    one = results.sel(parametrization=name)
     last = fit_flips(results.isel(width=slice(-2, None)), name)
+    widths = each(results.sel(parametrization=name), "width")
     return {
         "last_exponent": last.exponent,
         "last_low": last.low,
@@ -126,8 +105,6 @@ def _gates_of(results: xr.Dataset, name: str) -> dict[str, Any]:
         "low": fit.low,
         "high": fit.high,
         "r_squared": fit.r_squared,
-        "flips": {int(n): interval(one["flips"].sel(width=n)) for n in one["width"]},
-        "losses": {
-            int(n): interval(one["gate_loss"].sel(width=n)) for n in one["width"]
-        },
+        "flips": {n: interval(one["flips"]) for n, one in widths.items()},
+        "losses": {n: interval(one["gate_loss"]) for n, one in widths.items()},
     }

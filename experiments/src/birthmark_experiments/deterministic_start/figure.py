@@ -1,24 +1,15 @@
 """The figure of deterministic starts: losses, accuracies, and what a start leaves."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
-from birthmark.shapes import Array
 from birthmark.statistics import fit_power_law
-from birthmark_experiments.deterministic_start.protocol import REFERENCE
-from birthmark_experiments.frame.curves import (
-    Axes,
-    Data,
-    Figure,
-    paint_curves,
-    paint_groups,
-)
-from birthmark_experiments.frame.rankings import difference, read_rankings
+from ..frame.curves import Axes, Data, Figure, paint_curves, paint_groups, take
+from ..frame.rankings import difference, read_rankings
+from .protocol import REFERENCE
 
 _MOVED = (
     ("initial null space", "start", "first, at the start"),
@@ -47,43 +38,25 @@ def draw(results: xr.Dataset) -> Drawing:
         "legend: fitted power laws. Means and Student's 95 % intervals. Protocol: "
         f"{results.attrs['protocol']}"
     )
-    starts = [str(name) for name in results["initialization"].to_numpy()]
-    others = [name for name in starts if name != REFERENCE]
+    starts = results["initialization"].to_numpy()
+    others = starts[starts != REFERENCE]
     ranking = read_rankings(results)["test_accuracy"]
-    against = [difference(ranking, name, REFERENCE) for name in others]
+    against = [difference(ranking, str(name), REFERENCE) for name in others]
     moved = results["output_change"]
-    data: dict[str, Array] = {
-        "step": results["step"].to_numpy(),
-        "start": np.array(starts),
-        "is_random": np.array([_is_random(results, name) for name in starts]),
-        "test_loss": results["test_loss"]
-        .transpose("initialization", "step", "replica")
-        .to_numpy(),
-        "other": np.array(others),
+    names = ["step", "initialization", "test_loss", "row_share", "row_overlap"]
+    names += ("class_ratio", "class_ratio_of_inputs", "width", "parametrization")
+    order = ("moment", "initialization", "step", ..., "replica")
+    data = take(results.sel(layer="hidden2"), names, *order) | {
+        # whether replicas start at different places
+        "is_random": np.ptp(results["outside_start"].to_numpy(), axis=1) > 0,
+        "other": others,
         "difference": np.array([[x["mean"], x["low"], x["high"]] for x in against]),
         "is_distinguished": np.array([x["is_distinguished"] for x in against]),
-        "row_share": results["row_share"].to_numpy(),
-        "row_overlap": results["row_overlap"].to_numpy(),
         "chance": np.array(results.attrs["width"] / results.attrs["num_inputs"]),
-        "moved": np.stack(
-            [moved.sel(move=move, moment=moment) for move, moment, _ in _MOVED]
-        ),
-        "class_ratio": results["class_ratio"]
-        .sel(layer="hidden2")
-        .transpose("moment", "initialization", "replica")
-        .to_numpy(),
-        "inputs_ratio": results["class_ratio_of_inputs"].to_numpy(),
-        "width": results["width"].to_numpy(),
-        "parametrization": results["parametrization"].to_numpy(),
+        "moved": np.stack([moved.sel(move=a, moment=b) for a, b, _ in _MOVED]),
         "flips": results["flips"].to_numpy(),
     }
     return Drawing("deterministic-start", 0, title, caption, data, paint)
-
-
-def _is_random(results: xr.Dataset, name: str) -> bool:
-    """Whether replicas start at different places."""
-    norms = results["outside_start"].sel(initialization=name).to_numpy()
-    return bool(np.ptp(norms) > 0)
 
 
 def paint(data: Data, palette: Palette) -> Figure:
@@ -92,29 +65,42 @@ def paint(data: Data, palette: Palette) -> Figure:
     panels = figure.subplots(3, 2)
     _paint_losses(panels[0, 0], data, palette)
     _paint_differences(panels[0, 1], data, palette)
-    _paint_spaces(panels[1, 0], data, palette)
-    _paint_moves(panels[1, 1], data, palette)
-    _paint_separation(panels[2, 0], data, palette)
+    names, dotted = list(data["initialization"]), {"linestyle": ":", "linewidth": 1}
+    spaces, moves, classes = panels[1, 0], panels[1, 1], panels[2, 0]
+    values = np.stack([data["row_share"], data["row_overlap"]])
+    paint_groups(spaces, values, names, palette, ["share of the move", "overlap"], 0.24)
+    chance = float(data["chance"])
+    spaces.axvline(chance, color=palette.ink, label="chance", **dotted)
+    spaces.set(xlim=(0, 1.03), xlabel="share in the initial span of the units")
+    _paint_legend(spaces, palette, rows=1.2, columns=3)
+    name_panel(spaces, "c", "move of the first layer")
+    labels = [label for _, _, label in _MOVED]
+    paint_groups(moves, data["moved"], names, palette, labels, 0.18)
+    moves.axvline(0, color=palette.faint, linewidth=0.8, zorder=0)
+    moves.set_xlabel("change of the outputs (share of a whole swap)")
+    _paint_legend(moves, palette, rows=2.2, columns=2)
+    name_panel(moves, "d", "images moved in a null space")
+    labels = ["at the start", "trained"]
+    paint_groups(classes, data["class_ratio"], names, palette, labels, 0.24)
+    ratio = float(data["class_ratio_of_inputs"])
+    classes.axvline(ratio, color=palette.ink, label="images", **dotted)
+    classes.set_xlabel("distance between classes over within (ratio)")
+    _paint_legend(classes, palette, rows=1.2, columns=3)
+    name_panel(classes, "e", "classes kept apart")
     _paint_gates(panels[2, 1], data, palette)
     return figure
 
 
-def _names(data: Data, key: str) -> list[str]:
-    return [str(name) for name in data[key]]
-
-
 def _paint_losses(axes: Axes, data: Data, palette: Palette) -> None:
-    colours = (*palette.lines, palette.ink)
-    random, fixed = 0, 0
-    style: dict[str, Any]
-    for place, name in enumerate(_names(data, "start")):
-        if data["is_random"][place]:
-            style = {"color": colours[random], "linestyle": "-"}
-            random += 1
-        else:
-            style = {"color": colours[fixed], "linestyle": (0, (3, 2))}
-            fixed += 1
-        mean = np.exp(np.log(data["test_loss"][place]).mean(axis=-1))
+    # both kinds have the same colours
+    colours = [iter((*palette.lines, palette.ink)) for _ in range(2)]
+    rows = zip(
+        data["initialization"], data["is_random"], data["test_loss"], strict=True
+    )
+    for name, is_random, loss in rows:
+        dash: Any = "-" if is_random else (0, (3, 2))
+        style = {"color": next(colours[int(is_random)]), "linestyle": dash}
+        mean = np.exp(np.log(loss).mean(axis=-1))
         axes.plot(data["step"], mean, label=name, **style)
     label_log(axes)
     axes.set(xlabel="optimizer steps", ylabel="test loss (nat)")
@@ -123,7 +109,7 @@ def _paint_losses(axes: Axes, data: Data, palette: Palette) -> None:
 
 
 def _paint_differences(axes: Axes, data: Data, palette: Palette) -> None:
-    names = _names(data, "other")
+    names = data["other"]
     axes.axvline(0, color=palette.faint, linewidth=0.8, zorder=0)
     for row, (mean, low, high) in enumerate(100 * data["difference"]):
         seen = data["is_distinguished"][row]
@@ -137,52 +123,13 @@ def _paint_differences(axes: Axes, data: Data, palette: Palette) -> None:
     name_panel(axes, "b", "paired differences")
 
 
-def _paint_spaces(axes: Axes, data: Data, palette: Palette) -> None:
-    names = _names(data, "start")
-    values = np.stack([data["row_share"], data["row_overlap"]])
-    paint_groups(axes, values, names, palette, ["share of the move", "overlap"], 0.24)
-    chance = float(data["chance"])
-    axes.axvline(chance, color=palette.ink, linestyle=":", linewidth=1, label="chance")
-    axes.set(xlim=(0, 1.03), xlabel="share in the initial span of the units")
-    _paint_legend(axes, palette, rows=1.2, columns=3)
-    name_panel(axes, "c", "move of the first layer")
-
-
-def _paint_moves(axes: Axes, data: Data, palette: Palette) -> None:
-    names = _names(data, "start")
-    labels = [label for _, _, label in _MOVED]
-    paint_groups(axes, data["moved"], names, palette, labels, 0.18)
-    axes.axvline(0, color=palette.faint, linewidth=0.8, zorder=0)
-    axes.set_xlabel("change of the outputs (share of a whole swap)")
-    _paint_legend(axes, palette, rows=2.2, columns=2)
-    name_panel(axes, "d", "images moved in a null space")
-
-
 def _paint_legend(axes: Axes, palette: Palette, *, rows: float, columns: int) -> None:
     """A legend in empty rows at the bottom."""
     low, high = axes.get_ylim()
     axes.set_ylim(low + rows, high)
-    axes.legend(
-        loc="lower center",
-        ncols=columns,
-        handlelength=1.5,
-        columnspacing=1,
-        frameon=True,
-        facecolor=palette.paper,
-        edgecolor="none",
-        framealpha=1,
-    )
-
-
-def _paint_separation(axes: Axes, data: Data, palette: Palette) -> None:
-    names = _names(data, "start")
-    labels = ["at the start", "trained"]
-    paint_groups(axes, data["class_ratio"], names, palette, labels, 0.24)
-    ratio = float(data["inputs_ratio"])
-    axes.axvline(ratio, color=palette.ink, linestyle=":", linewidth=1, label="images")
-    axes.set_xlabel("distance between classes over within (ratio)")
-    _paint_legend(axes, palette, rows=1.2, columns=3)
-    name_panel(axes, "e", "classes kept apart")
+    box = {"frameon": True, "facecolor": palette.paper, "edgecolor": "none"}
+    space = {"framealpha": 1, "handlelength": 1.5, "columnspacing": 1}
+    axes.legend(loc="lower center", ncols=columns, **box, **space)
 
 
 def _paint_gates(axes: Axes, data: Data, palette: Palette) -> None:
@@ -193,7 +140,7 @@ def _paint_gates(axes: Axes, data: Data, palette: Palette) -> None:
     ]
     names = [
         f"{name}: width$^{{{-fit.exponent:.2f}}}$" if fit else name
-        for name, fit in zip(_names(data, "parametrization"), fits, strict=True)
+        for name, fit in zip(data["parametrization"], fits, strict=True)
     ]
     paint_curves(axes, width, data["flips"], names, palette, "log")
     for fit in fits:

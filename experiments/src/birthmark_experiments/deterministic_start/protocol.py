@@ -1,9 +1,6 @@
 """Which starts are compared, and on which networks what they keep is read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any
 
 from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
@@ -13,6 +10,9 @@ DETERMINISTIC = ("dct", "sobol", "hadamard", "zero_hadamard")
 
 # its singular values are all 1, as those of dct and hadamard are: the same but chance
 REFERENCE = "orthogonal"
+
+_MNIST = {"name": "mnist", "examples_per_class": 1000}
+_TRAINING = {"loss": "cross_entropy", "lr": 0.05, "batch_size": 64}
 
 
 @dataclass(frozen=True)
@@ -31,44 +31,31 @@ class Protocol:
 def find_protocol(scale: str) -> Protocol:
     """The protocol of a scale."""
     full = scale == "full"
-    training: dict[str, Any] = {
-        "loss": "cross_entropy",
-        "lr": 0.05,
-        "batch_size": 64,
-        "epochs": 6 if full else 3,
-    }
+    epochs = 6 if full else 3
     spec = RunSpec(
-        data={"name": "mnist", "examples_per_class": 1000}
-        if full
-        else {"name": "digits"},
+        data=_MNIST if full else {"name": "digits"},
         network={"widths": [128, 128] if full else [16, 16]},
-        training=training,
+        training={**_TRAINING, "epochs": epochs},
         run={"replicas": 8 if full else 3, "device": "cpu"},
-        record={"distributions": [], "weights": [training["epochs"]]},
+        record={"distributions": [], "weights": [epochs]},
     )
-    few = {
-        "data.examples_per_class": 30 if full else 3,
-        "training.epochs": 20 if full else 10,
-        "run.replicas": 5 if full else 3,
-        "record.epochs": [],
-        "record.weights": [20 if full else 10],
-    }
-    gates = {
-        "initialization": {"name": "lecun_normal"},
-        "data.examples_per_class": 300 if full else 30,
-        "training.epochs": 4 if full else 2,
-        "run.replicas": 5 if full else 3,
-        "record.epochs": [],
-        "record.weights": [4 if full else 2],
-        "record.weights_layers": ["hidden1"],
-    }
+
+    def smaller(examples: int, epochs: int) -> RunSpec:
+        length = {"data.examples_per_class": examples, "training.epochs": epochs}
+        record = {"record.epochs": [], "record.weights": [epochs]}
+        replicas = {"run.replicas": 5 if full else 3}
+        return spec.with_settings({**length, **record, **replicas})
+
+    law = {"initialization": {"name": "lecun_normal"}}
     return Protocol(
         spec=spec,
         starts=(*RANDOM, *DETERMINISTIC) if full else ("orthogonal", "dct"),
         num_images=500 if full else 100,
-        few=spec.with_settings(few),
+        few=smaller(30, 20) if full else smaller(3, 10),
         few_starts=("glorot_uniform", "dct"),
-        gates=spec.with_settings(gates),
+        gates=(smaller(300, 4) if full else smaller(30, 2)).with_settings(
+            {**law, "record.weights_layers": ["hidden1"]}
+        ),
         widths=(32, 64, 128, 256, 512, 1024) if full else (16, 64),
     )
 

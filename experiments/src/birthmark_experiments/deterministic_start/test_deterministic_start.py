@@ -13,11 +13,12 @@ from birthmark.seeds import batch_order
 from birthmark.spec import RunSpec
 from birthmark.training import initial_configuration
 from birthmark_experiments.deterministic_start.facts import fit_flips
-from birthmark_experiments.deterministic_start.measure import flipped_share, train_ntk
-from birthmark_experiments.deterministic_start.spaces import (
+from birthmark_experiments.deterministic_start.measure import (
     compare_spaces,
+    flipped_share,
     read_distances,
     span_of_inputs,
+    train_ntk,
 )
 from birthmark_experiments.frame.probes import as_inputs
 

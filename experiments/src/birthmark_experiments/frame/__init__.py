@@ -7,22 +7,12 @@ the package. One may be carried out again, at the scale of the docs or a quick o
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from birthmark_experiments.frame.experiment import (
-    SCALES,
-    Experiment,
-    Facts,
-    experiment_names,
-    find_experiment,
-)
-from birthmark_experiments.frame.variables import labelled, variable, variables
+from .experiment import SCALES, Experiment, Facts, experiment_names, find_experiment
+from .variables import coordinates, each, gather, labelled, variable, variables
 
 if TYPE_CHECKING:
-    from birthmark_experiments.frame.cache import hash_protocol, recall
-    from birthmark_experiments.frame.running import (
-        draw_experiment,
-        run_experiment,
-        shipped_results,
-    )
+    from .cache import hash_protocol, recall
+    from .running import draw_experiment, run_experiment, shipped_results
 
 # what reads and writes results is loaded when it is asked for: a list needs none of it
 _FILES = {
@@ -37,9 +27,12 @@ __all__ = [
     "SCALES",
     "Experiment",
     "Facts",
+    "coordinates",
     "draw_experiment",
+    "each",
     "experiment_names",
     "find_experiment",
+    "gather",
     "hash_protocol",
     "labelled",
     "recall",

@@ -4,8 +4,6 @@ A part is found again only if nothing of its protocol has changed; so no cache n
 to be emptied by hand, and none can give the numbers of another protocol.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -23,12 +21,9 @@ from birthmark.store import has_results, load_results, save_results
 def hash_protocol(protocol: Any) -> str:
     """Sixteen hexadecimal digits that stand for every field of a protocol.
 
-    Args:
-        protocol: Frozen dataclasses, specs, mappings, sequences, types, arrays, texts,
-            numbers; nested as one likes. The order of a mapping does not count.
-
-    Raises:
-        TypeError: Something else is in it, whose text might hide a difference.
+    It may be of frozen dataclasses, specs, mappings (whose order does not count),
+    sequences, types, arrays, texts and numbers, nested as one likes; anything else,
+    whose text might hide a difference, is a `TypeError`.
     """
     text = json.dumps(_plain(protocol), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -39,11 +34,8 @@ def recall(
 ) -> xr.Dataset:
     """A part of the results: read where it is there already, else measured and kept.
 
-    Args:
-        folder: Of the experiment.
-        part: What it is, in words, such as `clipped ball 0.5`.
-        protocol: All that its numbers depend on.
-        measure: Gives it; the results are written at once or not at all.
+    The part is named in words, such as `clipped ball 0.5`; the protocol is all that its
+    numbers depend on. Results are written at once or not at all.
     """
     place = folder / "cache" / hash_protocol([part, protocol])
     if not has_results(place):
@@ -62,9 +54,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return {type(value).__name__: value.model_dump(mode="json")}
     if is_dataclass(value) and not isinstance(value, type):
-        content = {
-            each.name: _plain(getattr(value, each.name)) for each in fields(value)
-        }
+        content = {x.name: _plain(getattr(value, x.name)) for x in fields(value)}
         return {type(value).__name__: content}
     if isinstance(value, Mapping):
         pairs = [[_plain(key), _plain(each)] for key, each in value.items()]

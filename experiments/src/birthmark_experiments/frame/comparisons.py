@@ -1,18 +1,15 @@
 """A comparison of starts as results that ship, and its rankings read from them."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 
 from birthmark.analysis import Candidate, Comparison, join_curves, make_comparison
 from birthmark.spec import RunSpec
-from birthmark.statistics import Outcome
 from birthmark.store import Store
-from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.frame.variables import labelled
+from .probes import train_all
+from .variables import labelled, variable
 
 _CURVES = {
     "test_loss": ("test loss", "nat"),
@@ -34,16 +31,11 @@ def run_comparison(
         `result` (outcome, initialization, replica) with what `read_rankings` needs.
         Outcomes are `steps_1`, `steps_2`, ... to falling losses, `test_accuracy`, ...
     """
-    run_grid(Grid(tuple(specs.values())), store)
+    records = train_all(specs.values(), store)
     lr = next(iter(specs.values())).training.lr
     candidates = [
-        Candidate(
-            name,
-            spec.with_settings({"training.lr": lr}),
-            store.records(spec.run_key, distributions=False),
-            spec.run_key,
-        )
-        for name, spec in specs.items()
+        Candidate(name, spec.with_settings({"training.lr": lr}), one, spec.run_key)
+        for (name, spec), one in zip(specs.items(), records, strict=True)
     ]
     return record_comparison(make_comparison(candidates, losses))
 
@@ -53,37 +45,25 @@ def record_comparison(comparison: Comparison) -> xr.Dataset:
     curves = join_curves(comparison).rename(candidate="initialization")
     outcomes = [ranking.outcome for ranking in comparison.rankings]
     dims = ("outcome", "initialization", "replica")
-    results = xr.Dataset(
-        {
-            name: curves[name]
-            .astype(np.float32)
-            .assign_attrs(long_name=long_name, units=units)
-            for name, (long_name, units) in _CURVES.items()
-        }
-    )
-    words = labelled("outcome of a replica", "see unit")
-    results["result"] = (dims, np.array([o.values_AR for o in outcomes]), words)
-    results["is_censored"] = (
-        dims,
-        np.array([o.censored_AR for o in outcomes]).astype(np.int8),
-        labelled("whether the budget was spent before", "1"),
-    )
-    results["is_tested"] = (
-        "outcome",
-        np.array([o.is_tested for o in outcomes]).astype(np.int8),
-        labelled("whether pairs are told apart by chance", "1"),
-    )
+    results = xr.Dataset()
+    for name, said in _CURVES.items():
+        single = curves[name].astype(np.float32)
+        results[name] = single.assign_attrs(labelled(*said))
+    values = [o.values_AR for o in outcomes]
+    censored = [o.censored_AR for o in outcomes]
+    tested = [o.is_tested for o in outcomes]
+    results["result"] = variable(dims, values, "outcome of a replica", "see unit")
+    words = "whether the budget was spent before"
+    results["is_censored"] = variable(dims, np.array(censored, dtype=bool), words)
+    words = "whether pairs are told apart by chance"
+    results["is_tested"] = variable("outcome", tested, words)
     for name in ("title", "unit", "better"):
         texts = [getattr(o, name) or "-" for o in outcomes]
-        words = labelled(f"{name} of the outcome", "text")
-        results[name] = ("outcome", texts, words)
-    return results.assign_coords(outcome=_name(outcomes))
-
-
-def _name(outcomes: Sequence[Outcome]) -> list[str]:
-    """Names that do not depend on the levels of the loss."""
-    steps = [one.name for one in outcomes if one.unit == "steps"]
-    return [
-        f"steps_{steps.index(one.name) + 1}" if one.name in steps else one.name
-        for one in outcomes
+        results[name] = variable("outcome", texts, f"{name} of the outcome", "text")
+    # names that do not depend on the levels of the loss
+    steps = [o.name for o in outcomes if o.unit == "steps"]
+    names = [
+        f"steps_{steps.index(o.name) + 1}" if o.name in steps else o.name
+        for o in outcomes
     ]
+    return results.assign_coords(outcome=names)

@@ -1,11 +1,10 @@
 """Curves over replicas: mean, interval, a colour and a dash for each start."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import xarray as xr
 
 from birthmark.figures import Palette, choose_style
 from birthmark.shapes import Array
@@ -20,6 +19,37 @@ else:  # for annotations: matplotlib is loaded where something is drawn
 Data = Mapping[str, Array]  # everything that is drawn
 
 
+def take(results: xr.Dataset, names: Iterable[str], *dims: Any) -> dict[str, Array]:
+    """Variables and coordinates as arrays, their dims in this order where they are."""
+    return {
+        name: results[name].transpose(*dims, missing_dims="ignore").to_numpy()
+        if dims
+        else results[name].to_numpy()
+        for name in names
+    }
+
+
+def stack_interval(values: Array, scale: Literal["linear", "log"] = "linear") -> Array:
+    """Mean over the last axis, and both ends of its interval, [3, ...]."""
+    found = summarize_curves(values, scale)
+    return np.stack([found.mean, found.low, found.high])
+
+
+def paint_marks(
+    axes: Axes,
+    x: Any,
+    y: Any,
+    marker: str,
+    colour: str,
+    *,
+    fill: Any = "",
+    **style: Any,
+) -> None:
+    """Points of one colour, hollow or filled with another one."""
+    style = {"markersize": 4, "linestyle": "none", "color": colour, **style}
+    axes.plot(x, y, marker=marker, markerfacecolor=fill or colour, **style)
+
+
 def paint_curves(
     axes: Axes,
     x: Array,
@@ -31,8 +61,7 @@ def paint_curves(
     """One line a group with Student's 95 % interval of the mean (geometric if log)."""
     for place, (name, values_XR) in enumerate(zip(names, values_GXR, strict=True)):
         style = choose_style(place, palette)
-        found = summarize_curves(values_XR, scale)
-        paint_band(axes, x, found.mean, found.low, found.high, label=name, **style)
+        paint_band(axes, x, *stack_interval(values_XR, scale), label=name, **style)
 
 
 def paint_band(
@@ -53,14 +82,9 @@ def paint_intervals(
     is_upright: bool = False,
     **style: Any,
 ) -> None:
-    """Marks with bars, where there is a mean.
+    """Marks with bars, where there is a mean; mean, low and high end lie along [3].
 
-    Args:
-        axes: Where.
-        places: Along the other axis.
-        values_3G: Mean, low and high end.
-        is_upright: Whether the bars are vertical.
-        style: As of `Axes.errorbar`.
+    Places are those along the other axis, the style is that of `Axes.errorbar`.
     """
     known = np.isfinite(values_3G[0])
     mean, low, high = values_3G[:, known]
@@ -116,20 +140,11 @@ def paint_points(
 ) -> None:
     """One row a group: its mean and interval over replicas, the first at the top.
 
-    Args:
-        axes: Where.
-        values_GR: One value a replica.
-        names: Of the groups.
-        palette: For the colour unless given.
-        y: How far below its row a mark lies.
-        marker: Of the means.
-        colour: Of marks and intervals.
-        label: In the legend.
+    Marks lie by `y` below their row; the colour is the palette's first unless given.
     """
     colour = colour or palette.lines[0]
-    found = summarize_curves(values_GR)
-    values_3G = np.stack([found.mean, found.low, found.high])
     style: dict[str, Any] = {"fmt": marker, "color": colour, "label": label or None}
-    paint_intervals(axes, np.arange(len(names)) + y, values_3G, **style)
+    at = np.arange(len(names)) + y
+    paint_intervals(axes, at, stack_interval(values_GR), **style)
     axes.set_yticks(range(len(names)), labels=list(names))
     axes.set_ylim(len(names) - 0.5, -0.5)

@@ -4,8 +4,6 @@ Seeds and batch orders are those of the engine, so that replicas are pairs of it
 replicas, and a network that a run could train too moves as it does there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from birthmark.seeds import batch_order
 from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
-from birthmark_experiments.frame.probes import as_inputs
+from .probes import as_inputs
 
 Parameters = dict[str, Tensor]  # `hidden1.w` [I, O], `hidden1.b` [O], ...
 Forward = Callable[[Parameters, Tensor], Tensor]
@@ -34,21 +32,14 @@ def descend(
     start: Parameters,
     dataset: Dataset,
     spec: RunSpec,
-    *,
     replica: int,
     forward: Forward,
     factors: dict[str, float] | None = None,
 ) -> Iterator[Epoch]:
-    """Plain SGD from a start, epoch by epoch, the start itself first.
+    """Plain SGD on the cross-entropy from a start, epoch by epoch, itself first.
 
-    Args:
-        start: Not changed.
-        dataset: Examples.
-        spec: For seed, learning rate, batch size and epochs; the loss is the
-            cross-entropy.
-        replica: Which batch orders.
-        forward: Logits of a batch.
-        factors: On the learning rate, by parameter; 1 unless given.
+    Of the spec count seed, learning rate, batch size and epochs; a replica has batch
+    orders of its own. Factors are on the learning rate, by parameter, and 1 otherwise.
     """
     training, factors = spec.training, factors or {}
     x_NI, y_N = as_inputs(dataset, "train")

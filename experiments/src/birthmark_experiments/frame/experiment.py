@@ -54,13 +54,18 @@ class Experiment:
     """
 
     package: str  # such as `birthmark_experiments.constant_start`
-    question: str  # one line, as a user would ask it
+    about: str  # the `__doc__` of the folder, which begins with the question
     data: tuple[str, ...] = ()  # data sets that the full scale needs
 
     @property
     def name(self) -> str:
         """Such as `constant-start`; of its page, figure and records as well."""
         return self.package.rpartition(".")[2].replace("_", "-")
+
+    @property
+    def question(self) -> str:
+        """One line, as a user would ask it."""
+        return self.about.partition("\n")[0]
 
     def protocol(self, scale: str) -> Any:
         """What is measured at a scale.
@@ -74,9 +79,8 @@ class Experiment:
 
     def measure(self, scale: str, folder: Path) -> xr.Dataset:
         """Train and measure; what is stored in the folder goes on where it stopped."""
-        results: xr.Dataset = self._file("measure").measure(
-            self.protocol(scale), folder
-        )
+        protocol = self.protocol(scale)
+        results: xr.Dataset = self._file("measure").measure(protocol, folder)
         return results
 
     def summarize(self, results: xr.Dataset) -> Facts:
@@ -105,12 +109,14 @@ class Facts:
     def read(cls, results: xr.Dataset, **found: Any) -> Self:
         """What was found, and the facts that the results carry under the same name.
 
-        Those are attributes, such as `protocol`, and `num_replicas`.
+        Those are attributes, such as `protocol`, and sizes, such as `num_replicas`.
         """
-        kept = {**results.attrs, "num_replicas": results.sizes.get("replica")}
+        sizes = {f"num_{dim}s": size for dim, size in results.sizes.items()}
+        kept = {**results.attrs, **sizes}
         for each in fields(cls):
             if each.name in kept and each.name not in found:
-                convert = {"int": int, "float": float}.get(str(each.type))
+                kind = str(getattr(each.type, "__name__", each.type))
+                convert = {"int": int, "float": float}.get(kind)
                 value = kept[each.name]
                 found[each.name] = convert(value) if convert else value
         return cls(**found)

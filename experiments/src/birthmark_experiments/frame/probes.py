@@ -1,8 +1,6 @@
 """What a store has kept, and examples: weights as torch looks at them, curves."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,6 +9,16 @@ import xarray as xr
 from torch import Tensor
 
 from birthmark.shapes import Array, Dataset, Layer, Weights
+from birthmark.spec import RunSpec
+from birthmark.store import Store
+from birthmark.sweeps import Grid, run_grid
+
+
+def train_all(specs: Iterable[RunSpec], store: Store) -> list[xr.Dataset]:
+    """Train the runs that a store does not have, and read the records of all."""
+    every = tuple(specs)
+    run_grid(Grid(every), store)
+    return [store.records(spec.run_key, distributions=False) for spec in every]
 
 
 def as_tensors(weights: Weights) -> Weights:
@@ -18,6 +26,13 @@ def as_tensors(weights: Weights) -> Weights:
     return Weights(
         {n: Layer(torch.tensor(x.w), torch.tensor(x.b)) for n, x in weights.items()}
     )
+
+
+def read_ends(store: Store, spec: RunSpec) -> tuple[Weights, Weights]:
+    """Start and end of a run, both of which were kept."""
+    ends = (0, spec.training.epochs)
+    start, end = (as_tensors(store.weights(spec.run_key, epoch)) for epoch in ends)
+    return start, end
 
 
 def as_inputs(

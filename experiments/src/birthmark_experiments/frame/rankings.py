@@ -1,7 +1,5 @@
 """Rankings of a recorded comparison, and what a page says of them."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import xarray as xr
@@ -34,27 +32,15 @@ def read_rankings(results: xr.Dataset) -> dict[str, Ranking]:
 
 def tabulate(ranking: Ranking) -> dict[str, dict[str, Any]]:
     """Mean, interval, letters and number of censored replicas, by start, best first."""
-    return {
-        one.name: {
-            "mean": one.mean,
-            "low": one.low,
-            "high": one.high,
-            "letters": one.letters,
-            "num_censored": one.num_censored,
-        }
-        for one in ranking.standings
-    }
+    kept = ("mean", "low", "high", "letters", "num_censored")
+    rows = ranking.standings
+    return {one.name: {key: getattr(one, key) for key in kept} for one in rows}
 
 
 def difference(ranking: Ranking, a: str, b: str) -> dict[str, Any]:
     """The paired difference a - b, its interval for all pairs at once, and p (Holm)."""
     pair = ranking.pair(a, b)
     sign = 1 if pair.a == a else -1
-    ends = sorted((sign * pair.wide_low, sign * pair.wide_high))
-    return {
-        "mean": sign * pair.difference,
-        "low": ends[0],
-        "high": ends[1],
-        "p": pair.p_holm,
-        "is_distinguished": pair.is_distinguished,
-    }
+    low, high = sorted((sign * pair.wide_low, sign * pair.wide_high))
+    found = {"mean": sign * pair.difference, "low": low, "high": high, "p": pair.p_holm}
+    return found | {"is_distinguished": pair.is_distinguished}

@@ -12,8 +12,8 @@ import xarray as xr
 from birthmark.errors import SpecError
 from birthmark.spec import DataSpec
 from birthmark.store import has_results, load_results, save_results
-from birthmark_experiments.frame.cache import hash_protocol
-from birthmark_experiments.frame.experiment import Experiment, find_experiment
+from .cache import hash_protocol
+from .experiment import Experiment, find_experiment
 
 if TYPE_CHECKING:
     from birthmark.figures import Drawing
@@ -24,13 +24,10 @@ def run_experiment(
 ) -> xr.Dataset:
     """Measure, and save the results; what is there already is not measured again.
 
-    What was measured under a protocol that has changed since is measured anew.
-
-    Args:
-        name: Of the experiment; or one of your own.
-        folder: Of this experiment alone: its runs and results.
-        scale: `full`: the protocol of the docs, minutes. `quick`: seconds, to see that
-            it works; its numbers prove nothing.
+    What was measured under a protocol that has changed since is measured anew. The
+    folder is that of this experiment (one of ours by name, or one of your own) alone.
+    `full` is the protocol of the docs and takes minutes; `quick` shows in seconds that
+    it works, and its numbers prove nothing.
 
     Raises:
         SpecError: No such experiment or scale, or the folder has another one.
@@ -79,10 +76,5 @@ def shipped_results(name: str) -> xr.Dataset:
 
 
 def draw_experiment(name: str, results: xr.Dataset) -> Drawing:
-    """The figure of an experiment.
-
-    Args:
-        name: Such as `constant-start`.
-        results: As `run_experiment` gives them.
-    """
+    """The figure of an experiment, from what `run_experiment` gives."""
     return find_experiment(name).draw(results)

@@ -5,8 +5,6 @@ something trained. Of rules that draw the same numbers in this network the first
 stands for all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +12,13 @@ from typing import Any
 from birthmark.spec import RunSpec
 
 _FROM_FILES = ("checkpoint", "statistics_only", "shuffled", "signs_only")
-_FOR_BIASES = "nguyen_widrow_bias"
-_FROM_FILES_TOO = "lottery_ticket"
-
+_LEFT_OUT = (*_FROM_FILES, "lottery_ticket", "nguyen_widrow_bias")  # a rule of biases
 # what a rule of the table asks for besides its name, as its source has it
 _OWN_BIASES = {
     "torch_default": "torch_default",
     "equinox_default": "equinox_default",
     "sklearn_default": "sklearn_default",
-    "nguyen_widrow": _FOR_BIASES,
+    "nguyen_widrow": "nguyen_widrow_bias",
 }
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "constant": {"value": 0.5},
@@ -39,22 +35,14 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 _SMALL_OUTPUT = {"output": {"name": "normal", "std": 0.01}}
-_ROOT_2 = 2**0.5
+_NO_OUTPUT = {"output": {"name": "zeros"}}
+_MIRRORED = _PARAMETERS["looks_linear"]["layers"] | _SMALL_OUTPUT
+_ORTHOGONAL = {"name": "orthogonal", "gain": 2**0.5}
 _COMBINED: dict[str, dict[str, Any]] = {
-    "he_normal, output 0": {
-        "name": "he_normal",
-        "layers": {"output": {"name": "zeros"}},
-    },
+    "he_normal, output 0": {"name": "he_normal", "layers": _NO_OUTPUT},
     "he_normal, small output": {"name": "he_normal", "layers": _SMALL_OUTPUT},
-    "orthogonal x 1.41, small output": {
-        "name": "orthogonal",
-        "gain": _ROOT_2,
-        "layers": _SMALL_OUTPUT,
-    },
-    "looks_linear, small output": {
-        "name": "looks_linear",
-        "layers": _PARAMETERS["looks_linear"]["layers"] | _SMALL_OUTPUT,
-    },
+    "orthogonal x 1.41, small output": {**_ORTHOGONAL, "layers": _SMALL_OUTPUT},
+    "looks_linear, small output": {"name": "looks_linear", "layers": _MIRRORED},
     "lsuv, small output": {"name": "lsuv", "layers": _SMALL_OUTPUT},
 }
 
@@ -79,7 +67,7 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "he_normal x 0.5": _scaled_he(0.5),
     "he_normal x 2": _scaled_he(2.0),
     "he_normal x 10": _scaled_he(10.0),
-    "orthogonal x 1.41": {"name": "orthogonal", "gain": _ROOT_2},
+    "orthogonal x 1.41": _ORTHOGONAL,
     "krahenbuhl, pca": {"name": "krahenbuhl", "directions": "pca"},
     "krahenbuhl, kmeans": {"name": "krahenbuhl", "directions": "kmeans"},
 }
@@ -90,12 +78,12 @@ def list_starts() -> list[Start]:
     # here, since facts are read where torch is not
     from birthmark.network import DATA_DEPENDENT, INITIALIZATIONS
 
-    left_out = (*_FROM_FILES, _FROM_FILES_TOO, _FOR_BIASES)
+    kinds = (("table", INITIALIZATIONS), ("batch", DATA_DEPENDENT))
     starts = [
         Start(name, kind, _rule(name))
-        for kind, names in (("table", INITIALIZATIONS), ("batch", DATA_DEPENDENT))
+        for kind, names in kinds
         for name in names
-        if name not in left_out
+        if name not in _LEFT_OUT
     ]
     starts += [Start(name, "variant", rule) for name, rule in _VARIANTS.items()]
     starts += [Start(name, "combined", rule) for name, rule in _COMBINED.items()]
@@ -119,20 +107,12 @@ def dense_spec(
     """The run that the fields of a protocol say, and what they do not.
 
     Two hidden layers of its `width`, or as many as its `depth`; the loss is taken from
-    logits; `lr`, `batch_size` and `epochs` are the protocol's where it has them.
-
-    Args:
-        protocol: Frozen, with at least `data`, `width` and `replicas`.
-        training: What is not said by it, or otherwise than by it.
-        run: Likewise.
-        tables: Likewise: whole tables, such as `record`.
+    logits; `lr`, `batch_size` and `epochs` are the protocol's where it has them. Tables
+    (`training`, `run`, `record`, ...) say what it does not, or otherwise.
     """
     tables.setdefault("data", protocol.data)
-    said = {
-        name: getattr(protocol, name)
-        for name in ("lr", "batch_size", "epochs")
-        if hasattr(protocol, name)
-    }
+    fields = ("lr", "batch_size", "epochs")
+    said = {x: getattr(protocol, x) for x in fields if hasattr(protocol, x)}
     return RunSpec(
         network={"widths": [protocol.width] * getattr(protocol, "depth", 2)},
         training={"loss": "cross_entropy", **said, **(training or {})},

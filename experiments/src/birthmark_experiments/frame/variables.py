@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:  # a list of questions needs neither
     import numpy.typing as npt
@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # a list of questions needs neither
 
     from birthmark.shapes import Array
 
+Found = TypeVar("Found", "xr.Dataset", "xr.DataArray")
 Variable: TypeAlias = "tuple[Sequence[str] | str, Array, dict[str, str]]"
 
 _KEPT_AS = {"int64": "int32", "bool": "int8"}
@@ -41,20 +42,39 @@ def variable(
     return dims, array.astype(kept_as), labelled(long_name, units)
 
 
+def gather(
+    words: Mapping[str, tuple[str, str]],
+    values: Mapping[str, tuple[Any, Any]],
+    coords: Mapping[str, Any],
+) -> xr.Dataset:
+    """Results: dims and values by name, the words (long name, units) by the same."""
+    import xarray as xr
+
+    found = {n: variable(dims, x, *words[n]) for n, (dims, x) in values.items()}
+    return xr.Dataset(found).assign_coords(coordinates(coords))
+
+
+def coordinates(coords: Mapping[str, Any]) -> dict[str, Array]:
+    """Coordinates along dims of the same names; whole numbers in 32 bits."""
+    import numpy as np
+
+    arrays = {dim: np.asarray(values) for dim, values in coords.items()}
+    return {d: x.astype(_KEPT_AS.get(x.dtype.name, x.dtype)) for d, x in arrays.items()}
+
+
+def each(results: Found, dim: str) -> dict[Any, Found]:
+    """What there is of each label along a dim, in their order."""
+    labels = results[dim].to_numpy().tolist()
+    return {label: results.sel({dim: label}) for label in labels}
+
+
 def variables(
     dims: Sequence[str],
     words: Mapping[str, tuple[str, str]],
     values: Mapping[str, npt.ArrayLike],
     prefix: str = "",
 ) -> dict[str, Variable]:
-    """Variables of equal dims, in single precision.
-
-    Args:
-        dims: Of all of them.
-        words: By name: long name and units.
-        values: By name.
-        prefix: Before each name in the results.
-    """
+    """Variables of equal dims, in single precision; words as of `gather`."""
     import numpy as np
 
     return {
@@ -66,12 +86,9 @@ def variables(
 def name_curves(
     curves: Mapping[str, Array], num_examples: int, epochs: Array | None = None
 ) -> xr.Dataset:
-    """Curves over (epoch, replica), at epochs 1, 2, ... unless others are given.
+    """Metrics of records, [T, R], as shares where they are counts of examples.
 
-    Args:
-        curves: Metrics by the name that they have in records, [T, R].
-        num_examples: By which counts are divided.
-        epochs: At which they stand.
+    They stand at epochs 1, 2, ... unless others are given.
     """
     import numpy as np
     import xarray as xr
@@ -84,7 +101,7 @@ def name_curves(
     count = len(next(iter(curves.values())))
     at = np.arange(1, count + 1) if epochs is None else epochs
     found = xr.Dataset(variables(("epoch", "replica"), words, shares))
-    return found.assign_coords(epoch=at.astype(np.int32))
+    return found.assign_coords(coordinates({"epoch": at}))
 
 
 def name_deviation(

@@ -1,13 +1,9 @@
-"""Initialization or optimizer: which of the two decides how quickly a network learns?
+"""Which decides how quickly a network learns: initialization or optimizer?
 
 Eight starts are trained by three optimizers, each at the learning rate that a small
 search on another seed has found for it.
 """
 
-from birthmark_experiments.frame import Experiment
+from ..frame import Experiment
 
-EXPERIMENT = Experiment(
-    __name__,
-    "Which decides how quickly a network learns: initialization or optimizer?",
-    ("mnist",),
-)
+EXPERIMENT = Experiment(__name__, __doc__, ("mnist",))

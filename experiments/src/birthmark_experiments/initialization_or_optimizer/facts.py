@@ -1,7 +1,5 @@
 """What eight starts under three optimizers say: shares of variance, and who leads."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array
-from birthmark.statistics import Outcome, rank, summarize_curves
-from birthmark_experiments.frame import Facts
-from birthmark_experiments.statistics import PARTS, correlate_ranks, share_variance
+from birthmark.statistics import Outcome, rank
+from ..frame import Facts, each
+from ..frame.curves import stack_interval, take
+from ..statistics import PARTS, correlate_ranks, share_variance
 
 
 @dataclass(frozen=True)
@@ -39,27 +38,32 @@ class InitializationOrOptimizerFacts(Facts):
 
 def summarize(results: xr.Dataset) -> InitializationOrOptimizerFacts:
     """Shares for each outcome, how firm they are, and the steps of each cell."""
-    level = results.sizes["level"] - 1  # the lower loss
-    logs_ABR = _logs(results, level)
-    censored_ABR = _censored(results, level)
+    early, low = results.isel(level=0), results.isel(level=-1)
+    logs_ABR = np.log(_ordered(low["steps"]))
+    censored_ABR = _ordered(low["is_censored"])
+    optimizers = each(low, "optimizer")
+    cells = {name: _tabulate(one) for name, one in optimizers.items()}
     shares = {
-        "steps_early": _shares(_logs(results, 0)),
+        "steps_early": _shares(np.log(_ordered(early["steps"]))),
         "steps": _shares(logs_ABR),
         "test_accuracy": _shares(_ordered(results["test_accuracy"])),
     }
     return InitializationOrOptimizerFacts.read(
         results,
-        levels=[float(one) for one in results["level"].to_numpy()],
-        names=[str(one) for one in results["initialization"].to_numpy()],
-        optimizers=[str(one) for one in results["optimizer"].to_numpy()],
-        lrs={str(one.optimizer.item()): float(one) for one in results["lr"]},
-        search=_tabulate_search(results),
+        levels=results["level"].to_numpy().tolist(),
+        names=results["initialization"].to_numpy().tolist(),
+        optimizers=list(optimizers),
+        lrs={name: float(one["lr"]) for name, one in optimizers.items()},
+        search={name: _list_search(one) for name, one in optimizers.items()},
         shares=shares,
         num_censored=int(censored_ABR.sum()),
         num_runs=int(censored_ABR.size),
         doubled=_shares(logs_ABR + np.log(2) * censored_ABR),
         without_one=_leave_out(results, logs_ABR),
-        cells=_tabulate(results, level),
+        cells={
+            name: {optimizer: cell[name] for optimizer, cell in cells.items()}
+            for name in results["initialization"].to_numpy().tolist()
+        },
         factors=_ranges(results, logs_ABR),
     )
 
@@ -68,17 +72,7 @@ def _shares(values_ABR: Array) -> dict[str, dict[str, float]]:
     if not np.ptp(values_ABR):
         return {}
     shares = share_variance(values_ABR)
-    return {
-        part: {k: float(v) for k, v in vars(shares[part]).items()} for part in PARTS
-    }
-
-
-def _logs(results: xr.Dataset, level: int) -> Array:
-    return np.log(_ordered(results["steps"].isel(level=level)))
-
-
-def _censored(results: xr.Dataset, level: int) -> Array:
-    return _ordered(results["is_censored"].isel(level=level))
+    return {part: vars(shares[part]) for part in PARTS}
 
 
 def _ordered(values: xr.DataArray) -> Array:
@@ -88,27 +82,20 @@ def _ordered(values: xr.DataArray) -> Array:
 
 def _leave_out(results: xr.Dataset, logs_ABR: Array) -> dict[str, Any]:
     """How the shares move when one start is not among the eight."""
-    names = [str(one) for one in results["initialization"].to_numpy()]
+    names = results["initialization"].to_numpy().tolist()
     if len(names) < 3:
         return {}
-    omega2 = {
-        name: {
-            part: share.omega2
-            for part, share in share_variance(np.delete(logs_ABR, row, axis=0)).items()
-        }
-        for row, name in enumerate(names)
-    }
-    lowest = min(omega2, key=lambda name: omega2[name]["first"])
-    highest = max(omega2, key=lambda name: omega2[name]["first"])
-    return {
-        "lowest": {"name": lowest, **omega2[lowest]},
-        "highest": {"name": highest, **omega2[highest]},
-    }
+    rows: list[dict[str, Any]] = []
+    for row, name in enumerate(names):
+        shares = share_variance(np.delete(logs_ABR, row, axis=0))
+        rows.append({"name": name} | {p: one.omega2 for p, one in shares.items()})
+    rows.sort(key=lambda row: row["first"])
+    return {"lowest": rows[0], "highest": rows[-1]}
 
 
 def _ranges(results: xr.Dataset, logs_ABR: Array) -> dict[str, Any]:
     """How many times slower the slowest level of each factor is than the quickest."""
-    optimizers = [str(one) for one in results["optimizer"].to_numpy()]
+    optimizers = results["optimizer"].to_numpy().tolist()
     mean_AB = logs_ABR.mean(axis=2)
     orders = [
         correlate_ranks(mean_AB[:, i], mean_AB[:, j]).rho
@@ -119,51 +106,36 @@ def _ranges(results: xr.Dataset, logs_ABR: Array) -> dict[str, Any]:
         "initialization": float(np.exp(np.ptp(logs_ABR.mean(axis=(1, 2))))),
         "optimizer": float(np.exp(np.ptp(logs_ABR.mean(axis=(0, 2))))),
         # rank correlations of the starts between two optimizers
-        "orders": [float(rho) for rho in orders],
+        "orders": orders,
         "within": dict(zip(optimizers, map(float, within_B), strict=True)),
     }
 
 
-def _tabulate(results: xr.Dataset, level: int) -> dict[str, dict[str, Any]]:
-    """By start and optimizer: geometric mean of the steps, interval, letters."""
-    names = [str(one) for one in results["initialization"].to_numpy()]
-    cells: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for optimizer in results["optimizer"].to_numpy():
-        one = results.sel(optimizer=optimizer).isel(level=level)
-        steps_AR = one["steps"].transpose("initialization", "replica").to_numpy()
-        censored_AR = one["is_censored"].transpose("initialization", "replica")
-        curve = summarize_curves(steps_AR, "log")
-        outcome = Outcome(
-            name="steps",
-            title="log of the steps",
-            unit="1",
-            better="low",
-            values_AR=np.log(steps_AR),
-            censored_AR=censored_AR.to_numpy().astype(bool),
-            how="",
-        )
-        letters = {one.name: one.letters for one in rank(names, outcome).standings}
-        accuracy_A = one["test_accuracy"].mean("replica").to_numpy()
-        for row, name in enumerate(names):
-            cells[name][str(optimizer)] = {
-                "mean": float(curve.mean[row]),
-                "low": float(curve.low[row]),
-                "high": float(curve.high[row]),
-                "num_censored": int(outcome.censored_AR[row].sum()),
-                "letters": letters[name],
-                "accuracy": float(accuracy_A[row]),
-            }
-    return cells
-
-
-def _tabulate_search(results: xr.Dataset) -> dict[str, list[dict[str, float]]]:
+def _tabulate(one: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """By start, of an optimizer: geometric mean of the steps, interval, letters."""
+    names = one["initialization"].to_numpy().tolist()
+    arrays = take(one, ("steps", "is_censored"), "initialization", "replica")
+    values_AR, censored_AR = np.log(arrays["steps"]), arrays["is_censored"] > 0
+    outcome = Outcome(
+        "steps", "log of the steps", "1", "low", values_AR, censored_AR, how=""
+    )
+    letters = {one.name: one.letters for one in rank(names, outcome).standings}
+    mean_3A = stack_interval(arrays["steps"], "log")
     return {
-        str(one.optimizer.item()): [
-            {"lr": float(lr), "steps": float(steps)}
-            for lr, steps in zip(
-                one["searched_lr"].to_numpy(), one.to_numpy(), strict=True
-            )
-            if np.isfinite(lr)
-        ]
-        for one in results["search"].transpose("optimizer", "candidate")
+        name: {
+            **dict(zip(("mean", "low", "high"), mean_3A[:, row].tolist(), strict=True)),
+            "num_censored": int(censored_AR[row].sum()),
+            "letters": letters[name],
+            "accuracy": float(start["test_accuracy"].mean()),
+        }
+        for row, (name, start) in enumerate(each(one, "initialization").items())
     }
+
+
+def _list_search(one: xr.Dataset) -> list[dict[str, float]]:
+    pairs = zip(one["searched_lr"].values, one["search"].values, strict=True)
+    return [
+        {"lr": float(lr), "steps": float(steps)}
+        for lr, steps in pairs
+        if np.isfinite(lr)
+    ]

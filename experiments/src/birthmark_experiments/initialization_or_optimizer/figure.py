@@ -1,15 +1,11 @@
 """The figure of starts and optimizers: steps of each pair, and shares of variance."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
-from birthmark.shapes import Array
-from birthmark.statistics import summarize_curves
-from birthmark_experiments.frame.curves import Axes, Data, Figure
-from birthmark_experiments.statistics import PARTS, share_variance
+from ..frame.curves import Axes, Data, Figure, paint_marks, stack_interval, take
+from ..statistics import PARTS, share_variance
 
 _STYLES = (("o", "-"), ("s", "--"), ("^", ":"))
 _NAMES = ("initialization", "optimizer", "interaction", "replicas")
@@ -21,12 +17,10 @@ def draw(results: xr.Dataset) -> Drawing:
     """Three panels; see the caption."""
     levels = results["level"].to_numpy()
     steps_LABR = results["steps"].transpose("level", *_DIMS).to_numpy()
-    cells = summarize_curves(steps_LABR[-1], "log")
     accuracy = results["test_accuracy"].transpose(*_DIMS).to_numpy()
     tables = [np.log(steps_LABR[0]), np.log(steps_LABR[-1]), accuracy]
     shares = [share_variance(one) for one in tables]
     censored_ABR = results["is_censored"].isel(level=-1).transpose(*_DIMS).to_numpy()
-    search = results["search"].transpose("candidate", "optimizer")
     title = "Initialization or optimizer"
     caption = (
         f"{title}. (a) Steps until the training loss is down to {levels[-1]:.3g}: "
@@ -40,24 +34,15 @@ def draw(results: xr.Dataset) -> Drawing:
         "the starts that were looked at; large markers: what was chosen. Protocol: "
         f"{results.attrs['protocol']}"
     )
-    data: dict[str, Array] = {
-        "start": results["initialization"].to_numpy(),
-        "optimizer": results["optimizer"].to_numpy(),
-        "steps": np.stack([cells.mean, cells.low, cells.high]),
+    parts = [[one[part] for part in PARTS] for one in shares]
+    outcomes = [*(f"steps to loss {one:.3g}" for one in levels), "test accuracy"]
+    names = ("initialization", "optimizer", "searched_lr", "search", "lr")
+    data = take(results, names, "candidate", ...) | {
+        "steps": stack_interval(steps_LABR[-1], "log"),
         "censored": np.array(np.any(censored_ABR, axis=-1)),
         "budget": np.array(results.attrs["budget"]),
-        "outcome": np.array(
-            [f"steps to loss {one:.3g}" for one in levels] + ["test accuracy"]
-        ),
-        "share": np.array(
-            [
-                [[one[p].omega2, one[p].low, one[p].high] for p in PARTS]
-                for one in shares
-            ]
-        ),
-        "searched_lr": search["searched_lr"].to_numpy(),
-        "searched_steps": search.to_numpy(),
-        "lr": results["lr"].to_numpy(),
+        "outcome": np.array(outcomes),
+        "share": np.array([[[x.omega2, x.low, x.high] for x in one] for one in parts]),
     }
     return Drawing("initialization-or-optimizer", 0, title, caption, data, paint)
 
@@ -74,7 +59,7 @@ def paint(data: Data, palette: Palette) -> Figure:
 
 def _paint_steps(axes: Axes, data: Data, palette: Palette) -> None:
     mean, low, high = data["steps"]
-    place = np.arange(len(data["start"]))
+    place = np.arange(len(data["initialization"]))
     axes.axhline(float(data["budget"]), color=palette.faint, linewidth=0.8, zorder=0)
     for column, optimizer in enumerate(data["optimizer"]):
         colour, (marker, _) = palette.lines[column], _STYLES[column]
@@ -82,16 +67,10 @@ def _paint_steps(axes: Axes, data: Data, palette: Palette) -> None:
         axes.vlines(at, low[:, column], high[:, column], color=colour, linewidth=1.2)
         for hollow in (False, True):
             use = data["censored"][:, column] == hollow
-            axes.plot(
-                at[use],
-                mean[use, column],
-                marker,
-                color=colour,
-                markersize=5,
-                markerfacecolor=palette.paper if hollow else colour,
-            )
+            style = {"fill": palette.paper if hollow else colour, "markersize": 5}
+            paint_marks(axes, at[use], mean[use, column], marker, colour, **style)
         axes.plot([], [], marker, color=colour, label=str(optimizer))
-    axes.set_xticks(place, labels=data["start"])
+    axes.set_xticks(place, labels=data["initialization"])
     axes.tick_params(axis="x", labelsize=7)
     label_log(axes)
     axes.set_ylabel(f"{data['outcome'][-2]}")
@@ -116,11 +95,10 @@ def _paint_shares(axes: Axes, data: Data, palette: Palette) -> None:
 
 def _paint_search(axes: Axes, data: Data, palette: Palette) -> None:
     for column, optimizer in enumerate(data["optimizer"]):
-        lr, steps = data["searched_lr"][:, column], data["searched_steps"][:, column]
+        lr, steps = data["searched_lr"][:, column], data["search"][:, column]
         colour, (marker, dash) = palette.lines[column], _STYLES[column]
-        axes.plot(
-            lr, steps, marker + dash, color=colour, markersize=3.5, label=optimizer
-        )
+        style = {"color": colour, "markersize": 3.5, "label": optimizer}
+        axes.plot(lr, steps, marker + dash, **style)
         chosen = lr == data["lr"][column]
         axes.plot(lr[chosen], steps[chosen], marker, color=colour, markersize=8)
     axes.set_xscale("log")

@@ -1,14 +1,12 @@
 """Which starts are trained by which optimizers, and how their rates are found."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from birthmark.data import describe_dataset
 from birthmark.spec import RunSpec
-from birthmark_experiments.frame.specs import dense_spec, list_starts, standardized
+from ..frame.specs import dense_spec, list_starts, standardized
 
 SEED = 0
 SEARCH_SEED = 1000
@@ -33,14 +31,8 @@ class Protocol:
     epochs: int = 16
     replicas: int = 5
     starts: tuple[str, ...] = (
-        "torch_default",
-        "lecun_normal",
-        "glorot_uniform",
-        "he_uniform",
-        "he_normal",
-        "orthogonal",
-        "looks_linear",
-        "lsuv",
+        *("torch_default", "lecun_normal", "glorot_uniform", "he_uniform"),
+        *("he_normal", "orthogonal", "looks_linear", "lsuv"),
     )
     # by optimizer, where the search looks
     lrs: dict[str, tuple[float, ...]] = field(

@@ -14,7 +14,7 @@ from scipy import stats
 
 from birthmark.analysis import FIGURE_2
 from birthmark.store import open_shipped
-from birthmark_experiments import shipped_results
+from .. import shipped_results
 
 RESULTS = Path(__file__).parent
 NAMES = {"jax": "JAX", "torch": "PyTorch", "tensorflow": "TensorFlow"}
@@ -34,23 +34,19 @@ def read_lines(name: str) -> list[Line]:
 
 def describe_steps() -> dict[str, Any]:
     """One step on one example: by backend and version, and what must come out."""
-    lines = sorted(
-        read_lines("steps"),
-        key=lambda one: [-int(part) for part in one["keras"].split(".")],
-    )
+    lines = read_lines("steps")
+    lines.sort(key=lambda one: [-int(part) for part in one["keras"].split(".")])
     plain = [one for one in lines if one["from_logits"]]
     soft = [one for one in lines if not one["from_logits"]]
     stuck = [one for one in soft if not any(one["moved"])]
     loss = plain[0]["loss"]
-    rows = [
-        (
-            one,
-            next(p for p in plain if all(p[k] == one[k] for k in ("keras", "backend"))),
-        )
-        for one in sorted(soft, key=lambda one: list(NAMES).index(one["backend"]))
-    ]
+    pairs = {(one["keras"], one["backend"]): one for one in plain}
+    by_backend = sorted(soft, key=lambda one: list(NAMES).index(one["backend"]))
     return {
-        "rows": [{"soft": one, "plain": other} for one, other in rows],
+        "rows": [
+            {"soft": one, "plain": pairs[one["keras"], one["backend"]]}
+            for one in by_backend
+        ],
         "backends": [
             {
                 "name": name,
@@ -117,11 +113,8 @@ def describe_trainings() -> dict[str, Any]:
 
 def find(lines: list[Line], backend: str, from_logits: bool) -> list[Line]:
     """The trainings of one arm, by replica."""
-    found = [
-        one
-        for one in lines
-        if one["backend"] == backend and one["from_logits"] == from_logits
-    ]
+    arm = (backend, from_logits)
+    found = [one for one in lines if (one["backend"], one["from_logits"]) == arm]
     return sorted(found, key=lambda one: one["replica"])
 
 
@@ -197,14 +190,13 @@ def describe_wide() -> dict[str, Any]:
     key, replica = lines[0]["run"], lines[0]["replica"]
     store = open_shipped("paper")
     spec, records = store.spec(key), store.records(key, distributions=False)
-    own = {
-        name: records[name].to_numpy()
-        for name in ("train_loss", "test_loss", "below_eps")
-    }
+    names = ("train_loss", "test_loss", "below_eps")
+    own = {name: records[name].to_numpy() for name in names}
     own["deviation_std"] = records["deviation_std"].sel(layer="hidden2").to_numpy()
     width, last = spec.network.widths[0], len(lines)
     [published] = [one for one in FIGURE_2 if one.width == width]
-    lowest = find_minimum([line["train_loss"] for line in lines])
+    losses = [line["train_loss"] for line in lines]
+    lowest = find_minimum(losses)
     plateau = -math.log(spec.training.eps)
     rows = []
     for line in lines:
@@ -224,23 +216,14 @@ def describe_wide() -> dict[str, Any]:
             (n for n, x in enumerate(ratios) if abs(x - 1) > 0.02), len(ratios)
         ),
         "keras": lowest,
-        "own": [
-            find_minimum(own["train_loss"][1 : last + 1, r])
-            for r in range(spec.run.replicas)
-        ],
+        "own": [find_minimum(loss_T) for loss_T in own["train_loss"][1 : last + 1].T],
         "keras_test": find_minimum([line["test_loss"] for line in lines]),
-        "own_test": [
-            find_minimum(own["test_loss"][1 : last + 1, r])
-            for r in range(spec.run.replicas)
-        ],
+        "own_test": [find_minimum(loss) for loss in own["test_loss"][1 : last + 1].T],
         "published": published,
         "goes_below": lowest["value"]
         < published.min_train_loss - published.error("min_train_loss"),
-        "highest_since": max(
-            one["train_loss"] for one in lines[int(lowest["epoch"]) - 1 :]
-        ),
-        "has_diverged": max(one["train_loss"] for one in lines[9:])
-        >= DIVERGED * plateau,
+        "highest_since": max(losses[int(lowest["epoch"]) - 1 :]),
+        "has_diverged": max(losses[9:]) >= DIVERGED * plateau,
     }
 
 

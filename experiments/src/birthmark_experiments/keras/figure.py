@@ -1,8 +1,6 @@
 """The picture of the page on Keras: losses by backend, and the paper's network."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +14,8 @@ from birthmark.figures import (
 )
 from birthmark.shapes import Array
 from birthmark.store import open_shipped
-from birthmark_experiments.frame.curves import Data
-from birthmark_experiments.keras import facts
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from ..frame.curves import Axes, Data, Figure
+from ..keras import facts
 
 OUTPUTS = ("softmax", "logits")
 
@@ -43,23 +37,19 @@ def draw() -> Drawing:
         "same start and batches; thin: the other replicas of birthmark; square: the "
         "paper's lowest train loss and its epoch, read off its Figure 2."
     )
+    paper, read = wide["published"], ("min_train_epoch", "min_train_loss")
+    losses = [one["train_loss"] for one in facts.read_lines("paper")]
     data: dict[str, Array] = {
         "plateau": np.array(found["plateau"]),
         "guess": np.array(found["guess"]),
-        "wide_keras": np.array(
-            [one["train_loss"] for one in facts.read_lines("paper")]
-        ),
-        "published": np.array(
-            [wide["published"].min_train_epoch, wide["published"].min_train_loss]
-        ),
-        "published_error": np.array(
-            [wide["published"].error(n) for n in ("min_train_epoch", "min_train_loss")]
-        ),
+        "wide_keras": np.array(losses),
+        "published": np.array([getattr(paper, name) for name in read]),
+        "published_error": np.array([paper.error(name) for name in read]),
         "wide_replica": np.array(wide["replica"]),
     }
     records = open_shipped("paper").records(wide["run"], distributions=False)
-    losses = records["train_loss"].to_numpy()[1 : wide["epochs"] + 1]
-    data["wide_birthmark"] = losses.T
+    own = records["train_loss"].to_numpy()[1 : wide["epochs"] + 1]
+    data["wide_birthmark"] = own.T
     for key in facts.NAMES:
         for output in OUTPUTS:
             curves = facts.find(lines, key, output == "logits")
@@ -78,16 +68,10 @@ def paint(data: Data, palette: Palette) -> Figure:
         name_panel(axes, letter, name)
     draw_wide(panels[1, 1], data, palette)
     name_panel(panels[1, 1], "d", "the paper's network of width 250")
-    handles = [
-        panels[0, 0].plot([], [], color=colour, linestyle=dash, label=label)[0]
-        for colour, dash, label in zip(
-            palette.lines,
-            DASHES,
-            ("softmax output", "from_logits=True"),
-            strict=False,
-        )
-    ]
-    panels[0, 0].legend(handles=handles, handlelength=3, loc="upper right", ncols=2)
+    outputs = ("softmax output", "from_logits=True")
+    for colour, dash, label in zip(palette.lines, DASHES, outputs, strict=False):
+        panels[0, 0].plot([], [], color=colour, linestyle=dash, label=label)
+    panels[0, 0].legend(handlelength=3, loc="upper right", ncols=2)
     return figure
 
 
@@ -109,28 +93,15 @@ def draw_wide(axes: Axes, data: Data, palette: Palette) -> None:
     epochs = np.arange(1, len(data["wide_keras"]) + 1)
     own = int(data["wide_replica"])
     for number, loss in enumerate(data["wide_birthmark"]):
-        paired = number == own
-        axes.plot(
-            epochs,
-            loss,
-            color=palette.lines[1] if paired else palette.faint,
-            linestyle=DASHES[1] if paired else "-",
-            linewidth=1.1 if paired else 0.6,
-            label="birthmark, same start" if paired else None,
-            zorder=3 if paired else 1,
-        )
+        style: dict[str, Any] = {"color": palette.faint, "linewidth": 0.6, "zorder": 1}
+        if number == own:
+            style = {"color": palette.lines[1], "linestyle": DASHES[1], "zorder": 3}
+            style |= {"linewidth": 1.1, "label": "birthmark, same start"}
+        axes.plot(epochs, loss, **style)
     axes.plot(epochs, data["wide_keras"], color=palette.lines[0], label="Keras")
     (epoch, loss), (across, up) = data["published"], data["published_error"]
-    axes.errorbar(
-        epoch,
-        loss,
-        yerr=up,
-        xerr=across,
-        fmt="s",
-        markersize=3,
-        color=palette.ink,
-        label="paper, lowest",
-    )
+    style = {"fmt": "s", "markersize": 3, "color": palette.ink}
+    axes.errorbar(epoch, loss, up, across, label="paper, lowest", **style)
     label_log(axes)
     axes.set(xlabel="epoch", ylabel="train loss (nat)")
     axes.legend(handlelength=3)

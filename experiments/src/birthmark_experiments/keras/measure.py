@@ -121,20 +121,11 @@ def start_model(
 
 
 def _train_epochs(
-    model: keras.Model,
-    loss: keras.Loss,
-    x: Array,
-    y: Array,
-    address: tuple[int, int],
+    model: keras.Model, loss: keras.Loss, x: Array, y: Array, address: tuple[int, int]
 ) -> tuple[list[Numbers], list[Numbers]]:
     """Loss and accuracy of each step of the first epoch, and of each epoch.
 
-    Args:
-        model: Trained in place.
-        loss: Of classes and outputs.
-        x: Inputs [N, I].
-        y: Classes as indicators [N, K].
-        address: Seed and replica, of the orders of batches.
+    Inputs [N, I], classes as indicators [N, K]; seed and replica say the orders.
     """
     import keras
     import numpy as np

@@ -28,18 +28,14 @@ from birthmark.seeds import batch_order
 from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import open_shipped
-from birthmark_experiments.keras.measure import start_model
+from .measure import start_model
 
 EVERY = 5  # epochs between two states on disk
 AT_ONCE = 708  # test examples evaluated together; divides the 16,992 of HASYv2
 MEASURED = 2  # weights between the hidden layers, after weights and biases of the first
 CURVES = (
-    "train_loss",
-    "train_accuracy",
-    "below_eps",
-    "test_loss",
-    "test_accuracy",
-    "deviation_std",
+    *("train_loss", "train_accuracy", "below_eps"),
+    *("test_loss", "test_accuracy", "deviation_std"),
 )
 
 

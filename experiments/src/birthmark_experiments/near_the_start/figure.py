@@ -1,19 +1,20 @@
 """The figure of the tests near the start: line, ball, and moved starts."""
 
-from __future__ import annotations
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark.statistics import summarize_curves
-from birthmark_experiments.frame.curves import (
+from ..frame.curves import (
     Axes,
     Data,
     Figure,
     paint_curves,
     paint_intervals,
+    stack_interval,
+    take,
 )
 
 _HALVES = {"train_loss": "train", "test_loss": "test"}
@@ -34,18 +35,12 @@ def draw(results: xr.Dataset) -> Drawing:
         f"interval, n = {results.sizes['replica']}. Protocol: "
         f"{results.attrs['protocol']}"
     )
-    data: dict[str, Array] = {}
+    data = take(results, _TESTS.values())
     for test, dim in _TESTS.items():
-        data[dim] = results[dim].to_numpy()
-        data[test] = np.stack(
-            [results[f"{test}_{half}"].transpose(dim, "replica") for half in _HALVES]
-        )
-    data["ways"] = np.stack(
-        [
-            results[name].transpose("move", "replica").to_numpy()
-            for name in ("moved_way", "moved_from_start")
-        ]
-    )
+        halves = [results[f"{test}_{half}"] for half in _HALVES]
+        data[test] = np.stack([one.transpose(dim, "replica") for one in halves])
+    ways = take(results, ("moved_way", "moved_from_start"), "move", "replica")
+    data["ways"] = np.stack(list(ways.values()))
     return Drawing("near-the-start", 0, title, caption, data, paint)
 
 
@@ -54,18 +49,21 @@ def paint(data: Data, palette: Palette) -> Figure:
     figure = new_figure(5.0)
     panels = figure.subplots(2, 2)
     (line, ball), (moved, ways) = panels
-    paint_curves(
-        line, data["alpha"], data["line"], list(_HALVES.values()), palette, "log"
-    )
+    names = list(_HALVES.values())
+    paint_curves(line, data["alpha"], data["line"], names, palette, "log")
     line.set(xlabel="place on the line (1: end of training)", ylabel="loss (nat)")
     label_log(line)
     line.legend()
-    _paint_points(ball, data["radius"], data["ball"], palette)
+    _paint_points(ball, data["radius"], data["ball"], names, palette)
     ball.set_xlabel("radius of the ball / distance of free training")
-    _paint_points(moved, data["move"], data["moved_end"], palette)
+    _paint_points(moved, data["move"], data["moved_end"], names, palette)
+    for axes in (ball, moved):
+        axes.set_ylabel("loss (nat)")
+        label_log(axes)
+        axes.legend(loc="center right")
     moved.set_xlabel("random step before training / same distance")
     names = ["from where it was moved to", "from the first start"]
-    _paint_points(ways, data["move"], data["ways"], palette, names, log=False)
+    _paint_points(ways, data["move"], data["ways"], names, palette, "linear")
     ways.set_xlabel("random step before training / same distance")
     ways.set_ylabel("distance of the end (weight)")
     ways.set_ylim(bottom=0)
@@ -79,20 +77,13 @@ def _paint_points(
     axes: Axes,
     x: Array,
     values_GXR: Array,
+    names: list[str],
     palette: Palette,
-    names: list[str] | None = None,
-    *,
-    log: bool = True,
+    scale: Literal["linear", "log"] = "log",
 ) -> None:
     """Means with intervals, joined, a marker and dash for each group."""
-    names = names or list(_HALVES.values())
     styles = ("o-", "s--")
     for place, (name, values_XR) in enumerate(zip(names, values_GXR, strict=True)):
-        found = summarize_curves(values_XR, "log" if log else "linear")
-        values_3X = np.stack([found.mean, found.low, found.high])
+        values_3X = stack_interval(values_XR, scale)
         style = {"fmt": styles[place], "elinewidth": 0.9, "color": palette.lines[place]}
         paint_intervals(axes, x, values_3X, is_upright=True, label=name, **style)
-    if log:
-        axes.set_ylabel("loss (nat)")
-        label_log(axes)
-        axes.legend(loc="center right")

@@ -1,7 +1,5 @@
 """All four tests; nothing is stored on the way, since they take a minute."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,9 @@ from torch.nn.functional import cross_entropy
 from birthmark.data import load_dataset
 from birthmark.network import forward_stack, gather_layers
 from birthmark.shapes import Array, Dataset
-from birthmark_experiments.frame import variable, variables
-from birthmark_experiments.frame.probes import as_inputs
-from birthmark_experiments.near_the_start.points import (
+from ..frame import gather, variables
+from ..frame.probes import as_inputs
+from .points import (
     Ball,
     Parameters,
     distances,
@@ -24,12 +22,17 @@ from birthmark_experiments.near_the_start.points import (
     move,
     put_back,
 )
-from birthmark_experiments.near_the_start.protocol import Protocol, describe, spec_of
+from .protocol import Protocol, describe, spec_of
 
 _RESULTS = {
     "train_loss": ("train loss, whole training set", "nat"),
     "test_loss": ("test loss", "nat"),
     "test_accuracy": ("test accuracy", "1"),
+}
+
+_WORDS = {
+    "moved_way": ("distance that training went", "weight"),
+    "moved_from_start": ("distance of the end from the first start", "weight"),
 }
 
 
@@ -53,27 +56,19 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         length: find_end(spec, dataset, one) if length else end
         for length, one in moved.items()
     }
-    results = xr.merge(
-        [
-            _evaluate(line, "alpha", dataset, "line"),
-            _evaluate(reset, "reset", dataset, "reset"),
-            _evaluate(confined, "radius", dataset, "ball"),
-            _evaluate(moved, "move", dataset, "moved"),
-            _evaluate(ends, "move", dataset, "moved_end"),
-        ]
-    )
-    results["moved_way"] = variable(
-        ("move", "replica"),
-        [distances(end, moved[length]) for length, end in ends.items()],
-        "distance that training went",
-        "weight",
-    )
-    results["moved_from_start"] = variable(
-        ("move", "replica"),
-        [distances(end, start) for end in ends.values()],
-        "distance of the end from the first start",
-        "weight",
-    )
+    tests: dict[str, tuple[str, dict[Any, Parameters]]] = {
+        "line": ("alpha", line),
+        "reset": ("reset", reset),
+        "ball": ("radius", confined),
+        "moved": ("move", moved),
+        "moved_end": ("move", ends),
+    }
+    parts = [_evaluate(at, dim, dataset, name) for name, (dim, at) in tests.items()]
+    ways = [distances(end, moved[length]) for length, end in ends.items()]
+    away = [distances(end, start) for end in ends.values()]
+    dims = ("move", "replica")
+    values = {"moved_way": (dims, ways), "moved_from_start": (dims, away)}
+    results = xr.merge([*parts, gather(_WORDS, values, {})])
     results.attrs = {"protocol": describe(protocol, spec, len(dataset.y_train))}
     return results
 
@@ -91,7 +86,5 @@ def _evaluate(
             found[f"{half}_loss"].append(np.array(losses))
         right = (z_RNK.argmax(dim=-1) == y_N).double().mean(dim=1)
         found["test_accuracy"].append(right.numpy())
-    return xr.Dataset(
-        variables((dim, "replica"), _RESULTS, found, f"{prefix}_"),
-        {dim: list(points)},
-    )
+    named = variables((dim, "replica"), _RESULTS, found, f"{prefix}_")
+    return xr.Dataset(named, {dim: list(points)})

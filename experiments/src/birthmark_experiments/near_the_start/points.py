@@ -4,8 +4,6 @@ All of a stack: `hidden1.w` [R, I, O], ... Training is the engine's, which one m
 between steps to put a network back into a ball.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -45,18 +43,7 @@ def train_from(
     ball: Ball | None = None,
     path: str = "fast",
 ) -> Iterator[tuple[EpochMetrics, Parameters]]:
-    """Train from a start with the engine, epoch by epoch.
-
-    Args:
-        spec: How to train.
-        dataset: Examples.
-        start: Not changed.
-        ball: To stay in, if any.
-        path: How the engine makes steps.
-
-    Yields:
-        Metrics of each epoch, and a copy of the parameters at its end.
-    """
+    """Train from a start with the engine: metrics and parameters, epoch by epoch."""
     training = Training.from_spec(spec, dataset, path=path)
     training.set_weights(start)
     steps = ball.every if ball else training.steps_per_epoch
@@ -112,14 +99,11 @@ def put_back(
     now: Parameters, start: Parameters, layers: list[str]
 ) -> dict[str, Parameters]:
     """With no, one, and each layer as it was at the start, by what was put back."""
-    return {
-        "none": now,
-        **{
-            layer: now | {n: start[n] for n in start if n.startswith(f"{layer}.")}
-            for layer in layers
-        },
-        "all": start,
-    }
+    found = {"none": now}
+    for layer in layers:
+        own = {n: start[n] for n in start if n.startswith(f"{layer}.")}
+        found[layer] = now | own
+    return found | {"all": start}
 
 
 def move(start: Parameters, end: Parameters, length: float, seed: int) -> Parameters:
@@ -140,10 +124,8 @@ def shrink(moved: Parameters, start: Parameters) -> Parameters:
     """Each tensor as long as that of the start again, in the direction it has."""
     short = {}
     for name, tensor in moved.items():
-        before_R, now_R = (
-            torch.linalg.vector_norm(one.flatten(1), dim=1)
-            for one in (start[name], tensor)
-        )
+        pair = [one.flatten(1) for one in (start[name], tensor)]
+        before_R, now_R = (torch.linalg.vector_norm(one, dim=1) for one in pair)
         factor_R = before_R / now_R.clamp(min=1e-30)
         short[name] = tensor * factor_R.view(-1, *[1] * (tensor.dim() - 1))
     return short

@@ -1,12 +1,10 @@
 """Which network is trained, and where around its way it is looked at."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 
 from birthmark.spec import RunSpec
-from birthmark_experiments.frame.specs import dense_spec
+from ..frame.specs import dense_spec
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from birthmark_experiments.near_the_start.claims import Kept, Trials, find_claims
+from birthmark_experiments.near_the_start.facts import Kept, Trials, find_claims
 
 YES, NO = np.ones(5, dtype=bool), np.zeros(5, dtype=bool)
 FEW = np.array([1, 1, 0, 0, 0], dtype=bool)

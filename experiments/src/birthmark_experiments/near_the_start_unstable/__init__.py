@@ -1,14 +1,11 @@
-"""Is it leaving the start that loses a network? The tests near it, where it collapses.
+"""Does a network that collapses collapse because it leaves its start?
 
-The small network of the page about abandoned examples, which learns and then loses all
-it learned: losses on the lines to where it stood best and to where it ends, layers put
-back, training kept in balls, and training from moved starts.
+The tests near the start, where training collapses: in the small network of the page
+about abandoned examples, which learns and then loses all it learned: losses on the
+lines to where it stood best and to where it ends, layers put back, training kept in
+balls, and training from moved starts.
 """
 
-from birthmark_experiments.frame import Experiment
+from ..frame import Experiment
 
-EXPERIMENT = Experiment(
-    __name__,
-    "Does a network that collapses collapse because it leaves its start?",
-    ("hasyv2",),
-)
+EXPERIMENT = Experiment(__name__, __doc__, ("hasyv2",))

@@ -1,9 +1,7 @@
 """What the tests near the start say where training collapses."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +10,10 @@ import xarray as xr
 
 from birthmark.shapes import Array
 from birthmark.statistics import describe_differences, interval
-from birthmark_experiments.abandonment.ends import find_collapse
-from birthmark_experiments.frame import Facts
-from birthmark_experiments.near_the_start.claims import Kept, Trials, find_claims
-from birthmark_experiments.near_the_start.facts import LEARNED
-from birthmark_experiments.paper.claims import Claim
+from ..abandonment.ends import find_collapse
+from ..frame import Facts, each
+from ..near_the_start.facts import LEARNED, Kept, Trials, find_claims
+from ..paper.claims import Claim
 
 LAST = 10  # epochs whose median is the end of an arm
 WORDS = {"clipped": "clipped loss", "logits": "loss from logits"}
@@ -31,7 +28,6 @@ class NearTheStartUnstableFacts(Facts):
     eps: float
     epochs: int
     every: int
-    last: int
     start_norm: Mapping[str, float]
     longer: float
     free: Mapping[str, Mapping[str, Any]]
@@ -40,37 +36,29 @@ class NearTheStartUnstableFacts(Facts):
     line: Mapping[str, Mapping[str, Any]]
     reset: Mapping[str, Mapping[str, Any]]
     claims: Sequence[Claim]
+    last: int = LAST
 
 
 def summarize(results: xr.Dataset) -> NearTheStartUnstableFacts:
     """Ends of all arms beside free training, lines, layers put back, and claim (g)."""
-    arms = {str(name): results.sel(arm=name) for name in results["arm"].to_numpy()}
-    best_way = results["best_way"].sel(free="clipped")
-    losses = [str(loss) for loss in results["free"].to_numpy()]
+    arms, losses = each(results, "arm"), each(results, "free")
+    tips, best_way = each(results, "tip"), losses["clipped"]["best_way"]
     return NearTheStartUnstableFacts.read(
         results,
-        last=LAST,
         start_norm=interval(results["start_norm"]),
         longer=math.hypot(1, float((best_way / results["start_norm"]).mean())),
         free={
-            loss: {
-                name: interval(results[name].sel(free=loss))
-                for name in ("best_epoch", "best_way")
-            }
-            for loss in losses
+            loss: {name: interval(one[name]) for name in ("best_epoch", "best_way")}
+            for loss, one in losses.items()
         },
         arms={name: _describe(arm) for name, arm in arms.items()},
         against_free={loss: _compare(arms, loss) for loss in losses},
-        line={
-            str(tip): _describe_line(results.sel(tip=tip))
-            for tip in results["tip"].to_numpy()
-        },
+        line={tip: _describe_line(one) for tip, one in tips.items()},
         reset={
-            str(tip): {
-                str(what): _describe_point(results.sel(tip=tip, reset=what), "reset")
-                for what in results["reset"].to_numpy()
+            tip: {
+                n: _describe_point(at, "reset") for n, at in each(one, "reset").items()
             }
-            for tip in results["tip"].to_numpy()
+            for tip, one in tips.items()
         },
         claims=find_claims([_read_trials(arms, loss) for loss in losses]),
     )
@@ -94,14 +82,9 @@ def _read_end(arm: xr.Dataset, name: str) -> Array:
     return np.asarray(np.median(_curve(arm, name)[-LAST:], axis=0))
 
 
-def _read_lowest(arm: xr.Dataset) -> Array:
-    """The lowest train loss of an epoch, [R]."""
-    return np.asarray(_curve(arm, "train_loss").min(axis=0))
-
-
 def _describe(arm: xr.Dataset) -> dict[str, Any]:
-    lost_R = find_lost(arm)
-    epoch_R = arm["epoch"].to_numpy()[_curve(arm, "train_loss").argmin(axis=0)]
+    lost_R, loss_TR = find_lost(arm), _curve(arm, "train_loss")
+    epoch_R = arm["epoch"].to_numpy()[loss_TR.argmin(axis=0)]
     return {
         "loss": str(arm["loss"].item()),
         "kind": str(arm["kind"].item()),
@@ -109,7 +92,7 @@ def _describe(arm: xr.Dataset) -> dict[str, Any]:
         "num_learned": int(_has_learned(arm).sum()),
         "num_lost": int(np.isfinite(lost_R).sum()),
         "lost": interval(lost_R[np.isfinite(lost_R)]),
-        "lowest_loss": interval(_read_lowest(arm)),
+        "lowest_loss": interval(loss_TR.min(axis=0)),
         "lowest_epoch": interval(epoch_R),
         "first_below_percent": interval(100 * _curve(arm, "below_eps")[0]),
         "accuracy": interval(_read_end(arm, "train_accuracy")),
@@ -123,21 +106,17 @@ def _describe(arm: xr.Dataset) -> dict[str, Any]:
 def _compare(arms: dict[str, xr.Dataset], loss: str) -> dict[str, Any]:
     """Each arm of a loss minus free training, and the ratio of lowest train losses."""
     free = arms[f"{loss} free"]
-    others = {
-        name: arm
-        for name, arm in arms.items()
-        if str(arm["loss"].item()) == loss and str(arm["kind"].item()) != "free"
+    mine = {n: arm for n, arm in arms.items() if arm["loss"].item() == loss}
+    others = {n: arm for n, arm in mine.items() if arm["kind"].item() != "free"}
+    reads: dict[str, Callable[[xr.Dataset], Array]] = {
+        "accuracy": lambda arm: _read_end(arm, "train_accuracy"),
+        "lost": find_lost,
+        "ratio": lambda arm: np.log(_curve(arm, "train_loss").min(axis=0)),
     }
-    found = {
-        what: describe_differences(
-            {name: read(arm) for name, arm in others.items()}, read(free)
-        )
-        for what, read in (
-            ("accuracy", lambda arm: _read_end(arm, "train_accuracy")),
-            ("lost", find_lost),
-            ("ratio", lambda arm: np.log(_read_lowest(arm))),
-        )
-    }
+    found = {}
+    for what, read in reads.items():
+        values = {name: read(arm) for name, arm in others.items()}
+        found[what] = describe_differences(values, read(free))
     for one in found["ratio"].values():
         one |= {key: math.exp(one[key]) for key in ("mean", "low", "high")}
     return found
@@ -162,10 +141,7 @@ def _describe_line(tip: xr.Dataset) -> dict[str, Any]:
         "lowest": interval(loss_AR.min(axis=0)),
         "best_accuracy": interval(accuracy_AR[best_R, np.arange(len(best_R))]),
         "largest_rise": float(np.diff(loss_AR[inside], axis=0).max()),
-        "table": {
-            float(alpha): _describe_point(tip.sel(alpha=alpha), "line")
-            for alpha in alphas
-        },
+        "table": {a: _describe_point(x, "line") for a, x in each(tip, "alpha").items()},
     }
 
 

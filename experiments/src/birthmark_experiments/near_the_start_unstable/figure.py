@@ -1,20 +1,14 @@
 """The figure of the tests near the start where training collapses."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, choose_style, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import (
-    Axes,
-    Data,
-    Figure,
-    paint_curves,
-    paint_replicas,
-)
-from birthmark_experiments.near_the_start_unstable.facts import LAST, WORDS
+from ..frame.curves import Axes, Data, Figure, paint_curves, paint_replicas, take
+from .facts import LAST, WORDS
 
 _FOLLOWED = ("clipped free", "clipped ball 1", "clipped norm 1", "clipped shrunk 1")
 _TIPS = {"best": "to the best point", "last": "to the end"}
@@ -43,17 +37,10 @@ def draw(results: xr.Dataset) -> Drawing:
         "then made as long as before, each tensor by itself. Protocol: "
         f"{results.attrs['protocol']}"
     )
-    accuracy = results["train_accuracy"].transpose("arm", "epoch", "replica")
-    data: dict[str, Array] = {
-        "alpha": results["alpha"].to_numpy(),
-        "line": results["line_train_loss"].transpose("tip", "alpha", "replica").values,
-        "epoch": results["epoch"].to_numpy(),
-        "accuracy": accuracy.to_numpy(),
-        **{
-            name: results[name].to_numpy()
-            for name in ("tip", "arm", "loss", "kind", "size")
-        },
-    }
+    curves = take(results, ("line_train_loss",), "tip", "alpha", "replica")
+    curves |= take(results, ("train_accuracy",), "arm", "epoch", "replica")
+    names = ("alpha", "epoch", "tip", "arm", "loss", "kind", "size")
+    data = take(results, names) | curves
     return Drawing("near-the-start-unstable", 0, title, caption, data, paint)
 
 
@@ -62,7 +49,7 @@ def paint(data: Data, palette: Palette) -> Figure:
     figure = new_figure(5.6)
     (line, curves), ends = figure.subplots(2, 2)
     names = [_TIPS[str(tip)] for tip in data["tip"]]
-    paint_curves(line, data["alpha"], data["line"], names, palette)
+    paint_curves(line, data["alpha"], data["line_train_loss"], names, palette)
     name_panel(line, "a", "on lines from the start")
     line.set(xlabel="place on the line (1: its end)", ylabel="clipped loss (nat)")
     line.set_ylim(bottom=0)
@@ -87,7 +74,7 @@ def _paint_curves(axes: Axes, data: Data, palette: Palette) -> None:
     rows = np.flatnonzero(np.isin(data["arm"], _FOLLOWED))
     for place, row in enumerate(rows.tolist()):
         style = choose_style(place, palette) | {"alpha": 0.85}
-        accuracy, name = data["accuracy"][row], _name(data, row)
+        accuracy, name = data["train_accuracy"][row], _name(data, row)
         paint_replicas(axes, data["epoch"], accuracy, label=name, **style)
     axes.set_ylim(0, 1.03)
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 0.0), handlelength=3)
@@ -96,21 +83,18 @@ def _paint_curves(axes: Axes, data: Data, palette: Palette) -> None:
 def _paint_ends(axes: Axes, data: Data, rows: Array, palette: Palette) -> None:
     """One line of points an arm, the first at the top."""
     for place, row in enumerate(rows.tolist()):
-        accuracy_TR = data["accuracy"][row]
+        accuracy_TR = data["train_accuracy"][row]
         heights = place + np.linspace(-0.22, 0.22, accuracy_TR.shape[1])
         axes.axhline(place, color=palette.faint, linewidth=0.4, zorder=0)
         for values, fill, colour, label in (
             (accuracy_TR.max(axis=0), "none", palette.lines[1], "highest"),
             (np.median(accuracy_TR[-LAST:], axis=0), "full", palette.lines[0], "end"),
         ):
-            axes.plot(
-                values,
-                heights,
-                "o",
-                fillstyle=fill,
-                markersize=4,
-                color=colour,
-                label=label if place == 0 else None,
-            )
+            style: dict[str, Any] = {
+                "fillstyle": fill,
+                "markersize": 4,
+                "color": colour,
+            }
+            axes.plot(values, heights, "o", label=None if place else label, **style)
     axes.set_yticks(range(len(rows)), labels=[_name(data, row) for row in rows])
     axes.invert_yaxis()

@@ -7,6 +7,7 @@ and are saved one by one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,12 @@ from birthmark.data import load_dataset
 from birthmark.network import forward_stack, gather_layers, name_parameters
 from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
-from birthmark.store import Store
 from birthmark.sweeps import run
-from birthmark_experiments.abandonment.protocol import keep_weights
-from birthmark_experiments.frame import recall, variable, variables
-from birthmark_experiments.frame.probes import as_inputs, as_tensors
-from birthmark_experiments.frame.variables import name_curves
-from birthmark_experiments.near_the_start.points import (
+from ..abandonment.protocol import keep_weights
+from ..frame import coordinates, gather, recall, variables
+from ..frame.probes import as_inputs, as_tensors
+from ..frame.variables import name_curves
+from ..near_the_start.points import (
     Ball,
     Parameters,
     distances,
@@ -35,17 +35,21 @@ from birthmark_experiments.near_the_start.points import (
     shrink,
     train_from,
 )
-from birthmark_experiments.near_the_start_unstable.protocol import (
-    LOSSES,
-    Condition,
-    Protocol,
-    describe_arms,
-)
+from .protocol import LOSSES, Condition, Protocol, describe_arms
 
 _POINTS = {
     "train_loss": ("clipped loss, whole training set", "nat"),
     "train_accuracy": ("accuracy, whole training set", "1"),
     "below_eps": ("share of examples with a true class below the clip", "1"),
+}
+_AWAY = {
+    "way": ("distance from where this arm began", "weight"),
+    "from_start": ("distance from the start of free training", "weight"),
+}
+_WORDS = {
+    "best_epoch": ("kept epoch with the lowest train loss", "epochs"),
+    "best_way": ("distance from the start there", "weight"),
+    "start_norm": ("norm of the start", "weight"),
 }
 _METRICS = ("train_loss", "train_accuracy", "test_accuracy", "below_eps")
 
@@ -64,87 +68,58 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         else carry_out(arm, protocol, frees[arm.loss], dataset, folder)
         for arm in protocol.arms
     ]
-    results = xr.merge(
-        [
-            xr.concat(curves, dim="arm").assign_coords(
-                arm=[arm.name for arm in protocol.arms],
-                loss=("arm", [arm.loss for arm in protocol.arms]),
-                kind=("arm", [arm.kind for arm in protocol.arms]),
-                size=("arm", [arm.size for arm in protocol.arms]),
-            ),
-            _look_around(protocol, frees["clipped"], dataset),
-        ]
-    )
-    results["best_epoch"] = variable(
-        ("free", "replica"),
-        [free.best_R for free in frees.values()],
-        "kept epoch with the lowest train loss",
-        "epochs",
-    )
-    results["best_way"] = variable(
-        ("free", "replica"),
-        [distances(free.best, free.start) for free in frees.values()],
-        "distance from the start there",
-        "weight",
-    )
-    norms = distances(frees["clipped"].start, zeros(frees["clipped"].start))
-    results["start_norm"] = variable("replica", norms, "norm of the start", "weight")
+    fields = ("loss", "kind", "size")
+    about = {x: ("arm", [getattr(arm, x) for arm in protocol.arms]) for x in fields}
+    arms = xr.concat(curves, dim="arm").assign_coords(about)
+    arms = arms.assign_coords(arm=[arm.name for arm in protocol.arms])
+    dims, start = ("free", "replica"), frees["clipped"].start
+    ways = [distances(free.best, free.start) for free in frees.values()]
+    values = {
+        "best_epoch": (dims, [free.best_R for free in frees.values()]),
+        "best_way": (dims, ways),
+        "start_norm": ("replica", distances(start, zeros(start))),
+    }
+    around = _look_around(protocol, frees["clipped"], dataset)
+    named = gather(_WORDS, values, {"free": list(frees)})
+    results = arms.merge(around).merge(named)
     results.attrs = {
         "protocol": describe_arms(protocol, len(dataset.y_train)),
         "eps": protocol.eps,
         "epochs": protocol.epochs,
         "every": protocol.every,
     }
-    return results.assign_coords(free=list(frees))
+    return results
 
 
 def _look_around(protocol: Protocol, free: Free, dataset: Dataset) -> xr.Dataset:
     """On the lines to the best point and to the end, and with layers put back."""
-    layers = list(free.spec.network.layer_names)
+    layers, eps = list(free.spec.network.layer_names), protocol.eps
     tips = {"best": free.best, "last": free.last}
-    lines = [
-        _evaluate(
-            [mix_points(free.start, tip, alpha) for alpha in protocol.alphas],
-            dataset,
-            protocol.eps,
-            ("alpha", list(protocol.alphas)),
-            "line",
-        )
-        for tip in tips.values()
-    ]
-    resets = []
+    lines, resets = [], []
     for tip in tips.values():
+        line = {alpha: mix_points(free.start, tip, alpha) for alpha in protocol.alphas}
+        lines.append(_evaluate(line, dataset, eps, "alpha", "line"))
         points = put_back(tip, free.start, layers)
-        labels = ("reset", list(points))
-        resets.append(
-            _evaluate(list(points.values()), dataset, protocol.eps, labels, "reset")
-        )
+        resets.append(_evaluate(points, dataset, eps, "reset", "reset"))
     whole = [xr.concat(one, dim="tip") for one in (lines, resets)]
     return xr.merge(whole).assign_coords(tip=list(tips))
 
 
 def _evaluate(
-    points: list[Parameters],
-    dataset: Dataset,
-    eps: float,
-    labels: tuple[str, list[Any]],
-    prefix: str,
+    points: Mapping[Any, Parameters], dataset: Dataset, eps: float, dim: str, name: str
 ) -> xr.Dataset:
     """The clipped loss and accuracy of the training set at points."""
     x_NI, y_N = as_inputs(dataset, "train")
-    found: dict[str, list[Array]] = {name: [] for name in _POINTS}
-    for parameters in points:
+    found: dict[str, list[Array]] = {each: [] for each in _POINTS}
+    for parameters in points.values():
         z_RNK = forward_stack(gather_layers(parameters), x_NI, "relu")
         p_RN = z_RNK.softmax(dim=-1)[:, torch.arange(len(y_N)), y_N].double()
         right_RN = z_RNK.argmax(dim=-1) == y_N
         found["train_loss"].append(-p_RN.clamp(eps, 1 - eps).log().mean(dim=1).numpy())
         found["train_accuracy"].append(right_RN.double().mean(dim=1).numpy())
         found["below_eps"].append((p_RN < eps).double().mean(dim=1).numpy())
-    dim, values = labels
-    return xr.Dataset(
-        variables((dim, "replica"), _POINTS, found, f"{prefix}_"),
-        {dim: values},
-    )
+    named = variables((dim, "replica"), _POINTS, found, f"{name}_")
+    return xr.Dataset(named, {dim: list(points)})
 
 
 @dataclass(frozen=True)
@@ -165,11 +140,9 @@ class Free:
     @property
     def best(self) -> Parameters:
         """Each replica at its best epoch."""
+        rows = list(enumerate(self.best_R))
         return {
-            name: torch.stack(
-                [self.kept[e][name][r] for r, e in enumerate(self.best_R)]
-            )
-            for name in self.start
+            n: torch.stack([self.kept[e][n][r] for r, e in rows]) for n in self.start
         }
 
     @property
@@ -185,21 +158,13 @@ def train_freely(protocol: Protocol, loss: str, folder: Path) -> Free:
     store, key = (found := run(spec, folder / "store")).store, found.run_key
     records = store.records(key, distributions=False)
     kept = {
-        epoch: _read_weights(store, key, epoch) for epoch in store.weights_epochs(key)
+        epoch: name_parameters(as_tensors(store.weights(key, epoch)))
+        for epoch in store.weights_epochs(key)
     }
     epochs = np.array(sorted(kept)[1:])
     losses_TR = records["train_loss"].transpose("step", "replica").to_numpy()[epochs]
-    return Free(
-        spec,
-        str(store.manifest(key)["path"]),
-        records,
-        kept,
-        epochs[losses_TR.argmin(axis=0)],
-    )
-
-
-def _read_weights(store: Store, key: str, epoch: int) -> Parameters:
-    return name_parameters(as_tensors(store.weights(key, epoch)))
+    best_R, path = epochs[losses_TR.argmin(axis=0)], str(store.manifest(key)["path"])
+    return Free(spec, path, records, kept, best_R)
 
 
 def zeros(like: Parameters) -> Parameters:
@@ -211,12 +176,8 @@ def carry_out(
     arm: Condition, protocol: Protocol, free: Free, dataset: Dataset, folder: Path
 ) -> xr.Dataset:
     """Train an arm, or read what it gave before."""
-    return recall(
-        folder,
-        arm.name,
-        [arm, protocol.every, protocol.kept, free.spec, free.path],
-        lambda: _train(arm, protocol, free, dataset),
-    )
+    about = [arm, protocol.every, protocol.kept, free.spec, free.path]
+    return recall(folder, arm.name, about, lambda: _train(arm, protocol, free, dataset))
 
 
 def _train(
@@ -239,13 +200,8 @@ def _train(
         if metrics.epoch % protocol.kept == 0:
             ways.append(distances(parameters, start))
             froms.append(distances(parameters, free.start))
-    return _name_curves(
-        {name: np.array(values) for name, values in found.items()},
-        np.array(ways),
-        np.array(froms),
-        free,
-        dataset,
-    )
+    curves = {name: np.array(values) for name, values in found.items()}
+    return _name_curves(curves, np.array(ways), np.array(froms), free, dataset)
 
 
 def read_free(free: Free, dataset: Dataset) -> xr.Dataset:
@@ -262,13 +218,7 @@ def _name_curves(
     curves: dict[str, Array], ways: Array, froms: Array, free: Free, dataset: Dataset
 ) -> xr.Dataset:
     """One arm: metrics of each epoch from 1 on, distances at the kept epochs."""
-    words = {
-        "way": ("distance from where this arm began", "weight"),
-        "from_start": ("distance from the start of free training", "weight"),
-    }
-    distances = {"way": ways, "from_start": froms}
-    return (
-        name_curves(curves, len(dataset.y_train))
-        .assign(variables(("kept_epoch", "replica"), words, distances))
-        .assign_coords(kept_epoch=np.array(sorted(free.kept), dtype=np.int32))
-    )
+    named = name_curves(curves, len(dataset.y_train))
+    away = {"way": ways, "from_start": froms}
+    named = named.assign(variables(("kept_epoch", "replica"), _AWAY, away))
+    return named.assign_coords(coordinates({"kept_epoch": sorted(free.kept)}))

@@ -1,11 +1,9 @@
 """Under which conditions the network that collapses is trained."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
-from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
-from birthmark_experiments.abandonment.protocol import describe
+from ..abandonment.protocol import PROTOCOLS as ABANDONMENT
+from ..abandonment.protocol import describe
 
 LOSSES = {"clipped": {}, "logits": {"training.loss": "cross_entropy"}}
 

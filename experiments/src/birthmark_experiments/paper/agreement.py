@@ -6,8 +6,6 @@ again below the minimum of a mean of very many replicas, which the running media
 window of epochs stands for.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,7 +24,7 @@ from birthmark.analysis import (
 )
 from birthmark.shapes import Array
 from birthmark.statistics import Estimate, summarize
-from birthmark_experiments.paper.moments_of_training import find_divergences
+from .moments_of_training import find_divergences
 
 SAME_EPOCH = 0.25  # of a published epoch within which ours counts as the same
 SAME_LOSS = 0.10  # likewise of a published loss
@@ -66,11 +64,7 @@ class Agreement:
 
 
 def compare_with_paper(columns: list[Column]) -> list[Agreement]:
-    """Each number of Figures 2c and 2d at each width that both have.
-
-    Args:
-        columns: Of runs that follow the paper, from `read_columns`.
-    """
+    """Each number of Figures 2c and 2d at each width that both have."""
     return [
         _agree(column, published, words, name, column.joined(name))
         for column, published in _both(columns)
@@ -78,19 +72,13 @@ def compare_with_paper(columns: list[Column]) -> list[Agreement]:
     ]
 
 
-def compare_divergences(
-    columns: list[Column], thresholds: Thresholds | None = None
-) -> list[Agreement]:
-    """The published epoch of divergence beside ours, under each definition of it.
-
-    Raises:
-        StoreError: A fact about the data is missing in the records.
-    """
+def compare_divergences(columns: list[Column]) -> list[Agreement]:
+    """The published epoch of divergence beside ours, under each definition of it."""
     found = []
     for column, published in _both(columns):
         by_name: dict[str, list[Array]] = {}
         for run in column.runs:
-            for one in find_divergences(run.records, run.spec, thresholds):
+            for one in find_divergences(run.records, run.spec):
                 by_name.setdefault(one.name, []).append(one.epoch)
         found += [
             _agree(column, published, words, "divergence_epoch", np.concatenate(epochs))
@@ -100,8 +88,7 @@ def compare_divergences(
 
 
 def _both(columns: list[Column]) -> list[tuple[Column, Published]]:
-    published = {one.width: one for one in FIGURE_2}
-    return [(one, published[one.width]) for one in columns if one.width in published]
+    return [(one, _BY_WIDTH[one.width]) for one in columns if one.width in _BY_WIDTH]
 
 
 def _agree(
@@ -126,9 +113,7 @@ class Minima:
 
     of_each: Estimate  # mean over replicas of each one's minimum
     of_mean: float  # minimum of the curve of the mean
-    of_mean_epoch: float
     of_smooth: float  # minimum of the running median of that curve
-    of_smooth_epoch: float
     fluctuation: float  # std of the loss about its running median there, over it
 
 
@@ -160,44 +145,29 @@ def compare_evaluated(run: Run) -> Evaluated | None:
     )
 
 
-def find_minima(
-    run: Run, name: str = "train_loss", thresholds: Thresholds | None = None
-) -> Minima:
+def find_minima(run: Run, name: str = "train_loss") -> Minima:
     """The minima of `train_loss` or `test_loss`; replicas with NaN or Inf left out."""
-    lines = thresholds or Thresholds()
     loss_TR = run.values(name)[1:]
     loss_TR = loss_TR[:, np.isfinite(loss_TR).all(axis=0)]
-    epochs = run.records["epoch"].to_numpy()[1:].astype(float)
-    nothing = float("nan")
     if not loss_TR.size:
-        return Minima(summarize([]), *(nothing,) * 5)
+        return Minima(summarize([]), *(math.nan,) * 3)
     mean_T = loss_TR.mean(axis=1)
-    window = lines.window_epochs(int(epochs[-1]))
+    window = Thresholds().window_epochs(int(run.records["epoch"][-1]))
     smooth_T = running_median(mean_T[:, None], window)[:, 0]
     lowest = int(smooth_T.argmin())
+    # scatter of one replica's loss about its running median, relative to it
+    near = slice(max(lowest - window, 0), lowest + window + 1)
+    scatter_TR = loss_TR[near] / running_median(loss_TR, window)[near] - 1
     return Minima(
         of_each=summarize(loss_TR.min(axis=0)),
         of_mean=float(mean_T.min()),
-        of_mean_epoch=float(epochs[mean_T.argmin()]),
         of_smooth=float(smooth_T[lowest]),
-        of_smooth_epoch=float(epochs[lowest]),
-        fluctuation=_fluctuation(loss_TR, lowest, window),
+        fluctuation=float(np.std(scatter_TR)),
     )
 
 
-def _fluctuation(loss_TR: Array, lowest: int, window: int) -> float:
-    """Scatter of one replica's loss about its running median, relative to it."""
-    near = slice(max(lowest - window, 0), lowest + window + 1)
-    smooth_TR = running_median(loss_TR, window)[near]
-    return float(np.std(loss_TR[near] / smooth_TR - 1))
-
-
 def describe_agreement(columns: list[Column]) -> dict[str, Any]:
-    """Facts about the replicas trained with the clipped loss, beside the paper's.
-
-    Raises:
-        StoreError: A fact about the data is missing in the records.
-    """
+    """Facts about the replicas trained with the clipped loss, beside the paper's."""
     figure_2 = compare_with_paper(columns)
     minima = [_describe_minima(column) for column in columns]
     test = [one for one in figure_2 if one.name == "minimum test loss"]
@@ -205,6 +175,9 @@ def describe_agreement(columns: list[Column]) -> dict[str, Any]:
     lower = [one.width for one in train if one.ratio < 1 - SAME_LOSS]
     divergences = _describe_divergences(columns)
     widths = [one.width for one in test]
+    # the definitions that agree at the most widths, if at any
+    most = max((row["agree"] for row in divergences), default=0)
+    best = [row for row in divergences if row["agree"] == most and most]
     return {
         "figure_2": [_flat(one) for one in figure_2],
         "near": {"test": [one.width for one in test if one.is_within(SAME_LOSS)]},
@@ -219,28 +192,18 @@ def describe_agreement(columns: list[Column]) -> dict[str, Any]:
         "divergences": divergences,
         "divergence_widths": widths,
         "published_divergence": {n: _BY_WIDTH[n].divergence_epoch for n in widths},
-        "best_definitions": _find_best(divergences),
-        "nearest_definition": _find_nearest(divergences),
+        "best_definitions": [row["name"] for row in best],
+        # the one whose epochs are nearest, in ratio
+        "nearest_definition": min(best, key=_miss, default=None),
         "figure_1b": FIGURE_1B,
         "published_250": f"{_BY_WIDTH[250].divergence_epoch:.0f}",
     }
 
 
-def _find_best(divergences: list[dict[str, Any]]) -> list[str]:
-    """The definitions that agree at the most widths, if at any."""
-    most = max((row["agree"] for row in divergences), default=0)
-    return [row["name"] for row in divergences if row["agree"] == most and most]
-
-
-def _find_nearest(divergences: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The definition whose epochs are nearest, in ratio, over the most widths."""
-    best = [row for row in divergences if row["name"] in _find_best(divergences)]
-
-    def off(row: dict[str, Any]) -> float:
-        ratios = [one["ratio"] for one in row["by_width"]]
-        return sum(abs(math.log(x)) for x in ratios if math.isfinite(x) and x > 0)
-
-    return min(best, key=off, default=None)
+def _miss(row: dict[str, Any]) -> float:
+    """How far the epochs of a definition are off over all widths, as logarithms."""
+    ratios = [one["ratio"] for one in row["by_width"]]
+    return sum(abs(math.log(x)) for x in ratios if math.isfinite(x) and x > 0)
 
 
 def _flat(one: Agreement) -> dict[str, Any]:
@@ -265,19 +228,11 @@ def _describe_divergences(columns: list[Column]) -> list[dict[str, Any]]:
 
 
 def _describe_minima(column: Column) -> dict[str, Any]:
-    published = _BY_WIDTH.get(column.width)
-    losses = {
-        name: asdict(find_minima(column.runs[0], f"{name}_loss"))
-        for name in ("train", "test")
-    }
-    beside = {
-        f"published_{name}": getattr(published, f"min_{name}_loss", float("nan"))
-        for name in ("train", "test")
-    }
-    evaluated = compare_evaluated(column.runs[0])
-    return {
-        "width": column.width,
-        **losses,
-        **beside,
-        "evaluated": None if evaluated is None else asdict(evaluated),
-    }
+    published, run = _BY_WIDTH.get(column.width), column.runs[0]
+    found: dict[str, Any] = {"width": column.width}
+    for name in ("train", "test"):
+        loss = f"min_{name}_loss"
+        found[name] = asdict(find_minima(run, f"{name}_loss"))
+        found[f"published_{name}"] = getattr(published, loss, math.nan)
+    evaluated = compare_evaluated(run)
+    return found | {"evaluated": evaluated and asdict(evaluated)}

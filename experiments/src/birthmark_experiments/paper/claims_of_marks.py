@@ -1,7 +1,5 @@
 """The claims about the mark: read by eye's measure, where weights were kept."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,24 +13,17 @@ from birthmark.marks import draw_mark
 from birthmark.shapes import Array
 from birthmark.spec import MarkSpec
 from birthmark.statistics import ALPHA, Reading, read_mark
-from birthmark_experiments.paper.claims import (
+from .claims import (
     DOES_NOT_HOLD,
     HOLDS,
     NOT_SAID,
-    Claim,
-)
-from birthmark_experiments.paper.evidence import (
     Arm,
+    Claim,
     Evidence,
     weigh,
     weigh_count,
 )
-from birthmark_experiments.paper.moments_of_training import (
-    MOMENTS,
-    at_end,
-    read_at,
-    value_at,
-)
+from .moments_of_training import MOMENTS, at_end, read_at, value_at
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"  # what a mark might be taken for
 FEWEST = 3  # networks from which something is said
@@ -51,16 +42,18 @@ class Read:
     collapsed: bool  # it has lost everything by then
     reading: Reading
 
+    @property
+    def network(self) -> tuple[str, int, int]:
+        """Which one it is."""
+        return self.loss, self.width, self.replica
+
 
 def read_marks(
     arms: list[Arm], epochs: Callable[[Run], Sequence[int]], weights: Weights
 ) -> list[Read]:
     """Every network whose weights were kept, at the last time and before its collapse.
 
-    Args:
-        arms: The networks.
-        epochs: At which the weights of a run under its mark were kept.
-        weights: Of a run at such an epoch, [R, I, O].
+    The epochs of a run are those at which its weights, [R, I, O], were kept.
     """
     found = []
     for arm in arms:
@@ -89,11 +82,8 @@ def _draw_masks(run: Run) -> tuple[Array, dict[str, Array]]:
 def claim_mark(arms: list[Arm], reads: Sequence[Read]) -> Claim:
     """(f1) The mark stays readable where training succeeds."""
     evidence = _weigh_pixels(arms, "strong")
-    last = [
-        one
-        for one in _last(reads)
-        if one.learner == "strong" and one.loss == "clipped loss"
-    ]
+    kind = ("strong", "clipped loss")
+    last = [one for one in _last(reads) if (one.learner, one.loss) == kind]
     count = sum(one.reading.is_read for one in last)
     power = f"{len(last)} strong networks with weights"
     if not last:
@@ -127,12 +117,8 @@ def claim_loss_of_mark(arms: list[Arm], reads: Sequence[Read]) -> Claim:
         because = "No collapsed network kept its weights."
         return Claim("f2", NOT_SAID, math.nan, because, power, tuple(evidence))
     before = [_last_before(one, reads) for one in after]
-    changes = np.array(
-        [
-            one.reading.auc - other.reading.auc if other else math.nan
-            for one, other in zip(after, before, strict=True)
-        ]
-    )
+    earlier = np.array([one.reading.auc if one else math.nan for one in before])
+    changes = np.array([one.reading.auc for one in after]) - earlier
     read = np.array([one.reading.is_read for one in after])
     evidence += [
         weigh_count("letter read after the collapse", "clipped loss", read, 1 / 26),
@@ -171,33 +157,21 @@ def _weigh_pixels(arms: list[Arm], kind: str) -> list[Evidence]:
 
 def _change(run: Run, found: Transitions, place: int) -> float:
     """The change of retention across the collapse of one network."""
-    best = float(found.min_train_epoch[place])
-    end = at_end(found, place)
-    return value_at(run, "mark_auc", run.layer, end, place) - value_at(
-        run, "mark_auc", run.layer, best, place
-    )
+    ends = (at_end(found, place), float(found.min_train_epoch[place]))
+    end, best = (value_at(run, "mark_auc", run.layer, one, place) for one in ends)
+    return end - best
 
 
 def _last(reads: Sequence[Read]) -> list[Read]:
     """Each network at the last epoch at which it was read."""
-    newest = {(one.loss, one.width, one.replica): one for one in sorted(reads, key=_at)}
-    return list(newest.values())
+    by_epoch = sorted(reads, key=lambda one: one.epoch)
+    return list({one.network: one for one in by_epoch}.values())
 
 
 def _last_before(after: Read, reads: Sequence[Read]) -> Read | None:
     """The same network when it was last read before it collapsed."""
-    same = [
-        one
-        for one in reads
-        if (one.loss, one.width, one.replica)
-        == (after.loss, after.width, after.replica)
-        and not one.collapsed
-    ]
-    return max(same, key=_at, default=None)
-
-
-def _at(one: Read) -> int:
-    return one.epoch
+    same = [one for one in reads if one.network == after.network and not one.collapsed]
+    return max(same, key=lambda one: one.epoch, default=None)
 
 
 def _say_aucs(reads: Sequence[Read]) -> str:

@@ -1,7 +1,5 @@
 """Claims about when and whether training fails."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 
@@ -11,24 +9,22 @@ from scipy import stats
 from birthmark.analysis import Run, Transitions
 from birthmark.shapes import Array
 from birthmark.statistics import ALPHA
-from birthmark_experiments.paper.claims import (
+from ..statistics import detectable_share, exact_order
+from .claims import (
+    CLIPPED,
     DOES_NOT_HOLD,
     HOLDS,
-    NOT_SAID,
-    Claim,
-)
-from birthmark_experiments.paper.evidence import (
-    CLIPPED,
     LOGITS,
+    NOT_SAID,
     Arm,
+    Claim,
     Evidence,
     weigh,
     weigh_count,
     weigh_share,
 )
-from birthmark_experiments.paper.moments_of_training import find_divergences, find_lag
-from birthmark_experiments.paper.words import say_lags
-from birthmark_experiments.statistics import detectable_share, exact_order
+from .moments_of_training import find_divergences, find_lag
+from .words import say_lags
 
 REGIME = (75, 300)  # widths between which Figure 2c has the regime
 FEWEST = 11  # networks of which one shows a share of 1/4 with a power of 95 %
@@ -165,17 +161,11 @@ def claim_clip(arms: list[Arm]) -> Claim:
         f"plateau, and {table[1][0]} of {len(lost[1])} trained from logits to the loss "
         "of chance."
     )
-    fewest = [
-        k
-        for k in range(len(lost[0]) + 1)
-        if stats.fisher_exact(
-            np.array([[k, len(lost[0]) - k], [0, len(lost[1])]])
-        ).pvalue
-        <= ALPHA
-    ]
-    power = f"{len(lost[0])} against {len(lost[1])} networks: " + (
-        f"{fewest[0]} against 0 at least" if fewest else "none"
-    )
+    n, m = map(len, lost)
+    tables = [np.array([[k, n - k], [0, m]]) for k in range(n + 1)]
+    shown = [stats.fisher_exact(one).pvalue <= ALPHA for one in tables]
+    fewest = f"{shown.index(True)} against 0 at least" if any(shown) else "none"
+    power = f"{n} against {m} networks: {fewest}"
     evidence = [
         weigh_share("share that loses everything", arm.name, flags)
         for arm, flags in zip((clipped, logits), lost, strict=True)
@@ -214,12 +204,10 @@ def _is_lost(run: Run, found: Transitions, place: int) -> float:
 
 def _rises(run: Run, found: Transitions, place: int) -> float:
     """Whether it learned, and its loss then stays above twice its minimum."""
-    dates = run.remember(
-        ("rise", RISE),
-        lambda: next(
-            one.epoch
-            for one in find_divergences(run.records, run.spec)
-            if one.name == RISE
-        ),
-    )
+
+    def find() -> Array:
+        found = find_divergences(run.records, run.spec)
+        return next(one.epoch for one in found if one.name == RISE)
+
+    dates = run.remember(("rise", RISE), find)
     return float(dates[place] > found.reached_epoch[place])

@@ -1,7 +1,5 @@
 """Claims about how far weights end from their start, which travel, at which width."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
@@ -17,31 +15,23 @@ from birthmark.analysis import (
     say_number,
 )
 from birthmark.shapes import Array
-from birthmark_experiments.paper.claims import (
+from .claims import (
+    CLIPPED,
     DEPENDS,
     DOES_NOT_HOLD,
     HOLDS,
     NOT_SAID,
+    Arm,
     Claim,
+    Evidence,
     Finding,
     decide,
-)
-from birthmark_experiments.paper.evidence import (
-    CLIPPED,
-    Arm,
-    Evidence,
     lack_of_fit,
     weigh,
     weigh_exponent,
 )
-from birthmark_experiments.paper.moments_of_training import (
-    Moment,
-    at_end,
-    at_min_test,
-    at_min_train,
-    read_at,
-)
-from birthmark_experiments.paper.words import say_or_dash, say_p, say_power, say_span
+from .moments_of_training import Moment, at_end, at_min_test, at_min_train, read_at
+from .words import say_or_dash, say_p, say_power, say_span
 
 OUTER = 0.75  # of the bound: initial weights beyond are large
 # Glorot's bound falls with width so: what moves in proportion to its start falls alike
@@ -176,16 +166,10 @@ def _weigh_outward(
 def outward_moments(records: xr.Dataset, epoch: float) -> tuple[float, float]:
     """Growth and outward skewness of the weights that start large, of one matrix.
 
-    Bins without weights, or with too few for a skewness, are left out of the mean, not
-    the replica.
-
-    Args:
-        records: Of one replica and layer, with distributions.
-        epoch: The last distributions up to this one are taken.
-
-    Returns:
-        The mean of the deviation away from zero in units of the bound, and the mean
-        over bins of its skewness, both weighted by the weights in a bin.
+    The mean of the deviation away from zero in units of the bound, and the mean over
+    bins of its skewness, both weighted by the weights in a bin, from the last
+    distributions up to an epoch. Bins without weights, or with too few for a skewness,
+    are left out of the mean, not the replica.
     """
     time = np.flatnonzero(records["distribution_epoch"].to_numpy() <= epoch)[-1]
     centre_M = records["bin"].to_numpy()
@@ -244,11 +228,9 @@ def _claim_distance(
     clipped = by_width.get(CLIPPED, {})
     found = decide(list(clipped.values()), side)
     words = [f"{_say_one(one)} at {width}" for width, one in clipped.items()]
-    because = (
-        f"By width: {', '.join(words)}."
-        if words
-        else "No network of that kind is there."
-    )
+    because = "No network of that kind is there."
+    if words:
+        because = f"By width: {', '.join(words)}."
     evidence = [one for widths in by_width.values() for one in widths.values()]
     counts = [one.n for one in clipped.values()]
     return Claim(

@@ -1,10 +1,8 @@
 """What records say about the paper, as facts for its pages."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,88 +18,47 @@ from birthmark.analysis import (
     split_by_protocol,
 )
 from birthmark.shapes import Array
-from birthmark_experiments.paper.agreement import describe_agreement
-from birthmark_experiments.paper.claims import Claim
-from birthmark_experiments.paper.claims_of_marks import (
-    Read,
-    claim_loss_of_mark,
-    claim_mark,
-    read_marks,
-)
-from birthmark_experiments.paper.claims_of_training import (
+from birthmark.store import Store
+from ..statistics import estimate_survival
+from .agreement import describe_agreement
+from .claims import CLIPPED, LOSSES, Arm, Claim
+from .claims_of_marks import Read, claim_loss_of_mark, claim_mark, read_marks
+from .claims_of_training import (
     RISE,
     claim_bounds,
     claim_clip,
     claim_coincidence,
     claim_untrainability,
 )
-from birthmark_experiments.paper.claims_of_weights import (
+from .claims_of_weights import (
     claim_best_nearness,
     claim_growth,
     claim_memory,
     claim_nearness,
     claim_width,
 )
-from birthmark_experiments.paper.evidence import CLIPPED, LOSSES, Arm
-from birthmark_experiments.paper.figure_facts import describe_conditionals, find_moves
-from birthmark_experiments.paper.moments_of_training import find_divergences
-from birthmark_experiments.paper.still_rows import compare_without
-from birthmark_experiments.paper.words import SAYINGS
-from birthmark_experiments.statistics import estimate_survival
-
-if TYPE_CHECKING:
-    from birthmark.store import Store
+from .figure_facts import describe_conditionals, find_moves
+from .moments_of_training import find_divergences
+from .still_rows import compare_without
+from .words import SAYINGS
 
 DATA = ("hasyv2", "mnist", "fashion_mnist")  # of the paper
 
 
-def find_arms(
-    study: Study, thresholds: Thresholds | None = None, *, data: str = DATA[0]
-) -> list[Arm]:
-    """The replicas of the paper's protocol, by loss; the paper's first.
+def find_arms(study: Study, *, data: str = DATA[0]) -> list[Arm]:
+    """The replicas of the paper's protocol on a data set, by loss; the paper's first.
 
     Of several protocols that differ in the mark alone the one with most runs is taken.
-
-    Args:
-        study: Where to look.
-        thresholds: By which learners are told apart; the usual unless said.
-        data: On which of the paper's data sets.
     """
     arms: dict[str, Arm] = {}
     for one in split_by_protocol(study, "network.widths"):
         spec = one.runs[0].spec
         loss = spec.training.loss
         papers = {"data.name": DATA[0], "training.loss": CLIPPED}
-        if (
-            loss in LOSSES
-            and loss not in arms
-            and spec.data.name == data
-            and follows_paper(spec.with_settings(papers))
-        ):
-            arms[loss] = Arm(loss, read_columns(one, thresholds or Thresholds()))
+        is_new = loss in LOSSES and loss not in arms and spec.data.name == data
+        if is_new and follows_paper(spec.with_settings(papers)):
+            arms[loss] = Arm(loss, read_columns(one, Thresholds()))
     return [arms[loss] for loss in LOSSES if loss in arms]
-
-
-def find_claims(
-    store: Store, thresholds: Thresholds | None = None, *, data: str = DATA[0]
-) -> list[Claim]:
-    """The claims of the paper, each tested by itself on the runs of its protocol.
-
-    Args:
-        store: Where the runs are.
-        thresholds: By which learners are told apart; the usual unless said.
-        data: On which of the paper's data sets.
-
-    Raises:
-        StoreError: A run cannot be read, or a fact about its data is missing.
-    """
-    arms = find_arms(read_study(store), thresholds, data=data)
-    return judge(arms, store, find_reads(arms, store))
-
-
-def find_reads(arms: list[Arm], store: Store) -> list[Read]:
-    """The mark in all networks whose weights a store has."""
-    return read_marks(arms, partial(kept_epochs, store), partial(weights_of, store))
 
 
 def kept_epochs(store: Store, run: Run) -> list[int]:
@@ -145,7 +102,9 @@ def describe_paper(store: Store) -> dict[str, Any]:
     arms = everywhere[DATA[0]]
     clipped = [arm for arm in arms if arm.loss == CLIPPED]
     columns = clipped[0].columns if clipped else []
-    reads = find_reads(arms, store)
+    kept, weights = partial(kept_epochs, store), partial(weights_of, store)
+    reads = read_marks(arms, kept, weights)
+    runs = [(arm, run) for arm in arms for column in arm.columns for run in column.runs]
     return {
         **SAYINGS,
         "data": _describe_data(columns),
@@ -159,13 +118,9 @@ def describe_paper(store: Store) -> dict[str, Any]:
         "reads": [asdict(one) | {"is_read": one.reading.is_read} for one in reads],
         "without": [
             asdict(one)
-            for arm in arms
-            for column in arm.columns
-            for run in column.runs
-            if kept_epochs(store, run)
-            for one in compare_without(
-                arm.name, run, kept_epochs(store, run), partial(weights_of, store)
-            )
+            for arm, run in runs
+            if kept(run)
+            for one in compare_without(arm.name, run, kept(run), weights)
         ],
         "tests": {
             name: judge(found, store, reads if name == DATA[0] else [])
@@ -176,11 +131,9 @@ def describe_paper(store: Store) -> dict[str, Any]:
 
 
 def _describe_data(columns: list[Column]) -> dict[str, float]:
-    records = columns[0].runs[0].records
-    names = ("num_train", "num_test", "num_classes")
-    return {name: float(records.attrs[f"data.{name}"]) for name in names[:2]} | {
-        "num_classes": float(records.attrs["num_classes"])
-    }
+    attrs = columns[0].runs[0].records.attrs
+    names = ("data.num_train", "data.num_test", "num_classes")
+    return {name.removeprefix("data."): float(attrs[name]) for name in names}
 
 
 def _describe_run(store: Store, run: Run) -> dict[str, Any]:
@@ -205,25 +158,15 @@ def _describe_run(store: Store, run: Run) -> dict[str, Any]:
 def _describe_width(column: Column) -> dict[str, Any]:
     """A line of the table of Figure 2: means with intervals, epochs by survival."""
     last = float(max(one.last_epoch for one in column.transitions))
-    rises = np.concatenate(
-        [
-            one.epoch
-            for run in column.runs
-            for one in find_divergences(run.records, run.spec)
-            if one.name == RISE
-        ]
-    )
+    found = [
+        one for run in column.runs for one in find_divergences(run.records, run.spec)
+    ]
+    rises = np.concatenate([one.epoch for one in found if one.name == RISE])
+    losses = {name: column.joined(f"min_{name}_loss") for name in ("train", "test")}
+    pick: dict[str, Any] = {"mean": np.mean, "least": np.min, "most": np.max}
     return {
         "width": column.width,
-        **{
-            name: {
-                "mean": float(x.mean()),
-                "least": float(x.min()),
-                "most": float(x.max()),
-            }
-            for name in ("train", "test")
-            for x in [column.joined(f"min_{name}_loss")]
-        },
+        **{n: {k: float(f(x)) for k, f in pick.items()} for n, x in losses.items()},
         "test_epoch": estimate_survival(column.joined("min_test_epoch"), last),
         "rise": estimate_survival(rises, last),
         "published": next((o for o in FIGURE_2 if o.width == column.width), None),
@@ -250,7 +193,7 @@ def _describe_replicas(arm: Arm) -> list[dict[str, Any]]:
             "replica": replica,
             "learner": str(learner),
             **{name: float(getattr(found, name)[replica]) for name in _TIMES},
-            **{word: _pick(run, replica, name) for word, name in _AT_END.items()},
+            "retention": _pick(run, replica, "mark_auc"),
         }
         for (run, found, replica), learner in zip(
             arm.networks, arm.learners, strict=True
@@ -259,21 +202,9 @@ def _describe_replicas(arm: Arm) -> list[dict[str, Any]]:
 
 
 _TIMES = (
-    "min_train_epoch",
-    "min_test_epoch",
-    "divergence_epoch",
-    "loss_jump_epoch",
-    "deviation_jump_epoch",
-    "lag",
-    "min_train_loss",
-    "min_test_loss",
-    "final_train_loss",
+    *("min_train_epoch", "min_test_epoch", "divergence_epoch", "loss_jump_epoch"),
+    *("deviation_jump_epoch", "lag", "min_train_loss", "final_train_loss"),
 )
-_AT_END = {
-    "correlation": "correlation",
-    "relative_distance": "relative_distance",
-    "retention": "mark_auc",
-}
 
 
 def _pick(run: Run, replica: int, name: str) -> float:

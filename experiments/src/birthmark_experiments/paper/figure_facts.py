@@ -1,7 +1,5 @@
 """Where weights end, given their start (Figures 3 and 4), and whether they run away."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +9,12 @@ import xarray as xr
 
 from birthmark.analysis import Conditionals, Run, pool_conditionals
 from birthmark.shapes import Array
-from birthmark_experiments.paper.evidence import Arm
+from .claims import Arm
 
 SPANS = ((100, 200), (300, 400), (900, 1000))  # epochs
+_PEAK = ("peak", "peak_low", "peak_high")
+_LENGTHS = ("mean", "mean_error", "std", "std_error")
+_SHAPES = ("skewness", "skewness_error", "kurtosis", "kurtosis_error")
 
 
 def describe_conditionals(
@@ -21,26 +22,16 @@ def describe_conditionals(
 ) -> list[dict[str, Any]]:
     """Of each run, at its last epoch: the law of the final weight at three starts.
 
-    Args:
-        arms: Replicas by loss.
-        read: Records of a run, with what has a bin axis.
+    What is read of a run are its records with what has a bin axis.
     """
-    return [
-        {
-            "loss": arm.name,
-            "width": run.width,
-            "replicas": run.records.sizes["replica"],
-            **_describe(_pool(run, read)),
-        }
-        for arm in arms
-        for column in arm.columns
-        for run in column.runs
-    ]
-
-
-def _pool(run: Run, read: Callable[[str], xr.Dataset]) -> Conditionals:
-    records = read(run.run_key)
-    return pool_conditionals(records, int(records["distribution_epoch"][-1]), run.layer)
+    found = []
+    for arm in arms:
+        for run in (run for column in arm.columns for run in column.runs):
+            records = read(run.run_key)
+            last = int(records["distribution_epoch"][-1])
+            pooled = _describe(pool_conditionals(records, last, run.layer))
+            found.append({"loss": arm.name, "width": run.width, **pooled})
+    return found
 
 
 def _describe(found: Conditionals) -> dict[str, Any]:
@@ -48,30 +39,18 @@ def _describe(found: Conditionals) -> dict[str, Any]:
     centres = (found.edges[1:] + found.edges[:-1]) / 2
     median = found.quantiles[found.levels.index(0.5)]
     moments, bound = found.moments, found.bound
-    places = {"lowest": 0, "middle": len(centres) // 2, "highest": len(centres) - 1}
     return {
-        "layer": found.layer,
         "epoch": found.epoch,
-        "bound": bound,
         "slope_of_median": _slope(centres, median, moments.count),
         "bins": [
             {
-                "name": name,
                 "start": centres[place],
-                "mean": moments.mean[place] / bound,
-                "mean_error": moments.mean_error[place] / bound,
                 "median": median[place] - centres[place],
-                "peak": found.peak[place] / bound,
-                "peak_low": found.peak_low[place] / bound,
-                "peak_high": found.peak_high[place] / bound,
-                "std": moments.std[place] / bound,
-                "std_error": moments.std_error[place] / bound,
-                "skewness": moments.skewness[place],
-                "skewness_error": moments.skewness_error[place],
-                "kurtosis": moments.kurtosis[place],
-                "kurtosis_error": moments.kurtosis_error[place],
+                **{n: getattr(found, n)[place] / bound for n in _PEAK},
+                **{n: getattr(moments, n)[place] / bound for n in _LENGTHS},
+                **{n: getattr(moments, n)[place] for n in _SHAPES},
             }
-            for name, place in places.items()
+            for place in (0, len(centres) // 2, len(centres) - 1)
         ],
     }
 
@@ -115,12 +94,7 @@ def _describe_moves(loss: str, run: Run) -> Moves:
     mean = path_TR[known].mean(axis=1)
     ends = [np.interp(span, run.epochs[known], mean) for span in SPANS]
     test = run.values("test_loss").mean(axis=1)
-    return Moves(
-        loss,
-        run.width,
-        tuple(
-            float(b - a) / (last - first)
-            for (first, last), (a, b) in zip(SPANS, ends, strict=True)
-        ),
-        tuple(float(np.interp(last, run.epochs, test)) for _, last in SPANS),
-    )
+    lengths = [last - first for first, last in SPANS]
+    path = [float(b - a) / n for (a, b), n in zip(ends, lengths, strict=True)]
+    losses = [float(np.interp(last, run.epochs, test)) for _, last in SPANS]
+    return Moves(loss, run.width, tuple(path), tuple(losses))

@@ -1,7 +1,5 @@
 """The moments of a training: minima, ends, rises, and divergence as it is defined."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,19 +22,20 @@ from birthmark.spec import RunSpec
 
 Moment = Callable[[Transitions, int], float]  # the epoch of a replica, by its place
 Reader = Callable[[Run, Transitions, int], float]
-Lag = Callable[[Run, Transitions, int], float]
 RISES = (1.5, 2.0, 3.0)  # multiples of the minimum
 PLATEAUS = (0.5, 0.9)  # shares of the plateau of the clipped loss
 
 
 def at_min_test(found: Transitions, place: int) -> float:
     """The minimum of the test loss; the end while it is still falling."""
-    return _finite_or(found.min_test_epoch[place], found.last_epoch)
+    epoch = float(found.min_test_epoch[place])
+    return epoch if math.isfinite(epoch) else float(found.last_epoch)
 
 
 def at_min_train(found: Transitions, place: int) -> float:
     """The minimum of the train loss; the end while it is still falling."""
-    return _finite_or(found.min_train_epoch[place], found.last_epoch)
+    epoch = float(found.min_train_epoch[place])
+    return epoch if math.isfinite(epoch) else float(found.last_epoch)
 
 
 def at_end(found: Transitions, place: int) -> float:
@@ -70,11 +69,6 @@ def value_at(run: Run, name: str, layer: str, epoch: float, place: int) -> float
     return float(values[known[-1]]) if len(known) else math.nan
 
 
-def _finite_or(value: float, other: float) -> float:
-    """A minimum that is still falling lies at the end so far."""
-    return float(value) if math.isfinite(value) else float(other)
-
-
 def at_share(epochs: Array, values: Array, start: float, share: float) -> float:
     """The first epoch at which a curve has risen by a share of its whole rise.
 
@@ -96,7 +90,7 @@ def at_steepest(epochs: Array, values: Array, start: float, window: int) -> floa
     return float(grid[int(speed.argmax())])
 
 
-def find_lag(how: str, share: float = 0.5) -> Lag:
+def find_lag(how: str, share: float = 0.5) -> Reader:
     """How to date deviation minus loss: `change points`, `share` or `steepest`."""
 
     def lag(run: Run, found: Transitions, place: int) -> float:
@@ -105,16 +99,13 @@ def find_lag(how: str, share: float = 0.5) -> Lag:
         loss = running_median(run.values("train_loss"), found.window)[:, place]
         deviation = run.values("deviation_std", run.layer)[:, place]
         start = float(found.min_train_epoch[place])
-        if how == "steepest":
-            dates = [
-                at_steepest(run.epochs, one, start, found.window)
-                for one in (deviation, loss)
-            ]
-        else:
-            dates = [
-                at_share(run.epochs, one, start, share) for one in (deviation, loss)
-            ]
-        return dates[0] - dates[1]
+        late, early = (
+            at_steepest(run.epochs, x, start, found.window)
+            if how == "steepest"
+            else at_share(run.epochs, x, start, share)
+            for x in (deviation, loss)
+        )
+        return late - early
 
     return lag
 
@@ -137,28 +128,17 @@ class Divergence:
     epoch: Array  # [R]; NaN: never
 
 
-def find_divergences(
-    records: xr.Dataset, spec: RunSpec, thresholds: Thresholds | None = None
-) -> list[Divergence]:
+def find_divergences(records: xr.Dataset, spec: RunSpec) -> list[Divergence]:
     """The epoch from which the train loss stays above a level until the end.
 
     The levels: multiples of the minimum of the replica (the rise begins), the loss of
     chance, and, for the clipped loss, shares of its plateau (the rise is over). The
     train loss is a running median over a window, so that a spike is none of them, and
     only what comes after its minimum counts.
-
-    Args:
-        records: Of a run, with the facts about the data in the attributes.
-        spec: What was run.
-        thresholds: For the window; the defaults unless given.
-
-    Raises:
-        StoreError: A fact about the data is missing in the attributes.
     """
-    lines = thresholds or Thresholds()
     epochs = records["epoch"].to_numpy().astype(float)
-    loss_TR = curves(records, "train_loss")
-    smooth_TR = running_median(loss_TR, lines.window_epochs(int(epochs[-1])))
+    window = Thresholds().window_epochs(int(epochs[-1]))
+    smooth_TR = running_median(curves(records, "train_loss"), window)
     least_R = np.min(smooth_TR, axis=0, where=np.isfinite(smooth_TR), initial=np.inf)
     chance = chance_loss(spec, int(fact(records, "num_classes")))
     levels = {f"{k:g} times the minimum": k * least_R for k in RISES}
@@ -175,15 +155,9 @@ def find_divergences(
 
 
 def stays_above(epochs: Array, smooth_TR: Array, level_R: Array) -> Array:
-    """The first epoch after the minimum with nothing below the level behind it.
+    """The first epoch after the minimum with nothing below the level behind it, [R].
 
-    Args:
-        epochs: [T].
-        smooth_TR: Losses without spikes, such as a running median.
-        level_R: By replica.
-
-    Returns:
-        [R]; NaN where there is none.
+    NaN where there is none. Losses are without spikes, such as a running median.
     """
     found = np.full(smooth_TR.shape[1], np.nan)
     for place, (smooth, level) in enumerate(zip(smooth_TR.T, level_R, strict=True)):

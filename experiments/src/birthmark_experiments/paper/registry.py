@@ -5,13 +5,11 @@ may say "holds" only where its null value is ruled out, and every claim has some
 that would refute it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from birthmark_experiments.paper.claims import NOT_SAID, Claim, correct
+from .claims import NOT_SAID, Claim, correct
 
 
 @dataclass(frozen=True)
@@ -126,11 +124,10 @@ REGISTRY: dict[str, Statement] = {
 def join_claims(
     paper: Mapping[str, Sequence[Claim]], near: Mapping[str, Sequence[Claim]]
 ) -> dict[str, list[Claim]]:
-    """The claims by data set, (g) among them, corrected within each data set.
+    """The claims by data set, corrected within each.
 
-    Args:
-        paper: What the runs of the paper's protocol say.
-        near: What the smaller trainings near the start say, of (g).
+    The runs of the paper's protocol speak of all but (g), smaller trainings near the
+    start of (g).
     """
     names = [*paper, *(name for name in near if name not in paper)]
     every = [[*paper.get(name, ()), *near.get(name, ())] for name in names]
@@ -168,21 +165,23 @@ def list_verdicts(tests: Mapping[str, Sequence[Claim]], verdict: str) -> str:
     return "; ".join(found) or "none"
 
 
+_COLUMNS = {
+    "networks": "arm",
+    "number": "name",
+    "mean": "value",
+    "low_95": "low",
+    "high_95": "high",
+    **{name: name for name in ("null", "effect", "p", "n")},
+}
+
+
 def list_evidence(tests: Mapping[str, Sequence[Claim]]) -> list[dict[str, Any]]:
     """Every number behind the verdicts, a row each, for a file."""
     return [
         {
             "claim": claim.letter,
             "data": name,
-            "networks": one.arm,
-            "number": one.name,
-            "mean": one.value,
-            "low_95": one.low,
-            "high_95": one.high,
-            "null": one.null,
-            "effect": one.effect,
-            "p": one.p,
-            "n": one.n,
+            **{column: getattr(one, field) for column, field in _COLUMNS.items()},
         }
         for name, claims in tests.items()
         for claim in claims

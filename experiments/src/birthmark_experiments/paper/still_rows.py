@@ -5,8 +5,6 @@ gradient. Such rows stay at their start, and where there are some the distributi
 all weights has a peak there which the others do not have.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

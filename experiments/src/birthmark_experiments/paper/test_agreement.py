@@ -7,13 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from birthmark.analysis import (
-    FIGURE_2,
-    Study,
-    Thresholds,
-    follows_paper,
-    read_columns,
-)
+from birthmark.analysis import FIGURE_2, Study, Thresholds, follows_paper, read_columns
 from birthmark.spec import RunSpec
 from birthmark_experiments.paper.agreement import (
     compare_divergences,

@@ -14,10 +14,16 @@ from birthmark.spec import RunSpec
 from birthmark.statistics import Reading
 from birthmark_experiments.paper.claims import (
     VERDICTS,
+    Arm,
     Claim,
+    Evidence,
     Finding,
     correct,
     decide,
+    lack_of_fit,
+    weigh,
+    weigh_exponent,
+    weigh_share,
 )
 from birthmark_experiments.paper.claims_of_marks import (
     Read,
@@ -37,14 +43,6 @@ from birthmark_experiments.paper.claims_of_weights import (
     claim_nearness,
     claim_width,
     outward_moments,
-)
-from birthmark_experiments.paper.evidence import (
-    Arm,
-    Evidence,
-    lack_of_fit,
-    weigh,
-    weigh_exponent,
-    weigh_share,
 )
 from birthmark_experiments.paper.facts import find_arms
 from birthmark_experiments.paper.registry import REGISTRY

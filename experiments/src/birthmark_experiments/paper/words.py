@@ -1,7 +1,5 @@
 """How pages about the paper say what may be missing, beyond, or partly there."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +9,7 @@ import numpy as np
 from birthmark.analysis import say_interval, say_number
 from birthmark.shapes import Array
 from birthmark.statistics import ALPHA, detectable_effect
-from birthmark_experiments.statistics import Survival
+from ..statistics import Survival
 
 DASH = "–"
 
@@ -89,15 +87,8 @@ def say_survival(found: Survival) -> str:
     return f"{middle or f'> {found.until:.0f}'} ({found.seen} of {found.n})"
 
 
-SAYINGS = {
-    "say": say_number,
-    "say_or_dash": say_or_dash,
-    "say_epoch": say_epoch,
-    "say_epochs": say_epochs,
-    "say_interval": say_interval,
-    "say_mean": say_mean,
-    "say_p": say_p,
-    "say_published": say_published,
-    "say_span": say_span,
-    "say_survival": say_survival,
-}
+_EACH = (
+    *(say_or_dash, say_epoch, say_epochs, say_interval, say_mean, say_p),
+    *(say_published, say_span, say_survival),
+)
+SAYINGS = {"say": say_number} | {one.__name__: one for one in _EACH}

@@ -1,4 +1,4 @@
-"""Is a pre-trained network an initialization? Against random ones, with controls.
+"""Is a pre-trained network an initialization?
 
 Raghu et al. (arXiv 1902.07208) found that a part of what a pre-trained start gives is
 the scale of its weights. So three starts have its statistics without its knowledge:
@@ -6,10 +6,6 @@ weights drawn anew with its mean and variance, its weights in random places, and
 random start.
 """
 
-from birthmark_experiments.frame import Experiment
+from ..frame import Experiment
 
-EXPERIMENT = Experiment(
-    __name__,
-    "Is a pre-trained network an initialization?",
-    ("mnist", "fashion_mnist", "hasyv2"),
-)
+EXPERIMENT = Experiment(__name__, __doc__, ("mnist", "fashion_mnist", "hasyv2"))

@@ -1,13 +1,10 @@
 """The figure of pre-trained starts: accuracy and distance, a row a task."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
-from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import Data, Figure, paint_curves
+from ..frame.curves import Data, Figure, paint_curves, take
 
 _PANELS = {
     "test_accuracy": "test accuracy (share)",
@@ -28,11 +25,7 @@ def draw(results: xr.Dataset) -> Drawing:
         f"places of their tensor. Protocol: {results.attrs['protocol']}"
     )
     dims = ("task", "initialization", "epoch", "replica")
-    data: dict[str, Array] = {
-        name: results[name].transpose(*dims).to_numpy() for name in _PANELS
-    }
-    for name in ("task", "initialization", "epoch"):
-        data[name] = results[name].to_numpy()
+    data = take(results, (*_PANELS, *dims[:3]), *dims)
     return Drawing("pretrained-start", 0, title, caption, data, paint)
 
 

@@ -1,7 +1,5 @@
 """Learn the first of two tasks, then the second one from five starts."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +13,11 @@ from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store, replacing
 from birthmark.training import train
-from birthmark_experiments.frame import labelled, variable
-from birthmark_experiments.frame.comparisons import run_comparison
-from birthmark_experiments.pretrained_start.protocol import (
+from ..frame import coordinates, variable
+from ..frame.comparisons import run_comparison
+from ..frame.probes import train_all
+from ..frame.variables import Variable
+from .protocol import (
     FRESH_HEAD,
     LEVELS,
     PRETRAINED,
@@ -108,28 +108,21 @@ def other_classes(task: Task) -> Dataset:
     )
 
 
-def _start_norms(specs: dict[str, RunSpec], store: Store) -> xr.DataArray:
+def _start_norms(specs: dict[str, RunSpec], store: Store) -> Variable:
     """L2 norms of all weights at the start, by initialization and replica."""
     norms = []
-    for spec in specs.values():
-        records = store.records(spec.run_key, distributions=False)
+    for records in train_all(specs.values(), store):
         last = records.isel(step=-1)
-        norm_RL = (last["distance"] / last["relative_distance"]).transpose(
-            "replica", ...
-        )
-        norms.append(np.sqrt((norm_RL.to_numpy() ** 2).sum(axis=1)))
-    return xr.DataArray(
-        np.array(norms, dtype=np.float32),
-        dims=("initialization", "replica"),
-        attrs=labelled("L2 norm of all weights at the start", "weight"),
-    )
+        norm = (last["distance"] / last["relative_distance"]).transpose("replica", ...)
+        norms.append(np.sqrt((norm.to_numpy() ** 2).sum(axis=1)))
+    values, dims = np.array(norms, dtype=np.float32), ("initialization", "replica")
+    return variable(dims, values, "L2 norm of all weights at the start", "weight")
 
 
 def _by_epoch(comparison: xr.Dataset) -> xr.Dataset:
     """Tasks differ in their steps an epoch, so that they meet on the axis of epochs."""
     steps = comparison["step"].to_numpy()
-    comparison["steps_per_epoch"] = variable(
-        (), steps[1], "optimizer steps of an epoch"
-    )
-    epochs = np.arange(len(steps), dtype=np.int32)
-    return comparison.assign_coords(step=epochs).rename(step="epoch")
+    words = "optimizer steps of an epoch"
+    comparison["steps_per_epoch"] = variable((), steps[1], words)
+    epochs = coordinates({"step": range(len(steps))})
+    return comparison.assign_coords(epochs).rename(step="epoch")

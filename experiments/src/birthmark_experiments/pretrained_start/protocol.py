@@ -1,7 +1,5 @@
 """What is learned before, and what after."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,35 +30,25 @@ class Protocol:
 
 def list_tasks(scale: str) -> tuple[Task, ...]:
     """The pairs of tasks of a scale, `full` or `quick`."""
-    run = {"replicas": 10 if scale == "full" else 3, "device": "cpu"}
-    training = {
-        "loss": "cross_entropy",
-        "lr": 0.05,
-        "batch_size": 32,
-        "epochs": 12 if scale == "full" else 2,
-        "schedule": {"name": "cosine"},
-    }
+    full = scale == "full"
+    training = {"loss": "cross_entropy", "lr": 0.05, "batch_size": 32}
+    length = {"epochs": 12 if full else 2, "schedule": {"name": "cosine"}}
     tables: dict[str, Any] = {
-        "network": {"widths": [128, 128] if scale == "full" else [8, 8]},
-        "training": training,
-        "run": run,
+        "network": {"widths": [128, 128] if full else [8, 8]},
+        "training": {**training, **length},
+        "run": {"replicas": 10 if full else 3, "device": "cpu"},
         "record": {"distributions": []},
     }
     if scale == "quick":
         half = RunSpec(data={"name": "digits", "classes": 5}, **tables)
         return (Task("digits halves", half, half, num_skipped=5),)
     mnist = RunSpec(data={"name": "mnist", "examples_per_class": 1000}, **tables)
-    fashion = mnist.with_settings(
-        {"data.name": "fashion_mnist", "data.examples_per_class": 200}
+    fashion = RunSpec(
+        data={"name": "fashion_mnist", "examples_per_class": 200}, **tables
     )
+    share = {"classes": 50, "examples_per_class": 60}
     hasyv2 = RunSpec(
-        data={
-            "name": "hasyv2",
-            "preprocessing": "inverted",
-            "classes": 50,
-            "examples_per_class": 60,
-        },
-        **tables,
+        data={"name": "hasyv2", "preprocessing": "inverted", **share}, **tables
     )
     return (
         Task("MNIST to Fashion-MNIST", mnist, fashion),

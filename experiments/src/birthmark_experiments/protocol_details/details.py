@@ -1,7 +1,5 @@
 """Trainings that differ from the protocol of the reproduction in one detail."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 
@@ -41,11 +39,6 @@ class Detail:
     def run_epoch(self) -> EpochMetrics:
         """Go on to the end of the current epoch."""
         return self.training.run_epoch()
-
-    @property
-    def initial(self) -> Weights:
-        """The configuration that was drawn."""
-        return self.training.initial
 
     @property
     def weights(self) -> Weights:

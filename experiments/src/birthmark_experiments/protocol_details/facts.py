@@ -1,7 +1,5 @@
 """What the trials with other details of the protocol say."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Mapping, Sequence
@@ -15,9 +13,9 @@ import xarray as xr
 from birthmark.analysis import FIGURE_1B, FIGURE_2, Published, running_median
 from birthmark.shapes import Array
 from birthmark.store import open_shipped
-from birthmark_experiments.frame import Facts
-from birthmark_experiments.paper.moments_of_training import stays_above
-from birthmark_experiments.statistics import ExactTrend, exact_trend
+from ..frame import Facts, each
+from ..paper.moments_of_training import stays_above
+from ..statistics import ExactTrend, exact_trend
 
 REFERENCE = "as reproduced"
 FROM_LOGITS = "buffer of 1,000, loss from logits"
@@ -31,12 +29,9 @@ class ProtocolDetailsFacts(Facts):
     """By arm: minima, and when it got past the least train loss that was published."""
 
     protocol: str
-    window: int
-    plateau_share: float
     arms: Sequence[Mapping[str, Any]]
     widths: Sequence[int]
     buffers: Sequence[int]
-    from_logits: str
     fitting: Sequence[int]
     figure_1b: Mapping[str, float]
     fork: int
@@ -45,6 +40,9 @@ class ProtocolDetailsFacts(Facts):
     followed: Sequence[Mapping[str, Any]]  # with a buffer, to the last epoch, by width
     trend: ExactTrend  # of getting through the fork, over all buffers
     sorted_files: Mapping[int, float]  # train loss of the trial with them, by epoch
+    window: int = _WINDOW
+    plateau_share: float = _PLATEAU
+    from_logits: str = FROM_LOGITS
 
 
 def summarize(results: xr.Dataset) -> ProtocolDetailsFacts:
@@ -52,20 +50,14 @@ def summarize(results: xr.Dataset) -> ProtocolDetailsFacts:
     published = {one.width: one for one in FIGURE_2}
     fork = int(results.attrs["fork"])
     level = published[fork].min_train_loss / 2 if fork in published else math.nan
-    arms = [
-        _describe(results.isel(arm=place), level, published)
-        for place in range(results.sizes["arm"])
-    ]
+    arms = [_describe(one, level, published) for one in each(results, "arm").values()]
     widths = sorted({one["width"] for one in arms})
     buffers = sorted({one["buffer"] for one in arms} - {0})
     return ProtocolDetailsFacts.read(
         results,
-        window=_WINDOW,
-        plateau_share=_PLATEAU,
         arms=sorted(arms, key=lambda one: not one["is_reference"]),
         widths=widths,
         buffers=buffers,
-        from_logits=FROM_LOGITS,
         fitting=_find_fitting(arms, fork, widths[-1]),
         figure_1b=FIGURE_1B,
         fork=fork,
@@ -82,13 +74,9 @@ def _find_trend(arms: list[dict[str, Any]], fork: int) -> ExactTrend:
 
     A new random order is a buffer that holds all examples.
     """
-    here = [
-        one
-        for one in arms
-        if one["width"] == fork
-        and one["name"] != FROM_LOGITS
-        and (one["buffer"] or one["is_reference"])
-    ]
+    all_here = [one for one in arms if one["width"] == fork]
+    orders = [one for one in all_here if one["buffer"] or one["is_reference"]]
+    here = [one for one in orders if one["name"] != FROM_LOGITS]
     return exact_trend(
         [math.log(one["buffer"] or NUM_TRAIN) for one in here],
         [one["num_passed"] for one in here],

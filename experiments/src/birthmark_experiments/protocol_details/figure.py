@@ -1,7 +1,5 @@
 """The figure of other details of the protocol: losses of each, beside the reference."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,13 +15,12 @@ from birthmark.figures import (
     name_panel,
     new_figure,
 )
-from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import Axes, Data, Figure
+from ..frame.curves import Axes, Data, Figure, take
+from .facts import REFERENCE
 
 _WHOLE = (1, 600)
 _FORK = 170  # epochs by which the fork of the middle width is over
 _TICKS = (0.02, 0.05, 0.1, 0.2)
-_REFERENCE = "as reproduced"
 
 
 def draw(results: xr.Dataset) -> Drawing:
@@ -41,25 +38,19 @@ def draw(results: xr.Dataset) -> Drawing:
         f"{fork}, each detail by itself, a point a network; dashed: half the published "
         "minimum, below which a network is through the fork."
     )
-    data: dict[str, Array] = {
-        "epoch": results["epoch"].to_numpy(),
-        "widths": widths,
-        "fork": np.array(fork),
-    }
+    data = take(results, ("epoch",)) | {"widths": widths, "fork": np.array(fork)}
+    read = ("min_train_epoch", "min_train_loss", "divergence_epoch")
     for width in widths:
         here = results.isel(arm=results["width"].to_numpy() == width)
         names = [str(name).partition(", width")[0] for name in here["arm"].to_numpy()]
         losses = here["train_loss"].transpose("arm", "epoch", "replica")
         one = published.get(int(width))
+        beside = [getattr(one, name, np.nan) for name in read]
         data |= {
             f"arms_{width}": np.array(names),
             f"buffer_{width}": here["buffer"].to_numpy(),
             f"train_{width}": losses.to_numpy(),
-            f"published_{width}": np.array(
-                [one.min_train_epoch, one.min_train_loss, one.divergence_epoch]
-                if one
-                else [np.nan] * 3
-            ),
+            f"published_{width}": np.array(beside),
         }
     return Drawing("protocol-details", 0, title, caption, data, paint)
 
@@ -100,13 +91,9 @@ def _paint_row(
 ) -> None:
     """Networks with a buffer and the reproduced ones, at one width."""
     shown = (data["epoch"] >= _WHOLE[0]) & (data["epoch"] <= _WHOLE[1])
-    for name, size, losses_TR in zip(
-        data[f"arms_{width}"],
-        data[f"buffer_{width}"],
-        data[f"train_{width}"],
-        strict=True,
-    ):
-        if (size or name == _REFERENCE) and "logits" not in name:
+    arms = [data[f"{name}_{width}"] for name in ("arms", "buffer", "train")]
+    for name, size, losses_TR in zip(*arms, strict=True):
+        if (size or name == REFERENCE) and "logits" not in name:
             style = {"linewidth": 1.1} | styles[int(size)]
             axes.plot(data["epoch"][shown], losses_TR[shown], **style)
     epoch, loss, divergence = data[f"published_{width}"]
@@ -121,22 +108,17 @@ def _paint_details(axes: Axes, data: Data, palette: Palette) -> None:
     width = int(data["fork"])
     until = data["epoch"] <= _FORK
     names = [str(name) for name in data[f"arms_{width}"]]
-    least = np.nanmin(
-        np.where(until[:, None], data[f"train_{width}"], np.inf), axis=1
-    )  # [arm, replica]
+    early_ATR = np.where(until[:, None], data[f"train_{width}"], np.inf)
+    least = np.nanmin(early_ATR, axis=1)  # [arm, replica]
     order = np.argsort(np.nanmean(np.where(np.isfinite(least), least, np.nan), axis=1))
     for line, place in enumerate(order):
         values = least[place][np.isfinite(least[place])]
-        colour = palette.faint if names[place] == _REFERENCE else palette.train
+        colour = palette.faint if names[place] == REFERENCE else palette.train
         axes.plot(values, np.full(len(values), line), "o", color=colour, markersize=4)
     labels = [names[place].replace(" in a new order", ", new order") for place in order]
     axes.set_yticks(range(len(order)), labels, fontsize=6.5)
-    axes.axvline(
-        data[f"published_{width}"][1] / 2,
-        color=palette.ink,
-        linestyle="--",
-        linewidth=1,
-    )
+    half = data[f"published_{width}"][1] / 2
+    axes.axvline(half, color=palette.ink, linestyle="--", linewidth=1)
     axes.set(xscale="log", xlabel=f"least train loss in {_FORK} epochs")
     axes.invert_yaxis()
     axes.set_xticks(_TICKS, [f"{x:g}" for x in _TICKS])

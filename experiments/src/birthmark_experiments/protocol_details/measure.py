@@ -1,7 +1,5 @@
 """Losses of each arm, epoch by epoch, beside those of the reproduction."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 
@@ -13,16 +11,17 @@ from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_shipped
 from birthmark.sweeps import run
-from birthmark_experiments.frame import recall, variable
-from birthmark_experiments.protocol_details.details import Detail
-from birthmark_experiments.protocol_details.facts import REFERENCE
-from birthmark_experiments.protocol_details.protocol import (
-    Condition,
-    Protocol,
-    describe,
-    find_spec,
-    spec_of,
-)
+from ..frame import gather, recall
+from .details import Detail
+from .facts import REFERENCE
+from .protocol import Condition, Protocol, describe, find_spec, spec_of
+
+_WORDS = {
+    "width": ("width of both hidden layers", "units"),
+    "buffer": ("buffer in which the stream is shuffled; 0: no stream", "examples"),
+    "train_loss": ("train loss, running mean over the epoch", "nat"),
+    "test_loss": ("test loss at the end of the epoch", "nat"),
+}
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
@@ -35,17 +34,12 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         name = f"{REFERENCE}, width {width}"
         widths[name] = width
         curves[name] = _read_reference(find_spec(protocol, width), longest, folder)
-    results = _gather(curves)
-    results["width"] = variable(
-        "arm", [widths[name] for name in curves], "width of both hidden layers", "units"
-    )
     buffers = {name: arm.buffer for name, arm in arms.items()}
-    results["buffer"] = variable(
-        "arm",
-        [buffers.get(name) or 0 for name in curves],
-        "buffer in which the stream is shuffled; 0: no stream",
-        "examples",
-    )
+    about = {
+        "width": ("arm", [widths[name] for name in curves]),
+        "buffer": ("arm", [buffers.get(name) or 0 for name in curves]),
+    }
+    results = _gather(curves).assign(gather(_WORDS, about, {}))
     eps = find_spec(protocol, protocol.fork).training.eps
     results.attrs = {
         "protocol": describe(protocol),
@@ -72,11 +66,10 @@ def _train(arm: Condition, protocol: Protocol, folder: Path, name: str) -> Array
     def train() -> xr.Dataset:
         training = prepare(arm, protocol)
         metrics = [training.run_epoch() for _ in range(arm.epochs)]
-        curve = np.array(
-            [[one.train_loss for one in metrics], [one.test_loss for one in metrics]],
-            dtype=np.float32,
-        )
-        return xr.Dataset({"loss": (("half", "epoch", "replica"), curve)})
+        halves = ("train_loss", "test_loss")
+        curve_2TR = np.array([[getattr(x, half) for x in metrics] for half in halves])
+        dims = ("half", "epoch", "replica")
+        return xr.Dataset({"loss": (dims, curve_2TR.astype(np.float32))})
 
     return recall(folder, name, [arm, spec], train)["loss"].to_numpy()
 
@@ -103,18 +96,9 @@ def _gather(curves: dict[str, Array]) -> xr.Dataset:
     for frame_2TR, curve_2TR in zip(losses_A2TR, curves.values(), strict=True):
         frame_2TR[:, : curve_2TR.shape[1], : curve_2TR.shape[2]] = curve_2TR
     dims = ("arm", "epoch", "replica")
-    words = {
-        "train_loss": "train loss, running mean over the epoch",
-        "test_loss": "test loss at the end of the epoch",
+    values = {
+        "train_loss": (dims, losses_A2TR[:, 0]),
+        "test_loss": (dims, losses_A2TR[:, 1]),
     }
-    return xr.Dataset(
-        {
-            name: variable(dims, losses_A2TR[:, place], said, "nat")
-            for place, (name, said) in enumerate(words.items())
-        },
-        {
-            "arm": list(curves),
-            "epoch": np.arange(1, longest + 1, dtype=np.int32),
-            "replica": np.arange(most, dtype=np.int32),
-        },
-    )
+    labels = (list(curves), range(1, longest + 1), range(most))
+    return gather(_WORDS, values, dict(zip(dims, labels, strict=True)))

@@ -1,13 +1,11 @@
 """Which details are changed, at which widths and for how long."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from birthmark.spec import RunSpec
 from birthmark.sweeps import reproduction
-from birthmark_experiments.protocol_details.details import (
+from .details import (
     Detail,
     LastBatchDropped,
     NewOrderOfBatches,
@@ -16,7 +14,7 @@ from birthmark_experiments.protocol_details.details import (
     ThreeChannels,
     WithReplacement,
 )
-from birthmark_experiments.protocol_details.facts import FROM_LOGITS
+from .facts import FROM_LOGITS
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def train_plainly(model, x, y, orders):
 def make_model(training, *, bias=True, first=None):
     """A plain network with the start of replica 0."""
     layers = []
-    for name, layer in training.initial.items():
+    for name, layer in training.training.initial.items():
         w = layer.w[0] if first is None or name != "hidden1" else first
         linear = nn.Linear(w.shape[0], w.shape[1], bias=bias)
         with torch.no_grad():

@@ -1,13 +1,13 @@
 """The figure of interventions at the onset: a panel each, a line each replica."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import Data, Figure, paint_replicas
+from ..frame.curves import Data, Figure, paint_replicas
 
 _COLUMNS = 4
 _LINES = {
@@ -49,11 +49,11 @@ def paint(data: Data, palette: Palette) -> Figure:
     figure = new_figure(0.6 + 1.9 * rows)
     panels = figure.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False)
     at_onset = float(data["train_accuracy"][0, 0].mean())
+    colours = dict(zip(_LINES, palette.lines, strict=False))
     for place, (axes, name) in enumerate(zip(panels.flat, names, strict=False)):
-        for colour, (curve, (_, dash)) in zip(
-            palette.lines, _LINES.items(), strict=False
-        ):
-            style = {"linestyle": dash, "color": colour, "linewidth": 0.8, "alpha": 0.8}
+        for curve, (_, dash) in _LINES.items():
+            style: dict[str, Any] = {"linestyle": dash, "color": colours[curve]}
+            style |= {"linewidth": 0.8, "alpha": 0.8}
             paint_replicas(axes, data["epoch"], data[curve][place], label="", **style)
         axes.axhline(at_onset, color=palette.faint, linestyle=":", linewidth=1)
         axes.set_ylim(0, 1.02)
@@ -62,8 +62,8 @@ def paint(data: Data, palette: Palette) -> Figure:
         axes.set_xlabel("epochs after the onset")
     for axes in panels[:, 0]:
         axes.set_ylabel("share of the examples")
-    for colour, (label, dash) in zip(palette.lines, _LINES.values(), strict=False):
-        panels.flat[0].plot([], [], dash, color=colour, label=label)
+    for curve, (label, dash) in _LINES.items():
+        panels.flat[0].plot([], [], dash, color=colours[curve], label=label)
     label = "accuracy at the onset (mean)"
     panels.flat[0].plot([], [], ":", color=palette.faint, linewidth=1, label=label)
     legend = panels.flat[0].get_legend_handles_labels()

@@ -1,20 +1,18 @@
 """Curves after the onset, of each arm and replica."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from birthmark.data import load_dataset
-from birthmark.shapes import Array, Dataset, EpochMetrics
+from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.sweeps import run
 from birthmark.training import Training
-from birthmark_experiments.frame import variable, variables
-from birthmark_experiments.rescue.protocol import (
+from ..frame import coordinates, variable, variables
+from .protocol import (
     Intervention,
     Protocol,
     describe_rescue,
@@ -47,17 +45,13 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
             path = training.path_name
             for e in range(protocol.more):
                 metrics = training.run_epoch()
-                for name, found_values in _read(metrics, len(dataset.y_train)).items():
-                    values[name][a, place, e] = found_values
+                for name, array in values.items():
+                    array[a, place, e] = getattr(metrics, name)[0]
+    values["below_eps"] /= len(dataset.y_train)
     dims = ("intervention", "replica", "epoch_after")
-    results = xr.Dataset(
-        variables(dims, _METRICS, values),
-        {
-            "intervention": list(arms),
-            "replica": np.array(replicas, dtype=np.int32),
-            "epoch_after": np.arange(1, protocol.more + 1, dtype=np.int32),
-        },
-    )
+    labels = (list(arms), replicas, range(1, protocol.more + 1))
+    results = xr.Dataset(variables(dims, _METRICS, values))
+    results = results.assign_coords(coordinates(dict(zip(dims, labels, strict=True))))
     at = [onsets[r] for r in replicas]
     results["onset"] = variable("replica", at, "epoch of the intervention", "epochs")
     for name in _METRICS:
@@ -100,21 +94,10 @@ def intervene(
     """One replica at a kept epoch, changed, and ready to go on."""
     changed = spec.with_settings(arm.settings)
     training = Training.from_spec(changed, dataset, replicas=[replica], path=path)
-    now = store.weights(spec.run_key, epoch)
-    initial = store.weights(spec.run_key, 0)
-    values: dict[str, Array] = {}
+    initial, now = (store.weights(spec.run_key, one) for one in (0, epoch))
     for name in now:
         layer = (initial if name in arm.put_back else now)[name]
-        values[f"{name}.w"] = np.asarray(layer.w)[replica : replica + 1]
-        values[f"{name}.b"] = np.asarray(layer.b)[replica : replica + 1]
-    training.set_weights(values)
+        w, b = (np.asarray(part)[[replica]] for part in (layer.w, layer.b))
+        training.set_weights({f"{name}.w": w, f"{name}.b": b})
     training.go_to(epoch)
     return training
-
-
-def _read(metrics: EpochMetrics, num_examples: int) -> dict[str, float]:
-    return {
-        "train_accuracy": float(metrics.train_accuracy[0]),
-        "train_loss": float(metrics.train_loss[0]),
-        "below_eps": float(metrics.below_eps[0]) / num_examples,
-    }

@@ -1,14 +1,12 @@
 """What is done to a network that has begun to abandon its examples, and when."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from birthmark.spec import RunSpec
-from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
-from birthmark_experiments.abandonment.protocol import describe, keep_weights
-from birthmark_experiments.rescue.facts import GO_ON
+from ..abandonment.protocol import PROTOCOLS as ABANDONMENT
+from ..abandonment.protocol import describe, keep_weights
+from .facts import GO_ON
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 Who learns, at which lr x sharpness, and where each input has its edge.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +14,8 @@ from scipy import stats
 
 from birthmark.shapes import Array
 from birthmark.statistics import compare_pairs, describe_pair, holm, interval
-from birthmark_experiments.abandonment.ends import find_collapse, find_onset
-from birthmark_experiments.frame import Facts
+from ..abandonment.ends import find_collapse, find_onset
+from ..frame import Facts, each
 
 FATES = ("learned", "abandoned", "guesses", "between")
 LEARNED = 0.9  # accuracy at the end
@@ -34,7 +32,7 @@ _QUANTITIES = {
 }
 
 
-def find_fates(arm: xr.Dataset, num_classes: int) -> Array:
+def find_fates(arm: xr.Dataset) -> Array:
     """Where each replica of an arm ended: the place of its fate in `FATES`, [R].
 
     From medians over the last epochs. Learned: an accuracy of at least 0.9. Abandoned:
@@ -44,17 +42,12 @@ def find_fates(arm: xr.Dataset, num_classes: int) -> Array:
     curves = arm[["train_loss", "train_accuracy", "below_eps"]]
     late = curves.dropna("epoch", how="all", subset=["train_loss"])
     late = late.isel(epoch=slice(-LAST, None)).median("epoch")
-    accuracy_R = late["train_accuracy"].to_numpy()
-    guess = math.log(num_classes)
-    guesses_R = (np.abs(late["train_loss"].to_numpy() / guess - 1) <= 0.05) & (
-        accuracy_R <= 5 / num_classes
-    )
-    is_clipped = str(arm["loss"].item()) == "clipped"
-    abandoned_R = (late["below_eps"].to_numpy() >= 0.5) & is_clipped
-    found: Array = np.select(
-        [accuracy_R >= LEARNED, abandoned_R, guesses_R], [0, 1, 2], 3
-    )
-    return found
+    accuracy_R, num_classes = late["train_accuracy"], int(arm.attrs["num_classes"])
+    is_guess_R = np.abs(late["train_loss"] / math.log(num_classes) - 1) <= 0.05
+    guesses_R = is_guess_R & (accuracy_R <= 5 / num_classes)
+    abandoned_R = (late["below_eps"] >= 0.5) & (arm["loss"].item() == "clipped")
+    fates = [accuracy_R >= LEARNED, abandoned_R, guesses_R]
+    return np.select([one.to_numpy() for one in fates], [0, 1, 2], 3)
 
 
 def scale_by_lr(arm: xr.Dataset, name: str = "sharpness") -> xr.DataArray:
@@ -71,33 +64,25 @@ def find_known(arm: xr.Dataset) -> Array:
 def find_edges(results: xr.Dataset, pixels: str) -> dict[str, Any]:
     """Between which learning rates networks with these inputs cease to learn."""
     chosen = (results["pixels"] == pixels) & (results["loss"] == "clipped")
-    arms = results.isel(arm=np.flatnonzero(chosen.to_numpy())).sortby("lr")
-    fates_AR = np.array(
-        [
-            find_fates(arms.isel(arm=i), int(results.attrs["num_classes"]))
-            for i in range(arms.sizes["arm"])
-        ]
-    )
-    all_A = (fates_AR == 0).all(axis=1)
+    arms = results.isel(arm=chosen.to_numpy()).sortby("lr")
+    fates = [find_fates(arm) for arm in each(arms, "arm").values()]
+    all_A = (np.array(fates) == 0).all(axis=1)
     lrs = arms["lr"].to_numpy()
     num = int(np.argmin(all_A)) if not all_A.all() else len(lrs)
-    start = arms.isel(arm=0).sel(look=0)
-    found: dict[str, Any] = {
+    start, inputs = arms.isel(arm=0).sel(look=0), results.sel(input=pixels)
+    looked = ("mean_share", "sharpness", "batch_sharpness")
+    moments = ("mean_square_norm", "top_moment", "square_norm")
+    return {
         "learn": float(lrs[num - 1]) if num else None,
         "fail": float(lrs[num]) if num < len(lrs) else None,
-        "mean_square_norm": float(results["mean_square_norm"].sel(input=pixels)),
-        "mean_share": interval(start["mean_share"]),
+        **{name: interval(start[name]) for name in looked},
+        **{name: float(inputs[name]) for name in moments},
     }
-    for name in ("sharpness", "batch_sharpness"):
-        found[name] = interval(start[name])
-    for name in ("top_moment", "square_norm"):
-        found[name] = float(results[name].sel(input=pixels))
-    return found
 
 
 def weigh_laws(results: xr.Dataset) -> list[dict[str, Any]]:
     """For each quantity: is lr x quantity the same at the edge of all inputs?"""
-    edges = [find_edges(results, str(name)) for name in results["input"].values]
+    edges = [find_edges(results, name) for name in each(results, "input")]
     if not all(one["learn"] and one["fail"] for one in edges):
         return []
     return [weigh_law(edges, name, title) for name, title in _QUANTITIES.items()]
@@ -116,14 +101,8 @@ def weigh_law(edges: list[dict[str, Any]], name: str, title: str) -> dict[str, A
     low = [one["learn"] * v for one, v in zip(edges, values, strict=True)]
     high = [one["fail"] * v for one, v in zip(edges, values, strict=True)]
     miss = max(low) / min(high)
-    return {
-        "title": title,
-        "values": values,
-        "low": low,
-        "high": high,
-        "is_possible": miss < 1,
-        "miss": miss,
-    }
+    found = {"title": title, "low": low, "high": high, "miss": miss}
+    return found | {"values": values, "is_possible": miss < 1}
 
 
 def separate(results: xr.Dataset) -> dict[str, Any]:
@@ -134,24 +113,20 @@ def separate(results: xr.Dataset) -> dict[str, Any]:
     above each that learned). And who learned at all: whether the start was above the
     edge, against whether half of the examples were ever right.
     """
-    arms = results.isel(arm=np.flatnonzero((results["loss"] == "clipped").to_numpy()))
-    num_classes = int(results.attrs["num_classes"])
-    each = [arms.isel(arm=i) for i in range(arms.sizes["arm"])]
-    fates = np.array([find_fates(arm, num_classes) for arm in each]).ravel()
+    arms = results.isel(arm=(results["loss"] == "clipped").to_numpy())
+    fates = np.ravel([find_fates(arm) for arm in each(arms, "arm").values()])
     learned, lost = fates == FATES.index("learned"), fates == FATES.index("abandoned")
-    signs = {
-        "lr alone": np.array(
-            [[float(arm["lr"])] * arm.sizes["replica"] for arm in each]
-        )
-    }
-    for name, title in (
-        ("sharpness", "sharpness"),
-        ("batch_sharpness", "batch sharpness"),
-    ):
+
+    def flat(values: xr.DataArray) -> Array:
+        return values.transpose("arm", "replica").to_numpy().ravel()
+
+    lr, curvatures = arms["lr"].astype(np.float32), ("sharpness", "batch_sharpness")
+    scaled = {name: lr * arms[name] for name in curvatures}
+    signs = {"lr alone": flat(arms["lr"].expand_dims(replica=arms["replica"]))}
+    for name, values in scaled.items():
         for look, when in EARLY.items():
-            signs[f"lr x {title} {when}"] = np.array(
-                [scale_by_lr(arm, name).sel(look=look) for arm in each]
-            )
+            words = f"lr x {name.replace('_', ' ')} {when}"
+            signs[words] = flat(values.sel(look=look))
     both = learned | lost
     rows = {
         title: {
@@ -159,17 +134,16 @@ def separate(results: xr.Dataset) -> dict[str, Any]:
             "learned_at_most": float(x[learned].max(initial=-np.inf)),
             "abandoned_at_least": float(x[lost].min(initial=np.inf)),
         }
-        for title, x in ((title, x_AR.ravel()) for title, x_AR in signs.items())
+        for title, x in signs.items()
     }
-    above = np.array([scale_by_lr(arm).sel(look=0) for arm in each]).ravel() > EDGE
-    best = np.array([arm["train_accuracy"].max("epoch") for arm in each]).ravel()
-    most = np.array([scale_by_lr(arm).max("look") for arm in each]).ravel()
+    above = flat(scaled["sharpness"].sel(look=0)) > EDGE
+    best = flat(arms["train_accuracy"].max("epoch"))
+    most = flat(scaled["sharpness"].max("look"))
     return {
         "num": len(fates),
         "num_learned": int(learned.sum()),
         "num_abandoned": int(lost.sum()),
         "rows": rows,
-        "half": HALF,
         "above": int(above.sum()),
         "above_half": int((above & (best >= HALF)).sum()),
         "below": int((~above).sum()),
@@ -198,45 +172,35 @@ class SharpnessFacts(Facts):
     protocol: str
     num_replicas: int
     eps: float
-    edge: float
-    early: int
-    last: int
-    learned: float
     sample: int
-    batches: int
-    fates: Sequence[str]
     arms: Mapping[str, Mapping[str, Any]]
     inputs: Mapping[str, Mapping[str, Any]]
     laws: Sequence[Mapping[str, Any]]
     separation: Mapping[str, Any]
     focus: Mapping[str, Any]
+    edge: float = EDGE
+    early: int = max(EARLY)
+    last: int = LAST
+    learned: float = LEARNED
+    fates: Sequence[str] = FATES
 
 
 def summarize(results: xr.Dataset) -> SharpnessFacts:
     """Fates by arm, edges by input, what the sharpness does around the onset."""
-    arms = {str(name): _describe(results, str(name)) for name in results["arm"].values}
     return SharpnessFacts.read(
         results,
-        edge=EDGE,
-        early=max(EARLY),
-        last=LAST,
-        learned=LEARNED,
-        fates=list(FATES),
-        arms=arms,
-        inputs={str(n): find_edges(results, str(n)) for n in results["input"].values},
+        arms={name: _describe(arm) for name, arm in each(results, "arm").items()},
+        inputs={name: find_edges(results, name) for name in each(results, "input")},
         laws=weigh_laws(results),
         separation=separate(results),
         focus=_follow(results),
     )
 
 
-def _describe(results: xr.Dataset, name: str) -> dict[str, Any]:
-    arm = results.sel(arm=name)
-    fates = find_fates(arm, int(results.attrs["num_classes"]))
-    ends = arm["train_accuracy"].dropna("epoch", how="all")
-    looks = arm["look"].to_numpy()[find_known(arm)]
-    last = arm.sel(look=looks[-1])
-    at = scale_by_lr(arm)
+def _describe(arm: xr.Dataset) -> dict[str, Any]:
+    fates, ends = find_fates(arm), arm["train_accuracy"].dropna("epoch", how="all")
+    last = arm.isel(look=find_known(arm)).isel(look=-1)
+    at, batch = scale_by_lr(arm), scale_by_lr(arm, "batch_sharpness")
     return {
         "pixels": str(arm["pixels"].item()),
         "loss": str(arm["loss"].item()),
@@ -247,15 +211,10 @@ def _describe(results: xr.Dataset, name: str) -> dict[str, Any]:
         "best": interval(ends.max("epoch")),
         "start": interval(at.sel(look=0)),
         "early": interval(at.sel(look=max(EARLY))),
-        "early_batch": interval(
-            scale_by_lr(arm, "batch_sharpness").sel(look=max(EARLY))
-        ),
+        "early_batch": interval(batch.sel(look=max(EARLY))),
         "most": interval(at.max("look")),
-        "end": interval(at.sel(look=looks[-1])),
         "end_sharpness": interval(last["sharpness"]),
         "end_below": interval(last["sample_below"]),
-        "mean_share_start": interval(arm["mean_share"].sel(look=0)),
-        "mean_share_most": interval(arm["mean_share"].median("look")),
     }
 
 
@@ -267,61 +226,48 @@ def _follow(results: xr.Dataset) -> dict[str, Any]:
     collapse_R = find_collapse(arm["train_accuracy"].to_numpy())
     found: dict[str, Any] = {
         "name": name,
-        "lr": float(arm["lr"]),
-        "line": EDGE / float(arm["lr"]),
         "num_onset": int(np.isfinite(onset_R).sum()),
-        "onset": interval(xr.DataArray(onset_R)),
-        "collapse": interval(xr.DataArray(collapse_R)),
+        "onset": interval(onset_R),
+        "collapse": interval(collapse_R),
         "before": BEFORE,
     }
-    looks = arm["look"].to_numpy()
+    look_T1 = arm["look"].to_numpy()[:, None]
+    curvatures = ("sharpness", "batch_sharpness")
     phases = {
-        "early": (looks[:, None] >= 5) & (looks[:, None] < onset_R - BEFORE),
-        "before": (looks[:, None] >= onset_R - BEFORE) & (looks[:, None] < onset_R),
-        "during": (looks[:, None] >= onset_R) & (looks[:, None] < collapse_R),
-        "after": looks[:, None] >= collapse_R,
+        "early": (look_T1 >= 5) & (look_T1 < onset_R - BEFORE),
+        "before": (look_T1 >= onset_R - BEFORE) & (look_T1 < onset_R),
+        "during": (look_T1 >= onset_R) & (look_T1 < collapse_R),
+        "after": look_T1 >= collapse_R,
     }
-    for key in ("sharpness", "batch_sharpness", "sample_below"):
-        by_phase = {}
-        for phase, inside in phases.items():
-            values = (
-                arm[key] if key == "sample_below" else scale_by_lr(arm, key)
-            ).to_numpy()
-            by_phase[phase] = _mean_inside(values, inside)
-        found[key] = {p: interval(xr.DataArray(v)) for p, v in by_phase.items()}
+    scaled = {key: scale_by_lr(arm, key) for key in curvatures}
+    for key, values in (scaled | {"sample_below": arm["sample_below"]}).items():
+        by_phase = {p: _mean_inside(values.values, x) for p, x in phases.items()}
+        found[key] = {phase: interval(mean_R) for phase, mean_R in by_phase.items()}
         found[f"{key}_rise"] = find_difference(by_phase["before"], by_phase["early"])
-        if key != "sample_below":
-            twin = _mean_inside(scale_by_lr(other, key).to_numpy(), phases["before"])
-            found[f"{key}_twin"] = interval(xr.DataArray(twin))
+        if key in scaled:
+            twin = _mean_inside(scale_by_lr(other, key).values, phases["before"])
+            found[f"{key}_twin"] = interval(twin)
             found[f"{key}_against_twin"] = find_difference(by_phase["before"], twin)
-    rises = [found[f"{key}_rise"] for key in ("sharpness", "batch_sharpness")]
+    rises = [found[f"{key}_rise"] for key in curvatures]
     for rise, p in zip(rises, holm([one["p"] for one in rises]), strict=True):
         rise["p"] = float(p)
+    twins = {"twin": scale_by_lr(other), "below": arm["sample_below"]}
+    followed = {**scaled, **twins, "deviation": arm["deviation"]}
     found["aligned"] = {
-        offset: {
-            "sharpness": interval(_near(scale_by_lr(arm), onset_R + offset)),
-            "batch_sharpness": interval(
-                _near(scale_by_lr(arm, "batch_sharpness"), onset_R + offset)
-            ),
-            "twin": interval(_near(scale_by_lr(other), onset_R + offset)),
-            "below": interval(_near(arm["sample_below"], onset_R + offset)),
-            "deviation": interval(_near(arm["deviation"], onset_R + offset)),
-        }
+        offset: {n: interval(_near(x, onset_R + offset)) for n, x in followed.items()}
         for offset in OFFSETS
     }
     whole = arm.isel(replica=0).dropna("look", subset=["whole_sharpness"])
     ratio = whole["sharpness"] / whole["whole_sharpness"]
     found["sample_error"] = float(abs(ratio - 1).median())
-    last = arm.sel(look=looks[find_known(arm)][-1])
-    found["end"] = {
-        key: interval(last[key])
-        for key in ("sharpness", "unclipped_sharpness", "sample_below")
-    }
+    last = arm.isel(look=find_known(arm)).isel(look=-1)
+    ends = ("sharpness", "unclipped_sharpness", "sample_below")
+    found["end"] = {key: interval(last[key]) for key in ends}
     found["end"]["epoch"] = int(last["look"])
     return found
 
 
-def _near(values: xr.DataArray, epoch_R: Array) -> xr.DataArray:
+def _near(values: xr.DataArray, epoch_R: Array) -> Array:
     """The value at the nearest look, NaN where none is within 3 epochs, [R]."""
     known = values.dropna("look", how="all")
     looks_T, rows_TR = known["look"].to_numpy(), known.transpose("look", ...).to_numpy()
@@ -330,7 +276,7 @@ def _near(values: xr.DataArray, epoch_R: Array) -> xr.DataArray:
         away_T = np.abs(looks_T - epoch)
         if np.isfinite(epoch) and away_T.min() <= 3:
             found[r] = rows_TR[away_T.argmin(), r]
-    return xr.DataArray(found)
+    return found
 
 
 def _mean_inside(values_TR: Array, inside_TR: Array) -> Array:

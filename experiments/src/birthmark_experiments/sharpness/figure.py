@@ -1,24 +1,23 @@
 """The figure of sharpness: lr x sharpness by input, at the collapse, and who learns."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
-from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import (
+from ..frame import each
+from ..frame.curves import (
     Axes,
     Data,
     Figure,
     paint_curves,
+    paint_marks,
     paint_replicas,
+    take,
 )
-from birthmark_experiments.sharpness.facts import EDGE, LAST
+from .facts import EDGE, LAST
 
 _FLOOR = 1e-2  # of what is drawn: a loss that is flat is no point of a log axis
 _RANGE = (0.8 * _FLOOR, 300.0)  # with room for the legend
-_MARKERS = ("o", "s", "^")
 _TITLES = {"white": "white background", "black": "black background"}
 
 
@@ -38,35 +37,21 @@ def draw(results: xr.Dataset) -> Drawing:
         "accuracy at the end against lr times sharpness at the start. Protocol: "
         f"{results.attrs['protocol']}"
     )
-    clipped = results.isel(arm=np.flatnonzero((results["loss"] == "clipped").values))
-    data: dict[str, Array] = {
-        "look": results["look"].to_numpy(),
-        "epoch": results["epoch"].to_numpy(),
-        "input": results["input"].to_numpy(),
-        "pixels": clipped["pixels"].to_numpy(),
-        "lr": clipped["lr"].to_numpy(),
-        "scaled": (clipped["lr"] * clipped["sharpness"])
-        .transpose("arm", "look", "replica")
-        .to_numpy(),
-        "accuracy": np.stack(
-            [
-                clipped["train_accuracy"]
-                .isel(arm=i)
-                .dropna("epoch", how="all")
-                .isel(epoch=slice(-LAST, None))
-                .median("epoch")
-                .to_numpy()
-                for i in range(clipped.sizes["arm"])
-            ]
-        ),
-    }
+    results = results.assign(scaled=results["lr"] * results["sharpness"])
+    clipped = results.isel(arm=(results["loss"] == "clipped").to_numpy())
+    names = ("look", "epoch", "input", "pixels", "lr", "scaled")
+    data = take(clipped, names, "arm", "look", ..., "replica")
+    curves = [
+        arm.dropna("epoch", how="all").isel(epoch=slice(-LAST, None)).median("epoch")
+        for arm in each(clipped["train_accuracy"], "arm").values()
+    ]
+    data["accuracy"] = np.stack(curves)
     for loss in ("clipped", "logits"):
-        arm = results.sel(arm=f"{focus} {loss}")
-        scaled = arm["lr"] * arm["sharpness"]
-        data[f"focus_{loss}"] = scaled.transpose("look", "replica").to_numpy()
-    arm = results.sel(arm=f"{focus} clipped")
+        arm = results["scaled"].sel(arm=f"{focus} {loss}")
+        data[f"focus_{loss}"] = arm.transpose("look", "replica").to_numpy()
+    arms = results.sel(arm=f"{focus} clipped")
     for name in ("train_accuracy", "below_eps"):
-        data[f"focus_{name}"] = arm[name].transpose("epoch", "replica").to_numpy()
+        data[f"focus_{name}"] = arms[name].transpose("epoch", "replica").to_numpy()
     return Drawing("sharpness", 0, title, caption, data, paint)
 
 
@@ -92,46 +77,21 @@ def paint(data: Data, palette: Palette) -> Figure:
 
 
 def _paint_input(axes: Axes, data: Data, palette: Palette, name: str) -> None:
-    mine = data["pixels"] == name
-    paint_curves(
-        axes,
-        data["look"],
-        np.maximum(data["scaled"][mine], _FLOOR),
-        [f"{lr:g}" for lr in data["lr"][mine]],
-        palette,
-        "log",
-    )
+    mine, look = data["pixels"] == name, data["look"]
+    names = [f"{lr:g}" for lr in data["lr"][mine]]
+    scaled_ATR = data["scaled"][mine]
+    values = np.maximum(scaled_ATR, _FLOOR)
+    paint_curves(axes, look, values, names, palette, "log")
     axes.set_yscale("log")
-    _mark_zeros(axes, data["look"], data["scaled"][mine], palette)
-    _scale_epochs(axes, data)
-
-
-def _mark_zeros(axes: Axes, look: Array, scaled: Array, palette: Palette) -> None:
-    """An arrow at the foot where some value is below the axis: zero has no place there.
-
-    Args:
-        axes: With a log axis that begins at `_FLOOR`.
-        look: Epochs, [T].
-        scaled: Values, [arm, T, R].
-        palette: For its ink.
-    """
-    below = (scaled < _FLOOR).any(axis=(0, 2))
-    if not below.any():
-        return  # markers of no places would take the corner of the figure as theirs
-    axes.plot(
-        look[below],
-        np.full(int(below.sum()), _FLOOR * 1.3),
-        marker="v",
-        linestyle="none",
-        color=palette.ink,
-        markersize=4,
-        clip_on=False,
-    )
-
-
-def _scale_epochs(axes: Axes, data: Data) -> None:
-    """Epochs from 0 on: the first ones apart, the later ones by their logarithm."""
-    last = float(data["look"][-1])
+    # an arrow at the foot where some value is below the axis: zero has no place there
+    below = (scaled_ATR < _FLOOR).any(axis=(0, 2))
+    if (
+        below.any()
+    ):  # markers of no places would take the corner of the figure as theirs
+        foot = np.full(int(below.sum()), _FLOOR * 1.3)
+        paint_marks(axes, look[below], foot, "v", palette.ink, clip_on=False)
+    # the first epochs apart, the later ones by their logarithm
+    last = float(look[-1])
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
     ticks = [t for t in (0, 1, 3, 10, 30, 100) if t <= last]
     axes.set_xticks(ticks, labels=[str(t) for t in ticks])
@@ -140,24 +100,20 @@ def _scale_epochs(axes: Axes, data: Data) -> None:
 
 
 def _paint_focus(upper: Axes, lower: Axes, data: Data, palette: Palette) -> None:
-    for place, (loss, dash, label) in enumerate(
-        (("clipped", "-", "clipped"), ("logits", "--", "from logits"))
-    ):
-        style = {"linestyle": dash, "color": palette.lines[place]}
-        paint_replicas(upper, data["look"], data[f"focus_{loss}"], label=label, **style)
+    lines = {
+        "clipped": (upper, "look", "-", "clipped"),
+        "logits": (upper, "look", "--", "from logits"),
+        "train_accuracy": (lower, "epoch", "-", "train accuracy"),
+        "below_eps": (lower, "epoch", "--", "share below the clip"),
+    }
+    for colour, (name, line) in zip(palette.lines, lines.items(), strict=False):
+        axes, x, dash, label = line
+        style = {"linestyle": dash, "color": colour, "label": label}
+        paint_replicas(axes, data[x], data[f"focus_{name}"], **style)
     upper.axhline(EDGE, color=palette.ink, linestyle=":", linewidth=1)
     upper.set(xlabel="epoch", ylabel="lr x sharpness")
     upper.set_ylim(bottom=0)
     upper.legend()
-    for place, (name, dash, label) in enumerate(
-        (
-            ("train_accuracy", "-", "train accuracy"),
-            ("below_eps", "--", "share below the clip"),
-        )
-    ):
-        style, values = {"linestyle": dash}, data[f"focus_{name}"]
-        style["color"] = palette.lines[place + 2]
-        paint_replicas(lower, data["epoch"], values, label=label, **style)
     lower.set(xlabel="epoch", ylabel="share of the examples", ylim=(0, 1.25))
     lower.set_yticks(np.linspace(0, 1, 6))
     lower.legend(loc="upper left")
@@ -165,20 +121,11 @@ def _paint_focus(upper: Axes, lower: Axes, data: Data, palette: Palette) -> None
 
 def _paint_ends(axes: Axes, data: Data, palette: Palette, names: list[str]) -> None:
     for place, name in enumerate(names):
-        mine = data["pixels"] == name
-        axes.plot(
-            data["scaled"][mine][:, 0].ravel(),
-            data["accuracy"][mine].ravel(),
-            _MARKERS[place],
-            color=palette.lines[place],
-            markersize=4,
-            alpha=0.8,
-            markeredgewidth=0,
-            label=name,
-        )
+        mine, colour = data["pixels"] == name, palette.lines[place]
+        x, y = data["scaled"][mine][:, 0].ravel(), data["accuracy"][mine].ravel()
+        style = {"alpha": 0.8, "markeredgewidth": 0, "label": name}
+        paint_marks(axes, x, y, "os^"[place], colour, **style)
     axes.axvline(EDGE, color=palette.ink, linestyle=":", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_xlabel("lr x sharpness at the start")
+    axes.set(xscale="log", ylim=(0, 1.02), xlabel="lr x sharpness at the start")
     axes.set_ylabel("train accuracy at the end")
-    axes.set_ylim(0, 1.02)
     axes.legend()

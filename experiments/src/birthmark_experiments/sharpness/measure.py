@@ -1,7 +1,5 @@
 """Train all arms; curvature at their looks, curves, and moments of the inputs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch
@@ -10,19 +8,15 @@ from torch import Tensor
 
 from birthmark.data import load_dataset
 from birthmark.store import open_store
-from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.frame import variable
-from birthmark_experiments.frame.probes import as_inputs
-from birthmark_experiments.sharpness.protocol import (
-    Protocol,
-    describe,
-    find_looks,
-    list_arms,
-    spec_of,
-)
-from birthmark_experiments.sharpness.readings import read_run
+from ..frame import gather
+from ..frame.probes import as_inputs, train_all
+from .protocol import Protocol, describe, find_looks, list_arms, spec_of
+from .readings import read_run
 
-_MOMENTS = {
+_WORDS = {
+    "pixels": ("pixels of the arm", "text"),
+    "loss": ("loss of the arm", "text"),
+    "lr": ("learning rate", "1"),
     "square_norm": ("mean squared norm of an input", "1"),
     "mean_square_norm": ("squared norm of the mean input", "1"),
     "top_moment": ("largest eigenvalue of the second moments of the inputs", "1"),
@@ -31,35 +25,26 @@ _MOMENTS = {
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Train all arms; curvature at their looks, curves, and moments of the inputs."""
-    store = open_store(folder / "store", create=True)
     arms = list_arms(protocol)
     specs = [spec_of(protocol, arm) for arm in arms]
-    run_grid(Grid(tuple(specs)), store)
-    by_arm = [
-        read_run(
-            spec,
-            folder,
-            find_looks(protocol, arm),
-            sample=protocol.sample,
-            batches=protocol.batches,
-            is_focus=(arm.pixels, arm.lr) == protocol.focus and arm.loss == "clipped",
-        )
-        for arm, spec in zip(arms, specs, strict=True)
-    ]
+    train_all(specs, open_store(folder / "store", create=True))
+    how = {"sample": protocol.sample, "batches": protocol.batches}
+    by_arm = []
+    for arm, spec in zip(arms, specs, strict=True):
+        looks, here = find_looks(protocol, arm), (arm.pixels, arm.lr)
+        is_focus = here == protocol.focus and arm.loss == "clipped"
+        by_arm.append(read_run(spec, folder, looks, is_focus=is_focus, **how))
     results = xr.concat(by_arm, "arm", join="outer", combine_attrs="drop_conflicts")
     results = results.assign_coords(arm=[arm.name for arm in arms])
-    for field in ("pixels", "loss"):
-        texts = [str(getattr(arm, field)) for arm in arms]
-        results[field] = variable("arm", texts, f"{field} of the arm", "text")
-    results["lr"] = variable("arm", [arm.lr for arm in arms], "learning rate")
-    moments = {}
-    for pixels, preprocessing in protocol.inputs.items():
+    moments = []
+    for preprocessing in protocol.inputs.values():
         data = specs[0].with_settings({"data.preprocessing": preprocessing}).data
-        moments[pixels] = read_moments(as_inputs(load_dataset(data), "train")[0])
-    for name, words in _MOMENTS.items():
-        values = [moments[pixels][name] for pixels in moments]
-        results[name] = variable("input", values, *words)
-    results = results.assign_coords(input=list(moments))
+        moments.append(read_moments(as_inputs(load_dataset(data), "train")[0]))
+    values = {
+        n: ("arm", [getattr(x, n) for x in arms]) for n in ("pixels", "loss", "lr")
+    }
+    values |= {name: ("input", [one[name] for one in moments]) for name in moments[0]}
+    results = results.merge(gather(_WORDS, values, {"input": list(protocol.inputs)}))
     dataset = load_dataset(specs[0].data)
     results.attrs = {
         "protocol": describe(protocol, len(dataset.y_train)),

@@ -1,15 +1,19 @@
 """The runs behind the page about sharpness: three ways to enter pixels, several lr."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 
 from birthmark.spec import RunSpec
-from birthmark_experiments.abandonment.protocol import SHARE
-from birthmark_experiments.frame.specs import dense_spec
+from ..abandonment.protocol import SHARE
+from ..frame.specs import dense_spec
 
 LOSSES = {"clipped": "clipped_cross_entropy", "logits": "cross_entropy"}
+_INPUTS = {"white": "unit", "black": "inverted", "centred": "standardized"}
+_SLOW, _FAST = (0.05, 0.1, 0.2, 0.4), (0.1, 0.2, 0.4, 0.8)
+_LRS: dict[str, dict[str, tuple[float, ...]]] = {
+    "clipped": {"white": _SLOW, "black": _FAST, "centred": _SLOW},
+    "logits": {"white": (0.1, 0.2), "black": (0.4, 0.8), "centred": (0.2, 0.4)},
+}
 
 
 @dataclass(frozen=True)
@@ -26,32 +30,13 @@ class Protocol:
 
     data: dict[str, Any] = field(default_factory=lambda: SHARE)
     # their preprocessing, by the background that it gives
-    inputs: dict[str, str] = field(
-        default_factory=lambda: {
-            "white": "unit",
-            "black": "inverted",
-            "centred": "standardized",
-        }
-    )
+    inputs: dict[str, str] = field(default_factory=lambda: _INPUTS)
     width: int = 100
     batch_size: int = 32
     eps: float = 1e-3
     replicas: int = 5
     # by loss and input, around the edge
-    lrs: dict[str, dict[str, tuple[float, ...]]] = field(
-        default_factory=lambda: {
-            "clipped": {
-                "white": (0.05, 0.1, 0.2, 0.4),
-                "black": (0.1, 0.2, 0.4, 0.8),
-                "centred": (0.05, 0.1, 0.2, 0.4),
-            },
-            "logits": {
-                "white": (0.1, 0.2),
-                "black": (0.4, 0.8),
-                "centred": (0.2, 0.4),
-            },
-        }
-    )
+    lrs: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=lambda: _LRS)
     long: Budget = Budget(120, (0, 1, 5, 20, 40, 80, 120))  # lr up to `slow`
     short: Budget = Budget(40, (0, 1, 5, 20, 40))
     slow: float = 0.1

@@ -1,7 +1,5 @@
 """Read the curvature of a run at epochs at which its weights are kept."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +19,10 @@ from birthmark.theory import (
     read_batch_sharpness,
 )
 from birthmark.training import find_loss
-from birthmark_experiments.frame import recall, variables
-from birthmark_experiments.frame.probes import as_inputs
-from birthmark_experiments.frame.variables import name_curves, name_deviation
-from birthmark_experiments.sharpness.protocol import LOSSES
+from ..frame import coordinates, recall, variables
+from ..frame.probes import as_inputs
+from ..frame.variables import name_curves, name_deviation
+from .protocol import LOSSES
 
 _READINGS = {
     "sharpness": ("largest eigenvalue of the Hessian of the arm's loss", "nat"),
@@ -50,30 +48,19 @@ def read_run(
 ) -> xr.Dataset:
     """Curvature at epochs of a run of which the weights are kept, and its curves.
 
-    It is kept in the folder, for it takes as long as a training; what is there is not
-    measured again.
-
-    Args:
-        spec: Of the run.
-        folder: Of the experiment; its store has the run.
-        looks: The epochs.
-        sample: How many examples the sharpness is of.
-        batches: How many of the next batches the batch sharpness is of.
-        is_focus: Whether to look without the clip as well, and once at all examples.
+    It is kept in the folder, whose store has the run, for it takes as long as a
+    training. The sharpness is of so many examples, the batch sharpness of so many of
+    the next batches; in the focus one looks without the clip as well, and once at all
+    examples.
     """
-    return recall(
-        folder,
-        "curvature",
-        [spec, looks, sample, batches, is_focus],
-        lambda: _look(
-            spec, open_store(folder / "store"), looks, sample, batches, is_focus
-        ),
-    )
+    about = (spec, looks, sample, batches, is_focus)
+    store = open_store(folder / "store")
+    return recall(folder, "curvature", about, lambda: _look(store, *about))
 
 
 def _look(
-    spec: RunSpec,
     store: Store,
+    spec: RunSpec,
     looks: tuple[int, ...],
     sample: int,
     batches: int,
@@ -101,10 +88,8 @@ def _look(
     results = xr.Dataset(variables(("look", "replica"), _READINGS, values))
     results["deviation"] = name_deviation(records, list(looks), "look")
     curves = {name: records[name].to_numpy()[1:] for name in _CURVES}
-    return results.merge(name_curves(curves, len(y_N))).assign_coords(
-        look=np.array(looks, dtype=np.int32),
-        replica=np.arange(spec.run.replicas, dtype=np.int32),
-    )
+    labels = coordinates({"look": looks, "replica": range(spec.run.replicas)})
+    return results.merge(name_curves(curves, len(y_N))).assign_coords(labels)
 
 
 def list_batches(
@@ -127,35 +112,29 @@ def read_curvature(
     is_focus: bool,
     is_whole: bool = False,
 ) -> dict[str, float]:
-    """The curvature of the loss at these parameters; nothing where they overflowed.
+    """The curvature of the loss of one network; nothing where parameters overflowed.
 
-    Args:
-        parameters: Of one network.
-        spec: Its run.
-        x_NI: The training set, as the network sees it.
-        y_N: Its classes.
-        sample: How many training examples, the same each time, the sharpness is of.
-        batches: Of the batch sharpness, as indices of examples.
-        is_focus: Whether to look without the clip as well.
-        is_whole: Whether to look at all examples as well.
+    The sharpness is of so many training examples, the same each time; batches are those
+    of the batch sharpness, as indices of examples. In the focus one looks without the
+    clip as well, and where it `is_whole` at all examples too.
     """
     if not all(bool(torch.isfinite(p).all()) for p in parameters):
         return {}
-    name, eps = spec.training.loss, spec.training.eps
+    name, eps, logits = spec.training.loss, spec.training.eps, LOSSES["logits"]
     some = choose_sample(spec, len(y_N), sample)
-    loss = make_loss(name, eps, x_NI[some], y_N[some])
+    x, y = x_NI[some], y_N[some]
+    loss = make_loss(name, eps, x, y)
     top = find_top(loss, parameters)
-    bare = make_loss(LOSSES["logits"], eps, x_NI[some], y_N[some], each=True)
+    bare = make_loss(logits, eps, x, y, each=True)
     with torch.no_grad():
         losses_N = bare(parameters)
     mean_I = x_NI.mean(dim=0).double()
     parts = torch.stack([v.square().sum() for v in top.vector])
     reads_mean = (mean_I @ top.vector[0]).square().sum() / mean_I.square().sum()
+    losses = [make_loss(name, eps, x_NI[one], y_N[one]) for one in batches]
     found = {
         "sharpness": top.value,
-        "batch_sharpness": read_batch_sharpness(
-            [make_loss(name, eps, x_NI[one], y_N[one]) for one in batches], parameters
-        ),
+        "batch_sharpness": read_batch_sharpness(losses, parameters),
         # of a flat loss 0 / 0: it has no direction
         "mean_share": float(reads_mean / parts.sum()),
         "first_share": float(parts[:2].sum() / parts.sum()),
@@ -163,7 +142,7 @@ def read_curvature(
         "sample_below": float((losses_N > -np.log(eps)).double().mean()),
     }
     if is_focus:
-        unclipped = make_loss(LOSSES["logits"], eps, x_NI[some], y_N[some])
+        unclipped = make_loss(logits, eps, x, y)
         found["unclipped_sharpness"] = find_top(unclipped, parameters).value
     if is_whole:
         whole = make_loss(name, eps, x_NI, y_N)
@@ -192,12 +171,7 @@ def make_loss(
 ) -> LossOfParameters:
     """The loss of these examples as a function of a dense relu network's parameters.
 
-    Args:
-        name: Of the loss.
-        eps: Its clip, where it has one.
-        x_NI: Inputs.
-        y_N: Classes.
-        each: Of each example instead of their mean.
+    It is the mean over them, or that of `each`; eps is the clip, where it has one.
     """
     value = find_loss(name).value
 

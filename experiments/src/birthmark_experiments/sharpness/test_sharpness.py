@@ -241,24 +241,24 @@ def made_arm(loss="clipped", accuracy=0.95, train_loss=0.1, below=0.0):
             ("below_eps", below),
         )
     }
-    arm = xr.Dataset(curves | {"loss": loss})
+    arm = xr.Dataset(curves | {"loss": loss}, attrs={"num_classes": 100})
     arm["train_loss"][10:] = np.nan  # beyond its budget
     return arm
 
 
 def test_fates_are_those_of_the_last_epochs():
     guess = np.log(100)
-    assert find_fates(made_arm(), 100).tolist() == [0, 0]
-    assert find_fates(made_arm(accuracy=0.1, below=0.9), 100).tolist() == [1, 1]
+    assert find_fates(made_arm()).tolist() == [0, 0]
+    assert find_fates(made_arm(accuracy=0.1, below=0.9)).tolist() == [1, 1]
     # without a clip nothing is abandoned, however small its probability
     other = made_arm("logits", accuracy=0.1, below=0.9, train_loss=7)
-    assert find_fates(other, 100).tolist() == [3, 3]
+    assert find_fates(other).tolist() == [3, 3]
     lost = made_arm(accuracy=0.01, train_loss=guess * 1.01)
-    assert find_fates(lost, 100).tolist() == [2, 2]
-    assert find_fates(made_arm(accuracy=0.6, train_loss=1), 100).tolist() == [3, 3]
+    assert find_fates(lost).tolist() == [2, 2]
+    assert find_fates(made_arm(accuracy=0.6, train_loss=1)).tolist() == [3, 3]
     late = made_arm()
     late["train_accuracy"][:5] = 0.0
-    assert find_fates(late, 100).tolist() == [0, 0]
+    assert find_fates(late).tolist() == [0, 0]
 
 
 def test_the_area_under_the_curve_is_that_of_mann_and_whitney():

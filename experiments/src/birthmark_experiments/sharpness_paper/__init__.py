@@ -1,9 +1,8 @@
-"""Sharpness in the paper's own network: width 150, with the clip and from logits."""
+"""Is the paper's own network beyond the edge of stability as it collapses?
 
-from birthmark_experiments.frame import Experiment
+Width 150, with the clip and from logits.
+"""
 
-EXPERIMENT = Experiment(
-    __name__,
-    "Is the paper's own network beyond the edge of stability as it collapses?",
-    ("hasyv2",),
-)
+from ..frame import Experiment
+
+EXPERIMENT = Experiment(__name__, __doc__, ("hasyv2",))

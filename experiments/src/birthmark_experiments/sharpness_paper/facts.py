@@ -1,7 +1,5 @@
 """What the records of sharpness in the paper's own network say."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +9,11 @@ import xarray as xr
 
 from birthmark.shapes import Array
 from birthmark.statistics import holm, interval
-from birthmark_experiments.abandonment.ends import ONSET, find_collapse, find_onset
-from birthmark_experiments.frame import Facts
-from birthmark_experiments.sharpness.facts import (
-    EDGE,
-    find_difference,
-    find_known,
-    scale_by_lr,
-)
+from ..abandonment.ends import ONSET, find_collapse, find_onset
+from ..frame import Facts, each
+from ..sharpness.facts import EDGE, find_difference, find_known, scale_by_lr
 
-_QUANTITIES = {
-    "sharpness": "lr x sharpness",
-    "batch_sharpness": "lr x batch sharpness",
-}
+QUANTITIES = {"sharpness": "lr x sharpness", "batch_sharpness": "lr x batch sharpness"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +23,6 @@ class SharpnessPaperFacts(Facts):
     protocol: str
     num_replicas: int
     epochs: int
-    edge: float
-    onset_share: float
     onset: Sequence[int | None]  # epochs; None: it did not set in
     collapse: Mapping[str, Any]
     looks: Mapping[str, Mapping[int, Any]]  # by loss, by epoch
@@ -42,11 +30,13 @@ class SharpnessPaperFacts(Facts):
     differences: Sequence[Mapping[str, Any]]
     peak: Mapping[str, float]
     end: Mapping[str, Any]
+    edge: float = EDGE
+    onset_share: float = ONSET
 
 
 def summarize(results: xr.Dataset) -> SharpnessPaperFacts:
     """What each network shows at each look, and paired differences before the onset."""
-    runs = {str(n): results.sel(loss=n) for n in results["loss"].values}
+    runs = each(results, "loss")
     # from logits no example is abandoned: nothing sets in
     onsets = {
         "clipped": find_onset(_by_epoch(runs["clipped"], "below_eps")),
@@ -55,8 +45,6 @@ def summarize(results: xr.Dataset) -> SharpnessPaperFacts:
     return SharpnessPaperFacts.read(
         results,
         epochs=int(results["epoch"][-1]),
-        edge=EDGE,
-        onset_share=ONSET,
         onset=_list_epochs(onsets["clipped"]),
         collapse={
             loss: _list_epochs(find_collapse(_by_epoch(run, "train_accuracy")))
@@ -64,9 +52,7 @@ def summarize(results: xr.Dataset) -> SharpnessPaperFacts:
         },
         looks={loss: _describe_looks(run, onsets[loss]) for loss, run in runs.items()},
         before={
-            loss: {
-                name: _describe_before(run, name, onsets[loss]) for name in _QUANTITIES
-            }
+            loss: {n: _describe_before(run, n, onsets[loss]) for n in QUANTITIES}
             for loss, run in runs.items()
         },
         differences=_compare(runs, onsets["clipped"]),
@@ -89,18 +75,16 @@ def _list_looks(run: xr.Dataset) -> Array:
 
 def _describe_looks(run: xr.Dataset, onset_R: Array) -> dict[int, dict[str, Any]]:
     """By epoch: one value a replica, and how far the onset is."""
-    found: dict[int, dict[str, Any]] = {}
-    for epoch in _list_looks(run).tolist():
-        one = run.sel(look=epoch)
-        found[epoch] = {
+    return {
+        epoch: {
             "from_onset": _list_epochs(epoch - onset_R),
             "below": one["sample_below"].to_numpy().tolist(),
             "mean_share": one["mean_share"].to_numpy().tolist(),
             "loss": one["sample_loss"].to_numpy().tolist(),
+            **{n: scale_by_lr(one, n).to_numpy().tolist() for n in QUANTITIES},
         }
-        for name in _QUANTITIES:
-            found[epoch][name] = scale_by_lr(one, name).to_numpy().tolist()
-    return found
+        for epoch, one in each(run.isel(look=find_known(run)), "look").items()
+    }
 
 
 def _describe_before(run: xr.Dataset, name: str, onset_R: Array) -> dict[str, float]:
@@ -132,11 +116,9 @@ def _compare(runs: dict[str, xr.Dataset], onset_R: Array) -> list[dict[str, Any]
     ]
     found: list[dict[str, Any]] = []
     for words, *pair in sides:
-        for name, title in _QUANTITIES.items():
-            a_R, b_R = (
-                scale_by_lr(runs[loss].sel(look=epoch), name).to_numpy()
-                for loss, epoch in pair
-            )
+        for name, title in QUANTITIES.items():
+            ends = [runs[loss].sel(look=epoch) for loss, epoch in pair]
+            a_R, b_R = (scale_by_lr(one, name).to_numpy() for one in ends)
             row: dict[str, Any] = {"words": words, "title": title, "of": interval(a_R)}
             found.append(row | find_difference(a_R, b_R))
     for row, p in zip(found, holm([row["p"] for row in found]), strict=True):
@@ -148,13 +130,12 @@ def _find_peak(run: xr.Dataset, onset_R: Array) -> dict[str, Any]:
     """Where lr x sharpness is highest."""
     highest = scale_by_lr(run).argmax(("look", "replica"))
     one = run.isel(highest)
+    from_onset = _list_epochs(one["look"].item() - onset_R)
     return {
         "epoch": int(one["look"]),
-        "from_onset": _list_epochs(one["look"].item() - onset_R)[
-            int(highest["replica"])
-        ],
+        "from_onset": from_onset[int(highest["replica"])],
         "below": float(one["sample_below"]),
-        **{name: float(scale_by_lr(one, name)) for name in _QUANTITIES},
+        **{name: float(scale_by_lr(one, name)) for name in QUANTITIES},
     }
 
 

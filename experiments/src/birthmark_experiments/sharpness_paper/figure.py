@@ -1,21 +1,16 @@
 """The figure of sharpness in the paper's own network, with the clip and from logits."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import Axes, Data, Figure, paint_replicas
-from birthmark_experiments.sharpness.facts import EDGE
+from ..frame.curves import Axes, Data, Figure, paint_replicas, take
+from ..sharpness.facts import EDGE
+from .facts import QUANTITIES
 
 _FLOOR = 0.5  # of what is drawn: a loss that is flat is no point of a log axis
 _THIN = 5  # epochs between two points of the train loss
-_CURVATURES = {
-    "sharpness": "lr x sharpness",
-    "batch_sharpness": "lr x batch sharpness",
-}
 _LOSSES = {"clipped": ("-", "o", "clipped"), "logits": ("--", "s", "from logits")}
 
 
@@ -31,18 +26,10 @@ def draw(results: xr.Dataset) -> Drawing:
         f"quadratic diverges. Protocol: {results.attrs['protocol']}"
     )
     curves = results.isel(epoch=slice(None, None, _THIN))
-    data: dict[str, Array] = {
-        name: (results["lr"] * results[name])
-        .transpose("loss", "look", "replica")
-        .to_numpy()
-        for name in _CURVATURES
-    }
-    data["train_loss"] = (
-        curves["train_loss"].transpose("loss", "epoch", "replica").to_numpy()
-    )
-    data["epoch"] = curves["epoch"].to_numpy()
-    data["look"] = results["look"].to_numpy()
-    data["loss"] = results["loss"].to_numpy()
+    scaled = results["lr"] * results[list(QUANTITIES)]
+    data = take(scaled, QUANTITIES, "loss", "look", "replica")
+    data |= take(curves, ("train_loss",), "loss", "epoch", "replica")
+    data |= take(curves, ("epoch", "look", "loss"))
     return Drawing("sharpness-paper", 0, title, caption, data, paint)
 
 
@@ -50,7 +37,7 @@ def paint(data: Data, palette: Palette) -> Figure:
     """Both curvatures and the loss, over the same epochs."""
     figure = new_figure(2.6)
     panels = figure.subplots(1, 3)
-    for axes, (name, label) in zip(panels, _CURVATURES.items(), strict=False):
+    for axes, (name, label) in zip(panels, QUANTITIES.items(), strict=False):
         values = np.maximum(data[name], _FLOOR)
         _paint_lines(axes, data["look"], values, data["loss"], palette, is_marked=True)
         axes.axhline(EDGE, color=palette.ink, linestyle=":", linewidth=1)
@@ -76,13 +63,6 @@ def _paint_lines(
 ) -> None:
     for place, (name, values_XR) in enumerate(zip(names, values_GXR, strict=True)):
         dash, marker, label = _LOSSES[str(name)]
-        paint_replicas(
-            axes,
-            x,
-            values_XR,
-            label=label,
-            linestyle=dash,
-            marker=marker if is_marked else "",
-            markersize=3,
-            color=palette.lines[place],
-        )
+        style = {"linestyle": dash, "color": palette.lines[place], "markersize": 3}
+        style["marker"] = marker if is_marked else ""
+        paint_replicas(axes, x, values_XR, label=label, **style)

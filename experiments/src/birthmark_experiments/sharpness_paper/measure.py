@@ -1,23 +1,21 @@
 """Train with both losses; curvature at the looks, and curves."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import xarray as xr
 
 from birthmark.data import load_dataset
 from birthmark.store import open_store
-from birthmark.sweeps import Grid, run_grid
-from birthmark_experiments.frame import variable
-from birthmark_experiments.sharpness.readings import read_run
-from birthmark_experiments.sharpness_paper.protocol import Protocol, describe, spec_of
+from ..frame import variable
+from ..frame.probes import train_all
+from ..sharpness.readings import read_run
+from .protocol import Protocol, describe, spec_of
 
 
 def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Train with both losses; curvature at the looks, and curves."""
     specs = [spec_of(protocol, loss) for loss in protocol.looks]
-    run_grid(Grid(tuple(specs)), open_store(folder / "store", create=True))
+    train_all(specs, open_store(folder / "store", create=True))
     by_loss = [
         read_run(
             spec, folder, looks, sample=protocol.sample, batches=protocol.batches

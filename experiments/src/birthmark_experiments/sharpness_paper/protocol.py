@@ -1,12 +1,10 @@
 """The paper's network of width 150, and the epochs at which its curvature is read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from birthmark.spec import RunSpec
 from birthmark.sweeps import preset
-from birthmark_experiments.sharpness.protocol import LOSSES, describe_readings
+from ..sharpness.protocol import LOSSES, describe_readings
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,10 @@ PROTOCOLS = {
 
 def spec_of(protocol: Protocol, loss: str) -> RunSpec:
     """The run of a loss; its weights are kept at the looks."""
-    looks = protocol.looks[loss]
+    looks, changed = protocol.looks[loss], {"training.loss": LOSSES[loss]}
+    kept = {"record.epochs": looks, "record.weights": looks}
     return protocol.spec.with_settings(
-        {
-            "training.loss": LOSSES[loss],
-            "record.epochs": looks,
-            "record.distributions": (0,),
-            "record.weights": looks,
-        }
+        {**changed, **kept, "record.distributions": (0,)}
     )
 
 

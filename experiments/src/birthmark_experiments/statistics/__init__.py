@@ -3,22 +3,10 @@
 What the library needs as well is in `birthmark.statistics`.
 """
 
-from birthmark_experiments.statistics.correlations import (
-    RankCorrelation,
-    correlate_ranks,
-)
-from birthmark_experiments.statistics.exact import (
-    ExactTrend,
-    detectable_share,
-    exact_order,
-    exact_trend,
-)
-from birthmark_experiments.statistics.survival import Survival, estimate_survival
-from birthmark_experiments.statistics.variance_shares import (
-    PARTS,
-    share_variance,
-    split_squares,
-)
+from .correlations import RankCorrelation, correlate_ranks
+from .exact import ExactTrend, detectable_share, exact_order, exact_trend
+from .survival import Survival, estimate_survival
+from .variance_shares import PARTS, share_variance, split_squares
 
 __all__ = [
     "PARTS",

@@ -1,4 +1,4 @@
-"""Who is abandoned at the paper's own size: contradictions, wrong labels, rare classes?
+"""Which examples does a network of the paper's size abandon first?
 
 The paper's unstable network of width 150 on all of HASYv2. At kept epochs the loss of
 every training example is computed, and those below the clip are counted by what is
@@ -6,10 +6,6 @@ known of them: equal and similar images with other labels, the size of their cla
 how hard they were early on.
 """
 
-from birthmark_experiments.frame import Experiment
+from ..frame import Experiment
 
-EXPERIMENT = Experiment(
-    __name__,
-    "Which examples does a network of the paper's size abandon first?",
-    ("hasyv2",),
-)
+EXPERIMENT = Experiment(__name__, __doc__, ("hasyv2",))

@@ -1,7 +1,5 @@
 """What the records of single examples at the paper's size say."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +10,8 @@ import xarray as xr
 from birthmark.analysis import Thresholds
 from birthmark.shapes import Array
 from birthmark.statistics import interval_and_count
-from birthmark_experiments.frame import Facts
-from birthmark_experiments.who_is_abandoned.traits import (
-    CIRCULAR,
-    RESAMPLES,
-    STAGES,
-    TRAITS,
-    divide_shares,
-)
+from ..frame import Facts, each
+from .traits import CIRCULAR, RESAMPLES, STAGES, TRAITS, divide_shares
 
 
 @dataclass(frozen=True)
@@ -28,7 +20,6 @@ class WhoIsAbandonedFacts(Facts):
 
     protocol: str
     num_examples: int
-    num_classes: int
     budget: int
     steps_per_epoch: int
     num_replicas: int
@@ -36,26 +27,28 @@ class WhoIsAbandonedFacts(Facts):
     clip_loss: float
     early: int
     onset_share: float
-    divergence_share: float
     onsets: Sequence[int | None]  # epochs; None: it did not set in
     num_common: int
     num_shown: int
-    resamples: int
     contradictions: Mapping[str, float]
     stages: Mapping[str, Mapping[str, float]]
     num_never: Mapping[str, float]
     traits: Mapping[str, Mapping[str, Any]]
     stay: Mapping[str, Mapping[str, float]]
     epochs: Sequence[Mapping[str, Any]]
+    resamples: int = RESAMPLES
+    divergence_share: float = Thresholds().divergence
 
 
 def summarize(results: xr.Dataset) -> WhoIsAbandonedFacts:
     """Who is below the clip when, against what is known of the examples."""
     attrs = results.attrs
     num = attrs["num_examples"]
+    # the place of the first kept epoch with so large a share; -1: none
     all_TR = results["num_below"].sel(trait="all").to_numpy()
-    onset_R = _find_onset(all_TR / num, attrs["onset"])
-    epochs = results["kept_epoch"].to_numpy()
+    begun_TR = all_TR / num >= attrs["onset"]
+    onset_R = np.where(begun_TR.any(axis=0), begun_TR.argmax(axis=0), -1)
+    epochs, firsts = results["kept_epoch"].to_numpy(), _first(results, "all")
     return WhoIsAbandonedFacts.read(
         results,
         num_examples=int(num),
@@ -63,19 +56,15 @@ def summarize(results: xr.Dataset) -> WhoIsAbandonedFacts:
         steps_per_epoch=-(-int(num) // int(attrs["batch_size"])),
         clip_loss=-float(np.log(attrs["eps"])),
         onset_share=float(attrs["onset"]),
-        divergence_share=Thresholds().divergence,
         onsets=[int(epochs[t]) if t >= 0 else None for t in onset_R],
         num_shown=int(results.sizes["shown"]),
-        resamples=RESAMPLES,
         contradictions=_describe_contradictions(results),
-        stages={s: interval_and_count(_first(results, s, "all")) for s in STAGES},
-        num_never=interval_and_count(
-            num - sum(_first(results, s, "all") for s in STAGES)
-        ),
+        stages={s: interval_and_count(n_R) for s, n_R in firsts.items()},
+        num_never=interval_and_count(num - sum(firsts.values())),
         traits={
             name: {
                 "words": words,
-                "share": _share(results, name),
+                "share": float(_counts(results, "early", name)[1].sum(1).mean() / num),
                 "stages": {s: _describe_ratio(results, s, name) for s in STAGES},
             }
             for name, words in TRAITS.items()
@@ -91,11 +80,9 @@ def _describe_ratio(
 ) -> dict[str, Any] | None:
     """The ratio with two intervals: over classes, and over replicas.
 
-    Returns:
-        `with`, `without`: shares, of all replicas together. `ratio`, and `low`, `high`:
-        over classes. `replicas`: geometric mean with Student's interval, of those with
-        such an example. `num`: of examples, by replica. None where the trait would
-        tell of itself.
+    `replicas` is the geometric mean with Student's interval, of those with such an
+    example; `with` and `without` are shares, of all replicas together, and `num` counts
+    examples by replica. None where the trait would tell of itself.
     """
     if (trait, stage) in CIRCULAR:
         return None
@@ -104,6 +91,7 @@ def _describe_ratio(
     with np.errstate(divide="ignore"):
         logs_R = np.log(divide_shares(counts_2RK.sum(axis=2), rest_2RK.sum(axis=2)))
     over_replicas = interval_and_count(np.where(np.isfinite(logs_R), logs_R, np.nan))
+    num_seen = over_replicas.pop("n")
     value, low, high = results["ratio"].sel(stage=stage, trait=trait).to_numpy()
     return {
         "with": _divide(counts_2RK),
@@ -112,10 +100,8 @@ def _describe_ratio(
         "low": float(low),
         "high": float(high),
         "num": counts_2RK[0].sum(axis=1).astype(int).tolist(),
-        "replicas": {
-            k: float(np.exp(over_replicas[k])) for k in ("mean", "low", "high")
-        },
-        "num_seen": int(over_replicas["n"]),
+        "replicas": {k: float(np.exp(x)) for k, x in over_replicas.items()},
+        "num_seen": int(num_seen),
     }
 
 
@@ -130,21 +116,9 @@ def _counts(results: xr.Dataset, stage: str, trait: str) -> Array:
     return np.stack([found["num_first"].to_numpy(), found["num_risk"].to_numpy()])
 
 
-def _first(results: xr.Dataset, stage: str, trait: str) -> Array:
-    """How many are first below the clip in a stage, [R]."""
-    return np.asarray(_counts(results, stage, trait)[0].sum(axis=1))
-
-
-def _share(results: xr.Dataset, trait: str) -> float:
-    """Of the examples, those that have the trait."""
-    num = _counts(results, "early", trait)[1].sum(axis=1).mean()
-    return float(num / results.attrs["num_examples"])
-
-
-def _find_onset(share_TR: Array, onset: float) -> Array:
-    """Place of the first kept epoch with so large a share, [R]; -1: none."""
-    begun_TR = share_TR >= onset
-    return np.where(begun_TR.any(axis=0), begun_TR.argmax(axis=0), -1)
+def _first(results: xr.Dataset, trait: str) -> dict[str, Array]:
+    """By stage, how many are first below the clip, [R]."""
+    return {stage: _counts(results, stage, trait)[0].sum(axis=1) for stage in STAGES}
 
 
 def _describe_contradictions(results: xr.Dataset) -> dict[str, Any]:
@@ -152,11 +126,10 @@ def _describe_contradictions(results: xr.Dataset) -> dict[str, Any]:
     attrs = results.attrs
     lowest = float(results["train_loss"].min("epoch").mean())
     floor = float(attrs["floor"] / attrs["num_examples"])
+    counts = ("num_images", "num_outvoted", "num_tied")
     return {
-        "num_images": int(attrs["num_images"]),
+        **{name: int(attrs[name]) for name in counts},
         "num": int(attrs["num_contradictory"]),
-        "num_outvoted": int(attrs["num_outvoted"]),
-        "num_tied": int(attrs["num_tied"]),
         "tied_floor_each": float(attrs["tied_floor"] / max(attrs["num_tied"], 1)),
         "least_share": float(attrs["least_share"]),
         "least_loss": -float(np.log(attrs["least_share"])),
@@ -181,25 +154,19 @@ def _describe_stay(results: xr.Dataset, stage: str, onset_R: Array) -> dict[str,
 
 def _describe_epoch(results: xr.Dataset, epoch: int) -> dict[str, Any]:
     """Below the clip at a kept epoch, and who, beside loss and deviation."""
-    now = results.sel(kept_epoch=epoch)
-    below = now["num_below"]
-    one = below.sel(trait="contradictory").to_numpy()
-    everyone = below.sel(trait="all").to_numpy()
-    curves = results.sel(epoch=epoch)
-    members = _first(results, "early", "all")
+    now = results.sel(kept_epoch=epoch, epoch=epoch)
+    below, loss = (each(now[name], "trait") for name in ("num_below", "mean_loss"))
+    everyone, one = below["all"], below["contradictory"]
+    members = _first(results, "all")["early"]
     still = now["num_still"].sel(stage="early").to_numpy()
-    return {
-        "epoch": epoch,
-        "below": interval_and_count(everyone),
-        "contradictory": interval_and_count(one),
-        "contradictory_share": interval_and_count(one / np.maximum(everyone, 1)),
-        "early_still": interval_and_count(still / np.maximum(members, 1)),
-        "loss": interval_and_count(now["mean_loss"].sel(trait="all").to_numpy()),
-        **{
-            f"{trait}_loss": interval_and_count(
-                now["mean_loss"].sel(trait=trait).to_numpy()
-            )
-            for trait in ("contradictory", "tied", "outvoted")
-        },
-        "deviation": interval_and_count(curves["deviation"].to_numpy()),
+    found: dict[str, Any] = {
+        "below": everyone,
+        "contradictory": one,
+        "contradictory_share": one / np.maximum(everyone, 1),
+        "early_still": still / np.maximum(members, 1),
+        "loss": loss["all"],
+        **{f"{x}_loss": loss[x] for x in ("contradictory", "tied", "outvoted")},
+        "deviation": now["deviation"],
     }
+    described = {name: interval_and_count(values) for name, values in found.items()}
+    return {"epoch": epoch, **described}

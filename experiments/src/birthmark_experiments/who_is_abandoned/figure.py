@@ -8,14 +8,7 @@ import numpy as np
 import xarray as xr
 
 from birthmark.figures import Drawing, Palette, name_panel, new_figure
-from birthmark.shapes import Array
-from birthmark_experiments.frame.curves import (
-    Axes,
-    Data,
-    Figure,
-    paint_curves,
-    paint_intervals,
-)
+from ..frame.curves import Axes, Data, Figure, paint_curves, paint_intervals, take
 
 if TYPE_CHECKING:
     from matplotlib.gridspec import SubplotSpec
@@ -56,28 +49,22 @@ def draw(results: xr.Dataset) -> Drawing:
         "its label, and of the class that the first replica gives. "
         f"Protocol: {attrs['protocol']}"
     )
-    num_examples = float(attrs["num_examples"])
     below = results["num_below"].transpose("trait", "kept_epoch", "replica")
-    traits = [str(name) for name in results["trait"].to_numpy()]
+    traits = results["trait"].to_numpy().tolist()
     risk = results["num_risk"].sel(stage="early").sum("class")
     sizes = risk.transpose("trait", "replica").to_numpy()[:, None]
     values = below.to_numpy()
     shares = 100 * values / np.maximum(sizes, 1)
     everyone = values[traits.index("all")]
     among = 100 * values[traits.index("contradictory")] / np.maximum(everyone, 1)
-    stages = list(_STAGES)
     height = int(attrs["image_height"])
     pictures = results["picture"].to_numpy() / attrs["full_scale"]
-    data: dict[str, Array] = {
+    data = take(results, ("kept_epoch", "epoch", "train_loss", "deviation")) | {
         "shares": shares[[traits.index(name) for name in _SHOWN]],
         "among": np.where(everyone > 0, among, np.nan),
-        "base": np.array(100 * attrs["num_contradictory"] / num_examples),
-        "kept_epoch": results["kept_epoch"].to_numpy(),
-        "epoch": results["epoch"].to_numpy(),
-        "train_loss": results["train_loss"].to_numpy(),
-        "deviation": results["deviation"].to_numpy(),
+        "base": np.array(100 * attrs["num_contradictory"] / attrs["num_examples"]),
         "trait": np.array(traits[1:]),
-        "ratio": results["ratio"].sel(stage=stages).to_numpy()[:, :, 1:],
+        "ratio": results["ratio"].sel(stage=list(_STAGES)).to_numpy()[:, :, 1:],
         "picture": pictures.reshape(*pictures.shape[:2], height, -1),
     }
     return Drawing("who-is-abandoned", 0, title, caption, data, paint)
@@ -90,19 +77,16 @@ def paint(data: Data, palette: Palette) -> Figure:
     panels: Any = grid[0].subgridspec(2, 2).subplots(sharex=True)
     x = data["kept_epoch"]
     names = [_LABELS[name] for name in _SHOWN]
-    paint_curves(panels[0, 0], x, _positive(data["shares"]), names, palette, "log")
-    panels[0, 0].set_yscale("log")
-    panels[0, 0].yaxis.set_major_formatter("{x:g}")
-    panels[0, 0].set(ylim=(0.02, 120), ylabel="below the clip (%)")
-    figure.legend(
-        *panels[0, 0].get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=5,
-        handlelength=2.6,
-        columnspacing=1.2,
-        title="examples in (a)",
-        title_fontsize=7,
-    )
+    first = panels[0, 0]
+    shares = np.where(data["shares"] > 0, data["shares"], np.nan)
+    paint_curves(first, x, shares, names, palette, "log")
+    first.set_yscale("log")
+    first.yaxis.set_major_formatter("{x:g}")
+    first.set(ylim=(0.02, 120), ylabel="below the clip (%)")
+    space = {"handlelength": 2.6, "columnspacing": 1.2}
+    titled = {"title": "examples in (a)", "title_fontsize": 7}
+    legend = first.get_legend_handles_labels()
+    figure.legend(*legend, loc="outside upper center", ncols=5, **space, **titled)
     for axes, name, label in (
         (panels[0, 1], "among", "contradictory among\nthose below (%)"),
         (panels[1, 0], "train_loss", "train loss (nat)"),
@@ -122,26 +106,19 @@ def paint(data: Data, palette: Palette) -> Figure:
     return figure
 
 
-def _positive(values: Array) -> Array:
-    return np.where(values > 0, values, np.nan)
-
-
 def _paint_ratios(axes: Axes, data: Data, palette: Palette) -> None:
     names = [_LABELS[str(name)] for name in data["trait"]]
     rows = np.arange(len(names))
     for place, label in enumerate(_STAGES.values()):
         # a bar to zero leaves the axis, and a ratio of zero has no place on it
-        values_3P = np.where(
-            data["ratio"][0, place] > 0, data["ratio"][:, place], np.nan
-        )
-        paint_intervals(
-            axes,
-            rows + 0.22 * (place - 1),
-            values_3P,
-            fmt="osD"[place],
-            color=palette.lines[place],
-            label=label,
-        )
+        ratio_3P = data["ratio"][:, place]
+        values_3P = np.where(ratio_3P[0] > 0, ratio_3P, np.nan)
+        style: dict[str, Any] = {
+            "fmt": "osD"[place],
+            "color": palette.lines[place],
+            "label": label,
+        }
+        paint_intervals(axes, rows + 0.22 * (place - 1), values_3P, **style)
     axes.axvline(1, color=palette.faint, linestyle=":", linewidth=1)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
@@ -159,14 +136,12 @@ def _paint_pictures(
     num_rows, num_shown = pictures.shape[:2]
     if num_shown == 0:
         return
-    panels: Any = place.subgridspec(
-        num_rows, num_shown, hspace=0.1, wspace=0.1
-    ).subplots(squeeze=False)
+    grid = place.subgridspec(num_rows, num_shown, hspace=0.1, wspace=0.1)
+    panels: Any = grid.subplots(squeeze=False)
     for row, column in np.ndindex(num_rows, num_shown):
         axes = panels[row, column]
         axes.imshow(pictures[row, column], cmap="gray", vmin=0, vmax=1)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set(visible=True, color=palette.faint)
         if column == 0:

@@ -1,7 +1,5 @@
 """Train the run, or take it where it is done; then look at every example."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +14,25 @@ from birthmark.shapes import Array, Dataset
 from birthmark.spec import RunSpec
 from birthmark.store import Store
 from birthmark.sweeps import run
-from birthmark_experiments.abandonment.contradictions import count_labels
-from birthmark_experiments.abandonment.ends import ONSET
-from birthmark_experiments.abandonment.examples import find_losses
-from birthmark_experiments.frame import variable
-from birthmark_experiments.frame.probes import as_inputs, as_tensors, take_replicas
-from birthmark_experiments.frame.variables import name_curves, name_deviation
-from birthmark_experiments.who_is_abandoned.protocol import Protocol, describe
-from birthmark_experiments.who_is_abandoned.traits import (
-    STAGES,
-    find_ratios,
-    find_stages,
-    find_traits,
-)
+from ..abandonment.contradictions import count_labels
+from ..abandonment.ends import ONSET
+from ..abandonment.examples import find_losses
+from ..frame import gather
+from ..frame.probes import as_inputs, as_tensors, take_replicas
+from ..frame.variables import name_curves, name_deviation
+from .protocol import Protocol, describe
+from .traits import STAGES, find_ratios, find_stages, find_traits
 
+_STAY = "of these, at the next kept epoch too (0 at the last)"
+_WORDS = {
+    "num_below": ("examples with the trait below the clip", "1"),
+    "mean_loss": ("mean clipped loss of the examples with the trait", "nat"),
+    "num_first": ("first below the clip then", "1"),
+    "num_risk": ("not below the clip before", "1"),
+    "num_still": ("examples of the stage below the clip", "1"),
+    "num_stay": (_STAY, "1"),
+    "picture": ("pixels as stored", "1"),
+}
 COUNT = 12
 ROWS = ("abandoned", "of its label", "of the class given")
 
@@ -74,26 +77,11 @@ def _look(store: Store, protocol: Protocol, dataset: Dataset) -> xr.Dataset:
         totals.append([(trait_RN * clipped_RN).sum(axis=1) for trait_RN in trait_PRN])
     below_TRN = np.stack(below)
     means_TPR = np.array(totals) / np.maximum(trait_PRN.sum(axis=2), 1)
-    kept = ("kept_epoch", "trait", "replica")
-    counts = xr.Dataset(
-        {
-            "num_below": variable(
-                kept,
-                [(one & trait_PRN).sum(axis=2) for one in below],
-                "examples with the trait below the clip",
-            ),
-            "mean_loss": variable(
-                kept,
-                means_TPR,
-                "mean clipped loss of the examples with the trait",
-                "nat",
-            ),
-        },
-        {"kept_epoch": np.array(epochs, dtype=np.int32)},
-    )
+    kept, counts = ("kept_epoch", "trait", "replica"), (below_TRN[:, None] & trait_PRN)
+    values = {"num_below": (kept, counts.sum(axis=3)), "mean_loss": (kept, means_TPR)}
     stage_RN = find_stages(below_TRN, np.array(epochs), early, ONSET)
     parts = [
-        counts,
+        gather(_WORDS, values, {"kept_epoch": epochs}),
         _count_first(trait_PRN, stage_RN, dataset.y_train),
         _count_stay(below_TRN, stage_RN),
         show_examples(store, spec, early, dataset, x_NI, early_RN),
@@ -114,30 +102,20 @@ def _count_first(trait_PRN: Array, stage_RN: Array, y_N: Array) -> xr.Dataset:
         now = at_risk & (stage_RN[r] == s)
         first[s, p, r] = np.bincount(y_N[now], minlength=num_classes)
     dims = ("stage", "trait", "replica", "class")
-    return xr.Dataset(
-        {
-            "num_first": variable(dims, first, "first below the clip then"),
-            "num_risk": variable(dims, risk, "not below the clip before"),
-        }
-    )
+    values = {"num_first": (dims, first), "num_risk": (dims, risk)}
+    return gather(_WORDS, values, {})
 
 
 def _count_stay(below_TRN: Array, stage_RN: Array) -> xr.Dataset:
     """By kept epoch, stage and replica: how many are below, and at the next one too."""
     next_TRN = np.concatenate([below_TRN[1:], np.zeros_like(below_TRN[:1])])
-    still, stay = [], []
-    for s in range(len(STAGES)):
-        members_TRN = below_TRN & (stage_RN == s)
-        still.append(members_TRN.sum(axis=2))
-        stay.append((members_TRN & next_TRN).sum(axis=2))
+    members = [below_TRN & (stage_RN == s) for s in range(len(STAGES))]
     dims = ("stage", "kept_epoch", "replica")
-    words = "of these, at the next kept epoch too (0 at the last)"
-    return xr.Dataset(
-        {
-            "num_still": variable(dims, still, "examples of the stage below the clip"),
-            "num_stay": variable(dims, stay, words),
-        }
-    )
+    values = {
+        "num_still": (dims, [one.sum(axis=2) for one in members]),
+        "num_stay": (dims, [(one & next_TRN).sum(axis=2) for one in members]),
+    }
+    return gather(_WORDS, values, {})
 
 
 def _read_curves(store: Store, spec: RunSpec, num_examples: int) -> xr.Dataset:
@@ -155,12 +133,9 @@ def _read_curves(store: Store, spec: RunSpec, num_examples: int) -> xr.Dataset:
 def count_contradictions(dataset: Dataset) -> dict[str, Any]:
     """Facts of equal images with more than one label, whatever the network does.
 
-    Returns:
-        `num_images` that carry several labels, `num_contradictory` examples of them,
-        and of these `num_outvoted`, `num_tied`; `least_share` of a label among the
-        equal images of an example (NaN without any). `floor`: the loss summed over
-        these examples, in nat, where each label has its share of the probability;
-        `tied_floor`: that of the tied ones alone.
+    The `least_share` is that of a label among the equal images of an example. The
+    `floor` is the loss summed over these examples, in nat, where each label has its
+    share of the probability; `tied_floor` that of the tied ones alone.
     """
     labels = count_labels(dataset)
     is_one = labels.contradicts
@@ -190,40 +165,21 @@ def show_examples(
     They are drawn at random, and stand in the order of the data. Beside each the image
     of its label, and that of the class that the first replica gives it, with the
     smallest mean loss.
-
-    Returns:
-        `picture` (row, shown, pixel), and how many there were to draw from.
     """
     common = np.flatnonzero((loss_RN > -np.log(spec.training.eps)).all(axis=0))
     random = stream(spec.run.seed, 0, "pictures", "abandoned")
     shown = np.sort(random.choice(common, min(COUNT, len(common)), replace=False))
     weights = take_replicas(as_tensors(store.weights(spec.run_key, epoch)), [0])
     z_1NK = forward_stack(weights, x_NI[shown], spec.network.activation)
-    loss_N = loss_RN.mean(axis=0)
-    easiest = [
-        [_easiest(loss_N, dataset.y_train, int(k)) for k in classes]
-        for classes in (dataset.y_train[shown], z_1NK[0].argmax(dim=1))
-    ]
-    return xr.Dataset(
-        {
-            "picture": variable(
-                ("row", "shown", "pixel"),
-                dataset.x_train[np.array([shown, *easiest], dtype=int)].astype(
-                    np.int16
-                ),
-                "pixels as stored",
-            )
-        },
-        {"row": list(ROWS)},
-        {
-            "num_common": len(common),
-            "full_scale": dataset.full_scale,
-            "image_height": dataset.image_shape[0],
-        },
+    y_N, loss_N = dataset.y_train, loss_RN.mean(axis=0)
+    # of a class the example with the smallest loss
+    easiest = {k: np.where(y_N == k, loss_N, np.inf).argmin() for k in np.unique(y_N)}
+    beside = [y_N[shown], z_1NK[0].argmax(dim=1).numpy()]
+    rows = [shown, *([easiest[k] for k in classes] for classes in beside)]
+    pixels = dataset.x_train[np.array(rows, dtype=int)].astype(np.int16)
+    picture = {"picture": (("row", "shown", "pixel"), pixels)}
+    return gather(_WORDS, picture, {"row": ROWS}).assign_attrs(
+        num_common=len(common),
+        full_scale=dataset.full_scale,
+        image_height=dataset.image_shape[0],
     )
-
-
-def _easiest(loss_N: Array, y_N: Array, label: int) -> int:
-    """The example of a class with the smallest loss."""
-    members = np.flatnonzero(y_N == label)
-    return int(members[loss_N[members].argmin()])

@@ -1,13 +1,11 @@
 """The paper's network of width 150, and when every example is looked at."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from birthmark.spec import RunSpec
 from birthmark.sweeps import reproduction
-from birthmark_experiments.abandonment.protocol import PROTOCOLS as ABANDONMENT
-from birthmark_experiments.abandonment.protocol import spec_of
+from ..abandonment.protocol import PROTOCOLS as ABANDONMENT
+from ..abandonment.protocol import spec_of
 
 # early, and around the onset often
 _KEPT = (5, 10, 20, 160, 200, 250, 300, 350, 400, 450, *range(470, 591, 20))

@@ -1,17 +1,12 @@
 """What is known of an example; when it is abandoned, and how likely that is."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 
 from birthmark.seeds import stream
 from birthmark.shapes import Array, Dataset
-from birthmark_experiments.abandonment.contradictions import (
-    count_labels,
-    find_neighbours,
-)
-from birthmark_experiments.frame import labelled
+from ..abandonment.contradictions import count_labels, find_neighbours
+from ..frame import labelled
 
 STAGES = ("early", "before", "onset", "after")  # of the first time below the clip
 HARD_SHARE = 0.1  # of the examples: those with the largest early loss
@@ -36,12 +31,7 @@ BOUNDS = ("value", "low", "high")
 
 
 def find_traits(dataset: Dataset, early_loss_RN: Array) -> dict[str, Array]:
-    """The traits by name, [R, N] bool each.
-
-    Args:
-        dataset: Its training half is looked at.
-        early_loss_RN: Loss of each example early in training.
-    """
+    """The traits of the training half by name, [R, N] bool each."""
     labels = count_labels(dataset)
     y_N = dataset.y_train
     near_NJ = find_neighbours(dataset, NUM_NEIGHBOURS)
@@ -73,12 +63,8 @@ def find_rare(y_N: Array) -> Array:
 def find_stages(below_TRN: Array, epochs_T: Array, early: int, onset: float) -> Array:
     """The stage in which an example is below the clip first, -1: never, [R, N] int8.
 
-    Args:
-        below_TRN: At kept epochs.
-        epochs_T: These.
-        early: Up to this epoch it is early.
-        onset: Share below the clip from which abandoning has begun; where it never
-            has, all that is not early is before.
+    `early` is an epoch, `onset` the share below the clip from which abandoning has
+    begun; where it never has, all that is not early is before.
     """
     begun_TR = below_TRN.mean(axis=2) >= onset
     onset_R = np.where(begun_TR.any(axis=0), begun_TR.argmax(axis=0), len(epochs_T))
@@ -90,24 +76,16 @@ def find_stages(below_TRN: Array, epochs_T: Array, early: int, onset: float) -> 
 
 def _differ(dataset: Dataset, other_N: Array) -> Array:
     """Mean difference of the pixels to another image, of their full scale."""
-    x_NI = dataset.x_train
-    found = [
-        np.abs(x_NI[n].astype(np.int16) - x_NI[m]).mean() for n, m in enumerate(other_N)
-    ]
+    pairs = zip(dataset.x_train, dataset.x_train[other_N], strict=True)
+    found = [np.abs(a.astype(np.int16) - b).mean() for a, b in pairs]
     return np.array(found) / dataset.full_scale
 
 
 def find_ratios(counts: xr.Dataset) -> xr.DataArray:
     """Of those at risk, the share first below the clip: with a trait over without.
 
-    Of all replicas together, with 95 % percentiles of a bootstrap over classes.
-
-    Args:
-        counts: `num_first` and `num_risk` (stage, trait, replica, class).
-
-    Returns:
-        Dims (bound, stage, trait); NaN where the trait would tell of itself, or where
-        no example has it.
+    Of all replicas together, with 95 % percentiles of a bootstrap over classes; NaN
+    where the trait would tell of itself, or where no example has it.
     """
     sums = counts[["num_first", "num_risk"]].sum("replica")
     stages, traits = (counts[dim].to_numpy().tolist() for dim in ("stage", "trait"))
@@ -118,27 +96,19 @@ def find_ratios(counts: xr.Dataset) -> xr.DataArray:
             with_2K = np.stack([one[n].isel(trait=p).to_numpy() for n in one])
             every_2K = np.stack([one[n].sel(trait="all").to_numpy() for n in one])
             found[:, s, p] = bootstrap_ratio(with_2K, every_2K - with_2K)
-    words = "abandoned: share with the trait over share without"
-    return xr.DataArray(
-        found,
-        {"bound": list(BOUNDS), "stage": stages, "trait": traits},
-        ("bound", "stage", "trait"),
-        attrs=labelled(words, "1"),
-    )
+    words = labelled("abandoned: share with the trait over share without", "1")
+    coords = {"bound": list(BOUNDS), "stage": stages, "trait": traits}
+    return xr.DataArray(found, coords, tuple(coords), attrs=words)
 
 
 def bootstrap_ratio(with_2K: Array, without_2K: Array) -> Array:
     """A ratio of two shares, and its 95 % interval when classes are drawn anew, [3].
 
-    Args:
-        with_2K: By class: how many were abandoned, and how many might have been.
-        without_2K: Likewise.
+    By class: how many were abandoned, and how many might have been.
     """
-    num_classes = with_2K.shape[1]
+    n = with_2K.shape[1]
     random = stream(0, 0, "bootstrap", "classes")
-    drawn_BK = random.multinomial(
-        num_classes, np.full(num_classes, 1 / num_classes), size=RESAMPLES
-    )
+    drawn_BK = random.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
     ratio = divide_shares(with_2K.sum(axis=1), without_2K.sum(axis=1))
     resampled_B = divide_shares(with_2K @ drawn_BK.T, without_2K @ drawn_BK.T)
     known_B = resampled_B[np.isfinite(resampled_B)]
