@@ -45,10 +45,12 @@ def to_array(rows: pa.Table, name: str) -> Array:
 def dtype_of(field: pa.Field) -> np.dtype[Any]:
     """Of the numbers in a column, as it lies in a file."""
     if pa.types.is_fixed_size_binary(field.type):
-        return np.dtype(field.metadata[_DTYPE].decode())
+        noted: np.dtype[Any] = np.dtype(field.metadata[_DTYPE].decode())
+        return noted
     is_list = pa.types.is_fixed_size_list(field.type)
     kind = field.type.value_type if is_list else field.type
-    return np.dtype(kind.to_pandas_dtype())
+    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+    return dtype
 
 
 def as_bytes(rows: pa.Table) -> pa.Table:

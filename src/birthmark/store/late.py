@@ -21,7 +21,8 @@ from birthmark.store.segments import StoredTable
 def read_late(table: StoredTable, name: str, shape: tuple[int, ...]) -> Any:
     """The first rows of a column in this shape, as the data of a variable of xarray."""
     column = _LateColumn(table, name, shape)
-    return indexing.CopyOnWriteArray(indexing.LazilyIndexedArray(column))
+    late = indexing.LazilyIndexedArray(column)
+    return indexing.CopyOnWriteArray(late)  # type: ignore[arg-type]  # as xarray does
 
 
 class _LateColumn(BackendArray):

@@ -10,6 +10,7 @@ spec = bm.RunSpec(
     network={"widths": [8, 8]},
     training={"epochs": 2},
     run={"replicas": 2},
+    record={"distributions": []},  # scalars alone
 )
 print(bm.estimate_memory(spec))  # before anything is trained
 run = bm.run(spec, store="runs")  # trained, measured and stored; there means done
