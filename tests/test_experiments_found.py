@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from birthmark import experiments
 from birthmark.errors import MissingDependencyError
+from birthmark.extensions import find_packaged
 from birthmark.store import open_shipped
 
 
@@ -15,6 +17,12 @@ def test_the_package_is_found_in_a_checkout():
     package = experiments.find_package("a test")
     assert "depth" in package.experiment_names()
     assert package.find_experiment("depth").data == ("mnist", "cifar10_12k")
+
+
+@pytest.mark.parametrize("group", ["birthmark.experiments", "pytest11", "no.such"])
+def test_entry_points_are_those_of_importlib_metadata(group):
+    truth = {point.value for point in entry_points(group=group)}
+    assert {*find_packaged(group)} == truth
 
 
 @pytest.mark.parametrize(
