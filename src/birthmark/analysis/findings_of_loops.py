@@ -21,9 +21,12 @@ def find_farthest(family: Family) -> Finding | None:
     if not layers:
         return None
     (least, low), (most, high) = layers[0], layers[-1]
+    what = f"Layer {most} has moved the farthest from its start, "
+    what += f"{say_number(high, 2)} of its initial norm"
+    if len(layers) > 1:
+        what += f"; layer {least} the least, {say_number(low, 2)}"
     return Finding(
-        what=f"Layer {most} has moved the farthest from its start, "
-        f"{say_number(high, 2)} of its norm; {least} the least, {say_number(low, 2)}.",
+        what=f"{what}.",
         why="At 1.41 a layer is as far as an independent second draw of its start, "
         "which then shows no longer.",
         how=f"relative distance at the last record of {family.say(last[0])}; geometric "

@@ -70,12 +70,16 @@ def find_learners(family: Family) -> Finding:
 
 
 def _say_fate(counts: Counter[str], n: int) -> str:
-    failures = {"unstable": "lose what they had learned", "weak": "never learn"}
-    said = [(counts[name], what) for name, what in failures.items() if counts[name]]
+    lost, never = counts["unstable"], counts["weak"]
+    said = []
+    if lost:
+        one = "loses what it" if lost == 1 else "lose what they"
+        said.append(f"{lost} of {n} networks {one} had learned")
+    if never:
+        learn = "learns" if never == 1 else "learn"
+        said.append(f"{never}{'' if said else f' of {n} networks'} never {learn}")
     if said:
-        (count, what), *others = said
-        also = "".join(f", {count} {what}" for count, what in others)
-        return f"{count} of {n} networks {what}{also}."
+        return f"{', '.join(said)}."
     if counts["strong"] == n:
         return f"All {n} networks learn, and keep what they learned."
     return f"{counts['strong']} of {n} networks are strong learners at the end."

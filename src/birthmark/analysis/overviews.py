@@ -62,6 +62,9 @@ class Overview:
     layers_of: str  # which runs these are of
 
 
+_READABLE = "how readable the mark is at the end, median (perfect: 1, gone: 0.5)"
+
+
 def look_at(family: Family) -> Overview:
     """The overview of a family, made once.
 
@@ -112,12 +115,15 @@ def _numbers(family: Family) -> tuple[Number, ...]:
     if np.isfinite(distance).any():
         low, high = np.nanmin(distance), np.nanmax(distance)
         span = f"{say_number(float(low), 2)} to {say_number(float(high), 2)}"
-        label = "relative distance from the start at the end (a re-draw: 1.41)"
+        label = (
+            "times their initial size: how far the weights have moved "
+            "(drawn anew: 1.41)"
+        )
         numbers.append(Number(span, label))
     kept = np.concatenate([read_retention(column) for column in columns])
     if np.isfinite(kept).any():
         text = say_number(float(np.nanmedian(kept)), 2)
-        numbers.append(Number(text, "retention of the mark, median (gone: 0.5)"))
+        numbers.append(Number(text, _READABLE))
     else:
         accuracy = np.concatenate([one.final("test_accuracy") for one in columns])
         if np.isfinite(accuracy).any():

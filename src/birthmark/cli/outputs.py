@@ -41,11 +41,14 @@ def figures(
 
     Example: `birthmark figures runs --axis lr --series depth --format pdf,png`
     """
+    from birthmark.cli.waiting import waited
     from birthmark.figures import draw_figures
 
     names = [name.strip() for name in formats.split(",") if name.strip()]
     survey = _survey(store, axis, series)
-    for path in draw_figures(survey, out or store / "figures", formats=names):
+    with waited("Drawing the figures"):
+        paths = draw_figures(survey, out or store / "figures", formats=names)
+    for path in paths:
         print(path)
 
 
@@ -61,9 +64,13 @@ def report(
 
     Example: `birthmark report runs --out report.html`
     """
+    from birthmark.cli.waiting import waited
     from birthmark.report import write_report
 
-    print(write_report(_survey(store, axis, series), out or store / "report.html"))
+    survey = _survey(store, axis, series)
+    with waited("Drawing and writing the report"):
+        path = write_report(survey, out or store / "report.html")
+    print(path)
 
 
 def ship(
@@ -93,7 +100,9 @@ def ship(
 
 def _survey(store: Path, axis: str | None, series: str | None) -> Survey:
     from birthmark.analysis import read_survey
+    from birthmark.cli.waiting import waited
     from birthmark.store import open_store
 
-    second = "" if series == "none" else series
-    return read_survey(open_store(store), axis=axis, series=second)
+    opened, second = open_store(store), "" if series == "none" else series
+    with waited("Reading the records"):
+        return read_survey(opened, axis=axis, series=second)

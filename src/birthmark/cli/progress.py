@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -18,16 +16,6 @@ from birthmark.spec import RunSpec
 from birthmark.store import open_store
 from birthmark.sweeps import Outcome, Plan, RunResult, Standing
 from birthmark.sweeps import Progress as RunProgress
-
-
-@contextmanager
-def announced(what: str) -> Iterator[None]:
-    """Say what is done for a while: turning on a terminal, as a line elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        console.print(f"{what} ...")
-    with console.status(f"{what} ..."):
-        yield
 
 
 class _Bar:

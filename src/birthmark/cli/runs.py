@@ -61,7 +61,7 @@ def reproduce(
     Example: `birthmark reproduce --scale demo --store demo`
     """
     from birthmark.analysis import find_headlines, read_survey
-    from birthmark.cli.progress import announced
+    from birthmark.cli.waiting import announced
     from birthmark.figures import draw_figures
     from birthmark.report import write_report
     from birthmark.store import open_shipped, open_store

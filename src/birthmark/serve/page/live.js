@@ -146,4 +146,4 @@ export function title(run, names = varied()) {
 
 export const sayField = (value) =>
   value === null || value === undefined ? "–"
-  : Array.isArray(value) ? value.join("×") : String(value);
+  : Array.isArray(value) ? value.join("×") || "–" : String(value);

@@ -62,7 +62,7 @@ export function show(view, keys) {
     else if (here.length) head.replaceChildren(h("h2", {}, `${here.length} runs over each other`), compareFields(here));
     if (missing.length) head.append(h("p", { className: "problem" }, `No run ${missing.join(", ")} in this store.`));
     const found = here.flatMap((run) => run.alarms.map((alarm) => ({ ...alarm, run })));
-    alarms.replaceChildren(...listAlarms(found, isAlone));
+    alarms.replaceChildren(...listAlarms(found, here));
   }
 
   describe();
@@ -92,28 +92,30 @@ function describeOne(run) {
 
 const tile = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
 
+const apart = (here) => varied().filter((name) =>
+  new Set(here.map((run) => JSON.stringify(run.fields[name]))).size > 1);
+
 function compareFields(here) {
-  const names = varied().filter((name) =>
-    new Set(here.map((run) => JSON.stringify(run.fields[name]))).size > 1);
+  const names = apart(here);
   return h("div", { className: "wide" }, h("table", {},
     h("thead", {}, h("tr", {}, ["", "run", "state", "at", ...names.map(short)].map((name) => h("th", {}, name)))),
     h("tbody", {}, here.map((run, n) => {
       const swatch = h("i", { className: "swatch" });
       swatch.style.background = colour(n);
-      return h("tr", {}, h("td", {}, swatch), h("td", {}, h("a", { href: `#/runs/${run.key}` }, title(run))),
+      return h("tr", {}, h("td", {}, swatch), h("td", {}, h("a", { href: `#/runs/${run.key}` }, title(run, names))),
         h("td", {}, badge(run)), h("td", {}, progress(run)),
         names.map((name) => h("td", {}, sayField(run.fields[name]))));
     }))));
 }
 
-function listAlarms(found, isAlone) {
+function listAlarms(found, here) {
   if (!found.length) return [];
-  const most = 8;
+  const [most, names] = [8, apart(here)];
   return [
     h("h3", {}, `${found.length} alarm${found.length > 1 ? "s" : ""}`),
     h("ul", {}, found.slice(0, most).map(({ what, at, replica, run }) =>
       h("li", {}, `${what} at ${run.clock} ${say(at)}, replica ${replica}`,
-        isAlone ? null : ` (${title(run)})`))),
+        here.length > 1 ? ` (${title(run, names)})` : null))),
     found.length > most ? h("p", { className: "note" }, `and ${found.length - most} more`) : null,
   ].filter(Boolean);
 }
@@ -161,12 +163,13 @@ function layered(x, layers, name) {
 
 function linesOfSeveral(known) {
   const of = new Map();
+  const names = apart(known.map(({ key }) => runs.get(key)).filter(Boolean));
   const put = (id, caption, log, one, y) => {
     if (!y || y.every((value) => value === null)) return;
     if (!of.has(id)) of.set(id, { caption, log, lines: [] });
     const run = runs.get(one.key);
     of.get(id).lines.push({
-      name: run ? title(run) : one.key.slice(0, 8), href: `#/runs/${one.key}`,
+      name: run ? title(run, names) : one.key.slice(0, 8), href: `#/runs/${one.key}`,
       x: one.x, y, colour: colour(known.indexOf(one)),
     });
   };

@@ -101,7 +101,7 @@ export function show(view) {
       const [text, more] = longest[n];
       const title = measured(order.by === id ? `${name} ↓` : name, 600);
       const digit = measured("0", 400);
-      return Math.ceil(Math.min(Math.max(title, measured(text, 400) + more * digit), MOST_PX)) + 18;
+      return Math.ceil(Math.min(Math.max(title, measured(text, 400) + more * digit), MOST_PX)) + 15;
     });
     const tracks = widths.map((width) => `minmax(${width}px, ${width}fr)`).join(" ");
     table.style.setProperty("--columns", tracks);
