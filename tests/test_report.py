@@ -397,6 +397,15 @@ def test_facts_that_divide_the_runs_alike_stand_together():
     assert [group.run_keys for group in groups] == [("a", "b"), ("c",)]
     assert groups[0].values == (("mark.text", "x"), ("mark.value", "0.5"))
     assert groups[1].values == (("mark.text", "none"), ("mark.value", "none"))
+    assert facts.few == [groups] and facts.many == []
+
+
+def test_fields_of_many_values_stand_apart_from_those_of_few():
+    runs = {str(n): {"run": {"seed": n}, "lr": 0.1 * (n % 2)} for n in range(200)}
+    facts = split_facts(runs)
+    (few,), (many,) = facts.few, facts.many
+    assert (len(few), len(many)) == (2, 200)
+    assert many[7].values == (("run.seed", "7"),)
 
 
 # what a browser makes of it

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NONE = "none"
+_FEW = 12  # groups of runs
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,16 @@ class Facts:
     common: tuple[tuple[str, str], ...]
     # names that divide the runs in the same way stand together: the groups of each way
     apart: tuple[tuple[Group, ...], ...]
+
+    @property
+    def few(self) -> list[tuple[Group, ...]]:
+        """Ways to divide the runs whose groups one can take in."""
+        return [groups for groups in self.apart if len(groups) <= _FEW]
+
+    @property
+    def many(self) -> list[tuple[Group, ...]]:
+        """The other ways: seeds, mostly."""
+        return [groups for groups in self.apart if len(groups) > _FEW]
 
     @property
     def names_apart(self) -> list[str]:
