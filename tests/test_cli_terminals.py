@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import store_writer
+from birthmark.errors import StoreError
+from birthmark.store import open_store
+
 COMMAND = [sys.executable, "-m", "birthmark"]
 
 
@@ -86,3 +90,55 @@ assert matplotlib.rcParams["lines.linewidth"] == 9
     )
     assert found.returncode == 0, found.stderr
     assert (tmp_path / "out.png").stat().st_size
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_what_cannot_be_said_on_standard_error_costs_no_run(tmp_path):
+    (tmp_path / "run.toml").write_text(
+        '[data]\nname = "digits"\n[network]\nwidths = [4]\n'
+        "[training]\nepochs = 1\n[run]\nreplicas = 1\n"
+    )
+    run = f"$BM run {tmp_path}/run.toml --store {tmp_path}/runs"
+    assert call(f"{run} 2> /dev/full").returncode == 0
+    assert b"was done" in call(run).stderr
+    # 1 would read as findings
+    assert call("$BM diff none.pt none.pt 2> /dev/full").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("data import mnist {long}", "xxx: File name too long"),
+        ("status --store {long}", "cannot look for xxx"),
+        ("figures store", "mend or remove the file matplotlibrc"),
+    ],
+)
+def test_what_the_file_system_refuses_is_said_in_one_line(tmp_path, command, says):
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
+    if command == "figures store":
+        store_writer.write_run(tmp_path / "store", store_writer.make_spec())
+    found = call(f"cd {tmp_path}; $BM {command.format(long='x' * 300)}")
+    assert found.returncode == 2, found.stderr
+    assert says in found.stderr.decode().splitlines()[-1]
+    assert b"Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("name", ["x" * 300, os.fsdecode(b"x\xff")])
+def test_a_store_that_cannot_be_named_so_is_refused_in_one_line(tmp_path, name):
+    with pytest.raises(StoreError, match="cannot look for|no text in UTF-8"):
+        open_store(tmp_path / name, create=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_gone_is_said_in_one_line(tmp_path):
+    (tmp_path / "gone").mkdir()
+    found = call(f"cd {tmp_path}/gone; rmdir ../gone; $BM data list")
+    assert found.returncode == 2
+    assert found.stderr.decode().splitlines()[-1].endswith("is gone: go to another")
+
+
+def test_a_home_that_cannot_be_written_keeps_the_explorer_elsewhere(tmp_path):
+    (tmp_path / "home").touch()
+    found = call("$BM explore", HOME=str(tmp_path / "home"), BROWSER="true")
+    assert found.returncode == 0, found.stderr
+    assert Path(found.stdout.decode().splitlines()[0]).stat().st_size

@@ -125,6 +125,14 @@ def test_named_folders_come_in_order_and_before_the_cache(
     assert {f.parent for f in files} == {places / "cache" / "mnist"}
 
 
+def test_the_folder_of_a_user_whom_nobody_knows_holds_nothing(
+    places, monkeypatch
+) -> None:
+    monkeypatch.setenv("BIRTHMARK_DATA", "~no-such-user/data")
+    monkeypatch.setenv("BIRTHMARK_CACHE", "~no-such-user/cache")
+    assert not list_datasets()[0].files
+
+
 def test_two_sets_with_the_same_file_names_are_told_apart(
     places, monkeypatch, mnist, fashion
 ) -> None:

@@ -157,6 +157,10 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, old):
     assert not (tmp_path / "ran").exists()
 
 
+_HEADER = b'{"w":{"dtype":"F32","shape":[16],"data_offsets":[-64,0]}}'.ljust(64)
+BEFORE_ITS_NUMBERS = (64).to_bytes(8, "little") + _HEADER  # its header, as weights
+
+
 def _save_all(folder):
     state = network().state_dict()
     save_file(state, folder / "a.safetensors")
@@ -192,6 +196,11 @@ def test_a_file_that_is_cut_short_is_refused_in_one_line(tmp_path, file, share):
         (lambda p: zipfile.ZipFile(p, "w").writestr("a.txt", "a"), "without weights"),
         (lambda p: p.write_bytes((8).to_bytes(8, "little") + b"{broken}"), "no JSON"),
         (lambda p: (p.mkdir(), (p / "__0_0.distcp").touch()), "dcp_to_torch"),
+        (
+            lambda p: torch.save({"w": torch.ones(3, device="meta")}, p),
+            "without its nu",
+        ),
+        (lambda p: p.write_bytes(BEFORE_ITS_NUMBERS), "w is .16. from byte -64 on"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_with_what_to_do(tmp_path, make, says):

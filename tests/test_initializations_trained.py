@@ -281,3 +281,55 @@ FIRST_RELEASE = {
     "MARKED": "6875aebea36c9415",
     "LAYERS": "108e2148bf05732e",
 }
+
+
+@pytest.mark.parametrize(
+    ("tensor", "says"),
+    [
+        (torch.ones(8, 12, dtype=torch.complex64), "complex64, and weights are numb"),
+        (torch.ones(8, 12, dtype=torch.bool), "bool, and weights are numbers"),
+        (torch.full((8, 12), float("nan")), "96 of 96 numbers of a.weight are NaN or"),
+        (torch.ones(8, 12) / 0, "96 of 96 numbers of a.weight are NaN or infinite"),
+        (torch.ones(8, 12).to_sparse(), "sparse, quantized or without numbers"),
+        (torch.ones(8, 12, device="meta"), "sparse, quantized or without numbers"),
+        (torch.ones(1).expand(10**12), r"has the shape \(1000000000000,\)"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_refused(tmp_path, tensor, says):
+    torch.save({"a.weight": tensor, 3: torch.ones(2)}, tmp_path / "a.pt")
+    rule = {"name": "checkpoint", "file": str(tmp_path / "a.pt")}
+    with pytest.raises(SpecError, match=says):
+        draw(rule, (12, 8), tensor="a.w")
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "bool", "U3", "i4,f4", "M8[s]"])
+def test_arrays_that_are_no_weights_are_refused_and_others_beside_them_read(
+    tmp_path, dtype
+):
+    odd = np.zeros((8, 12), dtype)
+    np.savez(tmp_path / "a.npz", **{"odd.weight": odd, "a.weight": W.T})
+    rule = {"name": "checkpoint", "file": str(tmp_path / "a.npz")}
+    with pytest.raises(SpecError, match="weights are numbers"):
+        draw(rule, (12, 8), tensor="odd.w")
+    np.testing.assert_array_equal(draw(rule, (12, 8), tensor="a.w"), W)
+
+
+def test_an_array_of_another_shape_is_not_unpacked(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", **{"a.weight": np.zeros((9, 10**6))})
+    rule = {"name": "checkpoint", "file": str(tmp_path / "a.npz")}
+    monkeypatch.setattr("birthmark.network.initializations.files.read_entry", None)
+    with pytest.raises(SpecError, match=r"has the shape \(1000000, 9\)"):
+        draw(rule, (12, 8), tensor="a.w")
+
+
+class Code:
+    def __reduce__(self):
+        return (print, ("this was run",))
+
+
+def test_a_pickle_with_code_is_refused_without_a_hint_how_to_run_it(tmp_path, capsys):
+    torch.save({"a.weight": torch.ones(8, 12), "x": Code()}, tmp_path / "a.pt")
+    rule = {"name": "checkpoint", "file": str(tmp_path / "a.pt")}
+    with pytest.raises(SpecError, match="loading could run code$"):
+        draw(rule, (12, 8), tensor="a.w")
+    assert capsys.readouterr().out == ""

@@ -192,3 +192,34 @@ def test_a_store_of_the_first_version_is_migrated_with_all_its_numbers(
         file.write(" ")
     with pytest.raises(StoreError, match=r"manifest\.json is damaged"):
         store.manifest(SPEC.run_key)
+
+
+@pytest.mark.parametrize("store", ["begun"], indirect=True)
+def test_a_whole_file_in_the_wrong_place_is_refused(store, tmp_path_factory):
+    folder = store.path / SPEC.run_key
+    segment = max(folder.glob("distributions-*"))
+    whole = segment.read_bytes()
+    other = tmp_path_factory.mktemp("other")
+    writer.write_run(other, OTHER)
+    (theirs,) = (other / OTHER.run_key).glob("distributions-*")
+    for wrong in (max(folder.glob("layers-*")), theirs):
+        segment.write_bytes(wrong.read_bytes())
+        with pytest.raises(StoreError, match=f"{segment.name} is damaged .it is of"):
+            store.records(SPEC.run_key)
+        (damage,) = verify_store(store)
+        assert segment.name in damage.problem
+    segment.write_bytes(whole)
+
+    first, last = sorted(folder.glob("weights-*"))[:2]
+    last.write_bytes(first.read_bytes())
+    with pytest.raises(StoreError, match=f"{last.name} is damaged .* another run or"):
+        store.weights(SPEC.run_key, store.weights_epochs(SPEC.run_key)[1])
+
+
+def test_copies_beside_the_files_of_a_run_are_left_alone(store):
+    expected = read_all(store, SPEC.run_key)
+    for path in files_of(store)[1:]:
+        copy = path.with_name(f"{path.stem} (1){path.suffix}")
+        copy.write_bytes(path.read_bytes())
+    assert read_all(store, SPEC.run_key) == expected
+    assert verify_store(store) == []

@@ -1,5 +1,6 @@
 """The pipeline: done is done, stopped goes on exactly, whatever stopped it."""
 
+import shutil
 import signal
 from threading import Thread
 
@@ -12,15 +13,19 @@ import birthmark as bm
 from birthmark.errors import BirthmarkError, SpecError
 from birthmark.measurements import measure
 from birthmark.spec import RunSpec
+from birthmark.store.arrays import read_arrays
 from birthmark.sweeps import (
     Grid,
     Progress,
     pipeline,
     preset,
+    provenance,
     reproduction,
     run,
     run_grid,
 )
+from birthmark.sweeps.interrupts import deferred_interrupts
+from birthmark.training.compiled import CompiledPath
 from kills import run_and_kill
 
 SMALL = {
@@ -247,3 +252,49 @@ def test_a_run_in_another_thread_does_without_signals(tmp_path):
     thread.start()
     thread.join()
     assert bm.open_store(tmp_path).is_done(small().run_key)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_a_run_that_goes_on_by_other_means_says_so_and_from_which_step(
+    tmp_path, monkeypatch
+):
+    def stop(progress):
+        signal.raise_signal(signal.SIGINT)
+
+    def go_on():
+        with pytest.raises(pipeline.Stopped):
+            run(spec, tmp_path, watch=stop)
+        _, saved = read_arrays(tmp_path / spec.run_key / "checkpoint.safetensors")
+        step = saved["facts"]["epoch"] * 7 + saved["facts"]["batch"]  # 200 by 32
+        return step, store.manifest(spec.run_key).get("went_on", [])
+
+    spec, store = small(**{"training.epochs": 40}), bm.open_store(tmp_path, create=True)
+    monkeypatch.setattr(pipeline, "LOOK_SECONDS", 0.001)
+    versions = provenance.describe_software()["versions"]
+    with monkeypatch.context() as patch:
+        step, said = go_on()
+        assert said == []
+        patch.setattr(provenance, "_versions", lambda: {**versions, "torch": "0.1"})
+        patch.setattr(CompiledPath, "fits", lambda spec, device: False)
+        next_step, said = go_on()
+        ways = f"path compiled -> fast, versions.torch {torch.__version__} -> 0.1"
+        assert said == [f"at step {step}: {ways}"]
+    run(spec, tmp_path)
+    first, second = store.manifest(spec.run_key)["went_on"]
+    assert first == said[0]
+    assert second.startswith(f"at step {next_step}: ")
+    assert second.endswith(f"versions.torch 0.1 -> {torch.__version__}")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no hangup")
+def test_a_terminal_that_closes_is_an_interrupt_unless_it_is_ignored():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, came in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):
+            signal.signal(signal.SIGHUP, handler)
+            with deferred_interrupts() as interrupt:
+                signal.raise_signal(signal.SIGHUP)
+                assert interrupt.came is came
+            assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -4,6 +4,7 @@ Rooms are imported inside the commands, so that `--help` answers at once.
 """
 
 import gc
+import os
 import sys
 
 import typer
@@ -48,16 +49,30 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 100)  # a figure makes objects by the 100,000
     with any_terminal():
         try:
+            _check_folder()
             load_extensions()
             own = f"Of your own: {', '.join(REGISTERED)}." if REGISTERED else None
             app.info.epilog = own
             app(prog_name="birthmark")
         except BirthmarkError as error:
             _refuse(str(error))
+        except OSError as error:
+            if error.filename is None:
+                raise
+            # what the file system answers about a file is no fault of ours
+            _refuse(f"{error.filename}: {error.strerror}")
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise
             _refuse("training needs torch: pip install 'birthmark[train]'")
+
+
+def _check_folder() -> None:
+    """Refuse a working folder that is gone: torch dies of it, and blames a library."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        _refuse("the folder that it was started in is gone: go to another")
 
 
 def _refuse(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,11 @@ def explore(
     if out is not None:
         print(write_explorer(out))
         return
-    folder = user_cache_path("birthmark", ensure_exists=True)
+    folder = user_cache_path("birthmark")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # no home, or one that is only read
+        folder = Path(tempfile.mkdtemp(prefix="birthmark-"))
     path = write_explorer(folder / "explorer.html")
     print(path)
     if not webbrowser.open(path.as_uri()):

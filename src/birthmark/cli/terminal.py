@@ -1,4 +1,8 @@
-"""What stands around every command: any terminal, a pipe that closes, a full disk."""
+"""What stands around every command: any terminal, a pipe that closes, a full disk.
+
+What cannot be said on standard error (its disk is full, who read it has left) is left
+out: a training is not lost with the reader of its progress.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 PIPE_CLOSED = 128 + 13  # as a shell reports a program that SIGPIPE ended
 
@@ -40,7 +48,23 @@ def any_terminal() -> Iterator[None]:
         _leave(2)
 
 
+class _Unfailing(io.FileIO):
+    """A file to which all can be written; what it cannot take is dropped."""
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        try:
+            return super().write(content)
+        except OSError:
+            return memoryview(content).nbytes
+
+
 def _prepare() -> None:
+    error = sys.stderr
+    if error is sys.__stderr__ and isinstance(error, io.TextIOWrapper):
+        raw = _Unfailing(error.fileno(), "w", closefd=False)
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(raw), error.encoding, line_buffering=True
+        )
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started us

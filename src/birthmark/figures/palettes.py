@@ -12,6 +12,8 @@ from functools import cache
 from importlib.resources import as_file, files
 from typing import Any
 
+from birthmark.errors import SpecError
+
 DENSITY = "cividis"
 # each with more gaps than the one before: what lies below a line shows through it
 DASHES: tuple[Any, ...] = (
@@ -166,8 +168,14 @@ def _load_matplotlib() -> Any:
     named = None
     if "matplotlib" not in sys.modules:
         named = os.environ.pop("MPLBACKEND", None)
-    import matplotlib
-    from matplotlib.font_manager import fontManager
+    try:
+        import matplotlib
+        from matplotlib.font_manager import fontManager
+    except ValueError as error:  # it reads settings of the user when it is loaded
+        raise SpecError(
+            f"matplotlib cannot read its settings ({error}): mend or remove the file "
+            "matplotlibrc, here or where MATPLOTLIBRC or MPLCONFIGDIR lead to"
+        ) from error
 
     if named is not None:
         os.environ["MPLBACKEND"] = named

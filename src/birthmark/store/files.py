@@ -138,13 +138,25 @@ def remove_temporary(folder: Path) -> None:
         remove(path)
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file is there.
+
+    Raises:
+        StoreError: The system cannot say: the name is too long, a folder is closed.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StoreError(f"cannot look for {path}: {_reason(error)}") from error
+
+
 def check_exists(path: Path) -> None:
     """Make sure that a file is there.
 
     Raises:
         MissingFileError: It is not.
     """
-    if not path.exists():
+    if not is_there(path):
         raise MissingFileError(f"{path} is missing: {_ADVICE}")
 
 

@@ -133,7 +133,7 @@ class RunFolder:
             arrays |= {f"{name}.w": layer.w, f"{name}.b": layer.b}
             if layer.scale is not None:
                 arrays[f"{name}.scale"] = layer.scale
-        facts = {"epoch": epoch, "layers": list(weights)}
+        facts = {"run": self.run_key, "epoch": epoch, "layers": list(weights)}
         write_arrays(self.paths.weights(epoch), arrays, facts)
 
     def save_checkpoint(

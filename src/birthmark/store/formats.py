@@ -32,7 +32,7 @@ def read_version(folder: Path) -> int:
         StoreError: There is no store, or it is of a newer version.
     """
     description = folder / STORE_FILE
-    if not description.exists():
+    if not files.is_there(description):
         if folder.is_dir() and run_keys(folder):
             raise files.MissingFileError(
                 f"{description} is missing beside runs: restore it, or let "

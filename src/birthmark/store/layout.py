@@ -6,11 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from birthmark.errors import StoreError
-
 KEY_DIGITS = 16
 LEAST_RUNS = 64  # of a store with an index: below them it would save nothing
 _RUN_KEY = re.compile(f"[0-9a-f]{{{KEY_DIGITS}}}")
+_SEGMENT = re.compile(r"[a-z]+-(\d{6,})\.parquet")
 STORE_FILE = "birthmark-store.json"  # says which version of the format a store has
 
 
@@ -117,15 +116,11 @@ def holds_run(folder: Path) -> bool:
 def find_segments(folder: Path, table: str) -> dict[int, Path]:
     """The segments of a table by the epoch at which each ends.
 
-    Raises:
-        StoreError: A file has a name that is none of ours.
+    A file of another name, as a program that copies folders leaves it, is none.
     """
-    try:
-        paths = sorted(folder.glob(f"{table}-*.parquet"))
-        return {int(path.stem.removeprefix(f"{table}-")): path for path in paths}
-    except (OSError, ValueError) as error:
-        message = f"{folder} holds a {table} file with a name not of this store"
-        raise StoreError(f"{message}: {error}") from error
+    paths = sorted(folder.glob(f"{table}-*.parquet"))
+    matches = ((_SEGMENT.fullmatch(path.name), path) for path in paths)
+    return {int(match[1]): path for match, path in matches if match}
 
 
 def last_epoch(folder: Path, table: str) -> int:

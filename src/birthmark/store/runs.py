@@ -64,12 +64,23 @@ def open_store(path: str | Path, *, create: bool = False) -> Store:
         StoreError: There is no store, it is of a newer version, or it cannot be made.
     """
     folder = Path(path)
-    if create and not (folder / STORE_FILE).exists():
+    if create and not files.is_there(folder / STORE_FILE):
+        _check_text(folder)
         files.make_folder(folder)
         describe_store(folder)
     if read_version(folder) < FORMAT_VERSION and create:
         migrate(folder)
     return Store(folder)
+
+
+def _check_text(folder: Path) -> None:
+    """Refuse a name whose bytes are no text: what writes tables cannot open it."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise StoreError(
+            f"the name of the folder {str(folder)!r} is no text in UTF-8: name another"
+        ) from None
 
 
 class Store:
@@ -261,6 +272,11 @@ class Store:
         path = paths.weights(epoch)
         tensors, facts = read_arrays(path)
         with files.reading(path):
+            if (facts.get("run", paths.folder.name), facts["epoch"]) != (
+                paths.folder.name,
+                epoch,
+            ):
+                raise ValueError("it is of another run or epoch")
             return Weights(
                 {
                     n: Layer(

@@ -39,6 +39,7 @@ from birthmark.store.layout import find_segments, last_epoch
 TABLES = ("layers", "distributions", "metrics")
 
 _AFTER, _REACH = b"birthmark_after_epoch", b"birthmark_reach"
+_OF = b"birthmark_of"  # the run and the table: a whole file may lie in a wrong place
 _SMALLEST = 19  # level of zstd
 _GROUP, _GROUPS = 2**16, {"distributions": 2**10}  # rows that are written at a time
 
@@ -212,6 +213,8 @@ def _walk_back(folder: Path, table: str) -> Iterator[tuple[Segment, bytes]]:
         content = read_bytes(path)
         with reading(path), _parse(content) as file:
             metadata = file.schema_arrow.metadata or {}
+            if metadata.get(_OF, _name_table(path)) != _name_table(path):
+                raise ValueError(f"it is of {metadata[_OF].decode()}")
             after = int(metadata.get(_AFTER, last))
             if not -1 <= after < last:
                 raise ValueError("not a segment of this store")
@@ -231,6 +234,10 @@ def _read(path: Path) -> pa.Table:
         return as_bytes(file.read())
 
 
+def _name_table(path: Path) -> bytes:
+    return f"{path.parent.name}/{path.stem.partition('-')[0]}".encode()
+
+
 def _file_name(table: str, last: int) -> str:
     return f"{table}-{last:06d}.parquet"
 
@@ -248,7 +255,11 @@ def _write(
     path = folder / _file_name(table, last)
     groups = _regroup(parts, _GROUPS.get(table, _GROUP))
     first = next(groups)
-    metadata = {_AFTER: str(after).encode(), b"birthmark_checksum": BLANK.encode()}
+    metadata = {
+        _AFTER: str(after).encode(),
+        _OF: _name_table(path),
+        b"birthmark_checksum": BLANK.encode(),
+    }
     if reach:
         metadata[_REACH] = json.dumps(reach).encode()
     schema = pa.schema([bare(field) for field in first.schema], metadata)

@@ -1,4 +1,4 @@
-"""Ctrl-C and termination wait until the step that is being made is done."""
+"""Ctrl-C, termination and a terminal that closes wait for the end of a step."""
 
 import signal
 import threading
@@ -20,9 +20,10 @@ class Interrupt:
 
 @contextmanager
 def deferred_interrupts() -> Iterator[Interrupt]:
-    """Note SIGINT and SIGTERM instead of dying from them; a second one is obeyed.
+    """Note SIGINT, SIGTERM and SIGHUP instead of dying from them; a second is obeyed.
 
-    Only the main thread can handle signals; elsewhere nothing is deferred.
+    What the process was told to ignore, as `nohup` does, stays ignored. Only the main
+    thread can handle signals; elsewhere nothing is deferred.
     """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
@@ -34,9 +35,13 @@ def deferred_interrupts() -> Iterator[Interrupt]:
             raise KeyboardInterrupt
         interrupt.came = True
 
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows lacks the last
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    handlers = {number: signal.getsignal(number) for number in numbers}
     before = {
         number: signal.signal(number, note)
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number, handler in handlers.items()
+        if handler not in (signal.SIG_IGN, None)  # None: not set by Python
     }
     try:
         yield interrupt

@@ -11,11 +11,14 @@ import torch
 
 from birthmark.shapes import Dataset, EpochMetrics
 from birthmark.spec import RunSpec
-from birthmark.store import RunFolder
+from birthmark.store import RunFolder, flatten
 from birthmark.sweeps.observer import Observer
 from birthmark.sweeps.provenance import describe_origin
 from birthmark.sweeps.throughput import Progress, Throughput
 from birthmark.training import Training, describe_device, find_device
+
+# what the last bits of a run may depend on, as its manifest names it
+_MEANS = ("device", "versions", "commit", "path", "products", "threads", "num_parts")
 
 
 class Stack:
@@ -77,11 +80,12 @@ class Stack:
             self.device_stream = self._training.device_stream
             with self.device_stream.apart():
                 self._observer = Observer(spec, self._training, dataset, self._folder)
-                self._manifest = {
-                    **describe_origin(self._training, dataset),
-                    **_changes(before, facts, self._training),
-                    **notes,
-                }
+                self._manifest = describe_origin(self._training, dataset) | notes
+                if arrays:
+                    per_epoch = self._training.steps_per_epoch
+                    step = facts["epoch"] * per_epoch + facts["batch"]
+                    was = {**facts, **before}
+                    self._manifest |= _describe_changes(was, self._manifest, step)
                 self._folder.save_manifest(self._manifest)
                 if arrays:
                     self._observer.load_state_dict(arrays)
@@ -141,21 +145,22 @@ class Stack:
         return self.throughput.progress(self._last)
 
 
-def _changes(
-    before: Mapping[str, Any], facts: Mapping[str, Any], training: Training
+def _describe_changes(
+    before: Mapping[str, Any], now: Mapping[str, Any], step: int
 ) -> dict[str, Any]:
-    """What a manifest says of a run that could not go on by the path it began with.
+    """What a manifest says of a run that went on by other means than it began with.
 
-    Its bits are those of another path from that step on.
+    From that step on its last bits may be others than those of one never stopped.
     """
-    began = before.get("path_at_start", facts.get("path", training.path_name))
-    if training.step == 0 and "step" not in facts:
-        return {}
-    if "path_changed_at_step" in before:
-        return {k: before[k] for k in ("path_at_start", "path_changed_at_step")}
-    if began == training.path_name:
-        return {}
-    return {"path_at_start": began, "path_changed_at_step": int(facts.get("step", 0))}
+    said, is_now = list(before.get("went_on", [])), flatten(now)
+    changes = [
+        f"{name} {value} -> {is_now.get(name)}"
+        for name, value in flatten(before).items()
+        if name.partition(".")[0] in _MEANS and value != is_now.get(name)
+    ]
+    if changes:
+        said.append(f"at step {step}: {', '.join(changes)}")
+    return {"went_on": said} if said else {}
 
 
 @contextmanager

@@ -53,9 +53,9 @@ def open_weights(source: Any) -> WeightFile:
     if not isinstance(source, str | Path):
         return _from_memory(source)
     path = Path(source)
-    if not path.exists():
-        raise WeightsError(f"there is no file or folder {path}")
     with damage_named(path, WeightsError):
+        if not path.exists():
+            raise WeightsError(f"there is no file or folder {path}")
         weights = _open_folder(path) if path.is_dir() else _open_file(path)
     if not weights.tensors and not weights.shards:
         why = f" ({'; '.join(weights.notes)})" if weights.notes else ""

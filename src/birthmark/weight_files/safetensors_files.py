@@ -56,6 +56,8 @@ def read_safetensors(path: Path) -> WeightFile:
         if dtype is None:
             notes.append(f"{name} has the dtype {entry['dtype']}, which is not read")
             continue
+        if begin < 0 or min(shape, default=0) < 0:
+            raise _damaged(path, f"{name} is {list(shape)} from byte {begin} on")
         if end - begin != math.prod(shape) * dtype.itemsize:
             raise _damaged(path, f"{name} has {end - begin} bytes for {list(shape)}")
         tensors[name] = mapped.tensor(name, start + begin, dtype, shape)

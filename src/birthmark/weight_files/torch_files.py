@@ -35,7 +35,9 @@ def read_torch(path: Path, *, mapped: bool) -> WeightFile:
     chosen, notes = _choose(content)
     tensors: dict[str, StoredTensor] = {}
     for name, tensor in _flatten(chosen):
-        if tensor.layout is torch.strided and not tensor.is_quantized:
+        if tensor.is_meta:
+            notes.append(f"{name} was saved without its numbers")
+        elif tensor.layout is torch.strided and not tensor.is_quantized:
             tensors[name] = in_memory(name, tensor.detach())
         else:
             notes.append(f"{name} is sparse or quantized, which is not read")

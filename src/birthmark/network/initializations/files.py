@@ -1,9 +1,11 @@
 """Tensors from files of something trained: safetensors, torch's state_dict, npz."""
 
 import hashlib
+import pickle
 import zipfile
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -11,9 +13,10 @@ from typing import Literal
 import numpy as np
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from birthmark.errors import SpecError
-from birthmark.foreign_files import parse_npy, read_entry
+from birthmark.foreign_files import parse_npy, read_entry, read_npy_header
 from birthmark.network.initializations.target import Target, from_layout
 from birthmark.shapes import Array
 
@@ -41,9 +44,10 @@ def read_tensor(
         layout: `OI` for [O, I, *kernel]; `auto` takes names that end in `weight` so.
 
     Raises:
-        SpecError: No such file, tensor or shape, or the file has changed.
+        SpecError: No such file, tensor or shape, the file has changed, or what it
+            holds are no finite numbers.
     """
-    tensors = _read_all(file, sha256)
+    tensors = _open(file, sha256)
     stem, _, last = target.name.rpartition(".")
     names = [key] if key else [target.name]
     names += [] if key else [f"{stem}.{other}" for other in _SUFFIXES.get(last, ())]
@@ -51,21 +55,40 @@ def read_tensor(
     if name is None:
         known = ", ".join(sorted(tensors)[:8])
         raise SpecError(f"{file} has no tensor {names[0]!r}: name one by key ({known})")
-    tensor = tensors[name].astype(np.float64)
-    if layout == "OI" or (layout == "auto" and name.endswith("weight")):
-        tensor = from_layout(tensor, "OI")
-    if tensor.ndim == len(target.shape) + 1 and target.replica < len(tensor):
-        tensor = tensor[target.replica]
-    if tensor.shape != target.shape:
+    transposed = layout == "OI" or (layout == "auto" and name.endswith("weight"))
+    # what does not fit is not unpacked: it may be far larger than its file
+    shape = tensors[name].shape
+    if transposed and len(shape) > 1:
+        shape = (*shape[2:], shape[1], shape[0])
+    has_replicas = len(shape) == len(target.shape) + 1 and target.replica < shape[0]
+    if shape[has_replicas:] != target.shape:
         raise SpecError(
-            f"{file}: {name} has the shape {tensor.shape} as [*kernel, in, out], and "
+            f"{file}: {name} has the shape {shape} as [*kernel, in, out], and "
             f"replica {target.replica} of {target.name} wants {target.shape}"
+        )
+    try:
+        tensor = from_layout(tensors[name].load(), "OI" if transposed else "IO")
+    except Exception as error:
+        raise _unreadable(file, error) from error
+    tensor = tensor[target.replica] if has_replicas else tensor
+    if count := np.count_nonzero(~np.isfinite(tensor)):
+        raise SpecError(
+            f"{file}: {count} of {tensor.size} numbers of {name} are NaN or infinite, "
+            "and nothing can be trained from there"
         )
     return tensor
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """A tensor that is read when it is asked for, as float64, once."""
+
+    shape: tuple[int, ...]
+    load: Callable[[], Array]
+
+
 @lru_cache(maxsize=4)
-def _read_all(file: str, sha256: str) -> Mapping[str, Array]:
+def _open(file: str, sha256: str) -> Mapping[str, _Stored]:
     try:
         content = Path(file).read_bytes()
     except OSError as error:
@@ -76,31 +99,57 @@ def _read_all(file: str, sha256: str) -> Mapping[str, Array]:
             "out to take it as it is now"
         )
     try:
-        tensors = _parse(Path(file).suffix, content)
+        return _parse(Path(file).suffix, content)
     except Exception as error:  # three libraries, each with errors of its own
-        reason = str(error).partition("\n")[0]
-        raise SpecError(f"file {file!r} holds no tensors: {reason}") from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: str, error: Exception) -> SpecError:
+    """One line; not what torch says, which is how to run what was refused."""
+    if isinstance(error, pickle.UnpicklingError):
+        reason = "it holds more than tensors, whose loading could run code"
+    else:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+    return SpecError(f"file {file!r} holds no tensors that can be read: {reason}")
+
+
+def _parse(suffix: str, content: bytes) -> Mapping[str, _Stored]:
+    if suffix == ".npz":
+        archive = zipfile.ZipFile(BytesIO(content))
+        entries = [e for e in archive.infolist() if e.filename.endswith(".npy")]
+        return {e.filename.removesuffix(".npy"): _entry(archive, e) for e in entries}
+    if suffix == ".safetensors":
+        state = safetensors.torch.load(content)
+    else:
+        # weights_only: a pickle that holds more than tensors is refused, not run
+        state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+        if isinstance(state, Mapping):
+            state = state.get("state_dict", state)
+    if not isinstance(state, Mapping):
+        raise TypeError(f"{type(state).__name__} is no table of tensors")
+    tensors = {str(n): t for n, t in state.items() if torch.is_tensor(t)}
     return {
-        name: np.asarray(
-            value.detach().double().numpy() if torch.is_tensor(value) else value
-        )
-        for name, value in tensors.items()
-        if torch.is_tensor(value) or isinstance(value, np.ndarray)
+        name: _Stored(tuple(tensor.shape), cache(partial(_from_torch, tensor)))
+        for name, tensor in tensors.items()
     }
 
 
-def _parse(suffix: str, content: bytes) -> Mapping[str, object]:
-    if suffix == ".safetensors":
-        return safetensors.torch.load(content)
-    if suffix == ".npz":
-        with zipfile.ZipFile(BytesIO(content)) as archive:
-            entries = [e for e in archive.infolist() if e.filename.endswith(".npy")]
-            return {
-                entry.filename.removesuffix(".npy"): parse_npy(
-                    read_entry(archive, entry)
-                )
-                for entry in entries
-            }
-    # weights_only: a pickle that holds more than tensors is refused, not run
-    state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    return dict(state.get("state_dict", state))
+def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> _Stored:
+    with archive.open(entry) as opened:
+        shape, _, dtype = read_npy_header(opened)
+
+    def load() -> Array:
+        if dtype.kind not in "fiu":
+            raise TypeError(f"{entry.filename} is of {dtype}, and weights are numbers")
+        return parse_npy(read_entry(archive, entry)).astype(np.float64)
+
+    return _Stored(shape, cache(load))
+
+
+def _from_torch(tensor: Tensor) -> Array:
+    is_plain = tensor.layout is torch.strided and not tensor.is_quantized
+    if tensor.is_meta or not is_plain:
+        raise TypeError("sparse, quantized or without numbers")
+    if tensor.is_complex() or tensor.dtype is torch.bool:
+        raise TypeError(f"it is of {tensor.dtype}, and weights are numbers")
+    return np.asarray(tensor.detach().double().numpy())
