@@ -1,5 +1,6 @@
 """Well-known architectures, as their definitions draw them, are not blamed."""
 
+import copy
 import math
 
 import pytest
@@ -74,6 +75,65 @@ def test_a_note_under_torchs_own_law_has_the_size_of_the_closed_form():
     torch.manual_seed(0)
     model, (x, y) = mlp((64,) * 3)  # e^-5.4: within the trainable depth
     assert not vanishing(check(model, (x[:32], y[:32])))
+
+
+class Target(nn.Module):
+    """A value network, and the frozen copy of it that gives its targets."""
+
+    def __init__(self, trains_both=False):
+        super().__init__()
+        self.own = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
+        self.target = copy.deepcopy(self.own).requires_grad_(trains_both)
+
+    def forward(self, x):
+        return self.own(x) + self.target(x)
+
+
+@pytest.mark.parametrize(("trains_both", "level"), [(False, "note"), (True, "warning")])
+def test_a_copy_that_is_not_trained_is_a_target_and_no_accident(trains_both, level):
+    torch.manual_seed(0)
+    checkup = check(Target(trains_both), (torch.randn(32, 8), torch.randn(32, 4)))
+    levels = [f.level for f in checkup.findings if f.name == "shared_draw"]
+    assert levels[0] == level
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_inputs_do_not_collapse_in_a_single_number(outputs):
+    """Of numbers of one sign the cosine is 1; of two equal numbers it is, rightly."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, outputs))
+    with torch.no_grad():
+        net[2].bias.fill_(50.0)
+        net[2].weight.mul_(1e-3)
+    checkup = check(net, (torch.randn(64, 4), torch.randn(64, outputs)))
+    found = {f.name for f in checkup.findings}
+    assert ("inputs_collapse" in found) == (outputs == 2)
+
+
+class Tasks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(8, 32), nn.ReLU())
+        self.kind, self.size = nn.Linear(32, 5), nn.Linear(32, 1)
+
+    def forward(self, x):
+        hidden = self.trunk(x)
+        return {"kind": self.kind(hidden), "size": self.size(hidden)}
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e5])
+def test_targets_of_one_task_of_several_are_held_against_its_outputs(scale):
+    torch.manual_seed(0)
+    target = {"kind": torch.randint(0, 5, (32,)), "size": scale * torch.randn(32, 1)}
+
+    def loss(outputs, wanted):
+        kind = nn.functional.cross_entropy(outputs["kind"], wanted["kind"])
+        return kind + nn.functional.mse_loss(outputs["size"], wanted["size"])
+
+    checkup = check(Tasks(), (torch.randn(32, 8), target), loss=loss)
+    assert ("unusual_targets" in {f.name for f in checkup.findings}) == (scale > 1)
+    size = target["size"].double().square().mean()
+    assert checkup.outcome.target_moment == pytest.approx(float(size))
 
 
 @pytest.mark.slow

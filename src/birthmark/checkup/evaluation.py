@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ class Evaluation:
     loss_name: str
     function: LossFunction | None  # of outputs and target alone, where there is one
     unread: tuple[str, ...] = ()
+    pairs: tuple[tuple[Tensor, Tensor], ...] = ()  # outputs and targets of each task
 
 
 class RefusedBatchError(WeightsError):
@@ -118,7 +119,9 @@ class Problem:
         if callable(self.loss) and given is not outputs:
             try:  # a loss of one's own may take all that the model gives
                 value = self.loss(given, target)
-                return Evaluation(outputs, value.mean(), value.mean(), name, None)
+                pairs = _pair_by_name(given, target)
+                loss = value.mean()
+                return Evaluation(outputs, loss, loss, name, None, pairs=pairs)
             except Exception:
                 pass
         value = apply_loss(function, outputs, target)
@@ -167,3 +170,19 @@ class Problem:
                 f"the model refuses a batch of shape {tuple(x.shape)}{how}: {kind}: "
                 f"{error}"
             ) from error
+
+
+def _pair_by_name(given: Any, target: Any) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Outputs and floating targets that stand under one name, in one shape."""
+    if not isinstance(given, Mapping) or not isinstance(target, Mapping):
+        return ()
+    both = ((given[name], target[name]) for name in given if name in target)
+    return tuple(
+        (out, wanted)
+        for out, wanted in both
+        if isinstance(out, Tensor)
+        and isinstance(wanted, Tensor)
+        and wanted.is_floating_point()
+        and out.shape == wanted.shape
+        and wanted.numel()
+    )

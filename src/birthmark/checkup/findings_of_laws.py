@@ -66,28 +66,46 @@ def uninitialized_memory(checkup: CheckUp) -> Iterator[Finding]:
 
 def shared_draws(checkup: CheckUp) -> Iterator[Finding]:
     """Tensors that hold the same random numbers."""
-    groups = list(
-        dict.fromkeys(
-            tuple(sorted((t.name, *t.shares_draw_with)))
-            for t in checkup.tensors
-            if t.shares_draw_with
-        )
+    tensors = {t.name: t for t in checkup.tensors}
+    groups = dict.fromkeys(
+        tuple(sorted((t.name, *t.shares_draw_with)))
+        for t in checkup.tensors
+        if t.shares_draw_with
     )
-    if groups:
-        more = f"; so do {len(groups) - 1} more groups" if groups[1:] else ""
-        yield Finding(
-            what=f"{say_names(groups[0])} hold the same numbers, up to a factor{more}.",
-            why="Layers meant to be independent start correlated: a seed was set "
-            "again between them, or a layer was copied after it was drawn.",
-            how="cosine of the first 32 numbers above 0.999; independent draws never "
-            "reach it",
-            source="github.com/pytorch/pytorch/issues/120396",
-            level="warning",
-            values={"groups": float(len(groups))},
-            name="shared_draw",
-            where=tuple(name for group in groups for name in group),
-            advice="Initialize each layer anew after copying, and seed once.",
-        )
+    harmful = [g for g in groups if _is_harmful([tensors[name] for name in g])]
+    harmless = [g for g in groups if g not in harmful]
+    for level, many in (("warning", harmful), ("note", harmless)):
+        if many:
+            yield _shared(many, level)
+
+
+def _is_harmful(group: list[TensorReading]) -> bool:
+    """Of two matrices that are trained; a target of them is meant to be a copy."""
+    trained = [t for t in group if t.trainable and len(t.shape) > 1]
+    return len(trained) > 1
+
+
+def _shared(groups: list[tuple[str, ...]], level: str) -> Finding:
+    more = f"; so do {len(groups) - 1} more groups" if groups[1:] else ""
+    is_note = level == "note"
+    return Finding(
+        what=f"{say_names(groups[0])} hold the same numbers, up to a factor{more}.",
+        why="A copy that is not trained may be meant as a target; equal biases under "
+        "different weights keep nothing alike."
+        if is_note
+        else "Layers meant to be independent start correlated: a seed was set again "
+        "between them, or a layer was copied after it was drawn.",
+        how="cosine of the first 32 numbers above 0.999; independent draws never "
+        "reach it",
+        source="github.com/pytorch/pytorch/issues/120396",
+        level=level,  # type: ignore[arg-type]
+        values={"groups": float(len(groups))},
+        name="shared_draw",
+        where=tuple(name for group in groups for name in group),
+        advice=""
+        if is_note
+        else "Initialize each layer anew after copying, and seed once.",
+    )
 
 
 def garbage(checkup: CheckUp) -> Iterator[Finding]:

@@ -94,7 +94,10 @@ def collapsed_inputs(checkup: CheckUp) -> Iterator[Finding]:
     gaps = [
         (layer, 1 - layer.correlation)
         for layer in checkup.layers
-        if layer.correlation is not None and layer.role != "norm" and layer.num_units
+        if layer.correlation is not None
+        and layer.role != "norm"
+        and layer.num_units
+        and layer.size > 1  # of single numbers a cosine knows the sign alone
     ]
     if len(gaps) < 2 or not (checkup.outcome and checkup.outcome.inputs_differ):
         return

@@ -51,6 +51,7 @@ def read_outcome(seen: Pass, batch: Batch) -> Outcome | None:
         if labels is not None:
             with torch.enable_grad():
                 clip = find_clip(function, classes, labels, of_logits=invariant)
+    output_moment, target_moment = _find_moments(seen, outputs, batch.target)
     expected = error = None
     if classes and spread is not None and labels is not None and ignorance:
         factor = ignorance / math.log(classes)
@@ -74,8 +75,8 @@ def read_outcome(seen: Pass, batch: Batch) -> Outcome | None:
         input_gap=None if geometry is None else geometry.gap,
         inputs_differ=bool((x != x[:1]).any()),
         steps=next((v.steps for v in seen.layers.values() if v.steps), None),
-        output_moment=second_moment(outputs),
-        target_moment=_target_moment(batch.target),
+        output_moment=output_moment,
+        target_moment=target_moment,
         num_labels=_num_labels(labels, classes),
     )
 
@@ -104,10 +105,16 @@ def _loss_alone(seen: Pass, batch: Batch) -> Outcome:
     )
 
 
-def _target_moment(target: object) -> float | None:
+def _find_moments(
+    seen: Pass, outputs: Tensor, target: object
+) -> tuple[float, float | None]:
+    """Second moments of outputs and floating targets; of the tasks the worst one."""
     if isinstance(target, Tensor) and target.is_floating_point() and target.numel():
-        return second_moment(target)
-    return None
+        return second_moment(outputs), second_moment(target)
+    pairs = seen.evaluation.pairs if seen.evaluation else ()
+    moments = [(second_moment(o.detach()), second_moment(t)) for o, t in pairs]
+    default = (second_moment(outputs), None)
+    return max(moments, key=lambda pair: pair[1] / max(pair[0], 1), default=default)
 
 
 def _num_labels(target: Tensor | None, classes: int | None) -> int | None:
