@@ -186,7 +186,7 @@ def test_what_docs_and_examples_take_from_a_room_is_promised(reference):
 
 def test_the_page_of_promises_has_each_name_once_and_says_what_is_private(reference):
     page = reference.write()
-    headings = re.findall(r"^#### `(.+)`$", page, flags=re.MULTILINE)
+    headings = re.findall(r"^### `(.+)`$", page, flags=re.MULTILINE)
     assert len(headings) == len({*headings})
     assert {f"bm.{name}" for name in bm.__all__} - {"bm.__version__"} <= {*headings}
     for room in ROOM_NAMES:

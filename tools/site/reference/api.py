@@ -84,9 +84,9 @@ def write() -> str:
         lines += _say_room(room, words)
     lines.append(_ROOMS)
     for room, use in ROOMS.items():
-        lines += [f"### `birthmark.{room}`\n", f"{use}\n"]
+        lines += [f"## `birthmark.{room}`\n", f"{use}\n"]
         lines += _say_room(room, beyond(room))
-    lines += ["### `birthmark.integrations`\n", f"{FRAMEWORKS}\n"]
+    lines += ["## `birthmark.integrations`\n", f"{FRAMEWORKS}\n"]
     return "\n".join(lines)
 
 
@@ -98,7 +98,7 @@ def _say_room(room: str, names: list[str]) -> Iterator[str]:
 def _say(prefix: str, values: dict[str, object]) -> Iterator[str]:
     """A heading and the docstring of each; of tables, the names in them."""
     for name, value in values.items():
-        yield f"#### `{prefix}.{name}`\n"
+        yield f"### `{prefix}.{name}`\n"
         address = f"{prefix.replace('bm', 'birthmark')}.{name}"
         if isinstance(value, type):
             yield f"```{{eval-rst}}\n.. autoclass:: {address}\n   :members:\n```\n"
