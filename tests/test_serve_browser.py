@@ -64,7 +64,7 @@ def test_runs_are_listed_filtered_sorted_and_laid_over_each_other(page):
     expect(rows).to_have_count(5)
     key = pages_store.make_spec(32, 1.0).run_key
     expect(row_of(page, key)).to_contain_text("32×32")
-    expect(row_of(page, key)).to_contain_text("40 of 40")
+    expect(row_of(page, key)).to_contain_text("40 of 40", timeout=30_000)
     expect(row_of(page, key)).to_contain_text("strong")
 
     page.get_by_label("Filter").fill("lr=1")
