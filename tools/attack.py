@@ -26,6 +26,7 @@ from attacks.files import checkpoints, data_sets, pictures, results  # noqa: E40
 from attacks.numbers import extremes  # noqa: E402
 from attacks.runs import callers, killed_sweeps, stores  # noqa: E402
 from attacks.settings import grids, settings  # noqa: E402
+from attacks.tensors import initializations  # noqa: E402
 
 from birthmark.errors import BirthmarkError  # noqa: E402
 
@@ -34,8 +35,8 @@ Attack = Callable[[random.Random, Path], Iterator[Try]]
 ATTACKS: dict[str, Attack] = {
     attack.__name__: attack
     for attack in (
-        *(settings, grids, pictures, checkpoints, data_sets, results),
-        *(extremes, stores, callers, killed_sweeps),
+        *(settings, grids, pictures, checkpoints, initializations, data_sets),
+        *(results, extremes, stores, callers, killed_sweeps),
     )
 }
 

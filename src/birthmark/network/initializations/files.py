@@ -118,6 +118,7 @@ def _parse(suffix: str, content: bytes) -> Mapping[str, _Stored]:
         archive = zipfile.ZipFile(BytesIO(content))
         entries = [e for e in archive.infolist() if e.filename.endswith(".npy")]
         return {e.filename.removesuffix(".npy"): _entry(archive, e) for e in entries}
+    state: object
     if suffix == ".safetensors":
         state = safetensors.torch.load(content)
     else:
