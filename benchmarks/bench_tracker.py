@@ -1,10 +1,13 @@
 """What a tracker costs: a recorded step beside a training step, and memory.
 
 A transformer of GPT-2's shape (124 million parameters, the head tied to the embedding)
-is trained with AdamW on random tokens. Steps and records take turns, so that both meet
-the same machine; the share is that of the default schedule over so many steps.
+is trained with AdamW on random tokens. Steps with a record, without one, and without
+a tracker take turns, so that all meet the same machine; the share is that of the
+default schedule over so many steps.
 
     python benchmarks/bench_tracker.py
+    python benchmarks/bench_tracker.py --ask attribution
+    python benchmarks/bench_tracker.py --ask probe
     python benchmarks/bench_tracker.py --layers 2 --width 128 --vocabulary 500
 """
 
@@ -18,7 +21,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, gelu
 
 import birthmark as bm
-from birthmark.tracking import LogSpaced
+from birthmark.tracking import ATTRIBUTION, LIGHT, LogSpaced
 
 
 class Block(nn.Module):
@@ -72,41 +75,60 @@ def main() -> None:
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--keep", default="device")
+    parser.add_argument("--ask", choices=("attribution", "probe"))
     asked = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     shape = (asked.vocabulary, asked.width, asked.layers, asked.length)
     model = Transformer(*shape).to(device)
     size = sum(value.numel() for value in model.parameters())
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    tracker = bm.Tracker(model, keep=asked.keep, schedule=1)
+    watched, plain = (torch.optim.AdamW(model.parameters(), lr=1e-4) for _ in range(2))
 
-    def step() -> None:
-        tokens = torch.randint(asked.vocabulary, (asked.batch, asked.length + 1))
-        tokens = tokens.to(device)
+    def draw() -> torch.Tensor:
+        shape = (asked.batch, asked.length + 1)
+        return torch.randint(asked.vocabulary, shape).to(device)
+
+    def loss_on(tokens: torch.Tensor) -> torch.Tensor:
         scores = model(tokens[:, :-1])
-        loss = cross_entropy(scores.flatten(0, 1), tokens[:, 1:].flatten())
+        return cross_entropy(scores.flatten(0, 1), tokens[:, 1:].flatten())
+
+    def step(optimizer: torch.optim.Optimizer) -> None:
         optimizer.zero_grad()
-        loss.backward()
+        loss_on(draw()).backward()
         optimizer.step()
 
-    step()
+    step(plain)
+    fixed = draw()
+    tracker = bm.Tracker(
+        model,
+        watched,
+        keep=asked.keep,
+        schedule=2,
+        measurements=(*LIGHT, *ATTRIBUTION) if asked.ask == "attribution" else LIGHT,
+        probe=(lambda _: loss_on(fixed)) if asked.ask == "probe" else None,
+    )
     first = seconds_of(tracker.begin)
-    steps, records = [], []
+    for _ in range(8):  # the first powers of two are recorded whatever the schedule
+        step(watched)
+    turns: dict[str, list[float]] = {"plain": [], "watched": [], "recorded": []}
     for _ in range(asked.rounds):
-        steps.append(seconds_of(step))
-        records.append(seconds_of(tracker.step))
-    per_step, per_record = statistics.median(steps), statistics.median(records)
+        turns["plain"].append(seconds_of(lambda: step(plain)))
+        turns["watched"].append(seconds_of(lambda: step(watched)))
+        turns["recorded"].append(seconds_of(lambda: step(watched)))
+    per_step, between, recorded = map(statistics.median, turns.values())
     print(
         f"{size:,} parameters on {device}, torch {torch.__version__}, "
-        f"start {first:.2f} s"
+        f"start {first:.2f} s; medians of {asked.rounds}:"
     )
     print(
-        f"step {per_step:.3f} s, record {per_record:.3f} s (medians of {asked.rounds})"
+        f"step {per_step:.3f} s, step between records {between:.3f} s, "
+        f"record {recorded - between:.3f} s"
     )
+    each = max(0.0, between - per_step)
     for count in (1_000, 10_000, 100_000):
         due = sum(LogSpaced().due(number) is not None for number in range(count + 1))
-        cost = (first + due * per_record) / (count * per_step)
-        print(f"{count:>7,} steps: {due} records, {100 * cost:.2f} % of training time")
+        cost = first + due * (recorded - between) + count * each
+        share = 100 * cost / (count * per_step)
+        print(f"{count:>7,} steps: {due} records, {share:.2f} % of training time")
 
 
 def seconds_of(function: Callable[[], None]) -> float:
