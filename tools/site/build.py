@@ -52,10 +52,11 @@ def lay_out() -> None:
         for path in _files(ROOT / "examples")
         if path.suffix == ".py"
     }
+    places[ROOT / "examples"] = Path("tutorials/index.rst")
     for path, place in places.items():
         if path.name == "README.md" and place == Path("index.md"):
             continue
-        if path.suffix == ".py":
+        if path.suffix == ".py" or path.is_dir():
             continue  # sphinx-gallery makes these
         to = SOURCE / place
         to.parent.mkdir(parents=True, exist_ok=True)

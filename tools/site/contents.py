@@ -18,7 +18,7 @@ CONTENTS: dict[str, tuple[str, ...]] = {
     "experiments/README": ("*",),
     "paper/index": ("*",),
     "project/index": (
-        *("changelog", "contributing", "tested-with", "securit*"),
+        *("changelog", "contributing", "walks", "tested-with", "securit*"),
         *("benchmarks/NOTES", "benchmarks/results/*"),
     ),
 }

@@ -266,4 +266,5 @@ def say_answer(name: str, results: xr.Dataset | None = None) -> str:
     page = render(template, sources)[find_page(template)]
     [answer] = _SECTION.findall(page)
     plain = _LINK.sub(r"\1", _PICTURE.sub("", answer)).replace("**", "").strip()
-    return f"{plain}\n\nProtocol, tables and theory: docs/experiments/{page_name}.md"
+    where = f"docs/experiments/{page_name}.md of the checkout"
+    return f"{plain}\n\nProtocol, tables and theory: {where}"

@@ -8,6 +8,8 @@ import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from birthmark.checkup.thresholds import LOGIT_STD
+
 if TYPE_CHECKING:
     from birthmark.checkup.readings import CheckUp, Outcome
 
@@ -183,7 +185,7 @@ def summarize(checkup: CheckUp) -> list[str]:
     )
     if o is not None and o.loss is not None:
         text += f" Initial loss {o.loss:.4g} ({o.loss_name})"
-        if o.loss_expected is not None:
+        if o.loss_expected is not None and (o.logit_std or 0) <= LOGIT_STD:
             text += (
                 f", expected {o.loss_expected:.4g} = {_say_ignorance(o)}, with s = "
                 f"{o.logit_std:.3g}"

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from birthmark.analysis import Phases
     from birthmark.spec import RunSpec
     from birthmark.store import Store
+
+_FEW = 40  # places that are said in words too
 
 
 def phase(
     store: Annotated[Path, typer.Argument(help="Folder of the store.")],
     x: Annotated[str, typer.Option("-x", help="Field: network.widths, lr, ...")],
-    y: Annotated[str, typer.Option("-y", help="Another one.")],
+    y: Annotated[str, typer.Option("-y", help="Another; one value is enough.")],
     colour: Annotated[
         str,
-        typer.Option(help="learner, a transition, or a variable of the records."),
+        typer.Option(
+            help="learner, a transition, or a variable of the records: correlation "
+            "is what is left of the start."
+        ),
     ] = "learner",
     refine: Annotated[
         Path | None,
@@ -45,8 +51,30 @@ def phase(
     if refine is not None:
         _follow(refine, store, x, y, workers)
     phases = read_phases(open_store(store), x, y, colour=colour)
+    if phases.replicas.size <= _FEW:
+        print("\n".join(_say_places(phases)))
     for path in write_drawings([draw_phases(phases)], out or store / "figures"):
         print(path)
+
+
+def _say_places(phases: Phases) -> Iterator[str]:
+    import numpy as np
+
+    from birthmark.analysis import LEARNERS
+
+    for row, column in np.argwhere(phases.replicas > 0):
+        x, y = phases.x.values[column], phases.y.values[row]
+        if phases.colour == "learner":
+            counts = np.rint(phases.shares[row, column] * phases.replicas[row, column])
+            said = ", ".join(
+                f"{count:.0f} {name}"
+                for count, name in zip(counts, LEARNERS, strict=True)
+                if count
+            )
+        else:
+            said = f"{phases.colour} {phases.values[row, column]:.3g}"
+        where = [f"{a.noun} {a.text(v)}" for a, v in ((phases.y, y), (phases.x, x))]
+        yield f"{', '.join(where)}: {said}"
 
 
 def _follow(grid: Path, store: Path, x: str, y: str, workers: int) -> None:

@@ -80,12 +80,19 @@ class TrackedRun:
         """
         assert self.start is not None
         what = self._describe(self.start.fingerprint)
-        self._refuse_another_start(what)
+        known = self._keys()
+        self._refuse_another_start(what, known)
         folder = self.store.start_run(what)
         if folder.is_done:
             raise StoreError(
                 f"{self.name!r} is done in {self.store.path} ({what.run_key}): give "
-                "another name, other fields or another replica="
+                "another name, other fields or another replica=; to train it anew, "
+                f"delete {self.store.path / what.run_key}"
+            )
+        if what.run_key in known:
+            _log.warning(
+                "%r (%s) is in %s already and begins again from step 0",
+                *(self.name, what.run_key, self.store.path),
             )
         folder.rewind(-1)
         self.folder = folder
@@ -170,9 +177,9 @@ class TrackedRun:
             str(key) for key in self.store.runs(kind=KIND, name=self.name)["run_key"]
         ]
 
-    def _refuse_another_start(self, what: RunDescription) -> None:
+    def _refuse_another_start(self, what: RunDescription, known: list[str]) -> None:
         """A run goes on from its own start alone."""
-        for key in self._keys():
+        for key in known:
             other = self.store.description(key)
             same_fields = other.content["fields"] == what.content["fields"]
             if other.replicas != what.replicas or not same_fields:
@@ -182,12 +189,9 @@ class TrackedRun:
                     f"{self.store.path} has {self.name!r} with another start ({key}): "
                     "to go on with it, give its state to tracker.load_state_dict() "
                     "before the first step; for another run give another name, other "
-                    "fields or another replica="
+                    "fields or another replica=, or delete "
+                    f"{self.store.path / key}"
                 )
-            _log.warning(
-                "%r (%s) is in %s already and begins again from step 0",
-                *(self.name, key, self.store.path),
-            )
 
     def _load(self, folder: RunFolder) -> dict[str, Tensor]:
         if self._keep == "file":
