@@ -232,7 +232,10 @@ def _describe(
 ) -> RunDescription:
     """The run as a store names it."""
     fields = spec.model_dump(mode="json", exclude={"network", "mark", "initialization"})
-    functions = {"loss": own.loss, "optimizer": own.optimizer}
+    functions: dict[str, Callable[..., Any] | None] = {
+        "loss": own.loss,
+        "optimizer": own.optimizer,
+    }
     named = {key: one for key, one in functions.items() if one is not None}
     fields["training"] |= {key: name_function(one) for key, one in named.items()}
     if isinstance(rule, RuleSpec):

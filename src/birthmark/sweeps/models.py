@@ -236,7 +236,7 @@ def try_own(
 
 def _say_optimizer(optimizer: torch.optim.Optimizer) -> str:
     """`AdamW (betas (0.9, 0.999), weight_decay 0.01)`, of its first group."""
-    plain = int | float | tuple
+    plain = (int, float, tuple)
     settings = [
         f"{name} {value}"
         for name, value in optimizer.param_groups[0].items()

@@ -135,14 +135,16 @@ def _unpack(half: Any) -> tuple[Any, Any]:
 
 
 def _to_tensor(value: Any) -> Tensor:
-    if not isinstance(value, Tensor):
+    if isinstance(value, Tensor):
+        tensor = value.detach()
+    else:
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
             raise SpecError(f"own data hold {array.dtype}: give numbers")
-        value = torch.from_numpy(
+        tensor = torch.from_numpy(
             np.ascontiguousarray(array, array.dtype.newbyteorder("="))
         )
-    return value.detach() if value.is_floating_point() else value.detach().long()
+    return tensor if tensor.is_floating_point() else tensor.long()
 
 
 def name_function(function: Any) -> str:

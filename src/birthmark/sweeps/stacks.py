@@ -80,7 +80,7 @@ class Stack:
             self.device_stream = self._training.device_stream
             with self.device_stream.apart():
                 self._observer = Observer(spec, self._training, dataset, self._folder)
-                self._manifest = describe_origin(self._training, dataset) | notes
+                self._manifest = {**describe_origin(self._training, dataset), **notes}
                 if arrays:
                     per_epoch = self._training.steps_per_epoch
                     step = facts["epoch"] * per_epoch + facts["batch"]
