@@ -253,7 +253,12 @@ def candidate(name, loss_TR, *, accuracy_TR=None, rule="he_normal", **given):
             "epoch": ("step", np.arange(num_steps)),
             "layer": ["hidden1", "output"],
         },
-        attrs={"num_classes": 10, "largest_class_share": 0.1},
+        attrs={
+            "num_classes": 10,
+            "largest_class_share": 0.1,
+            "data.num_train": 100,
+            "data.num_test": 50,
+        },
     )
     return Candidate(name, spec, records)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import store_writer
 from birthmark.errors import StoreError
 from birthmark.store import open_store
 
@@ -116,7 +115,9 @@ def test_what_cannot_be_said_on_standard_error_costs_no_run(tmp_path):
 def test_what_the_file_system_refuses_is_said_in_one_line(tmp_path, command, says):
     (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
     if command == "figures store":
-        store_writer.write_run(tmp_path / "store", store_writer.make_spec())
+        spec = 'data.name = "digits"\ntraining.epochs = 1\nnetwork.widths = [8, 8]\n'
+        (tmp_path / "one.toml").write_text(spec)
+        assert call(f"cd {tmp_path}; $BM run one.toml --store store").returncode == 0
     found = call(f"cd {tmp_path}; $BM {command.format(long='x' * 300)}")
     assert found.returncode == 2, found.stderr
     assert says in found.stderr.decode().splitlines()[-1]

@@ -102,7 +102,7 @@ def _shared(groups: list[tuple[str, ...]], level: str) -> Finding:
         values={"groups": float(len(groups))},
         name="shared_draw",
         where=tuple(name for group in groups for name in group),
-        advice=""
+        advice="Nothing, if a copy is what you want."
         if is_note
         else "Initialize each layer anew after copying, and seed once.",
     )
