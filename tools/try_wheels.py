@@ -43,7 +43,7 @@ def walk(command, words=()):
 walk(typer.main.get_command(cli.app))
 call("experiment")
 import birthmark as bm
-from birthmark.experiments import experiment_names
+from birthmark_experiments import experiment_names
 
 for name in experiment_names():
     call("experiment", name, "--scale", "shipped", "--store", Path("drawn") / name)
