@@ -157,7 +157,10 @@ def test_networks_that_nan_froze_stand_in_the_headlines():
 
 def test_the_mark_is_counted_as_readable_from_its_line_on(study):
     found = _named(study, "retention")
-    assert found.what == "The mark can still be read at the end in 5 of 20 networks."
+    assert found.what == (
+        "Weight by weight the mark can be read at the end in 5 of 20 networks; an eye, "
+        "which pools, may see more."
+    )
     assert found.values["width 128"] == pytest.approx(0.9, abs=0.02)
     assert "width 64: 0.584" in found.details and "n = 5" in found.details
 
@@ -166,10 +169,14 @@ def test_a_mark_is_read_as_an_eye_does_where_that_was_recorded():
     """Weight by weight at 0.6 it is not readable; pooled at 0.9 it is, and is told."""
     run = _run(64, "strong", retention=0.6, noise=0)
     pooled = xr.full_like(run.records["mark_auc"], 0.9)
-    for given, count in ((pooled, 5), (pooled * np.nan, 0)):
+    says = {
+        "The mark can still be read at the end in 5 of 5 networks.": pooled,
+        "Weight by weight the mark can be read at the end in 0 of 5 networks; an eye, "
+        "which pools, may see more.": pooled * np.nan,
+    }
+    for said, given in says.items():
         records = run.records.assign(mark_pooled_auc=given)
         study = Study((Run(run.run_key, run.spec, records),))
-        said = f"The mark can still be read at the end in {count} of 5 networks."
         assert _named(study, "retention").what == said
 
 
@@ -177,7 +184,9 @@ def test_marks_kept_by_collapsed_networks_are_told():
     found = _named(
         Study((_run(64, "unstable", retention=0.88, noise=0),)), "kept_marks"
     )
-    assert found.what == "5 of 5 collapsed networks keep a readable mark."
+    assert found.what == (
+        "5 of 5 collapsed networks keep a readable mark, weight by weight."
+    )
     # it is read at the same value before the collapse: the collapse changes nothing
     assert found.values == {
         "kept": 5,

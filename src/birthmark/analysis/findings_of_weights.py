@@ -12,7 +12,7 @@ from birthmark.analysis.scaling import (
     deviation_at_loss,
 )
 from birthmark.analysis.surveys import Family
-from birthmark.analysis.trends import find_detector, read_retention
+from birthmark.analysis.trends import find_detector, is_pooled, read_retention
 from birthmark.analysis.words import say_estimate, say_interval, say_number
 from birthmark.shapes import Array, Finding
 from birthmark.statistics import PowerLaw, spearman, summarize
@@ -36,9 +36,12 @@ def find_retention(family: Family) -> Finding | None:
     kept_R = np.concatenate([read_retention(one) for one in family.all_columns])
     kept_R = kept_R[np.isfinite(kept_R)]
     readable = int((kept_R >= READABLE).sum())
+    count = f"{readable} of {len(kept_R)} networks"
     return Finding(
-        what=f"The mark can still be read at the end in {readable} of {len(kept_R)} "
-        "networks.",
+        what=f"The mark can still be read at the end in {count}."
+        if any(map(is_pooled, family.all_columns))
+        else f"Weight by weight the mark can be read at the end in {count}; an eye, "
+        "which pools, may see more.",
         why="The mark is a piece of the random start that the eye can follow: a "
         "retention of 1 is perfect, 0.5 is gone.",
         how="retention: ROC-AUC of the sizes of the weights as detector of the mark, "
@@ -85,8 +88,11 @@ def find_kept_marks(family: Family) -> Finding | None:
             if p < 0.05
             else f"No dependence on the time of collapse is established {said}."
         )
+    what = f"{kept} of {int(use.sum())} collapsed networks keep a readable mark"
+    if not any(map(is_pooled, columns)):
+        what += ", weight by weight"
     return Finding(
-        what=f"{kept} of {int(use.sum())} collapsed networks keep a readable mark.",
+        what=f"{what}.",
         why="An abandoned network has no gradient and moves no more: it may keep the "
         "mark that it had at its collapse. Whether a mark survives is a statement "
         "about the time before.",

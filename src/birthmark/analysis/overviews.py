@@ -17,7 +17,7 @@ from birthmark.analysis.layers import final_distances, name_layer
 from birthmark.analysis.regimes import LEARNERS
 from birthmark.analysis.studies import Run
 from birthmark.analysis.surveys import Family, Survey
-from birthmark.analysis.trends import read_retention
+from birthmark.analysis.trends import is_pooled, read_retention
 from birthmark.analysis.words import say_list, say_number
 from birthmark.shapes import Array
 
@@ -63,6 +63,7 @@ class Overview:
 
 
 _READABLE = "how readable the mark is at the end, median (perfect: 1, gone: 0.5)"
+_BY_WEIGHT = "what single weights still tell of the mark, median (all: 1, nothing: 0.5)"
 
 
 def look_at(family: Family) -> Overview:
@@ -123,7 +124,8 @@ def _numbers(family: Family) -> tuple[Number, ...]:
     kept = np.concatenate([read_retention(column) for column in columns])
     if np.isfinite(kept).any():
         text = say_number(float(np.nanmedian(kept)), 2)
-        numbers.append(Number(text, _READABLE))
+        pooled = any(map(is_pooled, columns))
+        numbers.append(Number(text, _READABLE if pooled else _BY_WEIGHT))
     else:
         accuracy = np.concatenate([one.final("test_accuracy") for one in columns])
         if np.isfinite(accuracy).any():

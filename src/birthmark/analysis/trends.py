@@ -97,12 +97,22 @@ def find_trend(columns: Sequence[Column], quantity: Quantity) -> Trend:
 
 def read_retention(column: Column) -> Array:
     """How readable the mark is at the end, [R]; NaN without a mark."""
+    layer = _marked_layer(column)
+    if layer is None:
+        return np.full(column.num_replicas, np.nan)
+    return column.final(find_detector(column.runs, layer), layer)
+
+
+def is_pooled(column: Column) -> bool:
+    """Whether that is what an eye reads, and not what single weights say."""
+    layer = _marked_layer(column)
+    return layer is not None and find_detector(column.runs, layer) != "mark_auc"
+
+
+def _marked_layer(column: Column) -> str | None:
     marks = [None if run.given is None else run.given.mark for run in column.runs]
     layers = {mark.layer for mark in marks if mark is not None}
-    if len(layers) != 1:
-        return np.full(column.num_replicas, np.nan)
-    layer = layers.pop()
-    return column.final(find_detector(column.runs, layer), layer)
+    return layers.pop() if len(layers) == 1 else None
 
 
 def find_detector(runs: Sequence[Run], layer: str) -> str:
