@@ -222,6 +222,17 @@ def test_a_function_of_the_users_own_is_swept_once(tmp_path):
     assert len(again) == 3
 
 
+def test_a_call_that_fails_is_logged_by_its_fields(tmp_path, caplog):
+    outcomes = sweep(
+        lambda track, lr: 1 / lr, {"lr": [0.0]}, store=tmp_path, name="mine"
+    )
+    assert [one.status for one in outcomes] == ["failed"]
+    (record,) = [one for one in caplog.records if one.name == "birthmark"]
+    assert record.levelname == "WARNING"
+    assert "mine(lr=0.0) failed" in record.message
+    assert "division by zero" in record.message
+
+
 def test_the_plans_of_one_machine_agree_whatever_it_is_busy_with(tmp_path, monkeypatch):
     """Libraries split sums otherwise: a trial of each plan would change last bits."""
     from birthmark.training import has_bf16_products, products

@@ -12,6 +12,7 @@ bm.sweep(train, {"lr": [0.01, 0.1], "width": [64, 256], "seed": range(10)},
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from birthmark.sweeps.grid import Rule, apply_rules, check_rules, list_values
 from birthmark.sweeps.tasks import Outcome, Report
 from birthmark.tracking import Tracker
 
+_log = logging.getLogger("birthmark")
 REPLICA = "seed"  # the field that numbers replicas, and tells no runs apart
 
 Train = Callable[..., Any]
@@ -129,6 +131,7 @@ def sweep(
 
     Returns:
         What became of each, in the order of the grid; those that were done as well.
+        What failed is also a warning of the logger `birthmark`.
 
     Raises:
         SpecError: The grid is none.
@@ -158,6 +161,8 @@ def sweep(
     chosen = executor or Here()
     for outcome in chosen.carry_out(waiting, opened.path, lambda standing: None):
         found[outcome.key] = outcome
+        if outcome.status == "failed":
+            _log.warning("%s failed: %s", outcome.key, outcome.message)
         if finished is not None:
             finished(outcome)
     stopped = any(outcome.status == "stopped" for outcome in found.values())
