@@ -53,6 +53,18 @@ def train(page, epochs):
     expect(page.locator("#train")).to_have_text("Train on")
 
 
+def test_hands_may_be_quicker_than_the_first_weights(browser, address):
+    with open_page(browser) as page:
+        page.add_init_script("window.Worker = class { postMessage() {} };")
+        page.goto(address)  # a worker that never answers stands for a slow one
+        slide(page, "until", 1)
+        page.click("#train")
+    with open_page(browser) as page:
+        page.goto(address, wait_until="commit")
+        page.click("#train")
+        expect(page.locator("#epoch")).not_to_have_text("0", timeout=60_000)
+
+
 def saved(page):
     page.locator("details").first.evaluate("one => { one.open = true; }")
     with page.expect_download() as download:

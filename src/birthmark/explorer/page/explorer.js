@@ -20,7 +20,7 @@ let mask = null;
 let erasing = false;
 let cursor = null; // of the arrow keys: [row, column]
 let view = "now";
-let now = null; // what the worker reported last
+let now = { epoch: 0, running: false }; // what the worker reported last
 let initial = null;
 let curves = null; // of this run: {trainLoss, testLoss, distances, label}
 let earlier = [];
@@ -116,7 +116,8 @@ worker.onerror = (error) => {
 };
 
 function train() {
-  pendingTrain = false;
+  pendingTrain = !now.matrix; // the worker has not reported yet
+  if (pendingTrain) return;
   now.running = true;
   worker.postMessage({ type: "train", until });
 }
@@ -132,6 +133,7 @@ function changeSettings(change, { train: atOnce = false } = {}) {
 // What is shown -------------------------------------------------------------------
 
 function drawWeightsNow() {
+  if (!now.matrix) return;
   const w = now.matrix;
   let values = view === "start" ? initial : w;
   if (view === "deviation") values = w.map((x, i) => x - initial[i]);
@@ -150,6 +152,7 @@ function outlineCursor(size) {
 }
 
 function draw() {
+  if (!now.matrix) return;
   drawWeightsNow();
   const value = (text, id) => ($(id).textContent = text);
   const trained = now.epoch > 0;
