@@ -3,7 +3,7 @@
     make alarms
 
 False alarms: made curves that grow or fall and waver without a jump, 500 records each,
-and units of small networks that a few hundred steps of SGD train on the digits. Lead
+and units of small networks that 2,000 steps of SGD train on the digits. Lead
 time: the networks of the paper's protocol that end on the plateau of the loss, from
 the records that ship; their deviation is followed as a tracker would.
 """

@@ -44,15 +44,12 @@ def try_extra(wheel: Path, extra: str, constraint: str) -> str:
         limits.write_text(constraint)
         pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
         wanted = f"{wheel}[{extra}]"
+        environment = {**os.environ, "KERAS_BACKEND": "torch"}
         for command in (
             [*pip, "install", wanted, "--constraint", str(limits)],
             [python, "-W", "error::ImportWarning", "-c", USES[extra]],
             [str(Path(python).parent / "birthmark"), "--version"],
         ):
-            environment = {
-                **os.environ,
-                "KERAS_BACKEND": extra if extra == "jax" else "torch",
-            }
             done = subprocess.run(
                 command, cwd=place, capture_output=True, text=True, env=environment
             )

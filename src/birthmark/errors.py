@@ -44,6 +44,12 @@ def shorten(value: object) -> str:
         return "a number of thousands of digits"
 
 
+def say_error(error: Exception) -> str:
+    """What other code raised, in one line: its class and the first line it says."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SpecError:
     """The error for a name that no table has, with the nearest one that it has."""
     names = sorted(known)

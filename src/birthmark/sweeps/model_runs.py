@@ -157,7 +157,7 @@ class _ModelRun:
         """Go on to the end; what a kill costs is a minute at most."""
         try:
             arrays, facts = self._folder.load_checkpoint() or ({}, {})
-            with on_threads(facts.get("threads", torch.get_num_threads())):
+            with on_threads(facts.get("threads")):
                 if arrays:
                     self._recorder.load_state_dict(arrays)
                     self._training.load_state_dict(arrays, facts)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from birthmark.checkup import take_batch
-from birthmark.errors import BirthmarkError, SpecError
+from birthmark.errors import BirthmarkError, SpecError, say_error
 from birthmark.measurements import fingerprint
 from birthmark.network import initialize_, stack_modules
 from birthmark.seeds import stream
@@ -115,7 +115,7 @@ def _apply(rule: Initialize, module: nn.Module) -> None:
             with torch.no_grad():
                 apply(module if apply is rule else rule)  # type: ignore[arg-type]
         except Exception as error:
-            said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            said = say_error(error)
             raise SpecError(f"the initialization {name} failed: {said}") from error
         if fingerprint(module) != before:
             return
@@ -138,7 +138,7 @@ def _outputs(module: nn.Module, x: Tensor) -> Any:
         with torch.no_grad():
             return module(inputs)
     except Exception as error:
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        reason = say_error(error)
         raise SpecError(
             f"the model does not take examples of shape {tuple(x.shape[1:])} "
             f"({reason}): mend it, or say shape='flat' or 'image'"
@@ -256,7 +256,7 @@ def _saying(what: str, function: object) -> Iterator[None]:
     except BirthmarkError:
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        said = say_error(error)
         named = f" {name_function(function)}" if function is not None else ""
         raise SpecError(
             f"the {what}{named} failed on the first batch: {said}"

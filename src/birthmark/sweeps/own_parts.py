@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
-from birthmark.errors import SpecError
+from birthmark.errors import SpecError, say_error
 from birthmark.measurements import fingerprint
 
 LossFunction = Callable[[Any, Tensor], Tensor]
@@ -101,7 +101,7 @@ def read_own_data(given: Any) -> OwnData:
     try:
         parts = given() if callable(given) else given
     except Exception as error:
-        said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        said = say_error(error)
         raise SpecError(f"own data {name} failed ({said}): {_WANTED}") from error
     if not isinstance(parts, tuple | list) or len(parts) not in (2, 4):
         raise SpecError(f"own data came as {type(parts).__name__}: {_WANTED}")
@@ -128,7 +128,7 @@ def _unpack(half: Any) -> tuple[Any, Any]:
             batches = [default_collate([half[i] for i in range(len(half))])]
         x, y = (torch.cat([batch[at] for batch in batches]) for at in (0, 1))
     except Exception as error:
-        said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        said = say_error(error)
         kind = type(half).__name__
         raise SpecError(f"cannot read a {kind} ({said}): {_WANTED}") from error
     return x, y

@@ -164,10 +164,10 @@ def _describe_changes(
 
 
 @contextmanager
-def on_threads(count: int) -> Iterator[None]:
-    """With so many threads, on which the last bits may depend."""
+def on_threads(count: int | None) -> Iterator[None]:
+    """With so many threads, on which the last bits may depend; None: as many as now."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(count or before)
     try:
         yield
     finally:

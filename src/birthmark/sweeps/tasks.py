@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import torch
-
-from birthmark.errors import BirthmarkError
+from birthmark.errors import BirthmarkError, say_error
 from birthmark.spec import RunSpec
 from birthmark.store import ClaimedError, open_store
 from birthmark.sweeps.pipeline import WAIT_SECONDS, run
+from birthmark.sweeps.stacks import on_threads
 from birthmark.sweeps.throughput import Progress
 
 Report = Callable[["Standing"], None]
@@ -88,7 +86,7 @@ class RunTask:
         def tell(progress: Progress) -> None:
             report(Standing(self.key, progress.share, progress.seconds_left))
 
-        with _on_threads(self.how.get("threads")):
+        with on_threads(self.how.get("threads")):
             run(self.spec, store, watch=tell, how=self.how)
 
     def command(self, store: Path) -> str:
@@ -118,16 +116,5 @@ def attempt(task: Task, store: Path, report: Report = lambda standing: None) -> 
         except BirthmarkError as error:
             return Outcome(task.key, "failed", " ".join(str(error).split()))
         except Exception as error:
-            lines = str(error).strip().splitlines() or [""]
-            return Outcome(task.key, "failed", f"{type(error).__name__}: {lines[0]}")
+            return Outcome(task.key, "failed", say_error(error))
         return Outcome(task.key, "done", seconds=time.monotonic() - began)
-
-
-@contextmanager
-def _on_threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
