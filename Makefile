@@ -143,7 +143,8 @@ test-lowest: .venv-lowest/ready
 .venv-lowest/ready: pyproject.toml requirements.lock tools/lowest_versions.py
 	$(PYTHON) -m venv .venv-lowest
 	$(PYTHON) tools/lowest_versions.py > .venv-lowest/constraints.txt
-	grep -E '^(editables|h5py|hatchling|hypothesis|import-linter|playwright|pytest.*|torch)==' requirements.lock > .venv-lowest/tools.txt
+	grep -E '^(editables|h5py|hatchling|hypothesis|playwright|pytest.*|torch)==' requirements.lock > .venv-lowest/tools.txt
+	echo import-linter >> .venv-lowest/tools.txt  # its newest wants a newer rich
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --requirement .venv-lowest/constraints.txt --requirement .venv-lowest/tools.txt
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
