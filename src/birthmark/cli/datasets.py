@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-data_app = typer.Typer(help="Data sets: what is here, fetch, import, verify.")
+data = typer.Typer(help="Data sets: what is here, fetch, import, verify.")
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the data set.")]
 
 
-@data_app.command("list")
+@data.command("list")
 def list_them(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -47,7 +47,7 @@ def list_them(
     )
 
 
-@data_app.command()
+@data.command()
 def fetch(name: NameArgument) -> None:
     """Download a data set into the cache, checksums verified.
 
@@ -59,7 +59,7 @@ def fetch(name: NameArgument) -> None:
     _say_files(f"{name} is here", one.files)
 
 
-@data_app.command("import")
+@data.command("import")
 def import_it(
     name: NameArgument,
     path: Annotated[Path, typer.Argument(help="The original file, or its folder.")],
@@ -74,7 +74,7 @@ def import_it(
     print(f"{name} imported from {path} into the cache")
 
 
-@data_app.command()
+@data.command()
 def verify(name: NameArgument) -> None:
     """Read a data set and check all its checksums.
 

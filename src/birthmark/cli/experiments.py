@@ -26,13 +26,13 @@ def experiment(
 
     Example: `birthmark experiment depth --scale full --store depth`
     """
+    from birthmark.cli.lists import print_experiments
     from birthmark.experiments import find_package
 
-    package = find_package("birthmark experiment")
     if name is None:
-        for each in package.experiment_names():
-            print(f"{each:28s}{package.find_experiment(each).question}")
+        print_experiments()
         return
+    package = find_package("birthmark experiment")
     folder = store or Path("experiments") / name
     try:
         if scale == "shipped":

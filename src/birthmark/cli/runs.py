@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from birthmark.cli.tables import Rows
     from birthmark.sweeps import Grid, RunResult
 
 StoreOption = Annotated[
@@ -97,29 +96,19 @@ def status(
 
     Example: `birthmark status --store runs --watch`
     """
-    from birthmark.cli.tables import print_runs, watch_runs
+    from birthmark.cli import lists
 
     if watch:
-        watch_runs(lambda: _list(store))
+        from birthmark.cli.tables import watch_runs
+
+        watch_runs(lambda: lists.read_rows(store))
     elif as_json:
         from birthmark.store import open_store
 
         table = open_store(store).runs()
         print(table.to_json(orient="records", indent=2, date_format="iso"))
     else:
-        print_runs(_list(store))
-
-
-def _list(store: Path) -> Rows:
-    """Without what reads records, where the store is small."""
-    from birthmark.store import list_runs
-
-    rows = list_runs(store)
-    if rows is None:
-        from birthmark.store import open_store
-
-        return open_store(store).runs().to_dict("records")
-    return rows
+        lists.print_store(store)
 
 
 def _carry_out(grid: Grid, store: Path, *, as_json: bool) -> None:
