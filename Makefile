@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/birthmark reproduce --scale demo --store demo
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses auto
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: setup
 	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -m "slow or drawn" --timeout 3600
@@ -138,7 +138,7 @@ extras: wheels
 
 # the tests with the lowest versions that are claimed, of all but torch
 test-lowest: .venv-lowest/ready
-	.venv-lowest/bin/python -m pytest --numprocesses auto
+	.venv-lowest/bin/python -m pytest --numprocesses auto --dist loadfile
 
 .venv-lowest/ready: pyproject.toml requirements.lock tools/lowest_versions.py
 	$(PYTHON) -m venv .venv-lowest

@@ -1,7 +1,7 @@
 """Claims about how far weights end from their start, which travel, at which width."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -34,6 +34,7 @@ from .moments_of_training import Moment, at_end, at_min_test, at_min_train, read
 from .words import say_or_dash, say_p, say_power, say_span
 
 OUTER = 0.75  # of the bound: initial weights beyond are large
+_BINNED = ["bound", "conditional_count", "conditional_mean", "conditional_skewness"]
 # Glorot's bound falls with width so: what moves in proportion to its start falls alike
 AS_THE_START = 0.5
 _NORMS: dict[Measure, tuple[str, float]] = {  # in words, and the same null value there
@@ -112,9 +113,13 @@ def claim_growth(arms: list[Arm], read: Callable[[str], xr.Dataset]) -> Claim:
     skews: dict[int, Evidence] = {}
     for arm in arms:
         for width, one in arm.by_width.items():
-            two = _weigh_outward(one, read, "the minimum of the train loss")
+            runs = (run for column in one.columns for run in column.runs)
+            seen = {
+                r.run_key: read(r.run_key)[_BINNED].sel(layer=r.layer) for r in runs
+            }
+            two = _weigh_outward(one, seen, "the minimum of the train loss")
             evidence += two
-            evidence += _weigh_outward(one, read, "the end")
+            evidence += _weigh_outward(one, seen, "the end")
             if arm.loss == CLIPPED:
                 growths[width], skews[width] = two
     parts = decide(list(growths.values()), 1), decide(list(skews.values()), 1)
@@ -142,14 +147,17 @@ def _join(parts: tuple[Finding, ...]) -> Finding:
 
 
 def _weigh_outward(
-    arm: Arm, read: Callable[[str], xr.Dataset], moment: str
+    arm: Arm, seen: Mapping[str, xr.Dataset], moment: str
 ) -> list[Evidence]:
-    """Growth in units of the bound and outward skewness of large weights."""
+    """Growth in units of the bound and outward skewness of large weights.
+
+    What is seen are records of one layer, by run key.
+    """
     epoch = at_end if moment == "the end" else at_min_train
     found: list[tuple[float, float]] = []
     for column in arm.columns:
         for run, transitions in zip(column.runs, column.transitions, strict=True):
-            records = read(run.run_key).sel(layer=run.layer)
+            records = seen[run.run_key]
             found += [
                 outward_moments(records.isel(replica=place), epoch(transitions, place))
                 for place in range(records.sizes["replica"])

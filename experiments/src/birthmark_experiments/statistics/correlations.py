@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from birthmark.shapes import Array
-from birthmark.statistics import CONFIDENCE, NAN, RESAMPLES, resample, spearman
+from birthmark.statistics import CONFIDENCE, NAN, RESAMPLES, resample
 
 _FEWEST = 4  # of fewer candidates, resamples are mostly ties
 
@@ -58,19 +58,18 @@ def correlate_ranks(
         return RankCorrelation(NAN, NAN, NAN, NAN, NAN, NAN, n, confidence)
     random = resample("rank correlation")
     drawn = [random.integers(n, size=n) for _ in range(RESAMPLES)]
-    found = np.array(
-        [_both(a[i], b[i]) for i in drawn if np.ptp(a[i]) and np.ptp(b[i])]
-    )
+    count_RN = np.array([np.bincount(one, minlength=n) for one in drawn], dtype=float)
+    found = _coefficients(a, b, count_RN)
     tail = 50 * (1 - confidence)
     (rho_low, tau_low), (rho_high, tau_high) = np.percentile(
         found, [tail, 100 - tail], axis=0
     )
-    rho, tau = _both(a, b)
+    ((rho, tau),) = _coefficients(a, b, np.ones((1, n)))
     return RankCorrelation(
-        rho,
+        float(rho),
         float(rho_low),
         float(rho_high),
-        tau,
+        float(tau),
         float(tau_low),
         float(tau_high),
         n,
@@ -78,9 +77,25 @@ def correlate_ranks(
     )
 
 
-def _both(a: Array, b: Array) -> tuple[float, float]:
-    rho, _ = spearman(a, b)
-    # tau-b over ordered pairs: ties count as 0 in both
-    up_a, up_b = np.sign(a[:, None] - a), np.sign(b[:, None] - b)
-    size = np.sqrt((up_a**2).sum() * (up_b**2).sum())
-    return rho, float((up_a * up_b).sum() / size)
+def _coefficients(a_N: Array, b_N: Array, count_RN: Array) -> Array:
+    """Spearman's and Kendall's, of what was drawn so often, [R, 2].
+
+    Both follow from the signs of all differences: summed over the drawn ones they are
+    twice a rank (ties at their mean) about the middle, and their products, in which
+    ties count as 0, are the pairs of tau-b. Where one quantity is constant there is no
+    row.
+    """
+    a_NN, b_NN = np.sign(a_N[:, None] - a_N), np.sign(b_N[:, None] - b_N)
+
+    def pairs(sign_NN: Array) -> Array:
+        return ((count_RN @ sign_NN) * count_RN).sum(axis=1)
+
+    a_R, b_R = pairs(a_NN**2), pairs(b_NN**2)
+    known = (a_R > 0) & (b_R > 0)
+    tau = pairs(a_NN * b_NN)[known] / np.sqrt(a_R * b_R)[known]
+    count = count_RN[known]
+    rank_a, rank_b = (count @ one.T for one in (a_NN, b_NN))
+    square_a, square_b, product = (
+        (count * one).sum(axis=1) for one in (rank_a**2, rank_b**2, rank_a * rank_b)
+    )
+    return np.stack([product / np.sqrt(square_a * square_b), tau], axis=1)

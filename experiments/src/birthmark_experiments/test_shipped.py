@@ -1,15 +1,28 @@
-"""The shipped records of the paper's protocol, and what is written from them."""
+"""What ships: records of the paper's protocol, results of questions, and their pages.
+
+In one file, since facts of the paper's records take long to find, and are found once.
+"""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+import birthmark_experiments
 from birthmark.analysis import FIGURE_2, find_transitions, read_study
-from birthmark.figures import find_drawings
-from birthmark.store import open_shipped
+from birthmark.store import load_results, open_shipped
 from birthmark.sweeps import reproduction
+from birthmark_experiments import (
+    experiment_names,
+    find_experiment,
+    pages,
+    shipped_results,
+)
+from birthmark_experiments.frame import draw_experiment
 from birthmark_experiments.paper.claims import VERDICTS
-from birthmark_experiments.paper.facts import describe_paper
+
+RECORDS = Path(birthmark_experiments.__file__).parent
 
 KEYS = {
     "0839cc559e1ec825",
@@ -45,8 +58,40 @@ def store():
 
 
 @pytest.fixture(scope="module")
-def facts(store):
-    return describe_paper(store)
+def facts():
+    return pages.paper_facts()
+
+
+@pytest.fixture(scope="module")
+def sources():
+    return pages.find_sources()
+
+
+@pytest.mark.parametrize(
+    "template", pages.find_templates([]), ids=lambda path: pages.find_page(path).stem
+)
+def test_a_page_says_what_the_shipped_records_say(template, sources):
+    """After a change: python -m birthmark_experiments.pages."""
+    assert pages.find_differences(template, sources) == []
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_an_experiment_ships_its_results_figure_and_page(name):
+    results = shipped_results(name)
+    assert len(results.attrs["protocol"]) > 40
+    for variable in results.data_vars.values():
+        assert variable.attrs["long_name"]
+        assert "units" in variable.attrs
+    _, manifest = load_results(RECORDS / name.replace("-", "_"))
+    assert manifest["scale"] == "full"
+    assert set(manifest["data"]) == set(find_experiment(name).data)
+    drawing = draw_experiment(name, results)
+    assert drawing.draw().axes
+    assert drawing.name == name
+    assert len(drawing.caption) > 40
+    picture = f"../images/experiments/{name}.svg"
+    texts = [pages.find_page(path).read_text() for path in pages.find_templates([])]
+    assert any(picture in text for text in texts)
 
 
 def test_the_shipped_runs_are_complete_and_small(store, facts):
@@ -107,12 +152,8 @@ def test_width_150_moves_as_in_an_independent_trial(store):
     assert (deviation[-1] == deviation[-301]).all()
 
 
-def test_figure_2_draws_the_published_numbers_beside_ours(store):
-    [drawing] = [
-        one
-        for one in find_drawings(store, axis="width", series="")
-        if one.number == 2 and "paper_widths" in one.data
-    ]
+def test_figure_2_draws_the_published_numbers_beside_ours():
+    [drawing] = [one for one in pages.paper_drawings()[2] if "paper_widths" in one.data]
     assert drawing.data["paper_widths"].tolist() == [one.width for one in FIGURE_2]
     at_150 = drawing.data["paper_widths"].tolist().index(150)
     assert_allclose(drawing.data["paper_divergence_epoch"][at_150], [425, 0.05 * 425])
