@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 
-PRELOADED = ["birthmark.sweeps.stacks", "sklearn.datasets", "pytest"]
+PRELOADED = ["birthmark.sweeps.stacks", "pytest"]
 
 
 @functools.cache
