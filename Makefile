@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: attack alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-measuring bench-memory clean test-crash test-cluster docs examples test-frameworks test-integrations bench-tracker extras test-lowest
+.PHONY: attack alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-processor bench-widths bench-measuring bench-memory clean test-crash test-cluster docs examples test-frameworks test-integrations bench-tracker extras test-lowest
 
 setup: .venv/ready
 
@@ -51,6 +51,16 @@ bench: setup
 
 bench-peers: setup .venv-peers/ready
 	$(BIN)/python benchmarks/bench_training.py --peers all --check $(BENCH)
+
+# widths 8 to 1096, none of which may be slower than its neighbours by a fifth
+bench-widths: setup
+	$(BIN)/python benchmarks/bench_widths.py $(BENCH)
+
+# all that is said of a processor: its limits, a step beside plain torch, every width
+bench-processor: setup
+	$(BIN)/python benchmarks/bench_limits.py
+	$(BIN)/python benchmarks/bench_training.py --rounds 3 --steps 32 $(BENCH)
+	$(BIN)/python benchmarks/bench_widths.py --rounds 3
 
 bench-measuring: setup
 	$(BIN)/python benchmarks/bench_measuring.py $(BENCH)

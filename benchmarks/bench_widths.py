@@ -40,8 +40,8 @@ def make_dataset(num_steps: int) -> Dataset:
     )
 
 
-def time_width(width: int, dataset: Dataset, path: str) -> float:
-    """Seconds of one step."""
+def make_training(width: int, dataset: Dataset, path: str = "compiled") -> Training:
+    """One replica, which has made a first step."""
     spec = RunSpec(
         data={"name": "hasyv2"},
         network={"widths": [width, width]},
@@ -49,6 +49,12 @@ def time_width(width: int, dataset: Dataset, path: str) -> float:
     )
     training = Training.from_spec(spec, dataset, path=path)
     training.advance(1)
+    return training
+
+
+def time_width(width: int, dataset: Dataset, path: str) -> float:
+    """Seconds of one step."""
+    training = make_training(width, dataset, path)
     flop = 6 * BATCH * (SIZES[0] * width + width**2 + width * SIZES[1])
     num_steps = max(1, min(dataset.x_train.shape[0] // BATCH - 2, int(1e9 / flop)))
     started = time.process_time()

@@ -22,12 +22,13 @@ WRAPPER = """
 #include "products.h"
 #include <stdlib.h>
 void product(int64_t rows, int64_t columns, int64_t depth, const REAL *a, int64_t a_row,
-             int64_t a_column, REAL *b, int64_t b_row, REAL *c, int64_t c_row)
+             int64_t a_column, REAL *b, int64_t b_row, REAL *c, int64_t c_row,
+             int64_t often)
 {
     REAL *panel = malloc(panel_size(depth) * sizeof(REAL));
     multiply(rows, columns, depth, (left_matrix){a, a_row, a_column},
              (right_matrix){b, b_row}, (right_matrix){c, c_row},
-             (right_matrix){c, c_row}, panel);
+             (right_matrix){c, c_row}, (panel_room){panel, often});
     free(panel);
 }
 __attribute__((optimize("no-tree-vectorize", "fp-contract=off")))
@@ -98,7 +99,7 @@ def test_a_product_has_the_bits_of_its_terms_one_by_one_at_any_stride(
     library.term_by_term(*sizes, address(a), address(b), address(apart), 0)
     found = []
     library.row_stride.restype = ctypes.c_int64
-    for wider in (0, 16, 32):
+    for wider, often in ((0, 8), (16, 8), (32, 0), (0, 1)):
         row = library.row_stride(*numbers(columns)) + wider
         held_b = lay(b, row)
         for held_a, steps in (
@@ -113,7 +114,7 @@ def test_a_product_has_the_bits_of_its_terms_one_by_one_at_any_stride(
                 address(held_b),
                 *numbers(row),
                 address(held_c),
-                *numbers(row),
+                *numbers(row, often),
             )
             c = held_c[:rows, :columns]
             assert ((c == fused) | (c == apart)).all()

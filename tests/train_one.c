@@ -47,7 +47,7 @@ int main(void)
         step[l] = 0;
     }
     const program p = {layers, sizes, head[1], pixels, classes, numbers[0], numbers[1],
-                       numbers[2], head[2], numbers[3], 1};
+                       numbers[2], head[2], numbers[3], 1, 8};
     double loss = 0;
     int64_t correct = 0, below_eps = 0, saturated = 0;
     const stack s = {w, b, step, step, &loss, &correct, &below_eps, &saturated};

@@ -105,6 +105,19 @@ class Weights:
         """The size of the stack, R."""
         return int(next(iter(self.layers.values())).b.shape[0])
 
+    def rows(self, rows: slice) -> Weights:
+        """Those of some replicas, in the same memory."""
+        return Weights(
+            {
+                name: Layer(
+                    layer.w[rows],
+                    layer.b[rows],
+                    None if layer.scale is None else layer.scale[rows],
+                )
+                for name, layer in self.layers.items()
+            }
+        )
+
     def clone(self) -> Weights:
         """A copy that owns its contiguous tensors."""
         return Weights(

@@ -25,6 +25,7 @@ def describe_origin(training: Training, dataset: Dataset) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "path": training.path_name,
         "products": training.products,
+        "tuning": training.tuning,
         "num_parts": training.num_parts,
         "data": {
             "name": dataset.name,

@@ -8,6 +8,8 @@ where it is, and nothing else does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from birthmark.network import batch_examples, draw_weights, gather_layers
 from birthmark.shapes import Array, Dataset, EpochMetrics, Weights
 from birthmark.spec import RunSpec
 from birthmark.training.accumulators import read_at_once
+from birthmark.training.compiled import CompiledPath
 from birthmark.training.devices import find_device
 from birthmark.training.examples import Examples, first_examples, load_examples
 from birthmark.training.graphed import DeviceStream, GraphedPath
@@ -32,7 +35,7 @@ from birthmark.training.products import (
 )
 from birthmark.training.schedules import learning_rate
 from birthmark.training.step_ranges import StepRange
-from birthmark.training.trials import try_paths
+from birthmark.training.trials import try_paths, weigh_precision
 
 
 class Training:
@@ -65,6 +68,7 @@ class Training:
         initial: Weights | None = None,
         products: str = "highest",
         num_parts: int = 1,
+        precision_gain: float = 1.0,
     ) -> None:
         """Put the parts together.
 
@@ -78,10 +82,11 @@ class Training:
             initial: The configuration from which the path starts, if any looks at it.
             products: The setting of torch that the path was made under.
             num_parts: Into how many parts the path splits its stack.
+            precision_gain: How many times as quick as full precision its own is here.
         """
         self.spec, self.order, self.products = spec, order, products
         self.train_examples, self.test_examples = train_examples, test_examples
-        self.num_parts = num_parts
+        self.num_parts, self._precision_gain = num_parts, precision_gain
         self._path, self.path_name = path, path.name
         self._initial = initial
         self.device = str(train_examples.classes_N.device)
@@ -135,9 +140,9 @@ class Training:
         num_parts = num_parts or choose_num_parts(
             spec, dataset=dataset, num_replicas=len(replicas)
         )
-        if not path:
-            with torch.no_grad(), product_setting(products):
-                path = try_paths(spec, initial, device, examples[0])
+        with torch.no_grad():
+            path = path or try_paths(spec, initial, device, examples[0])
+            gain = weigh_precision(spec, initial, device, examples[0])
         chosen = choose_path(
             spec,
             initial,
@@ -155,6 +160,7 @@ class Training:
             initial=initial,
             products=products,
             num_parts=num_parts,
+            precision_gain=gain,
         )
 
     @property
@@ -210,6 +216,12 @@ class Training:
             if isinstance(self._path, GraphedPath)
             else DeviceStream("cpu")
         )
+
+    @property
+    def tuning(self) -> dict[str, Any]:
+        """What trials on this processor have found; no bit depends on it."""
+        path, found = self._path, {"precision_gain": self._precision_gain}
+        return found | (asdict(path.tuning) if isinstance(path, CompiledPath) else {})
 
     @property
     def nonfinite_step_R(self) -> Array:

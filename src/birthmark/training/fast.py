@@ -1,5 +1,6 @@
 """Dense layers and plain SGD by hand, all replicas in each product."""
 
+from itertools import pairwise
 from typing import Self
 
 import torch
@@ -13,6 +14,7 @@ from birthmark.network import (
 )
 from birthmark.shapes import Layer, Weights
 from birthmark.spec import RunSpec
+from birthmark.training.sizes import PathBytes, StackSizes
 from birthmark.training.stepwise import BatchResult, StepwisePath
 
 
@@ -38,6 +40,20 @@ class FastPath(StepwisePath):
         self._inputs: list[Tensor] = []  # what enters each layer, [R, B, I]
         self._kept: list[Tensor] = []  # what the derivative of the activation needs
         self._delta = torch.empty(0)
+
+    @classmethod
+    def count_bytes(cls, sizes: StackSizes, rows: int, count: int) -> PathBytes:
+        """See `StepwisePath`."""
+        inputs, *outputs = sizes.values
+        batch, gathered = sizes.spec.training.batch_size, sizes.gathered(rows)
+        # outputs of each layer and gradients by them, those of the loss included
+        step = (
+            gathered * (1 + sizes.item) + rows * batch * 2 * sum(outputs) * sizes.item
+        )
+        through = max(i + o for i, o in pairwise([0, *outputs]))
+        values = rows * count * max(through, 3 * outputs[-1])
+        seen = count * inputs * (1 + sizes.item)
+        return PathBytes(sizes.weights, step, seen + values * sizes.item)
 
     def part(self, rows: slice) -> Self:
         """See `StepwisePath`."""

@@ -1,16 +1,18 @@
 """Any network and any optimizer, through autograd over stacked parameters."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from birthmark.network import Forward
-from birthmark.spec import RunSpec
+from birthmark.spec import NetworkSpec, RunSpec
 from birthmark.training.dropout import Dropout
 from birthmark.training.losses import true_class_probability
 from birthmark.training.optimizers import OPTIMIZERS, Optimizer
+from birthmark.training.sizes import PathBytes, StackSizes
 from birthmark.training.stepwise import BatchResult, StepwisePath
 
 PIECE = 128  # examples that one replica evaluates at a time, where they go in turn
@@ -61,6 +63,23 @@ class GeneralPath(StepwisePath):
             return loss_B.mean(), (loss_B, z_BK)
 
         self._mean_loss = mean_loss
+
+    @classmethod
+    def count_bytes(cls, sizes: StackSizes, rows: int, count: int) -> PathBytes:
+        """See `StepwisePath`."""
+        inputs, *outputs = sizes.values
+        batch, gathered = sizes.spec.training.batch_size, sizes.gathered(rows)
+        in_turn = goes_in_turn(sizes.spec.network, sizes.device)
+        copies = 5 if sizes.spec.network.dropout else 3
+        passing = (1 if in_turn else rows) * batch * copies * sum(outputs)
+        # gradients, and what is made of them
+        kept = rows * (sizes.num_weights + 2 * sizes.largest)
+        step = gathered * (1 + sizes.item) + (passing + kept) * sizes.item
+        at_once = min(count, PIECE) if in_turn else rows * count
+        through = max(i + 2 * o for i, o in pairwise([0, *outputs]))
+        values = max(at_once * through, rows * count * 3 * outputs[-1])
+        seen = count * inputs * (1 + sizes.item)
+        return PathBytes(sizes.weights, step, seen + values * sizes.item)
 
     def part(self, rows: slice) -> Self:
         """See `StepwisePath`."""
@@ -144,3 +163,8 @@ class GeneralPath(StepwisePath):
         if self._dropout is None:
             return ()
         return self._dropout.masks(row, self.step, y_RB.shape[1])
+
+
+def goes_in_turn(network: NetworkSpec, device: str) -> bool:
+    """Whether one replica follows the other in each step."""
+    return network.is_convolutional and device == "cpu"

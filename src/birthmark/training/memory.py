@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 from pathlib import Path
 
@@ -16,20 +15,17 @@ import torch
 
 from birthmark.data import DatasetFacts, describe_dataset
 from birthmark.errors import HardwareError
-from birthmark.network import Chain, find_laws
 from birthmark.shapes import Dataset
 from birthmark.spec import DataSpec, RunSpec
 from birthmark.training.devices import find_device
-from birthmark.training.general import PIECE
-from birthmark.training.graphed import count_captured
-from birthmark.training.paths import find_path_name
+from birthmark.training.paths import count_bytes, find_path_name
+from birthmark.training.sizes import StackSizes
 from birthmark.training.stepwise import EVALUATION_BATCH
 
 _RUNTIME = 430e6  # Python with torch, NumPy, pandas, and their libraries
 _RUNTIME_OF_GPU = 1200e6  # and the libraries of CUDA, in main memory
 _CONTEXT_OF_GPU = 600e6  # and in that of the GPU, with the workspace of its products
 _PACKED = 0.15  # files of a data set, packed, beside what is unpacked of them
-_LINE = 64  # bytes: rows of the compiled path take an odd number of lines
 _MEASURED_COPIES = 15  # float64, of what is measured at a time
 _MEASURED_VALUES = {"cpu": 2**18, "cuda": 2**24}  # at least so many, if there are
 _RECORD = 8 * 41 * 161  # bytes of the joint counts of a tensor, which are most of it
@@ -104,27 +100,43 @@ def estimate_memory(
     device = find_device(spec.run.device)
     on_gpu = device != "cpu"
     data = _Data.named(spec.data) if dataset is None else _Data.given(dataset)
-    stack = _Stack(spec, data, find_path_name(spec, device), device)
-    weights = stack.num_weights * stack.item
-    order = 8 * data.num_train * (spec.run.replicas if stack.has_own_orders else 1)
-    order *= 2  # that of the next epoch is drawn ahead
-    state = {"adam": 2}.get(spec.training.optimizer, int(spec.training.momentum > 0))
+    sizes = StackSizes(spec, data.example_shape, data.num_classes, device)
     rows = -(-spec.run.replicas // num_parts)
     count = min(EVALUATION_BATCH, max(data.num_train, data.num_test))
+    path = count_bytes(find_path_name(spec, device), sizes, rows, count)
+    order = 8 * data.num_train * (spec.run.replicas if sizes.has_own_orders else 1)
+    order *= 2  # that of the next epoch is drawn ahead
+    state = {"adam": 2}.get(spec.training.optimizer, int(spec.training.momentum > 0))
     return MemoryEstimate(
         device=device,
         runtime=int(_CONTEXT_OF_GPU if on_gpu else _RUNTIME),
         loading=data.loading,
         dataset=data.size,
-        weights=2 * weights + stack.stored_weights,
-        optimizer=state * weights,
-        steps=order + stack.step(rows),
-        records=stack.record,
-        evaluation=stack.evaluation(rows, count),
-        measurement=stack.measurement,
-        checkpoint=(2 if on_gpu else 1) * weights + state * weights,
+        weights=2 * sizes.weights + path.weights,
+        optimizer=state * sizes.weights,
+        steps=order + path.step,
+        records=_count_record(sizes),
+        evaluation=path.evaluation,
+        measurement=_count_measurement(sizes),
+        checkpoint=((2 if on_gpu else 1) + state) * sizes.weights,
         host_runtime=int(_RUNTIME + _RUNTIME_OF_GPU) if on_gpu else 0,
     )
+
+
+def _count_record(sizes: StackSizes) -> int:
+    """Bytes of what is measured at an epoch: weights and biases of each layer."""
+    return sizes.num_replicas * 2 * len(sizes.layers) * _RECORD
+
+
+def _count_measurement(sizes: StackSizes) -> int:
+    """While an epoch is measured, a few replicas at a time."""
+    kind = sizes.device.partition(":")[0]
+    replicas, largest = sizes.num_replicas, sizes.largest
+    block = max(largest, min(_MEASURED_VALUES[kind], replicas * largest))
+    if kind == "cpu":
+        blocks = min(torch.get_num_threads(), -(-replicas * largest // block))
+        block *= max(1, min(blocks, _MEASURED_AT_ONCE // largest))
+    return _MEASURED_COPIES * 8 * block + int(_RECORD_COPIES * _count_record(sizes))
 
 
 @dataclass(frozen=True)
@@ -162,118 +174,6 @@ class _Data:
 
 def _size(data: _Data | DatasetFacts) -> int:
     return (data.num_train + data.num_test) * (data.num_inputs + 8)
-
-
-@dataclass(frozen=True)
-class _Stack:
-    """The arithmetic of a stack of networks on a path."""
-
-    spec: RunSpec
-    data: _Data
-    path: str
-    device: str
-
-    @property
-    def layers(self) -> list[tuple[int, int]]:
-        """Rows and columns of the matrix of each layer."""
-        facts = (self.data.num_inputs, self.data.num_classes)
-        laws = find_laws(self.spec, *facts, num_channels=self.data.example_shape[0])
-        return [(layer.fan_in, layer.num_out) for layer in laws.values()]
-
-    @property
-    def values(self) -> list[int]:
-        """Numbers of an example: as it comes, then behind each layer."""
-        chain = Chain(self.spec.network, self.data.example_shape)
-        hidden = [prod(shape) for shape in chain.hidden_shapes]
-        return [self.data.num_inputs, *hidden, self.data.num_classes]
-
-    @property
-    def goes_in_turn(self) -> bool:
-        """Whether one replica follows the other in each step."""
-        return self.spec.network.is_convolutional and self.device == "cpu"
-
-    @property
-    def item(self) -> int:
-        """Bytes of a weight."""
-        return int(getattr(torch, self.spec.run.dtype).itemsize)
-
-    @property
-    def has_own_orders(self) -> bool:
-        """Whether each replica has its own order of the examples."""
-        return self.spec.training.batch_order == "independent"
-
-    @property
-    def num_weights(self) -> int:
-        """Weights and biases of all replicas."""
-        layers = sum((i + 1) * o for i, o in self.layers)
-        return self.spec.run.replicas * layers
-
-    @property
-    def stored_weights(self) -> int:
-        """Bytes of the current weights as the path keeps them."""
-        if self.path != "compiled":
-            return self.num_weights * self.item
-        rows = [
-            (i + 1, (-(-o * self.item // _LINE) | 1) * _LINE) for i, o in self.layers
-        ]
-        return self.spec.run.replicas * sum(i * o for i, o in rows)
-
-    @property
-    def largest(self) -> int:
-        """Weights of the largest layer of a replica."""
-        return max(i * o for i, o in self.layers)
-
-    def step(self, rows: int) -> int:
-        """Working memory of a step of so many replicas, and what stays of it."""
-        batch = self.spec.training.batch_size
-        inputs, *outputs = self.values
-        hidden, classes = sum(outputs[:-1]), outputs[-1]
-        if self.path == "compiled":
-            workers = min(torch.get_num_threads(), self.spec.run.replicas)
-            values = batch * (2 * max(outputs) + inputs + sum(outputs))
-            return workers * values * self.item
-        gathered = (rows if self.has_own_orders else 1) * batch * inputs
-        if self.path == "graphed" and rows == self.spec.run.replicas:
-            one_step = gathered * (1 + self.item)
-            values = rows * batch * (2 * hidden + 3 * classes)
-            return one_step * count_captured(one_step) + values * self.item
-        if self.path == "general":
-            copies = 5 if self.spec.network.dropout else 3
-            activations = copies * (hidden + classes)
-            whole = self.num_weights // self.spec.run.replicas
-            kept = rows * (whole + 2 * self.largest)  # gradients, what is made of them
-        else:
-            activations, kept = 2 * hidden + 2 * classes, 0
-        at_once = 1 if self.goes_in_turn else rows
-        values = gathered + at_once * batch * activations + kept
-        return gathered + values * self.item
-
-    def evaluation(self, rows: int, count: int) -> int:
-        """Working memory for so many examples, seen by so many replicas."""
-        if self.path == "compiled":
-            return 0
-        inputs, *outputs = self.values
-        copies = 2 if self.path == "general" else 1
-        through = max(i + o * copies for i, o in pairwise([0, *outputs]))
-        at_once = min(count, PIECE) if self.goes_in_turn else rows * count
-        values = max(at_once * through, rows * count * 3 * outputs[-1])
-        return count * inputs * (1 + self.item) + values * self.item
-
-    @property
-    def measurement(self) -> int:
-        """While an epoch is measured, a few replicas at a time."""
-        kind = self.device.partition(":")[0]
-        replicas, largest = self.spec.run.replicas, self.largest
-        block = max(largest, min(_MEASURED_VALUES[kind], replicas * largest))
-        if kind == "cpu":
-            blocks = min(torch.get_num_threads(), -(-replicas * largest // block))
-            block *= max(1, min(blocks, _MEASURED_AT_ONCE // largest))
-        return _MEASURED_COPIES * 8 * block + int(_RECORD_COPIES * self.record)
-
-    @property
-    def record(self) -> int:
-        """Bytes of what is measured at an epoch: weights and biases of each layer."""
-        return self.spec.run.replicas * 2 * len(self.layers) * _RECORD
 
 
 def choose_num_parts(

@@ -29,9 +29,10 @@ from birthmark.training.compiled import CompiledPath
 from birthmark.training.dropout import Dropout
 from birthmark.training.examples import Examples
 from birthmark.training.fast import FastPath
-from birthmark.training.general import GeneralPath
+from birthmark.training.general import GeneralPath, goes_in_turn
 from birthmark.training.graphed import GraphedPath
 from birthmark.training.parts import PartedPath
+from birthmark.training.sizes import PathBytes, StackSizes
 from birthmark.training.step_ranges import StepRange
 from birthmark.training.stepwise import StepwisePath
 
@@ -48,6 +49,16 @@ class TrainingPath(Protocol):
     state: dict[str, Tensor]  # of the optimizer; resuming needs it
     accumulators: Accumulators
 
+    @classmethod
+    def count_bytes(cls, sizes: StackSizes, rows: int, count: int) -> PathBytes:
+        """What it would need for steps and evaluations.
+
+        Args:
+            sizes: Of the stack.
+            rows: Replicas that go through a step at once.
+            count: Examples that are evaluated at once.
+        """
+
     def make_steps(self, examples: Examples, step_range: StepRange) -> None:
         """Make the steps of a range.
 
@@ -62,6 +73,16 @@ class TrainingPath(Protocol):
         Returns:
             [2, R], float64, on the device.
         """
+
+
+_PATHS: dict[str, type[TrainingPath]] = {
+    path.name: path for path in (CompiledPath, GraphedPath, FastPath, GeneralPath)
+}
+
+
+def count_bytes(name: str, sizes: StackSizes, rows: int, count: int) -> PathBytes:
+    """What a path says that it would need; see `TrainingPath.count_bytes`."""
+    return _PATHS[name].count_bytes(sizes, rows, count)
 
 
 def find_path_name(spec: RunSpec, device: str, name: str = "") -> str:
@@ -126,7 +147,7 @@ def _make_general(
         scale_forward(make_forward(chain), scalings),
         dropout=dropout if spec.network.dropout else None,
         lr_factors=find_lr_factors(scalings, spec.training.optimizer),
-        in_turn=spec.network.is_convolutional and device == "cpu",
+        in_turn=goes_in_turn(spec.network, device),
     )
 
 

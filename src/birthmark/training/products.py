@@ -1,21 +1,17 @@
 """How products are computed: in which precision, and by which of torch's libraries."""
 
-import contextlib
-import hashlib
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
-import platformdirs
 import torch
 
 from birthmark.errors import HardwareError
 from birthmark.spec import RunSpec
 from birthmark.training.compiled import CompiledPath
 from birthmark.training.devices import describe_device, find_device
+from birthmark.training.kept_trials import keep_trial
 
 _SETTINGS = ("highest", "medium")
 _ROUNDS = 20
@@ -51,7 +47,7 @@ def check_precision(spec: RunSpec) -> None:
         raise HardwareError(
             "precision 'bf16' needs a CPU with AMX, or for relu networks, "
             "cross-entropy and plain SGD one with AVX512-BF16 and a C compiler, not "
-            f"this {device}: use 'full'"
+            f"{describe_device(device)}: use 'full'"
         )
 
 
@@ -86,28 +82,13 @@ def choose_products(spec: RunSpec) -> str:
     return _quicker_setting()
 
 
-@cache
 def _quicker_setting() -> str:
     """What the first trial on a machine like this one has found.
 
-    Sums are split otherwise by each library, so a trial in each process would let the
-    last bits of a run depend on what else the machine was doing.
+    Sums are split otherwise by each library: in what is kept, bits are.
     """
-    like = f"{describe_device('cpu')}, torch {torch.__version__}"
-    name = hashlib.sha256(like.encode()).hexdigest()[:24]
-    kept = Path(platformdirs.user_cache_dir("birthmark")) / "products" / name
-    with contextlib.suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        # where many begin at the same time, all take what the first one has found
-        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            if not kept.exists():
-                (Path(folder) / name).write_text(_try_settings(), encoding="utf-8")
-                with contextlib.suppress(FileExistsError):
-                    kept.hardlink_to(Path(folder) / name)
-        found = kept.read_text(encoding="utf-8")
-        if found in _SETTINGS:
-            return found
-    return _try_settings()
+    words = [f"torch {torch.__version__}"]
+    return keep_trial("products", words, _try_settings, _SETTINGS.__contains__)
 
 
 def _try_settings() -> str:

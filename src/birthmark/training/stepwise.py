@@ -13,6 +13,7 @@ from birthmark.spec import RunSpec
 from birthmark.training.accumulators import Accumulators
 from birthmark.training.examples import Examples
 from birthmark.training.losses import find_loss
+from birthmark.training.sizes import PathBytes, StackSizes
 from birthmark.training.step_ranges import StepRange
 
 EVALUATION_BATCH = 1024  # examples evaluated at once, by all replicas
@@ -44,6 +45,17 @@ class StepwisePath(ABC):
         self.accumulators = Accumulators.zeros(self._num_replicas, self._device)
         self._loss = find_loss(spec.training.loss)
         self._eps, self._batch_size = spec.training.eps, spec.training.batch_size
+
+    @classmethod
+    @abstractmethod
+    def count_bytes(cls, sizes: StackSizes, rows: int, count: int) -> PathBytes:
+        """What it would need for steps and evaluations.
+
+        Args:
+            sizes: Of the stack.
+            rows: Replicas that go through a step at once.
+            count: Examples that are evaluated at once.
+        """
 
     def part(self, rows: slice) -> Self:
         """The same path for some replicas, whose weights and sums stay where they are.

@@ -4,16 +4,19 @@ Its weights lie in that core's cache meanwhile. Nothing that a replica computes 
 on the others or on the number of cores, and so its bits do not either.
 """
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from ctypes import byref, c_double, c_int64, c_void_p
+from pathlib import Path
 from threading import Event
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from birthmark.network import name_parameters
-from birthmark.shapes import Layer, Weights
+from birthmark.shapes import Dataset, Layer, Weights
 from birthmark.spec import RunSpec
 from birthmark.training.accumulators import Accumulators
 from birthmark.training.compiled.library import load_library
@@ -26,13 +29,17 @@ from birthmark.training.compiled.program import (
     whole_numbers,
 )
 from birthmark.training.compiled.schedule import Task, share_out
+from birthmark.training.compiled.tuning import Tuning, find_tuning
 from birthmark.training.examples import Examples
+from birthmark.training.sizes import PathBytes, StackSizes
 from birthmark.training.step_ranges import StepRange
 
 _LOSSES = {"cross_entropy": 0, "clipped_cross_entropy": 1}
 _ACTIVATIONS = {"identity": 0, "relu": 1}
 _MOST_STEPS = 256  # in one call: what runs in C does not hear Ctrl-C
-_WIDEST_JOINED = 128  # first layers; wider ones fill the cache, and lose by it
+# first layers: up to here they gain wherever it was tried; from there on never
+_JOINED, _WIDEST_JOINED = 128, 256
+_TRIED_ROWS, _TRIED_STEPS = 2, 2
 _ALIGNMENT = 64  # bytes of a cache line
 
 
@@ -45,7 +52,22 @@ class CompiledPath:
 
     name = "compiled"
 
-    def __init__(self, spec: RunSpec, weights: Weights) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        weights: Weights,
+        tuning: Tuning | None = None,
+        num_workers: int = 0,
+    ) -> None:
+        """Take a copy of the weights.
+
+        Args:
+            spec: What to train.
+            weights: The initial configuration.
+            tuning: What no bit depends on; by a trial at first use unless given.
+            num_workers: How many replicas are trained at a time; by torch's threads
+                unless given.
+        """
         library = load_library(spec.run.dtype, spec.run.precision)
         assert library is not None, "CompiledPath.fits says where it can be had"
         self._library, self._spec = library, spec
@@ -64,7 +86,11 @@ class CompiledPath:
         self.state: dict[str, Tensor] = {}
         self.accumulators = Accumulators.zeros(weights.num_replicas)
         self._program = self._describe(weights)
-        self._num_workers = min(torch.get_num_threads(), weights.num_replicas)
+        self.tuning = tuning or self._tune(weights)
+        self._program.often = self.tuning.often
+        self._num_workers = num_workers or min(
+            torch.get_num_threads(), weights.num_replicas
+        )
         size = library.scratch_size(byref(self._program))
         self._scratches = [self._new_scratch(size) for _ in range(self._num_workers)]
         self._pool = ThreadPoolExecutor(self._num_workers, "birthmark")
@@ -81,20 +107,84 @@ class CompiledPath:
             and load_library(spec.run.dtype, spec.run.precision) is not None
         )
 
+    @classmethod
+    def count_bytes(cls, sizes: StackSizes, rows: int, count: int) -> PathBytes:
+        """See `TrainingPath`: what the C itself says; it works on a replica a core."""
+        run, training = sizes.spec.run, sizes.spec.training
+        library = load_library(run.dtype, run.precision)
+        assert library is not None, "CompiledPath.fits says where it can be had"
+        rows_of = [library.row_stride(c_int64(o)) for _, o in sizes.layers]
+        stored = sum(
+            (i + 1) * row for (i, _), row in zip(sizes.layers, rows_of, strict=True)
+        )
+        program = Program(
+            num_layers=len(sizes.layers),
+            sizes=whole_numbers(sizes.values),
+            batch_size=training.batch_size,
+        )
+        workers = min(torch.get_num_threads(), run.replicas)
+        scratch = workers * library.scratch_size(byref(program))
+        if training.batch_order == "shared" and run.replicas > 1:
+            crew = -(-run.replicas // workers)
+            if run.precision == "full" and sizes.values[1] <= _WIDEST_JOINED:
+                scratch += workers * library.shared_scratch_size(
+                    byref(program), c_int64(crew)
+                )
+        return PathBytes(
+            run.replicas * stored * sizes.item, scratch * sizes.item, evaluation=0
+        )
+
     def make_steps(self, examples: Examples, step_range: StepRange) -> None:
         """See `Path`."""
-        joined = len(step_range.order_RN) == 1 and self._joins_first_layers
+        joined = len(step_range.order_RN) == 1 and self.tuning.joins
         make_steps = self._make_joined_steps if joined else self._make_steps
         for start in range(0, len(step_range), _MOST_STEPS):
             make_steps(examples, step_range.part(start, start + _MOST_STEPS))
 
-    @property
-    def _joins_first_layers(self) -> bool:
-        """Whether replicas that share their batches share the first product as well."""
-        width, several = self._program.sizes[1], len(self.accumulators.loss_R) > 1
-        return (
-            several and width <= _WIDEST_JOINED and self._spec.run.precision == "full"
+    def _tune(self, weights: Weights) -> Tuning:
+        """Chosen on this processor, for networks of about this shape."""
+        training, run = self._spec.training, self._spec.run
+        sizes = list(self._program.sizes[: self._program.num_layers + 1])
+        shared = training.batch_order == "shared" and weights.num_replicas > 1
+        joins = [False]
+        if shared and run.precision == "full" and sizes[1] <= _WIDEST_JOINED:
+            joins = [True, False] if sizes[1] <= _JOINED else [False, True]
+        return find_tuning(
+            [Tuning(often, joined) for joined in joins for often in (8, 0)],
+            [training.batch_size, *sizes],
+            [run.dtype, run.precision, Path(self._library._name).stem],
+            lambda: self._begin_trial(weights),
         )
+
+    def _begin_trial(self, weights: Weights) -> Callable[[Tuning], float]:
+        """What times steps under a tuning: of two replicas on this thread alone."""
+        few = weights.rows(slice(0, _TRIED_ROWS))
+        path = CompiledPath(self._spec, few, Tuning(), num_workers=1)
+        examples, count = self._made_up_examples(), _TRIED_STEPS
+        order_1N = torch.arange(len(examples)).unsqueeze(0)
+        order_RN = order_1N.expand(few.num_replicas, -1).contiguous()
+
+        def time_steps(tuning: Tuning) -> float:
+            path.tuning, path._program.often = tuning, tuning.often
+            order = order_1N if tuning.joins else order_RN
+            started = time.thread_time()
+            path.make_steps(examples, StepRange(order, 0, 0, [0.0] * count))
+            return time.thread_time() - started
+
+        time_steps(Tuning())  # warms up
+        return time_steps
+
+    def _made_up_examples(self) -> Examples:
+        size = self._spec.training.batch_size * _TRIED_STEPS
+        num_inputs, num_classes = (
+            self._program.sizes[0],
+            self._program.sizes[self._program.num_layers],
+        )
+        x = np.resize(np.arange(251, dtype=np.uint8), (size, num_inputs))
+        y = np.arange(size) % num_classes
+        dtype = getattr(torch, self._spec.run.dtype)
+        facts = Dataset("", x, y, x, y, num_classes, (num_inputs,), 255)
+        return Examples(facts, x, y, dtype=dtype, device="cpu")
 
     def evaluate(self, examples: Examples) -> Tensor:
         """See `Path`."""

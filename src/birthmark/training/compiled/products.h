@@ -146,7 +146,14 @@ int64_t row_stride(int64_t count)
     return (round_up(count, LINE) / LINE | 1) * LINE;
 }
 
-enum { WIDEST = 3, OFTEN = 8 }; /* vectors of a tile; tiles that make a copy worth it */
+enum { WIDEST = 3 }; /* vectors of a tile */
+
+/* Room for `panel_size` values, and how many tiles below each other make it worth a copy:
+   that depends on the processor. None do where it is 0. */
+typedef struct {
+    REAL *at;
+    int64_t often;
+} panel_room;
 
 static inline int64_t panel_size(int64_t depth) { return depth * WIDEST * LANES; }
 
@@ -162,10 +169,10 @@ static right_matrix lay_panel(int64_t depth, int64_t width, right_matrix from, R
 }
 
 /* Columns are rounded up to whole vectors: what lies behind the last must be writable,
-   and the caller sees to it that it stays zero where that matters. `panel` is room for
-   `panel_size` values. */
+   and the caller sees to it that it stays zero where that matters. */
 static void multiply(int64_t rows, int64_t columns, int64_t depth, left_matrix a,
-                     right_matrix b, right_matrix start, right_matrix c, REAL *panel)
+                     right_matrix b, right_matrix start, right_matrix c,
+                     panel_room panel)
 {
     int64_t vectors = round_up(columns, LANES) / LANES;
     while (vectors > 0) {
@@ -173,8 +180,9 @@ static void multiply(int64_t rows, int64_t columns, int64_t depth, left_matrix a
         const int64_t width = vectors == 4 ? 2 : vectors > 3 ? 3 : vectors;
         const tile *kind = TILES[width - 1];
         right_matrix right = b;
-        if (rows >= OFTEN * kind->rows && b.row > 2 * width * LANES)
-            right = lay_panel(depth, width, b, panel);
+        const int worth = panel.often > 0 && rows >= panel.often * kind->rows;
+        if (worth && b.row > 2 * width * LANES)
+            right = lay_panel(depth, width, b, panel.at);
         for (int64_t m = 0; m < rows; m += kind->rows) {
             while (kind->rows > rows - m) kind++;
             kind->run(depth, (left_matrix){a.at + m * a.row, a.row, a.column}, right,

@@ -22,6 +22,7 @@ class Program(Structure):
         ("loss", c_int64),
         ("eps", c_double),
         ("rectifies", c_int64),
+        ("often", c_int64),
     )
 
 

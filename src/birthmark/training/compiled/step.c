@@ -25,6 +25,7 @@ typedef struct {
     int64_t loss;
     double eps;
     int64_t rectifies; /* between the layers: relu, or nothing */
+    int64_t often; /* of a `panel_room` */
 } program;
 
 /* The replicas: each pointer is to the first of them, each step leads to the next. */
@@ -62,7 +63,7 @@ static void add_sums(const stack *s, int64_t replica, sums batch)
 typedef struct {
     REAL *delta_OB, *below_IB; /* gradients by outputs and by inputs, transposed */
     REAL *zeros_B;
-    REAL *panel; /* of a right matrix */
+    panel_room panel; /* of a right matrix */
     REAL *left, *right; /* for pairs of bfloat16 */
     REAL *activations; /* what enters each layer, and the outputs: one after the other */
 } workspace;
@@ -101,8 +102,8 @@ static int64_t lay_out(const program *p, REAL *scratch, workspace *space)
     space->delta_OB = scratch;
     space->below_IB = space->delta_OB + transposed;
     space->zeros_B = space->below_IB + transposed;
-    space->panel = space->zeros_B + across;
-    space->left = space->panel + panel_size(deepest);
+    space->panel = (panel_room){space->zeros_B + across, p->often};
+    space->left = space->panel.at + panel_size(deepest);
     space->right = space->left + left;
     space->activations = space->right + right;
     return 2 * transposed + across + panel_size(deepest) + left + right + activations;

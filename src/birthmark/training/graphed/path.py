@@ -1,6 +1,7 @@
 """The path that captures steps: several of a GPU replayed from a CUDA graph."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,11 +11,13 @@ from birthmark.shapes import Weights
 from birthmark.spec import RunSpec
 from birthmark.training.accumulators import Accumulators
 from birthmark.training.examples import Examples
+from birthmark.training.fast import FastPath
 from birthmark.training.graphed.captured import CapturedSteps, Program, bytes_of_step
 from birthmark.training.graphed.fused_losses import FUSED_LOSSES
 from birthmark.training.graphed.layers import pad_layers
 from birthmark.training.graphed.streams import DeviceStream
 from birthmark.training.losses import find_loss
+from birthmark.training.sizes import PathBytes, StackSizes
 from birthmark.training.step_ranges import StepRange
 from birthmark.training.stepwise import evaluate_stack
 
@@ -55,6 +58,19 @@ class GraphedPath:
         ] = {}  # by size of batch, and of order
         self._examples: Examples | None = None
         self._graphs: dict[CapturedSteps, torch.cuda.CUDAGraph | None] = {}
+
+    @classmethod
+    def count_bytes(cls, sizes: StackSizes, rows: int, count: int) -> PathBytes:
+        """See `TrainingPath`; a part of the replicas goes through `fast` instead."""
+        found = FastPath.count_bytes(sizes, rows, count)
+        if rows < sizes.num_replicas:
+            return found
+        *hidden, classes = sizes.values[1:]
+        batch = sizes.spec.training.batch_size
+        one_step = sizes.gathered(rows) * (1 + sizes.item)
+        values = rows * batch * (2 * sum(hidden) + 3 * classes)
+        step = one_step * count_captured(one_step) + values * sizes.item
+        return replace(found, step=step)
 
     def make_steps(self, examples: Examples, step_range: StepRange) -> None:
         """See `Path`."""

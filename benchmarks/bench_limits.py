@@ -1,0 +1,227 @@
+"""How far a step is from each limit of one core: its tile, its products, its memory.
+
+Two hidden layers of relu units, inputs and classes of HASYv2 (1024, 369), random
+pixels, batch 128, float32, plain SGD, one replica on one core. Beside the step stand:
+
+- the products of the step alone: the same C on matrices of the same sizes and strides;
+- the tile alone: its three vectors of columns on numbers that lie in the first cache,
+  the rate that no product of ours can exceed;
+- torch's products of 2048 x 2048, through MKL and through oneDNN;
+- a copy of 256 MiB, the rate at which weights come that no cache holds.
+
+Seconds of the processor, the least of all rounds; each round measures everything.
+"""
+
+import argparse
+import ctypes
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench_widths import BATCH, SIZES, make_dataset, make_training
+from throughput.rates import COPIED, SIZE
+
+from birthmark.compilation import compile_command
+from birthmark.training import Training, compiled
+
+WIDTHS = (10, 100, 250, 500, 1000)
+TILE_DEPTH, TILE_ROUNDS = 128, 2000
+OPERATIONS = 2e8  # of a measurement at least, so that the clock is no part of it
+# what `multiply` and the widest tile are called through
+SOURCE = """
+#include "products.h"
+void product(int64_t rows, int64_t columns, int64_t depth, const REAL *a, int64_t a_row,
+             int64_t a_column, REAL *b, int64_t b_row, REAL *c, int64_t c_row,
+             REAL *panel)
+{
+    multiply(rows, columns, depth, (left_matrix){a, a_row, a_column},
+             (right_matrix){b, b_row}, (right_matrix){c, c_row},
+             (right_matrix){c, c_row}, (panel_room){panel, 8});
+}
+int64_t tile_alone(int64_t depth, int64_t times, REAL *a, REAL *b, REAL *c)
+{
+    for (int64_t i = 0; i < times; i++)
+        TILES[WIDEST - 1][0].run(depth, (left_matrix){a, depth, 1},
+                                 (right_matrix){b, WIDEST * LANES},
+                                 (right_matrix){c, WIDEST * LANES},
+                                 (right_matrix){c, WIDEST * LANES});
+    return 2 * TILES[WIDEST - 1][0].rows * WIDEST * LANES * depth * times;
+}
+int64_t panel_room(int64_t depth) { return panel_size(depth); }
+"""
+
+
+class Products:
+    """The products of the engine, called one by one."""
+
+    def __init__(self, folder: str) -> None:
+        compiler = shutil.which("cc")
+        assert compiler is not None, "the engine is compiled by cc, and there is none"
+        (Path(folder) / "alone.c").write_text(SOURCE)
+        made = str(Path(folder) / "alone.so")
+        room = Path(compiled.__file__).parent
+        command = [*compile_command(compiler), "-DREAL=float", f"-I{room}"]
+        subprocess.run([*command, f"{folder}/alone.c", "-o", made, "-lm"], check=True)
+        self._library = ctypes.CDLL(made)
+        for name in ("row_stride", "panel_room", "tile_alone"):
+            getattr(self._library, name).restype = ctypes.c_int64
+        self._panel = self._room(self._whole("panel_room", max(SIZES[0], WIDTHS[-1])))
+
+    def time_tile(self) -> float:
+        """Operations a second of the widest tile, its numbers in the first cache."""
+        operands = [self._room(TILE_DEPTH * 64) for _ in range(3)]
+        places = [_at(operand) for operand in operands]
+        started = time.process_time()
+        made = self._library.tile_alone(*_whole(TILE_DEPTH, TILE_ROUNDS), *places)
+        return int(made) / (time.process_time() - started)
+
+    def of_step(self, width: int) -> Callable[[], None]:
+        """What makes the products of one step, in its order."""
+        sizes = [SIZES[0], width, width, SIZES[1]]
+        strides = [self._whole("row_stride", size) for size in sizes]
+        across = self._whole("row_stride", BATCH)
+        x = [self._room(BATCH * stride) for stride in strides]
+        w = [
+            self._room(i * stride)
+            for i, stride in zip(sizes, strides[1:], strict=False)
+        ]
+        delta = [self._room(size * across) for size in sizes]
+        calls = []
+        for layer, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            row, below = strides[layer + 1], strides[layer]
+            calls.append((BATCH, o, i, x[layer], below, 1, w[layer], row, x[layer + 1]))
+        for layer in reversed(range(len(w))):
+            i, o, row = sizes[layer], sizes[layer + 1], strides[layer + 1]
+            if layer:
+                one = (i, BATCH, o, w[layer], row, 1, delta[layer + 1], across)
+                calls.append((*one, delta[layer]))
+            one = (i, o, BATCH, x[layer], 1, strides[layer], x[layer + 1], row)
+            calls.append((*one, w[layer]))
+
+        def make() -> None:
+            for rows, columns, depth, a, a_row, a_column, b, b_row, c in calls:
+                c_row = self._whole("row_stride", columns)
+                self._library.product(
+                    *_whole(rows, columns, depth),
+                    _at(a),
+                    *_whole(a_row, a_column),
+                    _at(b),
+                    *_whole(b_row),
+                    _at(c),
+                    *_whole(c_row),
+                    _at(self._panel),
+                )
+
+        return make
+
+    def _whole(self, name: str, size: int) -> int:
+        return int(getattr(self._library, name)(ctypes.c_int64(size)))
+
+    @staticmethod
+    def _room(size: int) -> np.ndarray:
+        return np.full(size + 64, 1e-30, np.float32)
+
+
+def _at(values: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p((values.ctypes.data + 63) // 64 * 64)
+
+
+def _whole(*values: int) -> list[ctypes.c_int64]:
+    return [ctypes.c_int64(value) for value in values]
+
+
+def count_operations(width: int) -> int:
+    """Those of the products of a step."""
+    first, rest = SIZES[0] * width, width**2 + width * SIZES[1]
+    return (4 * first + 6 * rest) * BATCH
+
+
+def time_each(work: Callable[[], object], operations: float) -> float:
+    """Seconds of the processor of one call."""
+    count = max(1, int(OPERATIONS / operations))
+    started = time.process_time()
+    for _ in range(count):
+        work()
+    return (time.process_time() - started) / count
+
+
+def time_steps(training: Training, operations: float) -> float:
+    """Seconds of the processor of one step."""
+    count = min(16, max(2, int(OPERATIONS / operations)))
+    training.go_to(training.epoch)
+    training.advance(1)  # the order of the epoch is drawn for the first
+    started = time.process_time()
+    training.advance(count)
+    return (time.process_time() - started) / count
+
+
+def time_library(setting: str) -> float:
+    """Operations a second of torch's products."""
+    a = torch.ones(SIZE, SIZE)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(setting)
+    started = time.process_time()
+    a @ a
+    seconds = time.process_time() - started
+    torch.set_float32_matmul_precision(before)
+    return 2 * SIZE**3 / seconds
+
+
+def main() -> None:
+    """Print the limits, and a row a width."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    source = torch.zeros(COPIED // 4)
+    target, dataset = torch.zeros_like(source), make_dataset(32)
+    with tempfile.TemporaryDirectory() as folder:
+        products = Products(folder)
+        makers = {width: products.of_step(width) for width in WIDTHS}
+        trainings = {width: make_training(width, dataset) for width in WIDTHS}
+        rates: dict[str, list[float]] = {}
+        alone: dict[int, list[float]] = {width: [] for width in WIDTHS}
+        steps: dict[int, list[float]] = {width: [] for width in WIDTHS}
+        for _ in range(arguments.rounds):
+            rates.setdefault("the tile alone", []).append(products.time_tile())
+            for name, setting in (("MKL", "highest"), ("oneDNN", "medium")):
+                rates.setdefault(name, []).append(time_library(setting))
+            started = time.process_time()
+            target.copy_(source)
+            seconds = time.process_time() - started
+            rates.setdefault("copy", []).append(2 * COPIED / seconds)
+            for width in WIDTHS:
+                operations = count_operations(width)
+                alone[width].append(time_each(makers[width], operations))
+                steps[width].append(time_steps(trainings[width], operations))
+    print(f"{platform.platform()}, one core, n = {arguments.rounds} rounds\n")
+    for name, found in rates.items():
+        unit = "GB/s" if name == "copy" else "GFLOP/s"
+        middle, most = np.median(found) / 1e9, max(found) / 1e9
+        print(f"{name}: {most:.0f} {unit} at most, {middle:.0f} the median")
+    tile, copy = max(rates["the tile alone"]), max(rates["copy"])
+    best = max(max(rates["MKL"]), max(rates["oneDNN"]))
+    print(
+        "\n| width | step, ms | of the best library | of the tile | its products, ms | "
+        "of the tile | beside products | weights at the rate of a copy, ms |"
+    )
+    print("|--:" * 8 + "|")
+    for width in WIDTHS:
+        step, made = min(steps[width]), min(alone[width])
+        rate = count_operations(width) / step
+        weights = SIZES[0] * width + width**2 + width * SIZES[1]
+        print(
+            f"| {width} | {1e3 * step:.3f} | {rate / best:.0%} | {rate / tile:.0%} "
+            f"| {1e3 * made:.3f} | {count_operations(width) / made / tile:.0%} "
+            f"| {1 - made / step:.0%} | {1e3 * 16 * weights / copy:.3f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
