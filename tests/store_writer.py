@@ -1,5 +1,6 @@
 """A writer of a store whose numbers are known beforehand, and which can be killed."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -154,24 +155,28 @@ def weights(epoch: int) -> Weights:
 def write_run(store: Path, spec: RunSpec, *, pause: float = 0.0) -> None:
     """Start the run or go on from its checkpoint, to the end."""
     run = open_store(store, create=True).start_run(spec)
-    if run.is_done:
-        return
-    saved = run.load_checkpoint()
-    first, travelled = 0, 0.0
-    if saved is not None:
-        first, travelled = saved[1]["next"], float(saved[0]["travelled"])
-    for epoch in range(first, EPOCHS + 1):
-        travelled += float(noise("move", epoch, shape=()) ** 2)
-        run.append_metrics(metrics(epoch))
-        if epoch in SCALAR_EPOCHS:
-            binned = distributions(epoch) if epoch in DISTRIBUTION_EPOCHS else None
-            run.append_measurements(
-                epoch, epoch * STEPS, scalars(epoch, travelled), binned
-            )
-        if epoch in WEIGHTS_EPOCHS:
-            run.save_weights(epoch, weights(epoch))
-        if epoch % CHECKPOINT_EVERY == 0:
-            arrays = {"travelled": np.array(travelled), "w": weights(epoch)["output"].w}
-            run.save_checkpoint(arrays, {"next": epoch + 1, "note": "a \n note"})
-        time.sleep(pause)
-    run.finish(MANIFEST)
+    with contextlib.closing(run):
+        if run.is_done:
+            return
+        saved = run.load_checkpoint()
+        first, travelled = 0, 0.0
+        if saved is not None:
+            first, travelled = saved[1]["next"], float(saved[0]["travelled"])
+        for epoch in range(first, EPOCHS + 1):
+            travelled += float(noise("move", epoch, shape=()) ** 2)
+            run.append_metrics(metrics(epoch))
+            if epoch in SCALAR_EPOCHS:
+                binned = distributions(epoch) if epoch in DISTRIBUTION_EPOCHS else None
+                run.append_measurements(
+                    epoch, epoch * STEPS, scalars(epoch, travelled), binned
+                )
+            if epoch in WEIGHTS_EPOCHS:
+                run.save_weights(epoch, weights(epoch))
+            if epoch % CHECKPOINT_EVERY == 0:
+                arrays = {
+                    "travelled": np.array(travelled),
+                    "w": weights(epoch)["output"].w,
+                }
+                run.save_checkpoint(arrays, {"next": epoch + 1, "note": "a \n note"})
+            time.sleep(pause)
+        run.finish(MANIFEST)

@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+import sys
 from collections import Counter
 from functools import cache
 from importlib import metadata
@@ -51,8 +52,10 @@ def describe_software() -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:
+        # as loaded: of torch this names the build, which its record may not
+        loaded = getattr(sys.modules.get(package), "__version__", None)
         try:
-            found[package] = metadata.version(package)
+            found[package] = loaded or metadata.version(package)
         except metadata.PackageNotFoundError:  # run from a source tree
             found[package] = "source"
     return found
