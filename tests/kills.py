@@ -5,7 +5,8 @@ import multiprocessing
 import os
 import signal
 
-PRELOADED = ["birthmark.sweeps.stacks", "pytest"]
+# what training imports late too: torch.func takes seconds for the last one
+PRELOADED = ["birthmark.sweeps.stacks", "pytest", "torch._dynamo"]
 
 
 @functools.cache

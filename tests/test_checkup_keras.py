@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -136,6 +137,7 @@ def test_a_keras_model_is_left_as_it_was(keras):
         check(keras.Sequential([keras.layers.Dense(3)]), None)
 
 
+@pytest.mark.skipif(not find_spec("keras"), reason="needs Keras 3")
 def test_nothing_imports_keras():
     program = (
         "import sys, torch, birthmark as bm\n"

@@ -1,7 +1,5 @@
 """The library finds the experiments where they are, and says so where they are not."""
 
-import subprocess
-import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -26,25 +24,19 @@ def test_entry_points_are_those_of_importlib_metadata(group):
 
 
 @pytest.mark.parametrize(
-    "command", [["experiment"], ["experiment", "depth"], ["reproduce"]]
+    "command",
+    [["experiment"], ["experiment", "depth"], ["reproduce", "--scale", "shipped"]],
 )
-def test_without_the_package_a_command_says_how_to_get_it(command, tmp_path):
-    program = f"""
-import sys
-from birthmark import cli, experiments
-experiments._PACKAGE = "not_installed_here"
-experiments.find_packaged = lambda group: []
-sys.argv = ["birthmark", *{command!r}]
-if {command!r} == ["reproduce"]:
-    sys.argv += ["--scale", "shipped"]
-cli.main()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert "pip install birthmark-experiments" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_without_the_package_a_command_says_how_to_get_it(
+    command, tmp_path, monkeypatch, birthmark
+):
+    monkeypatch.setattr(experiments, "_PACKAGE", "not_installed_here")
+    monkeypatch.setattr(experiments, "find_packaged", lambda group: [])
+    monkeypatch.chdir(tmp_path)
+    status, _, err = birthmark(*command)
+    assert status == 2
+    assert "pip install birthmark-experiments" in err
+    assert len(err.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 

@@ -31,6 +31,13 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """One network, with neither a mark nor kept weights."""
+    spec = small_spec(run__replicas=1, record__weights=[], training__epochs=4)
+    return write_store(tmp_path_factory.mktemp("files") / "plain", [spec])
+
+
+@pytest.fixture(scope="module")
 def drawings(store):
     return find_drawings(store)
 
@@ -103,13 +110,11 @@ def test_no_text_is_cut_off_and_no_labels_of_ticks_overlap(drawings):
                 assert left.x1 <= right.x0, drawing.name
 
 
-def test_formats_are_chosen_and_one_that_is_not_known_is_refused(store, tmp_path):
-    written = draw_figures(store, tmp_path / "pdf")
-    assert {path.suffix for path in written} == {".pdf", ".txt", ".npz", ".csv"}
-    written = draw_figures(store, tmp_path / "svg", formats=["svg"])
+def test_formats_are_chosen_and_one_that_is_not_known_is_refused(plain, tmp_path):
+    written = draw_figures(plain, tmp_path / "svg", formats=["svg"])
     assert {path.suffix for path in written} == {".svg", ".txt", ".npz", ".csv"}
     with pytest.raises(SpecError, match="unknown format 'jpg'"):
-        draw_figures(store, tmp_path / "none", formats=["jpg"])
+        draw_figures(plain, tmp_path / "none", formats=["jpg"])
     assert not (tmp_path / "none").exists()
 
 
@@ -226,11 +231,10 @@ def test_an_mp4_is_written_where_there_is_an_ffmpeg(files):
     assert files[name].read_bytes()[4:8] == b"ftyp"
 
 
-def test_what_is_missing_is_explained(tmp_path):
-    plain = small_spec(run__replicas=1, record__weights=[], training__epochs=4)
-    store = write_store(tmp_path / "store", [plain])
-    assert [drawing.number for drawing in find_drawings(store)] == [0, 3, 4, 5]
-    missing = draw_survey(read_survey(store)).missing
+def test_what_is_missing_is_explained(plain, tmp_path):
+    found = draw_survey(read_survey(plain))
+    assert [drawing.number for drawing in found.drawings] == [0, 3, 4, 5]
+    missing = found.missing
     assert set(missing) == {
         "figure1-mark-digits",
         "figure2-regimes-digits",
@@ -239,9 +243,10 @@ def test_what_is_missing_is_explained(tmp_path):
     }
     assert "no run has a mark" in missing["figure1-mark-digits"]
     assert "two values of a field" in missing["figure2-regimes-digits"]
-    for drawing in find_drawings(store):
+    for drawing in found.drawings:
         assert "o interval" in drawing.caption
-    written = draw_figures(store, tmp_path / "figures")
+    written = draw_figures(plain, tmp_path / "figures")
+    assert {path.suffix for path in written} == {".pdf", ".txt", ".npz", ".csv"}
     assert not [path for path in written if "animation" in path.name]
 
 

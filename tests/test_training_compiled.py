@@ -1,12 +1,10 @@
 """The steps in C: against plain torch, at awkward sizes, on other processors."""
 
 import contextlib
+import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from birthmark.spec import RunSpec
 from birthmark.training import Training
 from birthmark.training.compiled import CompiledPath, share_out
 from doors import put
+from kills import start
 from test_training_equality import digits, make_spec
 
 pytestmark = pytest.mark.skipif(
@@ -219,54 +218,46 @@ def test_work_is_shared_out_evenly_and_no_replica_is_in_two_places_at_once(
     assert len(workers) <= num_workers
 
 
-def run_python(code, **environment):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
-
-
-TRAIN = """
-    from test_training_compiled import random_dataset
-    from test_training_equality import make_spec
-    from birthmark.training import Training
+def train_by(folder, compiler):
+    """The path and the train losses, in a file: nothing was compiled here before."""
+    os.environ |= {"CC": str(compiler), "XDG_CACHE_HOME": str(folder)}
     spec = make_spec("clipped_cross_entropy", eps=1e-3)
     training = Training.from_spec(spec, random_dataset(65, 21))
-    print(training.path_name, *training.run_epoch().train_loss.tolist())
-"""
+    losses = training.run_epoch().train_loss.tolist()
+    (folder / "found.json").write_text(json.dumps([training.path_name, losses]))
 
 
 def run_training(folder, compiler):
-    tests = str(Path(__file__).parent)
-    return run_python(
-        TRAIN, CC=str(compiler), XDG_CACHE_HOME=str(folder), PYTHONPATH=tests
-    )
+    process = start(train_by, folder, compiler)
+    process.join()
+    assert process.exitcode == 0
+    return json.loads((folder / "found.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def without(tmp_path_factory):
+    """What a compiler that fails leaves, and where."""
+    folder = tmp_path_factory.mktemp("without")
+    return folder, *run_training(folder, shutil.which("false"))
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="flags of x86-64")
 @pytest.mark.parametrize("flags", ["-mno-avx512f", "-mno-avx -mno-fma"])
-def test_processors_with_shorter_vectors_compute_the_same(tmp_path, flags):
+def test_processors_with_shorter_vectors_compute_the_same(tmp_path, flags, without):
     compiler = tmp_path / "cc"
     compiler.write_text(f'#!/bin/sh\nexec {shutil.which("cc")} "$@" {flags}\n')
     compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
-    name, *losses = run_training(tmp_path, compiler)
+    name, losses = run_training(tmp_path, compiler)
     assert name == "compiled"
     assert len(list(tmp_path.rglob("*.so"))) == 1
-    path, *expected = run_training(tmp_path, "no such compiler")
-    assert path == "fast"
-    np.testing.assert_allclose(
-        np.array(losses, float), np.array(expected, float), rtol=1e-10
-    )
+    *_, expected = without
+    np.testing.assert_allclose(losses, expected, rtol=1e-10)
 
 
-def test_a_compiler_that_fails_is_as_good_as_none(tmp_path):
-    assert run_training(tmp_path, shutil.which("false"))[0] == "fast"
-    assert not list(tmp_path.rglob("*.so"))
+def test_a_compiler_that_fails_is_as_good_as_none(tmp_path, without):
+    folder, *found = without
+    assert found[0] == "fast" and not list(folder.rglob("*.so"))
+    assert run_training(tmp_path, "no such compiler") == found
 
 
 def test_what_c_cannot_train_takes_another_path():

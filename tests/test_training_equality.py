@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch.nn import functional
 
 from birthmark.network import (
@@ -39,6 +38,8 @@ OPTIMIZERS = {
 
 
 def digits(num_train=90, num_test=40):
+    from sklearn.datasets import load_digits  # long: child processes import this file
+
     x, y = load_digits(return_X_y=True)
     x, y = x.astype(np.uint8), y.astype(np.int64)
     stop = num_train + num_test
