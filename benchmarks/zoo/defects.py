@@ -394,6 +394,20 @@ def _special() -> list[Defect]:
             torch.randint(0, 2, (len(batch[0]), 10)).float(),
         )
 
+    def bits(model: nn.Module, batch: Any) -> tuple[nn.Module, Any]:
+        return model, (batch[0], torch.randint(0, 2, (len(batch[0]), 10)).float())
+
+    def squeezed(o: Tensor, y: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(o.sigmoid(), y)
+
+    def softened(model: nn.Module, batch: Any) -> Tensor:
+        x, y = batch
+        return functional.cross_entropy(model(x).softmax(-1).flatten(0, -2),
+                                        y.flatten())  # fmt: skip
+
+    def same(model: nn.Module, batch: Any) -> tuple[nn.Module, Any]:
+        return model, batch
+
     def clipped(p: Tensor, y: Tensor) -> Tensor:
         p = p.clamp(1e-7, 1 - 1e-7)
         return -p.gather(1, y[:, None]).log().mean()
@@ -459,6 +473,19 @@ def _special() -> list[Defect]:
         make("LSTM", "closed forget gates",
              _spoiling("cell.bias_ih_l0", lambda b: b[48:96].fill_(-4)),
              {"short_memory"}, "cell.bias_l0"),
+        make("dense tanh", "sigmoid inside the loss", bits,
+             {"sigmoid_before_logits"}, "12.weight", options=_with(loss=squeezed)),
+        make("experts", "sigmoid inside the loss", bits,
+             {"sigmoid_before_logits"}, "5.weight", options=_with(loss=squeezed)),
+        make("language model", "softmax inside the objective", same,
+             {"double_softmax"}, "head.weight", options=_with(objective=softened)),
+        make("residual convolutions", "likelihood of logits", same,
+             {"wrong_outputs"}, "8.weight", options=_with(loss="nll")),
+        make("LSTM", "likelihood of logits", same,
+             {"wrong_outputs"}, "head.weight", options=_with(loss="nll")),
+        make("language model", "positions far above tokens",
+             _spoiling("positions.weight", lambda w: w.normal_(0, 5)),
+             {"unequal_sum"}, "positions.weight"),
         make("experts", "equal experts", equal, {"equal_experts"}, "2.w1"),
     ]  # fmt: skip
 

@@ -37,11 +37,11 @@ class Batch:
     def inputs(self) -> Tensor:
         """The first tensor that goes in, [B, ...]; floating ones go first."""
         tensors = [*_tensors(self.arguments), *_tensors(self.keywords)]
-        for value in tensors:
-            if value.is_floating_point() and value.ndim > 1:
-                return value
+        floats = (t for t in tensors if t.is_floating_point() and t.ndim > 1)
+        first = next(floats, None) if tensors else None
         if tensors:
-            return tensors[0]
+            first = tensors[0] if first is None else first
+            return first if first.layout is torch.strided else _dense(first)
         raise SpecError(
             "the batch holds no tensor or array: give x, (x, y) or a mapping of "
             "arguments, or objective=fn(model, batch)"
@@ -49,6 +49,12 @@ class Batch:
 
     def __len__(self) -> int:
         return int(self.inputs.shape[0]) if self.inputs.ndim else 0
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    if tensor.is_nested:
+        return torch.nested.to_padded_tensor(tensor, 0.0)
+    return tensor.to_dense()
 
 
 def read_batch(batch: Any, model: nn.Module, *, is_opaque: bool = False) -> Batch:

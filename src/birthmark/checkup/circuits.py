@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from birthmark.checkup.operations import CONVOLUTIONS, NORMS, SAME, SHIFTS
+from birthmark.checkup.endings import find_squeezed
+from birthmark.checkup.operations import CONVOLUTIONS, NORMS, SAME, SHIFTS, Sum
 from birthmark.checkup.passes import Pass
 from birthmark.checkup.readings import Attention, Circuits
 from birthmark.checkup.trace import Trace
+from birthmark.checkup.unregistered import find_unregistered
 from birthmark.measurements import clean_name
 
 # what neither bends nor sets the size of a signal
@@ -19,7 +21,6 @@ _LINEAR = SAME | {"add", "add_", "mul", "mul_", "div", "native_dropout", "sub"}
 _MULTIPLYING = {"mm", "addmm", "bmm", "linear", *CONVOLUTIONS}
 _BATCH_NORMS = {name for name in NORMS if "batch_norm" in name}
 _SHIFTING = _BATCH_NORMS | SHIFTS
-_ENDINGS = ("sigmoid", "_softmax", "_log_softmax")
 
 
 def read_circuits(model: nn.Module, seen: Pass) -> Circuits:
@@ -39,12 +40,11 @@ def read_circuits(model: nn.Module, seen: Pass) -> Circuits:
         ),
         linear_chains=tuple(chains),
         wide_chains=tuple(names for names, widens in chains.items() if widens),
-        sums=tuple(
-            (clean_name(s.names[0]), s.moments[0], clean_name(s.names[1]), s.moments[1])
-            for s in trace.sums
-        ),
+        sums=tuple(_say_sum(one) for one in trace.sums if one.is_of_tables),
+        positions=tuple(_say_sum(one) for one in trace.sums if not one.is_of_tables),
         hidden=tuple(sorted(map(clean_name, _find_hidden(trace)))),
-        ending=_find_ending(seen),
+        squeezed=find_squeezed(trace.graph),
+        unlikely=trace.unlikely,
         statistics=tuple(
             (clean_name(name), layer.statistics)
             for name, layer in seen.layers.items()
@@ -52,7 +52,23 @@ def read_circuits(model: nn.Module, seen: Pass) -> Circuits:
         ),
         radii=tuple(_read_radii(model, seen)),
         equal_experts=tuple(_find_equal_experts(model, seen)),
+        unregistered=find_unregistered(model, seen),
+        is_cut=_is_cut(seen),
     )
+
+
+def _is_cut(seen: Pass) -> bool:
+    """Whether what is to become small does not depend on any parameter."""
+    leaves = seen.trace.leaves.values()
+    given = seen.evaluation
+    if given is None or given.value.requires_grad:
+        return False
+    return any(leaf.requires_grad for leaf in leaves)
+
+
+def _say_sum(one: Sum) -> tuple[str, float, str, float]:
+    (first, other), (moment, second) = one.names, one.moments
+    return clean_name(first), moment, clean_name(other), second
 
 
 def _find_linear_chains(seen: Pass) -> Iterator[tuple[tuple[str, ...], bool]]:
@@ -140,16 +156,6 @@ def _find_hidden(trace: Trace) -> set[str]:
         )
         (hidden if normed and rest else open_).update(node.weights)
     return hidden - open_
-
-
-def _find_ending(seen: Pass) -> str:
-    if seen.output_node is None:
-        return ""
-    for number in seen.trace.graph.back(seen.output_node, SAME):
-        operation = seen.trace.graph.nodes[number].operation
-        if operation in _ENDINGS:
-            return operation
-    return ""
 
 
 def _read_radii(model: nn.Module, seen: Pass) -> Iterator[tuple[str, float, int]]:

@@ -123,6 +123,11 @@ def check(
     if is_keras(model):
         checkup = replace(read_keras(model), lr=lr, expected=expected)
         return replace(find_findings(checkup), seconds=time.perf_counter() - start)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise SpecError(
+            "a check-up cannot look into a torch.jit.ScriptModule: give the module "
+            "from which it was scripted"
+        )
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         raise SpecError(
@@ -200,6 +205,7 @@ def _placed(reading: TensorReading, seen: Pass, held: Held | None) -> TensorRead
         first_use=seen.roles.first_use(name),
         is_upstream=name in seen.upstream_tensors,
         is_output=name in seen.output_tensors,
+        is_inside=name in seen.inner_tensors,
         is_moot=name in seen.moot_tensors,
         update=None if gradient is None else gradient.step,
         is_optimized=None if held is None else name in held.names,

@@ -82,12 +82,15 @@ def linear_chains(checkup: CheckUp) -> Iterator[Finding]:
 
 
 def unequal_sums(checkup: CheckUp) -> Iterator[Finding]:
-    """Tokens that drown the positions added to them."""
-    for one, moment, other, second in checkup.circuits.sums:
+    """Tokens or features that drown the positions added to them, or are drowned."""
+    circuits = checkup.circuits
+    for one, moment, other, second in (*circuits.sums, *circuits.positions):
         if not (moment > 0 and second > 0):
             continue  # a table of zeros is filled by its gradient
         change = math.log(moment / second)
-        if abs(change) < TRAINABLE:
+        # features of images and sounds are told apart without positions
+        may_be_small = (one, moment, other, second) in circuits.positions
+        if change < TRAINABLE and -change < (BEYOND if may_be_small else TRAINABLE):
             continue
         large, small = (one, other) if change > 0 else (other, one)
         factor = math.exp(abs(change) / 2)
@@ -96,8 +99,9 @@ def unequal_sums(checkup: CheckUp) -> Iterator[Finding]:
             "added.",
             why="The smaller one carries almost nothing of the sum: positions cannot "
             "be told apart at first, or tokens cannot.",
-            how="root mean squares of the two lookups on the batch, line at "
-            f"{math.exp(TRAINABLE / 2):.3g} = e^3 (e^6 in second moments)",
+            how="root mean squares of both on the batch, line at "
+            f"{math.exp(TRAINABLE / 2):.3g} = e^3 (e^6 in second moments); e^6 for "
+            "features above positions",
             source="Vaswani et al. 1706.03762, section 3.4",
             level="warning",
             values={"ratio": factor},

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator
 
+from birthmark.checkup.findings_of_siblings import unlike_siblings
 from birthmark.checkup.readings import CheckUp, TensorReading
 from birthmark.checkup.thresholds import (
     ERRORS,
-    FEWEST_SIBLINGS,
     GARBAGE,
     LARGEST_GAIN,
     ONE_HOT,
     REACH,
     RECTIFIERS,
-    SIBLING_GAP,
 )
 from birthmark.checkup.words import have, say_count, say_names
 from birthmark.shapes import Finding
@@ -182,54 +180,6 @@ def _is_lawless(t: TensorReading) -> bool:
     return not t.family or (t.family == "sparse" and "no known family" in t.law)
 
 
-def unlike_siblings(checkup: CheckUp) -> Iterator[Finding]:
-    """One tensor that differs from those in the same place of the other blocks."""
-    groups: dict[tuple[str, tuple[int, ...]], list[TensorReading]] = {}
-    for t in checkup.tensors:
-        pattern = re.sub(r"\d+", "#", t.name)
-        # a default bias is drawn by the fan-in of the weights beside it
-        by_fan = t.role == "bias" and t.family != "constant"
-        if pattern != t.name and t.role != "other" and not t.nonfinite and not by_fan:
-            groups.setdefault((pattern, t.shape), []).append(t)
-    for members in groups.values():
-        odd = _odd_one(members)
-        if odd is None:
-            continue
-        like = next(t for t in members if t is not odd)
-        yield Finding(
-            what=f"{odd.name} is {odd.law}, unlike its {len(members) - 1} siblings in "
-            f"the other blocks ({like.law}).",
-            why="Blocks that are built alike are drawn alike, unless an initialization "
-            "missed one or reached it twice.",
-            how="tensors of one name but for the numbers in it, and one shape; the "
-            "others agree within sampling error, this one does not",
-            level="warning",
-            values={"std": odd.std, "siblings": like.std},
-            name="unlike_siblings",
-            where=(odd.name,),
-            advice=f"Look at what draws {odd.name}: its order, its name, its fans.",
-        )
-
-
-def _odd_one(members: list[TensorReading]) -> TensorReading | None:
-    """The only member whose size the others, which agree, do not explain."""
-    if len(members) < FEWEST_SIBLINGS:
-        return None
-    sizes = {t.name: math.hypot(t.mean, t.std) for t in members}
-    ordered = sorted(sizes.values())
-    middle = ordered[len(ordered) // 2]
-    if middle == 0:
-        return None  # zeros, which one block may well not have
-    off = []
-    for t in members:
-        # four standard errors of two sizes, and a tenth for what is drawn in parts
-        error = 0.0 if t.family == "constant" else ERRORS / math.sqrt(t.size)
-        size = sizes[t.name]
-        if size == 0 or abs(math.log(size / middle)) > error + SIBLING_GAP:
-            off.append(t)
-    return off[0] if len(off) == 1 else None
-
-
 def unexpected_laws(checkup: CheckUp) -> Iterator[Finding]:
     """Tensors that were not drawn as the user says."""
     for pattern, rule in checkup.expected.items():
@@ -274,7 +224,7 @@ def oversized_weights(checkup: CheckUp) -> Iterator[Finding]:
             continue
         if t.is_output or t.name in attention or t.name in checkup.circuits.hidden:
             continue  # judged by the loss, by the softmax, by what a norm hides
-        gain = (t.fan_in or 1) * t.std * t.std
+        gain = (t.fan_in or 1) * (t.std * t.std + t.mean * t.mean)
         if math.log(gain / LARGEST_GAIN) <= ERRORS * math.sqrt(2 / t.size):
             continue
         if layer.forward > LARGEST_GAIN * max(layer.input or 0.0, 1.0):
@@ -292,7 +242,7 @@ def oversized_weights(checkup: CheckUp) -> Iterator[Finding]:
             f"second moment of its inputs{also}.",
             why="Activations, logits and gradients behind and before it grow by the "
             "same factor.",
-            how=f"fan_in times variance, line at {LARGEST_GAIN:.3g}, the largest gain "
+            how=f"fan_in E[w^2], line at {LARGEST_GAIN:.3g}, the largest gain "
             "of a rule, and the measured outputs as large",
             source="He et al. 1502.01852, eq. 7; torch.nn.init.calculate_gain",
             level="warning",

@@ -15,8 +15,6 @@ from birthmark.checkup.thresholds import (
 )
 from birthmark.shapes import Finding
 
-_CLASSIFIERS = ("cross_entropy", "nll", "CrossEntropyLoss", "NLLLoss", "nll_loss")
-
 
 def nonfinite_loss(checkup: CheckUp) -> Iterator[Finding]:
     """A loss that is NaN or Inf before the first step."""
@@ -32,6 +30,24 @@ def nonfinite_loss(checkup: CheckUp) -> Iterator[Finding]:
         )
 
 
+def cut_loss(checkup: CheckUp) -> Iterator[Finding]:
+    """A loss that nothing can lower."""
+    if not checkup.circuits.is_cut:
+        return
+    o = checkup.outcome
+    what = "loss" if o is not None and o.loss is not None else "output"
+    yield Finding(
+        what=f"The {what} depends on no parameter.",
+        why="No gradient comes back, so that nothing learns.",
+        how="it asks for no gradient, though all parameters did",
+        source="torch.Tensor.requires_grad",
+        level="error",
+        name="detached",
+        advice="Look for a detach(), no_grad(), an argmax, or numbers taken out as "
+        "NumPy's or Python's, from the last layer on.",
+    )
+
+
 def initial_loss(checkup: CheckUp) -> Iterator[Finding]:
     """The first loss against ln C + (1 - 1/C) s^2 / 2."""
     o = checkup.outcome
@@ -41,7 +57,7 @@ def initial_loss(checkup: CheckUp) -> Iterator[Finding]:
         return
     usual = math.log(o.num_classes)
     nothing = o.loss_of_equal or usual
-    heads = tuple(t.name for t in checkup.tensors if t.is_output)
+    heads = _heads(checkup)
     s = o.logit_std or 0.0
     how = (
         f"{o.num_classes} classes, equal ones cost {nothing:.3f} (ln C = {usual:.3f}), "
@@ -88,54 +104,67 @@ def wrong_outputs(checkup: CheckUp) -> Iterator[Finding]:
     o = checkup.outcome
     if o is None or o.loss is None:
         return
-    if o.loss < 0 and o.loss_name in _CLASSIFIERS:
+    if checkup.circuits.unlikely:
+        name, total = checkup.circuits.unlikely
         yield Finding(
-            what=f"The loss {o.loss_name} is {o.loss:.3g}, below 0.",
-            why="A negative log-likelihood of classes cannot be: the outputs are no "
-            "logarithms of probabilities, and the loss has no lower end.",
-            how="computed on the batch",
-            source="torch.nn.NLLLoss",
+            what=f"The loss {name.removesuffix('_forward').strip('_')} takes "
+            "logarithms of probabilities, and what it gets adds up to "
+            f"{total:.3g}, not 1.",
+            why="It rewards a number for being large, whatever the others are: the "
+            "loss has no lower end, and its gradient no balance between classes.",
+            how="sum over the classes of exp of its first argument, median over the "
+            "batch",
+            source="torch.nn.NLLLoss; torch.nn.CTCLoss",
             level="error",
-            values={"loss": o.loss},
+            values={"total": total},
             name="wrong_outputs",
-            advice="Put log_softmax behind the model, or use cross_entropy.",
+            where=_heads(checkup),
+            advice="Put log_softmax over the classes in front of it.",
         )
-    elif checkup.circuits.ending == "sigmoid" and _takes_logits(checkup):
+    elif _is_squeezed(checkup, "sigmoid"):
         yield Finding(
-            what="The model ends in a sigmoid, and the loss takes logits.",
+            what="A sigmoid has squeezed the outputs before the loss, which takes "
+            "logits.",
             why="The loss squeezes the outputs again: probabilities between 0.5 and "
             "0.73 are all that it can see, gradients are small, and it cannot fall "
             "near 0.",
-            how="the last operation of the traced forward pass; the loss is one of "
-            "logits",
+            how="operations behind the last matrix, in model and loss: sigmoid, then "
+            f"{checkup.circuits.squeezed[1].strip('_')}",
             source="torch.nn.BCEWithLogitsLoss",
             level="warning",
             name="sigmoid_before_logits",
-            where=tuple(t.name for t in checkup.tensors if t.is_output),
-            advice="Take the sigmoid out of the model, or use binary_cross_entropy on "
+            where=_heads(checkup),
+            advice="Take out the sigmoid, or use binary_cross_entropy on "
             "probabilities.",
         )
-    elif o.are_probabilities and o.loss_takes_logits:
+    elif (o.are_probabilities and o.loss_takes_logits) or _is_squeezed(
+        checkup, "_softmax"
+    ):
+        count = o.num_classes or 2
         yield Finding(
-            what="The model gives probabilities, and the loss takes its softmax again.",
-            why=f"With {o.num_classes} classes a second softmax keeps each probability "
-            f"below {_largest(o.num_classes or 2):.2g}: the loss cannot fall below "
-            f"{-math.log(_largest(o.num_classes or 2)):.2g}, and gradients are small.",
-            how="outputs lie in [0, 1] and add up to 1; the loss does not change when "
-            "a constant is added to them",
+            what="The outputs are probabilities, and the loss takes their softmax "
+            "again.",
+            why=f"With {count} classes a second softmax keeps each probability "
+            f"below {_largest(count):.2g}: the loss cannot fall below "
+            f"{-math.log(_largest(count)):.2g}, and gradients are small.",
+            how="two of them behind the last matrix, in model and loss; or outputs in "
+            "[0, 1] that add up to 1, and a loss that does not change when a constant "
+            "is added to them",
             source="torch.nn.CrossEntropyLoss",
             level="warning",
             name="double_softmax",
-            advice="Take the softmax out of the model, and keep cross_entropy.",
+            where=_heads(checkup),
+            advice="Take out the first softmax, and keep cross_entropy.",
         )
 
 
-def _takes_logits(checkup: CheckUp) -> bool:
-    o = checkup.outcome
-    if o is None:
-        return False
-    named = any(word in o.loss_name for word in ("ogits", "binary_cross_entropy"))
-    return o.loss_takes_logits or named
+def _is_squeezed(checkup: CheckUp, by: str) -> bool:
+    return checkup.circuits.squeezed[0] == by
+
+
+def _heads(checkup: CheckUp) -> tuple[str, ...]:
+    """Tensors whose products are the outputs."""
+    return tuple(t.name for t in checkup.tensors if t.is_output)
 
 
 def unusual_targets(checkup: CheckUp) -> Iterator[Finding]:
@@ -161,7 +190,7 @@ def unusual_targets(checkup: CheckUp) -> Iterator[Finding]:
             level="warning",
             values={"second_moment": q},
             name="unusual_targets",
-            where=tuple(t.name for t in checkup.tensors if t.is_output),
+            where=_heads(checkup),
             advice="Standardize the targets, by the mean and standard deviation of the "
             "training set.",
         )
@@ -254,6 +283,7 @@ def _largest(num_classes: int) -> float:
 
 LOSS_FINDINGS = (
     nonfinite_loss,
+    cut_loss,
     initial_loss,
     wrong_outputs,
     unusual_targets,

@@ -33,6 +33,28 @@ def outside_the_optimizer(checkup: CheckUp) -> Iterator[Finding]:
         )
 
 
+def unregistered_parameters(checkup: CheckUp) -> Iterator[Finding]:
+    """Layers in plain lists, and tensors that are no `nn.Parameter`."""
+    names = checkup.circuits.unregistered
+    if names:
+        yield Finding(
+            what=f"{say_names(names)} {have(names, 'works', 'work')} in the forward "
+            f"pass, but {have(names, 'is no parameter', 'are no parameters')} of the "
+            "model.",
+            why="model.parameters() does not list them: they are not trained, not "
+            "saved, and not moved to a device.",
+            how="leaves of autograd that a plain attribute holds, and named_parameters "
+            "does not",
+            source="torch.nn.ModuleList",
+            level="warning",
+            values={"tensors": float(len(names))},
+            name="unregistered_parameters",
+            where=names,
+            advice="Keep layers in a ModuleList or ModuleDict, and tensors as "
+            "nn.Parameter.",
+        )
+
+
 def first_updates(checkup: CheckUp) -> Iterator[Finding]:
     """The optimizer's first step against the size of each tensor."""
     ratios = {
@@ -87,4 +109,8 @@ def _and_more(found: dict[str, float], worst: str) -> str:
     return f"; so {have(others, 'is', 'are')} {say_names(others)}" if others else ""
 
 
-OPTIMIZER_FINDINGS = (outside_the_optimizer, first_updates)
+OPTIMIZER_FINDINGS = (
+    outside_the_optimizer,
+    unregistered_parameters,
+    first_updates,
+)

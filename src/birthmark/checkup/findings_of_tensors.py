@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 
+from birthmark.checkup.findings_of_units import is_dead
 from birthmark.checkup.readings import CheckUp, TensorReading
 from birthmark.checkup.thresholds import (
     FLUSHED,
@@ -20,8 +21,16 @@ def stuck_tensors(checkup: CheckUp) -> Iterator[Finding]:
     """Weights without any gradient: a late start, or a dead end."""
     still = [t for t in _drawn(checkup) if t.trainable and t.gradient == 0 and t.size]
     late = [t for t in still if t.opens]
-    moot = [t for t in still if not t.opens and t.is_moot]
-    stuck = [t for t in still if not t.opens and not t.is_moot]
+    shut = [t for t in still if not t.opens]
+    moot = [t for t in shut if t.is_moot]
+    # a single ReLU at the end, of a density say, is silent in half of all draws
+    chance = {
+        x.name
+        for x in checkup.layers
+        if x.dead == 1 and (x.dead_expected or 0) < 1 and not is_dead(x)
+    }
+    asleep = [t for t in shut if t.layer in chance and not t.is_moot]
+    stuck = [t for t in shut if t not in moot and t not in asleep]
     if late:
         names = tuple(t.name for t in late)
         share = sum(t.size for t in late) / max(checkup.num_parameters, 1)
@@ -57,6 +66,21 @@ def stuck_tensors(checkup: CheckUp) -> Iterator[Finding]:
             name="single_key",
             where=names,
             advice="Check with longer sequences or larger images.",
+        )
+    if asleep:
+        names = tuple(t.name for t in asleep)
+        yield Finding(
+            what=f"{say_names(names)} {have(names, 'gets', 'get')} no gradient: its "
+            "few units are all silent on this batch, as by chance.",
+            why="A ReLU that is never above 0 has no gradient; other batches or the "
+            "layers before may wake it.",
+            how="gradient exactly 0; fresh units on its inputs are silent as often",
+            source="Lu et al. 1903.06733; Barron et al. 2103.13415 (softplus)",
+            level="note",
+            values={"tensors": float(len(asleep))},
+            name="silent_by_chance",
+            where=names,
+            advice="Draw again, start its bias above 0, or use a softplus.",
         )
     if stuck:
         names = tuple(t.name for t in stuck)
@@ -102,7 +126,7 @@ def duplicate_units(checkup: CheckUp) -> Iterator[Finding]:
     for t in checkup.tensors:
         if t.num_units is None or t.num_units < 2 or not t.distinct_units:
             continue
-        if t.distinct_units == t.num_units or t.is_output:
+        if t.distinct_units == t.num_units or (t.is_output and not t.is_inside):
             continue
         jointly = t.distinct_jointly or t.distinct_units
         if t.family == "zeros":  # units that start at 0 are parted by their gradients

@@ -23,14 +23,9 @@ def dead_units(checkup: CheckUp) -> Iterator[Finding]:
     """Units that are silent on the whole batch, beyond what chance explains."""
     dead, silent = [], []
     for layer in checkup.layers:
-        share, count = layer.dead or 0.0, layer.num_units or 1
-        if share == 0:
-            continue
-        null = _silent_by_chance(layer)
-        error = math.hypot(share_error(null, count), share_error(null, FRESH_UNITS))
-        if share > null + ERRORS * error:
+        if is_dead(layer):
             dead.append(layer)
-        elif share > LARGE_SHARE and layer.input:
+        elif (layer.dead or 0) > LARGE_SHARE and layer.input:
             silent.append(layer)
     if dead:
         worst = max(dead, key=lambda layer: layer.dead or 0)
@@ -61,6 +56,14 @@ def dead_units(checkup: CheckUp) -> Iterator[Finding]:
             advice="Nothing in the draw; fewer layers, norms or residual branches keep "
             "inputs apart.",
         )
+
+
+def is_dead(layer: LayerReading) -> bool:
+    """Whether more units are silent on the batch than chance explains."""
+    share, count = layer.dead or 0.0, layer.num_units or 1
+    null = _silent_by_chance(layer)
+    error = math.hypot(share_error(null, count), share_error(null, FRESH_UNITS))
+    return share > 0 and share > null + ERRORS * error
 
 
 def _silent_by_chance(layer: LayerReading) -> float:

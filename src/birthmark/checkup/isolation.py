@@ -17,16 +17,27 @@ from birthmark.errors import WeightsError
 
 
 def refuse_unmaterialized(model: nn.Module) -> None:
-    """Refuse tensors that hold no numbers yet.
+    """Refuse a model without parameters, and tensors that hold no numbers yet.
 
     Raises:
-        WeightsError: A parameter or buffer is lazy or on the meta device.
+        WeightsError: There is no parameter, or one, or a buffer, is lazy, on the meta
+            device, or made in inference mode.
     """
+    if next(model.parameters(), None) is None:
+        raise WeightsError(
+            f"{type(model).__name__} has no parameters: keep its layers as attributes, "
+            "in a ModuleList or a ModuleDict; torch does not look into plain lists"
+        )
     for name, value in [*model.named_parameters(), *model.named_buffers()]:
         if is_lazy(value):
             raise WeightsError(
                 f"{name} is lazy and has no shape yet: run one batch through the "
                 "model, then check it"
+            )
+        if value.is_inference():
+            raise WeightsError(
+                f"{name} was made in torch.inference_mode() and cannot be trained: "
+                "build the model outside of it, then check it"
             )
         if value.is_meta:
             raise WeightsError(

@@ -195,18 +195,24 @@ def _find_drawn(flat: Tensor, fans: Sequence[Fans]) -> DetectedLaw:
         return DetectedLaw("", (), f"{why}, std {std:.4g}")
     tolerance = 2e-3 if flat.dtype in (torch.float16, torch.bfloat16) else 1e-5
     scale = _Scale(std, max(abs(low), abs(high)), flat.numel(), tolerance)
-    rules = {one: _find_rules(one, scale, fans) for one in families}
+    mean = float(flat.double().mean())
+    is_centred = abs(mean) <= std * (_ERRORS / math.sqrt(flat.numel()) + tolerance)
+    rules = {
+        one: _find_rules(one, scale, fans if is_centred else ()) for one in families
+    }
     # few numbers fit several families: a rule by its own name and fans goes first, and
     # the sharp edge of a uniform law before the scale of another
     by_worth = sorted(families, key=lambda one: (_worth(rules[one]), one != "uniform"))
     family = by_worth[0] if rules[by_worth[0]] else next(iter(families))
     words = _say_law(family, std, low, high, families[family])
+    if not is_centred and family != "uniform":
+        words = words.replace(", std", f", mean {mean:.4g}, std", 1)
     fitting = tuple(dict.fromkeys(name for one in by_worth for name in rules[one]))
     if rules[family]:
         first = rules[family][0]
         named = first not in (*_FIXED.get(family, ()),)
         return DetectedLaw(family, fitting, f"{first} ({words})" if named else words)
-    if fans:
+    if fans and is_centred:
         words += f", fan_in Var = {fans[0][0] * std * std:.3g}"
     return DetectedLaw(family, (), words)
 

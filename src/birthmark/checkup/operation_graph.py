@@ -72,13 +72,13 @@ class OperationGraph:
                     queue.append(parent)
         return tuple(names)
 
-    def looked_up(self, number: int) -> str:
-        """The table whose rows these are, through scaling and moving alone."""
+    def looked_up(self, number: int) -> Node | None:
+        """The look-up whose rows these are, through scaling and moving alone."""
         for one in self.back(number, SAME | {"mul", "mul_"}):
             node = self.nodes[one]
             if node.operation in LOOKUPS and node.tensors:
-                return node.tensors[0]
-        return ""
+                return node
+        return None
 
     def is_own_norm(self, name: str, parents: Iterable[int]) -> bool:
         """A norm that is written out: x times rsqrt, x divided by its size."""

@@ -77,10 +77,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Sum:
-    """Two lookups that are added: tokens and positions."""
+    """Two lookups that are added, tokens and positions; or one, and a layer's output.
+
+    Then the table comes first, and the other name is the nearest matrix before.
+    """
 
     names: tuple[str, str]
     moments: tuple[float, float]
+    is_of_tables: bool = True
 
 
 def factors(name: str, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:

@@ -60,13 +60,27 @@ class Pass:
     unread: list[str] = field(default_factory=list)
 
     @cached_property
+    def _last_product(self) -> int | None:
+        if self.output_node is None:
+            return None
+        through = SAME | {"add", "add_", "mul", "div"}
+        return list(self.trace.graph.back(self.output_node, through))[-1]
+
+    @cached_property
     def output_tensors(self) -> frozenset[str]:
         """Matrices whose products are the outputs, but for biases and fixed factors."""
-        if self.output_node is None:
-            return frozenset()
-        through = SAME | {"add", "add_", "mul", "div"}
-        last = list(self.trace.graph.back(self.output_node, through))[-1]
-        return frozenset(self.trace.graph.nodes[last].weights)
+        last = self._last_product
+        return frozenset(() if last is None else self.trace.graph.nodes[last].weights)
+
+    @cached_property
+    def inner_tensors(self) -> frozenset[str]:
+        """Matrices whose products are something else than the outputs."""
+        return frozenset(
+            name
+            for number, node in enumerate(self.trace.graph.nodes)
+            for name in node.weights
+            if number != self._last_product
+        )
 
     @cached_property
     def upstream_tensors(self) -> frozenset[str]:

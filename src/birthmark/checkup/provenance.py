@@ -42,10 +42,13 @@ def of_view(source: Derived, before: Tensor, after: Tensor) -> Derived:
         for d in range(before.ndim)
         if before.shape[d] > 1 and before.stride(d) > 0
     ]
+    # axes of size 1 have no stride to be known by: they keep their order
+    single = [source.labels[d] for d in range(before.ndim) if before.shape[d] == 1]
+    kept = iter(single if list(after.shape).count(1) == len(single) else ())
     labels = []
     for d in range(after.ndim):
         step, size = after.stride(d), after.shape[d]
-        met: set[tuple[str, int]] = set()
+        met: set[tuple[str, int]] = set(next(kept, ()) if size == 1 else ())
         if size > 1 and step > 0:
             for low, high, label in spans:
                 if low < step * size and high > step:
@@ -81,6 +84,27 @@ def of_elementwise(
     return Derived(names, tuple(frozenset(one) for one in labels), product)
 
 
+def of_parts(
+    parts: list[tuple[Derived, Tensor]], after: Tensor, stacked: int | None = None
+) -> Derived:
+    """Tensors side by side: each keeps its axes.
+
+    Args:
+        parts: What went in.
+        after: What came out.
+        stacked: The new axis along which they lie, where there is one.
+    """
+    labels: list[set[tuple[str, int]]] = [set() for _ in range(after.ndim)]
+    for source, before in parts:
+        axes = [d for d in range(after.ndim) if d != stacked]
+        if before.ndim == len(axes):
+            for d, label in zip(axes, source.labels, strict=True):
+                labels[d] |= label
+    names = frozenset().union(*(source.names for source, _ in parts))
+    product = all(source.is_product for source, _ in parts)
+    return Derived(names, tuple(frozenset(one) for one in labels), product)
+
+
 def of_rows(source: Derived, before: Tensor, after: Tensor) -> Derived:
     """Slices along the first axis, one for each place of an index: [..., *slice]."""
     more = after.ndim - before.ndim + 1
@@ -99,6 +123,15 @@ def labels_after_sum(
         if (*before.shape[:axis], *before.shape[axis + 1 :]) == tuple(after.shape):
             return (*source.labels[:axis], *source.labels[axis + 1 :])
     return tuple(frozenset() for _ in range(after.ndim))
+
+
+def is_part(tensor: Tensor) -> bool:
+    """Whether it is a view of some of the numbers of another one."""
+    try:
+        whole = tensor.untyped_storage().nbytes()
+    except (RuntimeError, NotImplementedError):  # subclasses without a storage
+        return False
+    return tensor.numel() * tensor.element_size() < whole
 
 
 def shares_memory(before: Tensor, after: Tensor) -> bool:

@@ -93,6 +93,7 @@ class TensorReading:
     first_use: int | None = None  # number of the operation that took it first
     is_upstream: bool = False  # the outputs are computed from it
     is_output: bool = False  # its products are the model's outputs
+    is_inside: bool = False  # a matrix before the outputs too: tied to itself
     is_followed: bool = True  # gradients of its kind of tensor can be read here
     is_moot: bool = False  # it only decides over a single key: nothing, in this batch
     opens: bool = False  # it gets no gradient at first, and one after a few steps
@@ -164,11 +165,16 @@ class Circuits:
     linear_chains: tuple[tuple[str, ...], ...] = ()  # matrices with nothing between
     wide_chains: tuple[tuple[str, ...], ...] = ()  # those that widen between
     sums: tuple[tuple[str, float, str, float], ...] = ()  # two lookups, their moments
+    # a table and what it is added to, with their moments
+    positions: tuple[tuple[str, float, str, float], ...] = ()
     hidden: tuple[str, ...] = ()  # matrices whose scale a norm behind them hides
-    ending: str = ""  # the last operation: sigmoid, _softmax, _log_softmax or ''
+    squeezed: tuple[str, str] = ("", "")  # outputs: by what, and by what again
+    unlikely: tuple[str, float] | None = None  # a likelihood, what its p add up to
     statistics: tuple[tuple[str, float], ...] = ()  # norm, ln(running / batch variance)
     radii: tuple[tuple[str, float, int], ...] = ()  # recurrent matrix, radius, steps
     equal_experts: tuple[str, ...] = ()
+    unregistered: tuple[str, ...] = ()  # tensors that learn and are no parameters
+    is_cut: bool = False  # the loss, or the outputs, depend on no parameter
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from birthmark.checkup.attention import Concentration, read_concentration
+from birthmark.checkup.endings import LIKELIHOODS, sum_of_probabilities
 from birthmark.checkup.operation_graph import OperationGraph
 from birthmark.checkup.operations import (
     CONVOLUTIONS,
@@ -38,9 +39,11 @@ from birthmark.checkup.operations import (
 )
 from birthmark.checkup.provenance import (
     Derived,
+    is_part,
     labels_after_sum,
     of_elementwise,
     of_parameter,
+    of_parts,
     of_rows,
     of_view,
     shares_memory,
@@ -59,6 +62,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     graph: OperationGraph = field(default_factory=OperationGraph)
     sums: list[Sum] = field(default_factory=list)
     attention: list[Concentration] = field(default_factory=list)
+    unlikely: tuple[str, float] | None = None  # a likelihood, what its p add up to
     on_product: OnProduct | None = None  # told of each product with a parameter
 
     def __post_init__(self) -> None:
@@ -69,6 +73,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._constants: Any = WeakTensorKeyDictionary()
         self._rows: Any = WeakTensorKeyDictionary()  # looked up from whole matrices
         self._spread: Any = WeakTensorKeyDictionary()  # data times a matrix, by number
+        self._sum_of_tables: dict[int, str] = {}  # by node: the larger of two added
         for name, leaf in self.leaves.items():
             self._derived[leaf] = of_parameter(name, leaf)
         for buffer in self.buffers.values():
@@ -169,7 +174,11 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         for result in done.results:
             source, before = done.made[0]
-            if len(done.made) == 1 and shares_memory(before, result):
+            if done.name in ("cat", "stack", "block_diag"):
+                axis = done.args[1] if len(done.args) > 1 else 0
+                stacked = axis % result.ndim if done.name == "stack" else None
+                self._derived[result] = of_parts(list(done.made), result, stacked)
+            elif len(done.made) == 1 and shares_memory(before, result):
                 self._derived[result] = of_view(source, before, result)
             elif len(done.made) == 1 and result.ndim == before.ndim - 1:  # a reduction
                 labels = labels_after_sum(source, before, result)
@@ -212,7 +221,10 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name in SOFTMAX:
             self._note_softmax(done, node)
         if name in SHIFTS:
-            self._note_sum(done)
+            self._note_sum(done, number)
+        if name in LIKELIHOODS:
+            total = sum_of_probabilities(name, data[0])
+            self.unlikely = self.unlikely if total is None else (name, total)
         self._add_node(node, done.results)
 
     def _find_weights(self, done: Operation, number: int) -> tuple[str, ...]:
@@ -271,25 +283,45 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if found is not None:
                 self.attention.append(found)
 
-    def _note_sum(self, done: Operation) -> None:
-        """Two tables whose rows are added: tokens and positions."""
-        found: list[tuple[str, float]] = []
+    def _note_sum(self, done: Operation, number: int) -> None:
+        """A table that is added: to another one, or to what the layers give."""
+        tables: list[tuple[str, float]] = []
+        others: list[tuple[str, float]] = []
+        is_fixed = False
         for tensor in done.data:
-            number = self._node_of.get(tensor)
-            source = None if number is None else self.graph.looked_up(number)
+            before = self._node_of.get(tensor)
+            if before is None:
+                continue
+            found = self.graph.looked_up(before)
+            source = self._sum_of_tables.get(before) or (found and found.tensors[0])
+            is_fixed = is_fixed or (found is not None and not found.parents)
             if source:
-                found.append((source, second_moment(tensor)))
+                tables.append((source, second_moment(tensor)))
+            elif not self.graph.have_scores((before,)):
+                names = self.graph.projections((before,))
+                others += [(name, second_moment(tensor)) for name in names[:1]]
         for derived, tensor in done.made:
             if tensor.ndim >= 2 and tensor.numel() > tensor.shape[-1] > 1:
-                found.append((min(derived.names), second_moment(tensor)))
-        if len(found) == 2 and found[0][0] != found[1][0]:
-            (a, x), (b, y) = found
-            self.sums.append(Sum((a, b), (x, y)))
+                tables.append((min(derived.names), second_moment(tensor)))
+                is_fixed = True
+        if len(tables) == 2 and tables[0][0] != tables[1][0]:
+            self._sum_of_tables[number] = max(tables, key=lambda table: table[1])[0]
+            self.sums.append(Sum(*zip(*tables, strict=True)))
+        elif len(tables) == len(others) == 1 and is_fixed:
+            pair = zip(*tables, *others, strict=True)
+            self.sums.append(Sum(*pair, is_of_tables=False))
 
     def _add_node(self, node: Node, results: Iterable[Tensor]) -> None:
         number = self.graph.add(node)
         for result in results:
             self._node_of[result] = number
+            if result in self._constants:  # written into, as zeros to be filled
+                del self._constants[result]
+            if node.operation.endswith("_") and is_part(result):
+                for whole in [*self._constants, *self._node_of]:
+                    if shares_memory(result, whole):
+                        self._constants.pop(whole, None)
+                        self._node_of[whole] = number
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
