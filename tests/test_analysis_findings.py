@@ -346,8 +346,8 @@ def test_the_phase_diagram_counts_what_was_seen(study):
     found = phase_diagram(read_columns(study))
     assert found.values == (8, 32, 64, 128)
     assert [one.n for one in found.divergence_epoch] == [0, 5, 5, 0]
-    assert found.divergence_epoch[1].mean == 200
-    assert [one.mean for one in found.min_test_epoch] == [50] * 4
+    assert found.divergence_epoch[1].mean == pytest.approx(200)
+    assert [one.mean for one in found.min_test_epoch] == pytest.approx([50] * 4)
     assert [one.n for one in found.min_train_epoch] == [0, 5, 5, 0]
     assert found.min_train_loss[0].mean == pytest.approx(0.9, abs=1e-3)
     np.testing.assert_array_equal(found.learners.sum(axis=1), 1)

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from birthmark.analysis import (
@@ -117,8 +118,19 @@ def test_figure_2_draws_the_phase_diagram_of_the_analysis(drawings, marked):
         for row, estimate in zip(data[name], getattr(phases, name), strict=True):
             expected = [estimate.mean, estimate.low, estimate.high, estimate.n / 3]
             np.testing.assert_array_equal(row, expected)
-    least = [run.values("train_loss")[1:].min(axis=0).mean() for run in marked]
-    np.testing.assert_allclose(data["min_train_loss"][:, 0], least)
+    least = [run.values("train_loss")[1:].min(axis=0) for run in marked]
+    logs = np.log(least)
+    np.testing.assert_allclose(data["min_train_loss"][:, 0], np.exp(logs.mean(axis=1)))
+    span = stats.t.interval(0.95, 2, logs.mean(axis=1), stats.sem(logs, axis=1))
+    np.testing.assert_allclose(data["min_train_loss"][:, 1:3].T, np.exp(span))
+
+
+def test_two_widths_are_no_phase_diagram(drawings):
+    """Their losses and epochs are drawn, regions between them are not."""
+    assert "No phase diagram" in drawings[2].caption
+    phases = drawings[2].draw().axes[2]
+    assert phases.get_ylabel() == "epoch"
+    assert not phases.patches
 
 
 def test_the_thick_curves_of_figure_2_are_geometric_means(store, drawings):

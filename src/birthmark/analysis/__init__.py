@@ -29,6 +29,7 @@ from birthmark.analysis.findings import (
 )
 from birthmark.analysis.findings_of_comparisons import find_differences
 from birthmark.analysis.grouping import group_runs
+from birthmark.analysis.kept_marks import draw_masks
 from birthmark.analysis.layers import find_layers, name_layer
 from birthmark.analysis.maps import map_regimes
 from birthmark.analysis.outcomes import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from birthmark.analysis.columns import Column
+from birthmark.analysis.kept_marks import TWINS, read_at_end
 from birthmark.analysis.scaling import (
     DeviationAtLoss,
     Measure,
@@ -12,7 +13,7 @@ from birthmark.analysis.scaling import (
     deviation_at_loss,
 )
 from birthmark.analysis.surveys import Family
-from birthmark.analysis.trends import find_detector, is_pooled, read_retention
+from birthmark.analysis.trends import find_detector, read_as_an_eye, read_retention
 from birthmark.analysis.words import say_estimate, say_interval, say_number
 from birthmark.shapes import Array, Finding
 from birthmark.statistics import PowerLaw, spearman, summarize
@@ -25,7 +26,9 @@ FEWEST_FOR_RANKS = 6  # collapsed replicas for a rank correlation
 def find_retention(family: Family) -> Finding | None:
     """How readable the mark is at the end, along the axis."""
     parts, values = [], {}
-    for column in family.all_columns:
+    pooled = read_as_an_eye(family.all_columns)
+    columns = pooled or family.all_columns
+    for column in columns:
         estimate = summarize(read_retention(column))
         if estimate.n:
             at = family.say(column.runs[0])
@@ -33,39 +36,60 @@ def find_retention(family: Family) -> Finding | None:
             values[at] = estimate.mean
     if not parts:
         return None
-    kept_R = np.concatenate([read_retention(one) for one in family.all_columns])
-    kept_R = kept_R[np.isfinite(kept_R)]
-    readable = int((kept_R >= READABLE).sum())
-    count = f"{readable} of {len(kept_R)} networks"
+    kept_R = np.concatenate([read_retention(one) for one in columns])
+    read_R = np.concatenate([read_at_end(family, one)[0] for one in columns])
+    is_told = bool(np.isfinite(read_R).any())
+    flags = read_R[np.isfinite(read_R)] if is_told else kept_R[np.isfinite(kept_R)]
+    readable = int((flags >= (1 if is_told else READABLE)).sum())
+    count = f"{readable} of {len(flags)} networks"
+    if is_told and len(flags) < sum(one.num_replicas for one in family.all_columns):
+        count += " whose weights were kept"
     return Finding(
         what=f"The mark can still be read at the end in {count}."
-        if any(map(is_pooled, family.all_columns))
+        if pooled
         else f"Weight by weight the mark can be read at the end in {count}; an eye, "
         "which pools, may see more.",
         why="The mark is a piece of the random start that the eye can follow: a "
         "retention of 1 is perfect, 0.5 is gone.",
         how="retention: ROC-AUC of the sizes of the weights as detector of the mark, "
         "pooled as an eye does (rows and columns scaled alike, blurred), or weight by "
-        f"weight in older records and for marks that shift; readable from {READABLE} "
-        "on; means over replicas",
+        "weight where only that was recorded and for marks that shift; "
+        f"{_say_readable(is_told=is_told)}; means over replicas",
         source=f"{PAPER}, Figure 1",
-        values=values | {"readable": readable, "n": len(kept_R)},
+        values=values | {"readable": readable, "n": len(flags)},
         name="retention",
         details=f"Mean retention: {'; '.join(parts)}.",
         figure="figure1-mark",
     )
 
 
+def _say_readable(*, is_told: bool) -> str:
+    if not is_told:
+        return f"readable: retention of at least {READABLE}"
+    return (
+        "readable: its mask scores best of all letters, and higher than all "
+        f"{TWINS} twins without a mark, the same weights with rows and columns in "
+        "another order"
+    )
+
+
 def find_kept_marks(family: Family) -> Finding | None:
     """What a collapse does to the mark: within each network, and by its time."""
-    columns = family.all_columns
+    pooled = read_as_an_eye(family.all_columns)
+    columns = pooled or family.all_columns
     kept_R = np.concatenate([read_retention(column) for column in columns])
     collapse = np.concatenate([_collapse(column) for column in columns])
     before_R = np.concatenate([_retention_before(column) for column in columns])
     use = np.isfinite(kept_R) & np.isfinite(collapse)
     if not use.any():
         return None
-    kept = int((kept_R[use] >= READABLE).sum())
+    told = [read_at_end(family, column) for column in columns]
+    read_R, epoch_R = (np.concatenate(one) for one in zip(*told, strict=True))
+    after = use & np.isfinite(read_R) & (epoch_R >= collapse)
+    is_told = bool(after.any())
+    use = after if is_told else use
+    flags = read_R == 1 if is_told else kept_R >= READABLE
+    kept = int(flags[use].sum())
     change = summarize((kept_R - before_R)[use])
     values = {"kept": float(kept), "collapsed": float(use.sum())}
     details = (
@@ -89,15 +113,15 @@ def find_kept_marks(family: Family) -> Finding | None:
             else f"No dependence on the time of collapse is established {said}."
         )
     what = f"{kept} of {int(use.sum())} collapsed networks keep a readable mark"
-    if not any(map(is_pooled, columns)):
+    if not pooled:
         what += ", weight by weight"
     return Finding(
         what=f"{what}.",
         why="An abandoned network has no gradient and moves no more: it may keep the "
         "mark that it had at its collapse. Whether a mark survives is a statement "
         "about the time before.",
-        how=f"readable: retention of at least {READABLE}; collapse: divergence, NaN or "
-        "Inf; replicas of all runs together",
+        how=f"{_say_readable(is_told=is_told)}; collapse: divergence, NaN or Inf; "
+        "replicas of all runs together",
         values=values,
         name="kept_marks",
         details=details.strip(),
@@ -130,8 +154,8 @@ def find_scaling(family: Family) -> Finding | None:
         "whole: the spectral norm tells that apart.",
         how="deviation at the first crossing of the running median of the train loss; "
         "the lowest of the levels that the most values reach with two replicas; "
-        f"power laws by least squares of ln D on ln {noun}, bootstrap over replicas at "
-        f"each value; replicas that reached the loss, along {noun}: {reached}",
+        f"power laws by least squares of ln D on ln {noun}, Student's interval of the "
+        f"slope; replicas that reached the loss, along {noun}: {reached}",
         source=f"{PAPER}, Figure 6",
         values={"loss": loss} | values,
         name="scaling",

@@ -17,7 +17,7 @@ from birthmark.analysis.layers import final_distances, name_layer
 from birthmark.analysis.regimes import LEARNERS
 from birthmark.analysis.studies import Run
 from birthmark.analysis.surveys import Family, Survey
-from birthmark.analysis.trends import is_pooled, read_retention
+from birthmark.analysis.trends import read_as_an_eye, read_retention
 from birthmark.analysis.words import say_list, say_number
 from birthmark.shapes import Array
 
@@ -121,10 +121,10 @@ def _numbers(family: Family) -> tuple[Number, ...]:
             "(drawn anew: 1.41)"
         )
         numbers.append(Number(span, label))
-    kept = np.concatenate([read_retention(column) for column in columns])
+    pooled = read_as_an_eye(columns)
+    kept = np.concatenate([read_retention(column) for column in pooled or columns])
     if np.isfinite(kept).any():
         text = say_number(float(np.nanmedian(kept)), 2)
-        pooled = any(map(is_pooled, columns))
         numbers.append(Number(text, _READABLE if pooled else _BY_WEIGHT))
     else:
         accuracy = np.concatenate([one.final("test_accuracy") for one in columns])

@@ -11,32 +11,38 @@ from birthmark.analysis.axes import Value
 from birthmark.analysis.columns import Column
 from birthmark.analysis.regimes import LEARNERS
 from birthmark.shapes import Array
-from birthmark.statistics import Estimate, summarize
+from birthmark.statistics import Curve, summarize_curves
 
 
 @dataclass(frozen=True)
 class PhaseDiagram:
     """The phase diagram of one protocol (2012.02550, Figures 2c and 2d).
 
-    Each estimate of an epoch is over the replicas in which the transition was seen
-    (its `n`, of `replicas`): where few were, the mean speaks of those alone.
+    Means are geometric and their intervals those of logarithms, since epochs and losses
+    go over decades. Each estimate of an epoch is over the replicas in which the
+    transition was seen (its `n`, of `replicas`): where some were watched in vain, the
+    mean of the others is too early. An epoch before the first counts as the first.
     """
 
     values: tuple[Value, ...]  # [A] of the axis
     replicas: Array  # [A]
-    min_train_epoch: tuple[Estimate, ...]  # [A]
-    min_test_epoch: tuple[Estimate, ...]  # [A]
-    divergence_epoch: tuple[Estimate, ...]  # [A]
-    min_train_loss: tuple[Estimate, ...]  # [A]
-    min_test_loss: tuple[Estimate, ...]  # [A]
+    min_train_epoch: tuple[Curve, ...]  # [A]
+    min_test_epoch: tuple[Curve, ...]  # [A]
+    divergence_epoch: tuple[Curve, ...]  # [A]
+    min_train_loss: tuple[Curve, ...]  # [A]
+    min_test_loss: tuple[Curve, ...]  # [A]
     learners: Array  # [A, 4] share of replicas, in the order of LEARNERS
 
 
 def phase_diagram(columns: Sequence[Column]) -> PhaseDiagram:
     """Transitions, minima and learners along the axis, over runs of one protocol."""
 
-    def estimates(name: str) -> tuple[Estimate, ...]:
-        return tuple(summarize(column.joined(name)) for column in columns)
+    def estimates(name: str) -> tuple[Curve, ...]:
+        least = 1 if name.endswith("epoch") else 0
+        return tuple(
+            summarize_curves(np.maximum(column.joined(name), least), "log")
+            for column in columns
+        )
 
     return PhaseDiagram(
         values=tuple(column.value for column in columns),

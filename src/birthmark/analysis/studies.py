@@ -12,6 +12,7 @@ import xarray as xr
 
 from birthmark.analysis.axes import Axis, Value, order_values, say_mark, unify_fields
 from birthmark.analysis.grouping import Group, Member, group_runs
+from birthmark.analysis.kept_marks import add_pooled
 from birthmark.errors import StoreError
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
@@ -156,7 +157,8 @@ def read_run(store: Store, run_key: str) -> Run:
     key = str(records.attrs["run_key"])
     what = store.description(key)
     if what.kind == "spec":
-        return Run(key, store.spec(key), records.drop_dims(binned))
+        spec = store.spec(key)
+        return Run(key, spec, add_pooled(records.drop_dims(binned), spec, store))
     fields = {**what.columns, "kind": what.kind, "name": what.name}
     return Run(key, None, records.drop_dims(binned), fields)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from birthmark.analysis.axes import Value
 from birthmark.analysis.columns import Column
+from birthmark.analysis.kept_marks import POOLED
 from birthmark.analysis.studies import Run
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
@@ -84,8 +85,18 @@ class Trend:
 
 
 def find_trend(columns: Sequence[Column], quantity: Quantity) -> Trend:
-    """A quantity along the axis, with intervals over the replicas that have it."""
-    replicas = tuple(quantity.read(column) for column in columns)
+    """A quantity along the axis, with intervals over the replicas that have it.
+
+    Marks are read in one way along it: where some columns are read as an eye does, the
+    others have no value.
+    """
+    pooled = read_as_an_eye(columns) if quantity.read is read_retention else []
+    replicas = tuple(
+        np.full(column.num_replicas, np.nan)
+        if pooled and column not in pooled
+        else quantity.read(column)
+        for column in columns
+    )
     curves = [summarize_curves(values, quantity.scale) for values in replicas]
     mean, low, high, n = (
         np.array([getattr(curve, name) for curve in curves])
@@ -103,10 +114,14 @@ def read_retention(column: Column) -> Array:
     return column.final(find_detector(column.runs, layer), layer)
 
 
-def is_pooled(column: Column) -> bool:
-    """Whether that is what an eye reads, and not what single weights say."""
+def read_as_an_eye(columns: Sequence[Column]) -> list[Column]:
+    """Those whose mark is read pooled, and not from single weights alone."""
+    return [column for column in columns if _is_pooled(column)]
+
+
+def _is_pooled(column: Column) -> bool:
     layer = _marked_layer(column)
-    return layer is not None and find_detector(column.runs, layer) != "mark_auc"
+    return layer is not None and find_detector(column.runs, layer) == POOLED
 
 
 def _marked_layer(column: Column) -> str | None:
@@ -120,9 +135,8 @@ def find_detector(runs: Sequence[Run], layer: str) -> str:
 
     Older records, and marks that shift, have the AUC of single weights alone.
     """
-    pooled = "mark_pooled_auc"
-    every = all(np.isfinite(run.values(pooled, layer)).any() for run in runs)
-    return pooled if every else "mark_auc"
+    every = all(np.isfinite(run.values(POOLED, layer)).any() for run in runs)
+    return POOLED if every else "mark_auc"
 
 
 def find_quantities(runs: Sequence[Run], *, judged: bool) -> tuple[Quantity, ...]:

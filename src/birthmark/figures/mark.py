@@ -248,7 +248,7 @@ def _connect(
 
     for axes, epoch in zip(pictures, epochs, strict=True):
         line = ConnectionPatch(
-            xyA=(0.5, -0.15),
+            xyA=(0.5, -0.15 if axes.get_xlabel() else -0.02),
             coordsA=axes.transAxes,
             xyB=(float(epoch), 1.0),
             coordsB=train.get_xaxis_transform(),

@@ -35,13 +35,14 @@ from birthmark.figures.drawings import Drawing
 from birthmark.figures.palettes import Palette
 from birthmark.figures.scaling import TWO_NEEDED
 from birthmark.shapes import Array
-from birthmark.statistics import Estimate, summarize_curves
+from birthmark.statistics import Curve, summarize_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+FEWEST_FOR_MAP = 5  # values of the axis from which regions are coloured
 CURVES = 4  # values of the axis whose losses are shown
 LINES = 6  # values of a series, each with a drawing of its own
 _LETTERS = 40  # of names that stand in one row
@@ -91,19 +92,25 @@ def _draw(family: Family, line: Line, *, is_papers: bool) -> Drawing:
             "published error bar where it is longer; epochs beyond 1000 are not drawn."
         )
     lines = family.thresholds
+    map_words = (
+        " Colours, the phase diagram: the regime of most replicas (high trainability: "
+        f"train loss below {lines.reached:g} of chance; untrainability: after a "
+        "minimum that training goes on to make worse)."
+        if len(columns) >= FEWEST_FOR_MAP
+        else f" No phase diagram: fewer than {FEWEST_FOR_MAP} values."
+    )
     caption = (
         "(a), (b) Train loss (mean over each epoch) and test loss of "
         f"{axis.say(*[columns[i].value for i in shown])}: thin lines are replicas, "
         "thick ones their "
-        "geometric mean. (c) Phase diagram: mean epoch of the minimum train loss, of "
+        "geometric mean. (c) Epoch of the minimum train loss, of "
         "the minimum test loss, and of divergence (train loss at or above "
         f"{lines.divergence:g} of the plateau of the clipped loss; for other losses, "
         "above that of chance after the minimum), over the replicas in which it was "
-        "seen; hollow where these are fewer than half; an epoch of minimum is not "
-        "seen while the loss still falls. Colours: the regime of most replicas (high "
-        f"trainability: train loss below {lines.reached:g} of chance; untrainability: "
-        "after a minimum that training goes on to make worse). (d) Mean of the least "
-        "losses. Error bars: 95 % intervals, Student's t over replicas, of which there "
+        "seen; hollow where some were watched in vain, so that it is too early; an "
+        f"epoch of minimum is not seen while the loss still falls.{map_words} (d) The "
+        "least losses. Geometric means with 95 % intervals of the logarithms, "
+        "Student's t over replicas, of which there "
         f"are {', '.join(map(str, phases.replicas))}. {beside}"
     )
     at = "" if family.series is None else f", {family.series.say(line.value)}"
@@ -153,7 +160,7 @@ def _spread(number: int) -> list[int]:
     return [int(i) for i in np.unique(places.round())]
 
 
-def _table(estimates: tuple[Estimate, ...], replicas: Array) -> Array:
+def _table(estimates: tuple[Curve, ...], replicas: Array) -> Array:
     """Mean, low, high, share of the replicas with a value, [A, 4]."""
     return np.array(
         [
@@ -245,17 +252,20 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
     from matplotlib.patches import Patch
 
     places, epochs = data["places"], data["map_epochs"][1:]
-    _paint_regions(axes, data, palette)
+    is_mapped = len(places) >= FEWEST_FOR_MAP
+    if is_mapped:
+        _paint_regions(axes, data, palette)
     for by, name, colour, label in (
         (-1, "min_train_epoch", palette.train, "minimum train loss"),
         (1, "min_test_epoch", palette.test, "minimum test loss"),
         (0, "divergence_epoch", palette.divergence, "divergence"),
     ):
         if np.isfinite(data[name][:, 0]).any():
+            seen_by_all = data[name][:, 3] == 1
             draw_error_bars(
                 axes,
                 places + _shift(data, by),
-                data[name],
+                np.column_stack([data[name][:, :3], seen_by_all]),
                 colour=colour,
                 palette=palette,
                 label=label,
@@ -271,6 +281,7 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
     regions = [
         Patch(facecolor=colour, label=name)
         for name, colour in zip(REGIMES, palette.regions, strict=True)
+        if is_mapped
     ]
     if "paper_places" in data:
         lines.append(_paper_key(palette))

@@ -87,7 +87,7 @@ def draw_scaling(family: Family) -> list[Drawing]:
     title = f"Deviation at equal train loss along {noun}"
     law = (
         f"lines are power laws, deviation ~ {noun}^-γ, fitted over the replicas, with "
-        "γ and its 95 % bootstrap interval; γ = 0 is the null model of no dependence "
+        "γ and Student's 95 % interval; γ = 0 is the null model of no dependence "
         f"on {noun}. "
         if np.isfinite(data["deviation_std_fits"]).any()
         else f"the null model is no dependence on {noun}, one height. "

@@ -74,7 +74,8 @@ def list_runs(runs: pd.DataFrame, survey: Survey, apart: Sequence[str]) -> Table
     heads += ["mark"] if "mark.text" in runs.columns and judged else []
     note = (
         "Means over the replicas of a run, 95 % intervals below. Distance and "
-        "correlation are of the matrix into the last hidden layer, at the last record."
+        "correlation are of the matrix into the last hidden layer, at the last record. "
+        "Retention is that of pooled sizes where it is known, else of single weights."
     )
     labels = [metric.label for metric in metrics]
     every = (*heads, "progress", "time", *labels, *_HEADS)

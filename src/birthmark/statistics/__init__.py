@@ -15,6 +15,7 @@ from birthmark.statistics.intervals import (
     CONFIDENCE,
     NAN,
     RESAMPLES,
+    Curve,
     Estimate,
     compare_means,
     resample,

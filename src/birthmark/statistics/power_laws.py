@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from birthmark.shapes import Array
-from birthmark.statistics.intervals import CONFIDENCE, NAN, RESAMPLES, resample
+from birthmark.statistics.intervals import CONFIDENCE, NAN
 
-_FEWEST_FOR_INTERVAL = 3  # replicas at each n
+_FEWEST_FREE = 3  # values beyond the two of the line, for an interval
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class PowerLaw:
     """ln D = intercept - exponent ln n, fitted by least squares over replicas."""
 
     exponent: float  # gamma: positive where D falls with n
-    low: float  # 95 %, bootstrap over replicas at each n
+    low: float  # 95 %, Student's t of the slope
     high: float
     intercept: float
     r_squared: float
@@ -34,12 +35,11 @@ class PowerLaw:
 def fit_power_law(values: Mapping[float, Array]) -> PowerLaw | None:
     """Fit ln D = c - gamma ln n to the positive values at each n, a number above 0.
 
-    The interval resamples replicas at each n, with the mean's deviation widened
-    by sqrt(r / (r - 1)) since resampling r values scatters by that too little. It says
-    how far the replicas let the exponent vary, not whether a power law holds (see
-    `r_squared`). An n with a single value is left out where at least two others
-    have more. With fewer than three values at an n there is no interval (NaN): two
-    resampled values know next to nothing of their scatter.
+    The interval is Student's t of the slope: it holds if a power law does and replicas
+    scatter by one factor at every n, and what the law leaves of the means widens it
+    (see `r_squared`). An n with a single value is left out where at least two others
+    have more. With fewer than five values in all, or where some n has one alone, there
+    is no interval (NaN).
 
     Returns:
         None with fewer than two n.
@@ -63,7 +63,12 @@ def fit_power_law(values: Mapping[float, Array]) -> PowerLaw | None:
     fitted = np.repeat(intercept + slope * x, weight.astype(int))
     total = ((every - every.mean()) ** 2).sum()
     left = ((every - fitted) ** 2).sum()
-    low, high = _slope_interval(list(logs.values()), mean, lever)
+    free = len(every) - 2
+    low = high = NAN
+    if free >= _FEWEST_FREE and several:
+        error = float(np.sqrt(left / free * (lever**2 / weight).sum()))
+        half = float(stdtrit(free, (1 + CONFIDENCE) / 2)) * error
+        low, high = slope - half, slope + half
     return PowerLaw(
         exponent=-slope,
         low=-high,
@@ -73,19 +78,3 @@ def fit_power_law(values: Mapping[float, Array]) -> PowerLaw | None:
         along=tuple(logs),
         n=len(every),
     )
-
-
-def _slope_interval(
-    logs: list[Array], mean: Array, lever: Array
-) -> tuple[float, float]:
-    if min(len(y) for y in logs) < _FEWEST_FOR_INTERVAL:
-        return NAN, NAN
-    random = resample("power law")
-    slopes = np.zeros(RESAMPLES)
-    for y, centre, factor in zip(logs, mean, lever, strict=True):
-        drawn = y[random.integers(len(y), size=(RESAMPLES, len(y)))].mean(axis=1)
-        widen = np.sqrt(len(y) / (len(y) - 1))
-        slopes += factor * (centre + widen * (drawn - centre))
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(slopes, [tail, 100 - tail])
-    return float(low), float(high)

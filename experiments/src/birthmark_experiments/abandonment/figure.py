@@ -3,17 +3,23 @@
 import numpy as np
 import xarray as xr
 
-from birthmark.figures import Drawing, Palette, name_panel, new_figure
+from birthmark.figures import (
+    Drawing,
+    Palette,
+    choose_style,
+    name_panel,
+    new_figure,
+)
 from birthmark.shapes import Array
 from birthmark.statistics import summarize_curves
-from ..frame.curves import Axes, Data, Figure, paint_curves, paint_marks, take
+from ..frame.curves import Axes, Data, Figure, paint_marks, paint_replicas, take
 
 _CURVES = {
     "train_accuracy": "train accuracy (share)",
     "below_eps": "examples below the clip (%)",
     "deviation": "std of the deviation (weight)",
 }
-_TOPS = {"train_accuracy": 1, "below_eps": 102}  # bands may go beyond
+_TOPS = {"train_accuracy": 1, "below_eps": 102}
 _THIN = 3  # epochs between two points of a curve
 _ENDS = {
     "onset": ("o", 4.5, "abandoning begins"),
@@ -23,7 +29,7 @@ _ENDS = {
 
 
 def draw(results: xr.Dataset) -> Drawing:
-    """Four panels; see the caption."""
+    """Two rows with a panel a clip, and two panels; see the caption."""
     attrs = results.attrs
     names = results["clip"].to_numpy()
     first = results["fitted"].to_numpy() > 0
@@ -33,8 +39,8 @@ def draw(results: xr.Dataset) -> Drawing:
         f"{title}. (a) Train accuracy; (b) examples whose true class had a probability "
         "below the clip when visited (for the loss from logits, which abandons none: "
         f"below {attrs['paper_eps']:g}); (c) standard deviation of the deviation of "
-        "the weights between the hidden layers. Lines: means; bands: Student's 95 % "
-        f"interval of the mean, n = {results.sizes['replica']}; not drawn, between "
+        "the weights between the hidden layers. A line is a replica "
+        f"(n = {results.sizes['replica']} a clip); not drawn, between "
         f"these: {', '.join(names[~shown])}. (d) Each replica under each "
         f"clip: circles, the first epoch with {100 * attrs['onset']:g} % of the "
         "examples abandoned; line, through those of the clips that were run first "
@@ -72,22 +78,35 @@ def _fit(decades: Array, onset_CR: Array, first: Array) -> Array:
 
 
 def paint(data: Data, palette: Palette) -> Figure:
-    """Three panels of curves with one legend, and the times."""
-    figure = new_figure(5.4)
-    panels = figure.subplots(2, 2)
-    names = list(data["shown"])
-    for letter, axes, (name, label) in zip(
-        "abc", panels.flat, _CURVES.items(), strict=False
-    ):
-        x = data["measured_epoch" if name == "deviation" else "epoch"]
-        paint_curves(axes, x, data[name], names, palette)
-        axes.set(xlabel="epoch", ylabel=label, ylim=(0, _TOPS.get(name)))
-        name_panel(axes, letter)
-    _paint_ends(panels[1, 1], data, palette)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    labels = [name if name == "logits" else f"clip {name}" for name in labels]
-    figure.legend(handles, labels, loc="outside upper center", ncols=5, handlelength=3)
+    """A panel a clip for what is visited; deviations together, and the times."""
+    figure = new_figure(6.2)
+    names = [str(name) for name in data["shown"]]
+    upper, lower = figure.subfigures(2, 1, height_ratios=[1.25, 1])
+    rows = upper.subplots(2, len(names), sharex=True, sharey="row", squeeze=False)
+    styles = [choose_style(place, palette) | {"linewidth": 0.7} for place in range(9)]
+    for letter, row, name in zip("ab", rows, list(_CURVES)[:2], strict=True):
+        for place, axes in enumerate(row):
+            style = {"color": styles[place]["color"], "label": names[place]}
+            paint_replicas(axes, data["epoch"], data[name][place], **style)
+            axes.set_ylim(0, _TOPS[name])
+        row[0].set_ylabel(_CURVES[name])
+        name_panel(row[0], letter, _say(names[0]) if letter == "a" else "")
+    for axes, name in zip(rows[0][1:], names[1:], strict=True):
+        axes.set_title(_say(name), loc="left")
+    upper.supxlabel("epoch", fontsize=8)
+    last, ends = lower.subplots(1, 2)
+    for place, (name, style) in enumerate(zip(names, styles, strict=False)):
+        values = data["deviation"][place]
+        paint_replicas(last, data["measured_epoch"], values, label=_say(name), **style)
+    last.set(xlabel="epoch", ylabel=_CURVES["deviation"], ylim=(0, None))
+    last.legend(loc="upper left")
+    name_panel(last, "c")
+    _paint_ends(ends, data, palette)
     return figure
+
+
+def _say(name: str) -> str:
+    return name if name == "logits" else f"clip {name}"
 
 
 def _paint_ends(axes: Axes, data: Data, palette: Palette) -> None:

@@ -8,6 +8,7 @@ from birthmark.seeds import stream
 from birthmark.shapes import Array
 from ..frame.curves import Axes, Data, Figure, paint_marks, stack_interval, take
 from ..statistics import correlate_ranks
+from .facts import TWINS
 
 _ROW = 0.135  # inches that a start takes
 _KINDS = {
@@ -27,7 +28,13 @@ def draw(results: xr.Dataset) -> Drawing:
     goals = [str(one) for one in results["goal_title"].to_numpy()]
     confidence = 1 - 0.05 / len(goals)
     count_A = met_AG.sum(axis=1)
-    whole = [correlate_ranks(count_A, -loss_LA[place]) for place in (0, 1)]
+    twins = list(TWINS)
+    counts = {
+        "all six": count_A,
+        "the two of variance": met_AG[:, twins].sum(axis=1),
+        "the other four": np.delete(met_AG, twins, axis=1).sum(axis=1),
+    }
+    whole = [correlate_ranks(one, -loss_LA[0]) for one in counts.values()]
     single = [
         correlate_ranks(met_AG[:, place], -loss_LA[0], confidence=confidence)
         for place in range(len(goals))
@@ -42,8 +49,8 @@ def draw(results: xr.Dataset) -> Drawing:
         f"at the lower learning rate, {lrs[1]}; dotted line: a guess. (c) The same "
         "mean against the number of goals, points of one number spread sideways. (d) "
         "Spearman's rank correlation between goals met and speed (minus the mean test "
-        "loss) over all starts; bars: bootstrap over starts, 95 % for the number of "
-        "goals and 95 % for all single goals together. Protocol: "
+        "loss) over all starts, of numbers of goals (colour) and single ones; bars: "
+        "bootstrap over starts, 95 %, for all single goals together. Protocol: "
         f"{results.attrs['protocol']}"
     )
     rho = [[one.rho, one.rho_low, one.rho_high] for one in whole + single]
@@ -52,7 +59,8 @@ def draw(results: xr.Dataset) -> Drawing:
         "met": met_AG,
         "loss": stack_interval(main.to_numpy()),
         "other": loss_LA[1],
-        "what": np.array([f"all, lr {lr}" for lr in lrs] + goals),
+        "what": np.array([*counts, *goals]),
+        "num_counts": np.array(len(counts)),
         "rho": np.array(rho),
     }
     return Drawing("combined-goals", 0, title, caption, data, paint)
@@ -124,7 +132,7 @@ def _paint_forest(axes: Axes, data: Data, palette: Palette) -> None:
     place = np.arange(len(data["what"]))
     rho, low, high = data["rho"].T
     whole, single = palette.lines[1], palette.ink
-    colours = [whole if one.startswith("all") else single for one in data["what"]]
+    colours = [whole if at < data["num_counts"] else single for at in place]
     axes.axvline(0, color=palette.faint, linewidth=0.8)
     axes.hlines(place, low, high, color=colours, linewidth=1.2)
     axes.scatter(rho, place, c=colours, s=14, zorder=3)

@@ -9,7 +9,7 @@ import xarray as xr
 from birthmark.statistics import PowerLaw, fit_power_law, interval
 from ..frame import Facts, each
 from ..frame.rankings import difference, read_rankings, tabulate
-from .protocol import DETERMINISTIC, NTK_LRS, REFERENCE, STANDARD
+from .protocol import DETERMINISTIC, NTK_LRS, PERMUTED, REFERENCE, STANDARD
 
 _FEW = ("outside_share", "outside_start")
 
@@ -21,6 +21,7 @@ class DeterministicStartFacts(Facts):
     protocol: str
     starts: Sequence[str]
     deterministic: Sequence[str]
+    permuted: str
     titles: Mapping[str, str]
     outcomes: Mapping[str, Mapping[str, Any]]
     differences: Mapping[str, Mapping[str, Any]]
@@ -45,6 +46,7 @@ def summarize(results: xr.Dataset) -> DeterministicStartFacts:
         results,
         starts=starts,
         deterministic=[name for name in starts if name in DETERMINISTIC],
+        permuted=PERMUTED,
         titles={k: r.outcome.title for k, r in rankings.items()},
         outcomes={k: tabulate(r) for k, r in rankings.items()},
         differences={

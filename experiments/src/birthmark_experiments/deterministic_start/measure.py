@@ -26,13 +26,22 @@ from birthmark.network import forward_stack, name_parameters, parametrize
 from birthmark.seeds import stream
 from birthmark.shapes import Array, Dataset, Weights
 from birthmark.spec import RunSpec
-from birthmark.store import Store, open_store
+from birthmark.store import Store, open_store, replacing
 from birthmark.training import initial_configuration
 from ..frame import gather
 from ..frame.comparisons import run_comparison
 from ..frame.descent import Parameters, descend
 from ..frame.probes import as_inputs, read_ends, take_replicas, train_all
-from .protocol import MOMENTS, MOVES, NTK_LRS, STANDARD, Protocol, describe, list_specs
+from .protocol import (
+    MOMENTS,
+    MOVES,
+    NTK_LRS,
+    PERMUTED,
+    STANDARD,
+    Protocol,
+    describe,
+    list_specs,
+)
 
 _NUM_INPUTS = 1000  # test inputs at which gates are read
 
@@ -41,7 +50,10 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Hold the comparison, and look at what it kept of the starts."""
     store = open_store(folder, create=True)
     dataset = load_dataset(protocol.spec.data)
-    specs = list_specs(protocol.spec, protocol.starts)
+    file = folder / "dct-permuted.npz"
+    if PERMUTED in protocol.starts and not file.exists():
+        write_permuted(protocol.spec, file)
+    specs = list_specs(protocol.spec, protocol.starts, str(file))
     results = run_comparison(specs, store)
     spaces = measure_spaces(specs, store, dataset, protocol.num_images)
     few_specs = list_specs(protocol.few, protocol.few_starts)
@@ -58,6 +70,29 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         "num_images": protocol.num_images,
     }
     return joined
+
+
+def write_permuted(spec: RunSpec, file: Path) -> None:
+    """The weights of `dct` with the rows of the first layer in another order.
+
+    It is what `dct` is for images whose pixels were shuffled; each replica has an order
+    of its own, so that no lucky one decides.
+    """
+    [one] = list_specs(spec, ("dct",)).values()
+    weights = {n: layer.w.numpy() for n, layer in initial_configuration(one).items()}
+    w_RIO = weights["hidden1"]
+    weights["hidden1"] = np.stack(
+        [
+            w_IO[
+                stream(spec.run.seed, row, "permutation", "pixels").permutation(
+                    len(w_IO)
+                )
+            ]
+            for row, w_IO in enumerate(w_RIO)
+        ]
+    )
+    with replacing(file) as temporary, temporary.open("wb") as opened:
+        np.savez(opened, **{f"{name}.w": w for name, w in weights.items()})  # type: ignore[arg-type]
 
 
 def count_flips(

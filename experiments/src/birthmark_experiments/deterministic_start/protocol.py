@@ -1,12 +1,14 @@
 """Which starts are compared, and on which networks what they keep is read."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from birthmark.shapes import Dataset
 from birthmark.spec import RunSpec
 
 RANDOM = ("glorot_uniform", "he_normal", "orthogonal", "signed_constant")
 DETERMINISTIC = ("dct", "sobol", "hadamard", "zero_hadamard")
+PERMUTED = "dct, pixels permuted"  # the same matrix, blind to where a pixel lies
 
 # its singular values are all 1, as those of dct and hadamard are: the same but chance
 REFERENCE = "orthogonal"
@@ -49,7 +51,11 @@ def find_protocol(scale: str) -> Protocol:
     law = {"initialization": {"name": "lecun_normal"}}
     return Protocol(
         spec=spec,
-        starts=(*RANDOM, *DETERMINISTIC) if full else ("orthogonal", "dct"),
+        starts=(
+            (*RANDOM, *DETERMINISTIC, PERMUTED)
+            if full
+            else ("orthogonal", "dct", PERMUTED)
+        ),
         num_images=500 if full else 100,
         few=smaller(30, 20) if full else smaller(3, 10),
         few_starts=("glorot_uniform", "dct"),
@@ -60,10 +66,16 @@ def find_protocol(scale: str) -> Protocol:
     )
 
 
-def list_specs(spec: RunSpec, starts: tuple[str, ...]) -> dict[str, RunSpec]:
-    """A run for each start."""
+def list_specs(
+    spec: RunSpec, starts: tuple[str, ...], permuted: str = ""
+) -> dict[str, RunSpec]:
+    """A run for each start; that of `PERMUTED` is read from a file."""
+    rules: dict[str, dict[str, Any]] = {name: {"name": name} for name in starts}
+    if PERMUTED in rules:
+        rules[PERMUTED] = {"name": "checkpoint", "file": permuted}
     return {
-        name: spec.with_settings({"initialization": {"name": name}}) for name in starts
+        name: spec.with_settings({"initialization": rule})
+        for name, rule in rules.items()
     }
 
 

@@ -22,7 +22,6 @@ class InitializationOrOptimizerFacts(Facts):
     protocol: str
     budget: int
     levels: Sequence[float]
-    num_replicas: int
     names: Sequence[str]
     optimizers: Sequence[str]
     lrs: Mapping[str, float]

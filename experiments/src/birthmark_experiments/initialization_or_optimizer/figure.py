@@ -29,9 +29,10 @@ def draw(results: xr.Dataset) -> Drawing:
         f"{results.attrs['budget']} steps, and count as that. (b) Shares of the "
         "variance that initialization, optimizer, their interaction and replicas have "
         "(omega squared, two-way analysis of variance; below 0: less than chance "
-        "alone makes on average); bars: 95 %, bootstrap over replicas. (c) The search "
-        "for the learning rate on another seed: geometric mean of the same steps over "
-        "the starts that were looked at; large markers: what was chosen. Protocol: "
+        "alone makes on average); bars: bootstrap over replicas, less than 95 %. (c) "
+        "The search for the learning rate on another seed: geometric mean of the same "
+        "steps over the starts that were looked at; large markers: what was chosen. "
+        "Protocol: "
         f"{results.attrs['protocol']}"
     )
     parts = [[one[part] for part in PARTS] for one in shares]

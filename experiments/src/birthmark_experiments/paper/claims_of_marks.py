@@ -8,10 +8,8 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from birthmark.analysis import Run, Transitions, say_number
-from birthmark.marks import draw_mark
+from birthmark.analysis import Run, Transitions, draw_masks, say_number
 from birthmark.shapes import Array
-from birthmark.spec import MarkSpec
 from birthmark.statistics import ALPHA, Reading, read_mark
 from .claims import (
     DOES_NOT_HOLD,
@@ -25,7 +23,6 @@ from .claims import (
 )
 from .moments_of_training import MOMENTS, at_end, read_at, value_at
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"  # what a mark might be taken for
 FEWEST = 3  # networks from which something is said
 Weights = Callable[[Run, int], Array]  # [R, I, O] of the marked layer at an epoch
 
@@ -64,19 +61,15 @@ def read_marks(
             before = [epoch for epoch in kept if epoch < lost]
             for epoch in sorted({*kept[-1:], *before[-1:]}):
                 w_IO = np.asarray(weights(run, epoch)[place], dtype=float)
-                masks = run.remember(("masks",), partial(_draw_masks, run))
+                masks = run.remember(("masks",), partial(_masks, run, w_IO))
                 about = (arm.name, run.width, place, learner, epoch)
                 found.append(Read(*about, lost <= epoch, read_mark(w_IO, *masks)))
     return found
 
 
-def _draw_masks(run: Run) -> tuple[Array, dict[str, Array]]:
-    mark, n = run.spec.mark, run.width
-    assert mark is not None
-    right = draw_mark(mark, n, n).mask_IO
-    others = [letter for letter in LETTERS if letter != mark.text]
-    wrong = {one: draw_mark(MarkSpec(text=one), n, n).mask_IO for one in others}
-    return right, wrong
+def _masks(run: Run, w_IO: Array) -> tuple[Array, dict[str, Array]]:
+    assert run.spec.mark is not None
+    return draw_masks(run.spec.mark, w_IO)
 
 
 def claim_mark(arms: list[Arm], reads: Sequence[Read]) -> Claim:

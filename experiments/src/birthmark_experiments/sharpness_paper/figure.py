@@ -5,7 +5,7 @@ import xarray as xr
 
 from birthmark.figures import Drawing, Palette, label_log, name_panel, new_figure
 from birthmark.shapes import Array
-from ..frame.curves import Axes, Data, Figure, paint_replicas, take
+from ..frame.curves import Axes, Data, Figure, paint_marks, paint_replicas, take
 from ..sharpness.facts import EDGE
 from .facts import QUANTITIES
 
@@ -19,9 +19,10 @@ def draw(results: xr.Dataset) -> Drawing:
     title = "Sharpness in the paper's own network"
     caption = (
         f"{title}. (a) Learning rate times sharpness and (b) times batch sharpness, at "
-        f"the epochs of the points; values below {_FLOOR:g} are drawn there, and where "
-        "no batch has a gradient there is no batch sharpness. (c) Train loss, every "
-        f"{_THIN} epochs. A line is a replica (n = {results.sizes['replica']} a loss; "
+        f"the epochs of the points; values below {_FLOOR:g} are arrows at the foot, "
+        "and where no batch has a gradient there is no batch sharpness. (c) Train "
+        f"loss, every {_THIN} epochs. A line is a replica (n = "
+        f"{results.sizes['replica']} a loss; "
         "same starts, same batches). Dotted: 2, above which gradient descent on a "
         f"quadratic diverges. Protocol: {results.attrs['protocol']}"
     )
@@ -38,8 +39,14 @@ def paint(data: Data, palette: Palette) -> Figure:
     figure = new_figure(2.6)
     panels = figure.subplots(1, 3)
     for axes, (name, label) in zip(panels, QUANTITIES.items(), strict=False):
-        values = np.maximum(data[name], _FLOOR)
+        found, foot = data[name], 0.9 * _FLOOR
+        is_below = found < _FLOOR
+        values = np.where(is_below, foot, found)
         _paint_lines(axes, data["look"], values, data["loss"], palette, is_marked=True)
+        for place, below_XR in enumerate(is_below):
+            x = data["look"][below_XR.any(axis=1)]
+            style = {"fill": palette.paper, "markersize": 6, "zorder": 3}
+            paint_marks(axes, x, x * 0 + foot, "v", palette.lines[place], **style)
         axes.axhline(EDGE, color=palette.ink, linestyle=":", linewidth=1)
         axes.set(ylabel=label, ylim=(0.8 * _FLOOR, 200))
     _paint_lines(panels[2], data["epoch"], data["train_loss"], data["loss"], palette)

@@ -30,7 +30,7 @@ class Share:
     eta2: float  # of the sum of squares, in 0 ... 1; the four parts add up to 1
     # without what chance adds (Hays 1963): may be below 0; of `replicas` the rest
     omega2: float
-    low: float  # of omega2, 95 %, bootstrap over replicas
+    low: float  # of omega2, 2.5 and 97.5 % of the bootstrap over replicas
     high: float
 
 
