@@ -140,7 +140,7 @@ def test_what_it_measures_is_what_the_library_measures(page, tmp_path, lr, units
     result = bm.run(spec, store=tmp_path)
     end = result.records.isel(step=-1, replica=0)
     layers = end.sel(layer="hidden2")
-    percent = f"{round(100 * float(layers.mark_auc))} %"
+    percent = f"{round(100 * float(layers.mark_pooled_auc))} %"
     expect(page.locator("#retention")).to_have_text(percent)
     expect(page.locator("#units")).to_have_text(f"{units} of 24")
     assert float(layers.distinct_units) == units

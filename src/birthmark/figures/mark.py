@@ -125,7 +125,7 @@ def _draw(family: Family, replica: Replica) -> Drawing:
         f"before training, {describe_mark(mark)}. AUC: retention of the mark, the area "
         "under the ROC curve of the weights as detector of the mark (1 perfect, 0.5 "
         "gone, which is the null model of weights that know nothing of it), weight by "
-        "weight above, of the pooled sizes beneath where that was recorded. Below: "
+        "weight above, of the pooled sizes beneath. Below: "
         "train loss (log axis; mean over each epoch) and test loss (linear axis) of "
         f"the same network, replica {replica.place} of {run.num_replicas}; "
         "one network, so no interval."

@@ -118,6 +118,7 @@ REPAIRED = (
 )
 
 
+CARRIED = ("none", "variance", "others", "both")
 TWINS = (0, 1)  # forward and backward variance: nearly one goal
 
 
@@ -139,6 +140,7 @@ class CombinedGoalsFacts(Facts):
     all: Mapping[str, float]
     twins: Mapping[str, float]  # of the two goals of variance alone
     others: Mapping[str, float]  # of the other four alone
+    carried: str  # by which goals the speed is: one of `CARRIED`
     agree: float  # share of starts that meet both goals of variance, or neither
     repaired: Sequence[Mapping[str, Any]]
     by_count: Sequence[Mapping[str, float]]
@@ -171,10 +173,22 @@ def summarize(results: xr.Dataset) -> CombinedGoalsFacts:
         all=_correlate(count_A, loss_A),
         twins=_correlate(met_AG[:, list(TWINS)].sum(axis=1), loss_A),
         others=_correlate(np.delete(met_AG, list(TWINS), axis=1).sum(axis=1), loss_A),
+        carried=tell_carriers(met_AG, loss_A),
         agree=float((met_AG[:, TWINS[0]] == met_AG[:, TWINS[1]]).mean()),
         repaired=compare_repaired(results),
         by_count=_by_count(count_A, loss_A),
     )
+
+
+def tell_carriers(met_AG: Array, loss_A: Array) -> str:
+    """Which goals go along with speed: those of variance, the others, both or none.
+
+    A group does where the bootstrap's interval of its rank correlation lies above 0.
+    """
+    twins = list(TWINS)
+    groups = met_AG[:, twins], np.delete(met_AG, twins, axis=1)
+    found = [correlate_ranks(one.sum(axis=1), -loss_A).rho_low > 0 for one in groups]
+    return CARRIED[found[0] + 2 * found[1]]
 
 
 def mean_loss(results: xr.Dataset, place: int) -> xr.DataArray:

@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 from birthmark.data import load_dataset
 from birthmark.network import DATA_DEPENDENT, INITIALIZATIONS, draw_weights
 from birthmark_experiments.combined_goals import EXPERIMENT
-from birthmark_experiments.combined_goals.facts import GOALS
+from birthmark_experiments.combined_goals.facts import GOALS, tell_carriers
 from birthmark_experiments.combined_goals.measure import add_verdicts, find_same
 from birthmark_experiments.combined_goals.protocol import PROTOCOLS, spec_of
 from birthmark_experiments.frame.specs import list_starts
@@ -115,6 +115,22 @@ def test_facts_and_figure_follow_from_results(results, facts):
 
 
 # of the shipped records
+
+
+@pytest.mark.parametrize(
+    ("weights", "carried"),
+    [
+        ((1, 1, 0, 0, 0, 0), "variance"),
+        ((0, 0, 1, 1, 1, 1), "others"),
+        ((2, 2, 1, 1, 1, 1), "both"),
+        ((0,) * 6, "none"),
+    ],
+)
+def test_what_carries_the_speed_is_told_from_made_starts(rng, weights, carried):
+    """Goals met by chance, and a loss that falls with some of them alone."""
+    met = rng.random((60, 6)) < 0.5
+    loss = 2 - 0.5 * met @ np.array(weights) + 0.3 * rng.normal(size=60)
+    assert tell_carriers(met, loss) == carried
 
 
 def test_scaled_weights_scale_the_signal_and_nothing_else(shipped):

@@ -12,7 +12,7 @@ from birthmark.data import load_dataset
 from birthmark.seeds import batch_order
 from birthmark.spec import RunSpec
 from birthmark.training import initial_configuration
-from birthmark_experiments.deterministic_start.facts import fit_flips
+from birthmark_experiments.deterministic_start.facts import fit_flips, summarize
 from birthmark_experiments.deterministic_start.measure import (
     compare_spaces,
     flipped_share,
@@ -190,3 +190,10 @@ def test_shipped_gates_follow_the_lazy_law_where_hardly_any_flip(shipped):
     assert fit_flips(shipped, "ntk").high < short.low
     flips = shipped["flips"].mean("gate_replica")
     assert (flips.diff("width") < 0).all()
+
+
+def test_shipped_cosines_gain_by_knowing_the_order_of_pixels(shipped):
+    """The same matrix for shuffled pixels is no better than a random one."""
+    found = summarize(shipped).differences["test_accuracy"]
+    assert found["dct"]["is_distinguished"] and found["dct"]["mean"] > 0
+    assert found[PERMUTED]["mean"] < 0

@@ -24,6 +24,7 @@ from birthmark.analysis import (
 )
 from birthmark.shapes import Array
 from birthmark.statistics import Estimate, summarize
+from ..statistics import Survival, estimate_survival
 from .moments_of_training import find_divergences
 
 SAME_EPOCH = 0.25  # of a published epoch within which ours counts as the same
@@ -40,12 +41,15 @@ class Agreement:
     ours: Estimate
     error: float  # standard error of ours; NaN for a single replica
     replicas: int  # of the width; `ours.n` of them have a value
+    seen: Survival  # of an epoch, the others counted as long as they were watched
     published: float  # inf: beyond the last epoch; NaN: none, or not drawn
     published_error: float
 
     @property
     def ratio(self) -> float:
-        """Ours over the published one."""
+        """Ours over the published one; NaN where either was not seen by all."""
+        if not math.isfinite(self.published) or self.ours.n < self.replicas:
+            return math.nan
         return self.ours.mean / self.published
 
     @property
@@ -102,6 +106,7 @@ def _agree(
         ours=summarize(values),
         error=float(known.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan,
         replicas=column.num_replicas,
+        seen=estimate_survival(values, max(x.last_epoch for x in column.transitions)),
         published=float(getattr(published, name)),
         published_error=published.error(name),
     )

@@ -1,6 +1,7 @@
 """Our numbers beside those of the paper, and when a network has diverged."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from birthmark_experiments.paper.agreement import (
     find_minima,
 )
 from birthmark_experiments.paper.moments_of_training import find_divergences
+from birthmark_experiments.paper.words import say_epochs, say_ours
 from synthetic_records import make_records, make_run, make_spec
 
 EPOCHS = np.arange(401)
@@ -103,6 +105,22 @@ def test_epochs_the_paper_has_not_are_in_no_agreement():
     )
     epochs = [one for one in found if "epoch" in one.name]
     assert not any(one.is_within(0.25) for one in epochs)
+    assert not any(math.isfinite(one.ratio) for one in epochs)  # not 0, either
+
+
+def test_an_epoch_that_some_never_reach_is_no_mean_of_the_others():
+    """Two of three rise, at 150 and 250; the third was watched to 400 in vain."""
+    loss = np.stack([collapsing(150), collapsing(250), collapsing(1000)], axis=1)
+    found = compare_divergences(
+        read_columns(Study((as_paper(150, loss),)), Thresholds())
+    )
+    one = next(each for each in found if each.name == "2 times the minimum")
+    assert (one.ours.n, one.replicas) == (2, 3)
+    assert one.ours.mean == pytest.approx(220, abs=1)
+    assert one.seen.median == pytest.approx(270, abs=1)
+    assert math.isnan(one.ratio)
+    said = {"ours": asdict(one.ours), "replicas": 3, "seen": asdict(one.seen)}
+    assert say_epochs(said) == say_ours(said) == "median 270 (2 of 3)"
 
 
 def test_the_minima_are_those_of_numpy_and_in_their_order():

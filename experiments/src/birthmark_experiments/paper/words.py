@@ -39,12 +39,20 @@ def say_mean(estimate: Mapping[str, Any]) -> str:
     return f"{say_number(estimate['mean'])} ({span}, n = {estimate['n']})"
 
 
-def say_epochs(estimate: Mapping[str, Any], replicas: int) -> str:
-    """A mean epoch, and in how many of the replicas it was seen if not in all."""
-    if not estimate["n"]:
+def say_epochs(one: Mapping[str, Any]) -> str:
+    """A mean epoch; where some were watched in vain, the product-limit median."""
+    if not one["ours"]["n"]:
         return "never"
-    some = "" if estimate["n"] == replicas else f" ({estimate['n']} of {replicas})"
-    return f"{estimate['mean']:.0f}{some}"
+    if one["ours"]["n"] == one["replicas"]:
+        return f"{one['ours']['mean']:.0f}"
+    return f"median {say_survival(Survival(**one['seen']))}"
+
+
+def say_ours(one: Mapping[str, Any]) -> str:
+    """A mean with its interval, or what is known where some were watched in vain."""
+    if one["ours"]["n"] in (0, one["replicas"]):
+        return say_mean(one["ours"])
+    return say_epochs(one)
 
 
 def say_span(low: float, high: float) -> str:
@@ -88,7 +96,7 @@ def say_survival(found: Survival) -> str:
 
 
 _EACH = (
-    *(say_or_dash, say_epoch, say_epochs, say_interval, say_mean, say_p),
+    *(say_or_dash, say_epoch, say_epochs, say_interval, say_mean, say_ours, say_p),
     *(say_published, say_span, say_survival),
 )
 SAYINGS = {"say": say_number} | {one.__name__: one for one in _EACH}

@@ -30,15 +30,64 @@ function distinctUnits({ w, fanIn, fanOut }) {
   return found.length;
 }
 
+const BLUR = 60; // the matrix is so many standard deviations of the blur wide
+const TINY = 1e-300;
+
+/** Sizes as an eye pools them: rows and columns of equal root mean square, blurred. */
+function poolSizes({ w, fanIn, fanOut }) {
+  let sizes = Float64Array.from(w, Math.abs);
+  const most = Math.max(sizes.reduce((a, b) => Math.max(a, b), 0), TINY);
+  sizes = sizes.map((x) => x / most);
+  for (const byRow of [true, false]) {
+    const square = new Float64Array(byRow ? fanIn : fanOut);
+    for (let i = 0; i < sizes.length; i++) {
+      square[byRow ? Math.floor(i / fanOut) : i % fanOut] += sizes[i] ** 2;
+    }
+    const rms = square.map((x) => Math.sqrt(x / (byRow ? fanOut : fanIn) + TINY));
+    sizes = sizes.map((x, i) => x / rms[byRow ? Math.floor(i / fanOut) : i % fanOut]);
+  }
+  return blur(blur(sizes, fanIn, fanOut, 1), fanOut, fanIn, fanOut);
+}
+
 /**
- * Retention of a mark of zeroed weights: the probability that a weight under it is
- * smaller than one beside it, ties counting half. 1 is perfect, 0.5 is gone.
+ * Lines of a number of places blurred along, their ends mirrored. From one place to the
+ * next it is so many numbers: 1 along rows, as many as there are columns along these.
  */
-function retention({ w }, mask) {
+function blur(values, lines, places, step) {
+  const sigma = places / BLUR;
+  const radius = Math.floor(4 * sigma + 0.5);
+  const kernel = Float64Array.from({ length: 2 * radius + 1 },
+    (_, k) => Math.exp(-0.5 * ((k - radius) / sigma) ** 2));
+  const total = kernel.reduce((a, b) => a + b, 0);
+  const mirror = (i) => (i < 0 ? -i - 1 : i >= places ? 2 * places - i - 1 : i);
+  const padded = new Float64Array(places + 2 * radius);
+  const found = new Float64Array(values.length);
+  for (let line = 0; line < lines; line++) {
+    const start = step === 1 ? line * places : line;
+    for (let i = 0; i < padded.length; i++) {
+      padded[i] = values[start + mirror(i - radius) * step] / total;
+    }
+    for (let i = 0; i < places; i++) {
+      let sum = 0;
+      for (let k = 0; k < kernel.length; k++) sum += kernel[k] * padded[i + k];
+      found[start + i * step] = sum;
+    }
+  }
+  return found;
+}
+
+/**
+ * Retention of a mark of zeroed weights, as an eye reads it: the probability that the
+ * pooled size under it is smaller than one beside it, ties counting half. 1 is perfect,
+ * 0.5 is gone.
+ */
+function retention(layer, mask) {
+  if (!layer.w.every(Number.isFinite)) return NaN;
+  const sizes = poolSizes(layer);
   const inside = [];
   const outside = [];
-  mask.forEach((m, i) => (m ? inside : outside).push(Math.abs(w[i])));
-  if (!inside.length || !outside.length || !w.every(Number.isFinite)) return NaN;
+  mask.forEach((m, i) => (m ? inside : outside).push(sizes[i]));
+  if (!inside.length || !outside.length) return NaN;
   inside.sort((a, b) => a - b);
   outside.sort((a, b) => a - b);
   let wins = 0;

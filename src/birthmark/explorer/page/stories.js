@@ -36,7 +36,7 @@ const STORIES = [
         before:
           "Some weights between the two hidden layers are set to zero: they draw an a. Nothing protects it: training may move every weight.",
         after: (now) =>
-          `${percent(now.testAccuracy)} of the test digits are right, and the letter is still there: a weight under it is the smaller one in ${percent(now.retention)} of all pairs with a weight beside it (50 % would be chance).`,
+          `${percent(now.testAccuracy)} of the test digits are right, and the letter is still there: in ${percent(now.retention)} of all pairs of a place under it and one beside it, weights are smaller under it (50 % would be chance).`,
       },
       {
         settings: { ...BASE, order: 1 }, mark: "letter", until: 60,
@@ -48,7 +48,7 @@ const STORIES = [
         settings: { ...BASE, width: 16 }, mark: "letter", until: 100,
         before: "Now a narrow network: 16 units a layer.",
         after: (now) =>
-          `With few weights each must travel far: the letter is readable in ${percent(now.retention)} of the pairs only, and fading.`,
+          `With few weights each must travel far: the letter is fading: ${percent(now.retention)} of the pairs.`,
       },
     ],
   },
