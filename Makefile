@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: attack alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-processor bench-widths bench-measuring bench-memory clean test-crash test-cluster docs examples test-frameworks test-integrations bench-tracker extras test-lowest
+.PHONY: attack alarms paper-check wheels bench-gpu setup demo test test-slow test-browser lint bench bench-peers bench-general bench-growth bench-processor bench-start bench-widths bench-measuring bench-memory clean test-crash test-cluster docs examples test-frameworks test-integrations bench-tracker extras test-lowest
 
 setup: .venv/ready
 
@@ -56,8 +56,22 @@ bench-peers: setup .venv-peers/ready
 bench-widths: setup
 	$(BIN)/python benchmarks/bench_widths.py $(BENCH)
 
-# all that is said of a processor: its limits, a step beside plain torch, every width
+# processor time until the command line answers
+bench-start: setup
+	$(BIN)/python benchmarks/bench_start.py
+
+# memory and time of a run against replicas, width, depth, data and recorded epochs
+bench-growth: setup
+	$(BIN)/python benchmarks/bench_growth.py --out bench-growth.png
+
+# stacks on the general path beside a plain loop
+bench-general: setup
+	$(BIN)/python benchmarks/bench_general.py $(BENCH)
+
+# all that is said of a processor, some minutes on a quiet machine: until the command
+# line answers, the limits of a step, a step beside plain torch, every width
 bench-processor: setup
+	-$(BIN)/python benchmarks/bench_start.py
 	$(BIN)/python benchmarks/bench_limits.py
 	$(BIN)/python benchmarks/bench_training.py --rounds 3 --steps 32 $(BENCH)
 	$(BIN)/python benchmarks/bench_widths.py --rounds 3

@@ -33,13 +33,16 @@ from birthmark.store.segments import (
     join_segments,
 )
 
+MOST_WAITING = 2**27  # bytes of measurements, before they are written
+
 
 class RunFolder:
     """Where one run is written, by one writer at a time; from `Store.start_run`.
 
-    What is appended waits in memory until `flush`, `save_checkpoint` or `finish`; what
-    a kill leaves behind is put in order by `load_checkpoint` or `rewind`, with which
-    each writer begins. A run without epochs gives its steps where epochs are asked for.
+    What is appended waits in memory until `flush`, `save_checkpoint` or `finish`, or
+    until it is more than `MOST_WAITING`; what a kill leaves behind is put in order by
+    `load_checkpoint` or `rewind`, with which each writer begins. A run without epochs
+    gives its steps where epochs are asked for.
     The run is claimed by this object until `finish`, `stop` or `close`, or until the
     process ends.
     """
@@ -49,6 +52,7 @@ class RunFolder:
         self.paths = RunPaths(path)
         self._claim = claim
         self._waiting: dict[str, list[Any]] = {table: [] for table in TABLES}
+        self._bytes_waiting = 0
         self._schema_is_written = True
 
     @property
@@ -104,6 +108,9 @@ class RunFolder:
             self._extend(self._schema.extended(table, dataset))
             taken = self._schema.take(table, epoch, step, dataset)
             self._waiting[table].append(taken)
+            self._bytes_waiting += taken.num_bytes
+        if self._bytes_waiting > MOST_WAITING:
+            self.flush()
 
     def save_start(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
         """Keep the initial configuration, once: what is there is never written over.
@@ -258,6 +265,7 @@ class RunFolder:
 
     def _forget(self) -> None:
         self._waiting = {table: [] for table in TABLES}
+        self._bytes_waiting = 0
         for cached in ("_last_epoch", "_schema"):
             self.__dict__.pop(cached, None)
         self._schema_is_written = True
@@ -273,6 +281,7 @@ class RunFolder:
                 rows = self._to_rows(table, waiting)
                 append_segment(self.paths.folder, table, rows, self._last_epoch)
                 self._waiting[table] = []
+        self._bytes_waiting = 0
 
     def _to_rows(self, table: str, waiting: list[Any]) -> pa.Table:
         if table != "metrics":

@@ -72,6 +72,11 @@ class Measured:
     num_replicas: int
     columns: dict[str, Array]  # [R, layer or parameter, ...]
 
+    @property
+    def num_bytes(self) -> int:
+        """Of its arrays."""
+        return sum(array.nbytes for array in self.columns.values())
+
 
 @dataclasses.dataclass(frozen=True)
 class Schema:

@@ -1,7 +1,7 @@
 """How much memory a run will need, from its spec alone, and whether it is there.
 
 The numbers are those of a run with all its records and checkpoints. They hold to about
-a quarter: libraries, threads and the allocator have their own ways.
+a tenth: libraries, threads and the allocator have their own ways.
 """
 
 from __future__ import annotations
@@ -26,11 +26,16 @@ _RUNTIME = 430e6  # Python with torch, NumPy, pandas, and their libraries
 _RUNTIME_OF_GPU = 1200e6  # and the libraries of CUDA, in main memory
 _CONTEXT_OF_GPU = 600e6  # and in that of the GPU, with the workspace of its products
 _PACKED = 0.15  # files of a data set, packed, beside what is unpacked of them
-_MEASURED_COPIES = 15  # float64, of what is measured at a time
+_MEASURED_COPIES = 18  # float64, of what is measured at a time
 _MEASURED_VALUES = {"cpu": 2**18, "cuda": 2**24}  # at least so many, if there are
 _RECORD = 8 * 41 * 161  # bytes of the joint counts of a tensor, which are most of it
-_RECORD_COPIES = 4.5  # while they are gathered
+_RECORD_COPIES = 5  # while they are gathered
 _MEASURED_AT_ONCE = 2**21  # by all threads of a CPU
+_WAITS = 4 * 41 * 161 + 8 * 41 * 10  # bytes of them, and of what stands by bin
+_WRITTEN_COPIES = 3  # of what waits, while it is written and joined
+MOST_WAITING = 2**27  # bytes of it: of what a store lets wait
+WRITTEN_EVERY = 60  # seconds, by a sweep
+_QUICK = 1e11  # operations a second of a machine on which much waits
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class MemoryEstimate:
     records: int  # what was measured and is not yet written
     evaluation: int  # beyond that, while a data set is evaluated
     measurement: int  # ... while an epoch is measured
-    checkpoint: int  # ... while a checkpoint is written
+    checkpoint: int  # ... while records and a checkpoint are written
     host_runtime: int = 0  # on a GPU: of the interpreter and libraries
 
     @property
@@ -106,6 +111,7 @@ def estimate_memory(
     path = count_bytes(find_path_name(spec, device), sizes, rows, count)
     order = 8 * data.num_train * (spec.run.replicas if sizes.has_own_orders else 1)
     order *= 2  # that of the next epoch is drawn ahead
+    waiting = _count_waiting(sizes, data.num_train)
     state = {"adam": 2}.get(spec.training.optimizer, int(spec.training.momentum > 0))
     return MemoryEstimate(
         device=device,
@@ -115,10 +121,12 @@ def estimate_memory(
         weights=2 * sizes.weights + path.weights,
         optimizer=state * sizes.weights,
         steps=order + path.step,
-        records=_count_record(sizes),
+        records=waiting,
         evaluation=path.evaluation,
         measurement=_count_measurement(sizes),
-        checkpoint=((2 if on_gpu else 1) + state) * sizes.weights,
+        checkpoint=max(
+            ((2 if on_gpu else 1) + state) * sizes.weights, _WRITTEN_COPIES * waiting
+        ),
         host_runtime=int(_RUNTIME + _RUNTIME_OF_GPU) if on_gpu else 0,
     )
 
@@ -126,6 +134,15 @@ def estimate_memory(
 def _count_record(sizes: StackSizes) -> int:
     """Bytes of what is measured at an epoch: weights and biases of each layer."""
     return sizes.num_replicas * 2 * len(sizes.layers) * _RECORD
+
+
+def _count_waiting(sizes: StackSizes, num_examples: int) -> int:
+    """What is recorded between two checkpoints: most at the beginning."""
+    operations = 6 * num_examples * sizes.num_replicas * sizes.num_weights
+    last = WRITTEN_EVERY * _QUICK / operations
+    count = sum(epoch <= last for epoch in sizes.spec.distribution_epochs)
+    tensors = sizes.num_replicas * 2 * len(sizes.layers)
+    return min(MOST_WAITING, max(1, count) * tensors * _WAITS)
 
 
 def _count_measurement(sizes: StackSizes) -> int:
@@ -136,7 +153,7 @@ def _count_measurement(sizes: StackSizes) -> int:
     if kind == "cpu":
         blocks = min(torch.get_num_threads(), -(-replicas * largest // block))
         block *= max(1, min(blocks, _MEASURED_AT_ONCE // largest))
-    return _MEASURED_COPIES * 8 * block + int(_RECORD_COPIES * _count_record(sizes))
+    return _MEASURED_COPIES * 8 * block + _RECORD_COPIES * _count_record(sizes)
 
 
 @dataclass(frozen=True)
