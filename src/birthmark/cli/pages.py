@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +31,8 @@ def explore(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # no home, or one that is only read
+        import tempfile
+
         folder = Path(tempfile.mkdtemp(prefix="birthmark-"))
     path = write_explorer(folder / "explorer.html")
     print(path)
