@@ -31,7 +31,7 @@ _COMMANDS = {
     "export": "stores",
     "data": "datasets",
 }
-_HELP = ([], ["-h"], ["--help"])
+_HELP: tuple[list[str], ...] = ([], ["-h"], ["--help"])
 
 
 def make_parser(arguments: list[str]) -> typer.Typer:
@@ -72,8 +72,10 @@ def _without_options(command: Callable[..., None] | typer.Typer) -> Callable[[],
     def listed() -> None:
         pass
 
-    grouped = isinstance(command, typer.Typer)
-    listed.__doc__ = command.info.help if grouped else inspect.getdoc(command)
+    if isinstance(command, typer.Typer):
+        listed.__doc__ = command.info.help
+    else:
+        listed.__doc__ = inspect.getdoc(command)
     return listed
 
 

@@ -8,7 +8,7 @@
   anywhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -49,16 +49,6 @@ class TrainingPath(Protocol):
     state: dict[str, Tensor]  # of the optimizer; resuming needs it
     accumulators: Accumulators
 
-    @classmethod
-    def count_bytes(cls, sizes: StackSizes, rows: int, count: int) -> PathBytes:
-        """What it would need for steps and evaluations.
-
-        Args:
-            sizes: Of the stack.
-            rows: Replicas that go through a step at once.
-            count: Examples that are evaluated at once.
-        """
-
     def make_steps(self, examples: Examples, step_range: StepRange) -> None:
         """Make the steps of a range.
 
@@ -75,14 +65,24 @@ class TrainingPath(Protocol):
         """
 
 
-_PATHS: dict[str, type[TrainingPath]] = {
-    path.name: path for path in (CompiledPath, GraphedPath, FastPath, GeneralPath)
+_COUNTS: dict[str, Callable[[StackSizes, int, int], PathBytes]] = {
+    "compiled": CompiledPath.count_bytes,
+    "graphed": GraphedPath.count_bytes,
+    "fast": FastPath.count_bytes,
+    "general": GeneralPath.count_bytes,
 }
 
 
 def count_bytes(name: str, sizes: StackSizes, rows: int, count: int) -> PathBytes:
-    """What a path says that it would need; see `TrainingPath.count_bytes`."""
-    return _PATHS[name].count_bytes(sizes, rows, count)
+    """What a path says that it would need for steps and evaluations.
+
+    Args:
+        name: Of the path.
+        sizes: Of the stack.
+        rows: Replicas that go through a step at once.
+        count: Examples that are evaluated at once.
+    """
+    return _COUNTS[name](sizes, rows, count)
 
 
 def find_path_name(spec: RunSpec, device: str, name: str = "") -> str:

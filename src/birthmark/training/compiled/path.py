@@ -109,7 +109,7 @@ class CompiledPath:
 
     @classmethod
     def count_bytes(cls, sizes: StackSizes, rows: int, count: int) -> PathBytes:
-        """See `TrainingPath`: what the C itself says; it works on a replica a core."""
+        """See `paths`: what the C itself says; it works on a replica a core."""
         run, training = sizes.spec.run, sizes.spec.training
         library = load_library(run.dtype, run.precision)
         assert library is not None, "CompiledPath.fits says where it can be had"

@@ -61,7 +61,7 @@ class GraphedPath:
 
     @classmethod
     def count_bytes(cls, sizes: StackSizes, rows: int, count: int) -> PathBytes:
-        """See `TrainingPath`; a part of the replicas goes through `fast` instead."""
+        """See `paths`; a part of the replicas goes through `fast` instead."""
         found = FastPath.count_bytes(sizes, rows, count)
         if rows < sizes.num_replicas:
             return found
