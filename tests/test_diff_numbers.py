@@ -129,6 +129,34 @@ def test_numbers_whose_squares_float64_does_not_hold_are_right(size):
     assert mixed.total.cosine.value == pytest.approx(near if size < 1 else -1)
 
 
+@pytest.mark.parametrize("sizes", [(1e-250, 1.0), (1.0, 1e250), (1e300, 1e-5)])
+def test_tensors_of_sizes_far_apart_are_compared(sizes):
+    """Each in a unit of its own: the larger sets the distance, correlations stay."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(20, 30)) for _ in range(2))
+    b += a
+    for one in (a, b):
+        one[0] *= 1e-200  # whose products are no numbers any more, but have signs
+    usual = bm.diff({"w": torch.tensor(a)}, {"w": torch.tensor(b)})["w"].readings
+    x, y = a * sizes[0], b * sizes[1]
+    compared = bm.diff({"w": torch.tensor(x)}, {"w": torch.tensor(y)})
+    found = compared["w"].readings
+    for name in ("correlation", "cosine"):
+        assert found[name].value == pytest.approx(usual[name].value), name
+        assert found[name].redraw == pytest.approx(usual[name].redraw), name
+    kept = (np.sign(x) * np.sign(y) > 0).sum() / (x != 0).sum()
+    assert found["sign_flips"].value == pytest.approx(1 - kept)
+    rise = sizes[1] / sizes[0]
+    assert found["slope"].value / rise == pytest.approx(usual["slope"].value)
+    larger = max((a, sizes[0]), (b, sizes[1]), key=lambda one: one[1])
+    distance = np.linalg.norm(larger[0]) * larger[1]
+    assert found["distance"].value == pytest.approx(distance)
+    relative = np.linalg.norm(larger[0]) * (larger[1] / sizes[0]) / np.linalg.norm(a)
+    assert found["relative_distance"].value == pytest.approx(relative)
+    assert compared.total.relative_distance.value == pytest.approx(relative)
+    assert compared.total.cosine.value == pytest.approx(usual["cosine"].value)
+
+
 def test_a_redraw_lies_where_its_null_model_says():
     before, _ = moved((300, 400), 0)
     other, _ = moved((300, 400), 0, seed=1)

@@ -169,3 +169,29 @@ def test_deviations_far_below_the_weights_are_measured():
     assert found.spectral_distance.item() == pytest.approx(
         3.6e-192 * np.linalg.norm(move_by, 2)
     )
+
+
+@pytest.mark.parametrize("exponents", [(-700, 0), (0, 700), (-1060, -1060)])
+def test_tensors_of_sizes_far_apart_are_measured(exponents):
+    """What knows no unit stays; the larger is the deviation, and sets its size."""
+    rng = np.random.default_rng(0)
+    # whole numbers, which the smallest of all can hold
+    a, b = (rng.integers(-50, 50, (5, 6)).astype(float) for _ in range(2))
+    expected = measure(one_layer(a), one_layer(b))
+    units = [2.0**exponent for exponent in exponents]
+    found = measure(one_layer(a * units[0]), one_layer(b * units[1]))
+    for name in ("correlation", "cosine", "r_squared", "sign_flips"):
+        assert found[name].item() == pytest.approx(expected[name].item()), name
+    rise = 2.0 ** (exponents[1] - exponents[0])
+    assert found.slope.item() / rise == pytest.approx(expected.slope.item())
+    intercept = expected.intercept.item() * units[1]
+    assert found.intercept.item() == pytest.approx(intercept, abs=5e-324)
+    if rise == 1:
+        for name in ("relative_distance", "correlation_by_noise", "deviation_skewness"):
+            assert found[name].item() == pytest.approx(expected[name].item()), name
+        return
+    relative = np.linalg.norm(b) / np.linalg.norm(a)
+    assert found.relative_distance.item() / rise == pytest.approx(relative)
+    assert found.distance.item() == pytest.approx(np.linalg.norm(b) * units[1])
+    by_noise = a.std() / b.std() / rise
+    assert found.correlation_by_noise.item() == pytest.approx(by_noise)

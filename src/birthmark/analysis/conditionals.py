@@ -9,7 +9,7 @@ import xarray as xr
 
 from birthmark.errors import StoreError
 from birthmark.shapes import Array
-from birthmark.statistics import Peak, find_peak, quantiles, resample
+from birthmark.statistics import Peak, find_peak, quantiles, resample, unit_of
 
 LEVELS = (0.02, 0.25, 0.5, 0.75, 0.98)
 MOMENT_RESAMPLES = 1000
@@ -140,6 +140,8 @@ def pool_conditional_moments(
     """
     n = np.where(np.isfinite(count_RM), count_RM, 0).astype(float)
     mean, std = (np.where(n > 0, x, 0.0) for x in (mean_RM, std_RM))
+    unit = unit_of([mean, std])
+    mean, std = mean / unit, std / unit
     third = np.where(std > 0, np.nan_to_num(skewness_RM), 0.0) * std**3
     fourth = np.where(std > 0, np.nan_to_num(kurtosis_RM) + 3, 0.0) * std**4
     centre_M = (n * mean).sum(axis=0) / np.maximum(n.sum(axis=0), 1)
@@ -160,7 +162,10 @@ def pool_conditional_moments(
         drawn_BR = resample("moments").multinomial(len(n), share, size=MOMENT_RESAMPLES)
         again_BM = _moments(np.einsum("br,krm->kbm", drawn_BR, sums))
         errors = np.sqrt(len(n) / (len(n) - 1)) * _std_of_known(again_BM)
-    return ConditionalMoments(n.sum(axis=0), centre_M + pooled[0], *pooled[1:], *errors)
+    for one in (pooled, errors):
+        one[:2] *= unit
+    mean_M = centre_M * unit + pooled[0]
+    return ConditionalMoments(n.sum(axis=0), mean_M, *pooled[1:], *errors)
 
 
 def _moments(sums_kM: Array) -> Array:

@@ -14,7 +14,7 @@ from birthmark.analysis.transitions import chance_loss
 from birthmark.errors import SpecError, StoreError
 from birthmark.shapes import OUTPUT, Array
 from birthmark.spec import RunSpec
-from birthmark.statistics import Outcome
+from birthmark.statistics import Outcome, unit_of
 
 LEVELS = (0.5, 0.25, 0.1)  # of the loss of chance
 
@@ -71,8 +71,10 @@ class Candidate:
         biases_TRL = self._by_layer("bias_distance")
         # NaN at the start is a layer without biases; later it is a failed replica
         has_biases_L = ~np.isnan(biases_TRL[0]).all(axis=0)
-        squares_TRL = weights_TRL**2 + np.where(has_biases_L, biases_TRL, 0.0) ** 2
-        return np.asarray(np.sqrt(squares_TRL.sum(axis=-1)))
+        biases_TRL = np.where(has_biases_L, biases_TRL, 0.0)
+        unit = unit_of([weights_TRL, biases_TRL])
+        squares_TRL = (weights_TRL / unit) ** 2 + (biases_TRL / unit) ** 2
+        return np.asarray(np.sqrt(squares_TRL.sum(axis=-1)) * unit)
 
     @property
     def distinct_share_TR(self) -> Array:

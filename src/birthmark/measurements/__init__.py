@@ -14,6 +14,7 @@ stack of ours what all functions here take. So other rooms read models in one wa
 from birthmark.measurements.arrays import measure
 from birthmark.measurements.bins import CURRENT_EDGES, INITIAL_EDGES
 from birthmark.measurements.fingerprints import fingerprint
+from birthmark.measurements.moments import in_one_unit
 from birthmark.measurements.optimized import find_held
 from birthmark.measurements.order import QUANTILES
 from birthmark.measurements.pair import Pair

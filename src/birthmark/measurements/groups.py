@@ -35,10 +35,9 @@ class Groups:
     @cached_property
     def moments(self) -> Moments:
         """Moments of each bin, [R, M]; NaN where it is empty."""
-        mean_RG = self._mean(self.values_RN.flatten())
-        centred_N = self.values_RN.flatten() - spread(mean_RG, self.group_N)
-        centred_RN = centred_N.reshape(self.values_RN.shape)
-        centred_N = scaled(centred_RN, self.scale_R1).flatten()
+        values_N = scaled(self.values_RN, self.scale_R1).flatten()
+        mean_RG = self._mean(values_N)
+        centred_N = values_N - spread(mean_RG, self.group_N)
         squared_N = centred_N.square()
         powers = (squared_N, squared_N * centred_N, squared_N.square())
         m2_RM, m3_RM, m4_RM = (self._mean(p)[:, :-1] for p in powers)

@@ -21,11 +21,16 @@ class Moments:
     Central moments are of the population: sums over the count, no correction of bias.
     """
 
-    mean: Tensor
+    centre: Tensor  # the mean
     m2: Tensor
     m3: Tensor
     m4: Tensor
-    scale: Tensor | float = 1.0  # the unit of the central moments
+    scale: Tensor | float = 1.0  # the unit of all four
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, in weights."""
+        return self.centre * self.scale
 
     @property
     def std(self) -> Tensor:
@@ -45,7 +50,7 @@ class Moments:
     @property
     def constant(self) -> Tensor:
         """Where all values are equal."""
-        return is_constant(self.std, self.mean)
+        return is_constant(self.m2.sqrt(), self.centre)
 
 
 def is_constant(std: Tensor, mean: Tensor) -> Tensor:
@@ -88,3 +93,17 @@ def scale_of(values_RN: Tensor) -> Tensor | None:
 def scaled(values_RN: Tensor, scale_R1: Tensor | None) -> Tensor:
     """The values in units of the scale."""
     return values_RN if scale_R1 is None else values_RN / scale_R1
+
+
+def in_one_unit(*given_RN: Tensor) -> list[Tensor]:
+    """Rows in one unit for all, in which their products are numbers if they can be.
+
+    For ratios of such products, which do not know of the unit.
+    """
+    scales = [scale_R1 for one in given_RN if (scale_R1 := scale_of(one)) is not None]
+    if not scales:
+        return list(given_RN)
+    # beside the largest, what is far smaller may vanish
+    largest_R1 = torch.stack([one.abs().amax(1, keepdim=True) for one in given_RN])
+    scale_R1 = scale_of(largest_R1.amax(0))
+    return [scaled(one, scale_R1) for one in given_RN]

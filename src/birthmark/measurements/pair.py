@@ -131,11 +131,6 @@ class Pair:
         return self._scale(2)
 
     @cached_property
-    def means(self) -> tuple[Tensor, Tensor]:
-        """Means of initial and of current values, [R] each."""
-        return self.sums.mean_a, self.sums.mean_b
-
-    @cached_property
     def covariance(self) -> tuple[Tensor, Tensor, Tensor]:
         """Variances of initial and current values, and their covariance, [R] each.
 

@@ -58,8 +58,7 @@ def relative_distance(pair: Pair) -> Tensor:
 
     The square root of 2 for an independent re-draw (Luo et al., arXiv 2007.07497).
     """
-    norm_R = pair.sums.norms[0]
-    return pair.distance_R / norm_R.masked_fill(norm_R == 0, torch.nan)
+    return pair.sums.relative_distance
 
 
 def correlation(pair: Pair) -> Tensor:
@@ -83,16 +82,12 @@ def slope(pair: Pair) -> Tensor:
     Below 1 the weights shrank: weight decay alone gives (1 - lr * decay)^steps. NaN
     where the initial weights are constant.
     """
-    variance_R, _, covariance_R = pair.covariance
-    slope_R = covariance_R / variance_R
-    scales = pair.sums.scales
-    return slope_R if scales is None else slope_R * scales[2] / scales[1]
+    return pair.sums.line[0]
 
 
 def intercept(pair: Pair) -> Tensor:
     """Intercept of the least-squares line of current on initial weights."""
-    initial_R, current_R = pair.means
-    return current_R - slope(pair) * initial_R
+    return pair.sums.line[1]
 
 
 def r_squared(pair: Pair) -> Tensor:
@@ -126,10 +121,8 @@ def correlation_by_noise(pair: Pair) -> Tensor:
     1 / sqrt(1 + Var(deviation) / Var(initial)): below it, weights have moved against
     their start; above it, with it. NaN where the initial weights are constant.
     """
-    spread_R = pair.sums.covariance[0].sqrt()
-    scales = pair.sums.scales
-    spread_R = spread_R if scales is None else spread_R * scales[1]
-    return (1 + (pair.deviation.std / spread_R).square()).rsqrt()
+    ratio_R = pair.sums.relative_spread
+    return 1 / torch.hypot(torch.ones_like(ratio_R), ratio_R)
 
 
 def changed_share(pair: Pair) -> Tensor:

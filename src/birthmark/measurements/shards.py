@@ -57,15 +57,15 @@ def merge_shards(parameters: Parameters, local: Mapping[str, Sums]) -> dict[str,
 
     Every process calls it with the same names. Tensors that lie here whole keep theirs.
     """
-    merged = {name: one.values_RS for name, one in local.items()}
+    merged = dict(local)
     for groups, names in _by_groups(parameters, local).items():
-        parts = torch.stack([merged[name] for name in names])
+        parts = torch.stack([local[name].in_weights().values_RS for name in names])
         device = parameters[names[0]].values.device
         for group in groups:
             everywhere = _gather(parts.to(_device_of(group, device)), group)
             parts = merge(everywhere.to(parts.device))
-        merged |= dict(zip(names, parts, strict=True))
-    return {name: Sums(values_RS) for name, values_RS in merged.items()}
+        merged |= dict(zip(names, map(Sums, parts), strict=True))
+    return merged
 
 
 def add_squares(

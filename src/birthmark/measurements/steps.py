@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from birthmark.measurements.moments import dot
+from birthmark.measurements.moments import dot, in_one_unit
 from birthmark.measurements.pair import Pair
 from birthmark.shapes import Tensor
 
@@ -35,8 +35,10 @@ def sum_step(
     gradient_RN: Tensor,
     by_gradient_RN: Tensor | None = None,
     by_decay_RN: Tensor | None = None,
+    *,
+    is_shard: bool = False,
 ) -> Tensor:
-    """The sums of a `Step`, [R, S].
+    """The sums of a `Step`, [R, S], in a unit of their own.
 
     Args:
         before_RN: The weights, as they are stored.
@@ -45,9 +47,15 @@ def sum_step(
         by_gradient_RN: What of the move the present gradient makes, in float64; None
             where the rule of the optimizer is not known.
         by_decay_RN: What of it weight decay makes.
+        is_shard: Whether they are added to those of other shards: their unit is 1.
     """
     w_RN, move_RN = before_RN.double(), after_RN.double() - before_RN.double()
-    wanted_RN = gradient_RN != 0
+    wanted_RN, still_RN = gradient_RN != 0, move_RN == 0
+    if not is_shard:
+        by = [one for one in (by_gradient_RN, by_decay_RN) if one is not None]
+        w_RN, move_RN, *by = in_one_unit(w_RN, move_RN, *by)
+        by_gradient_RN = None if by_gradient_RN is None else by.pop(0)
+        by_decay_RN = None if by_decay_RN is None else by.pop(0)
     unknown_R = w_RN.new_full((len(w_RN),), torch.nan)
     found = {
         "move": dot(move_RN, move_RN),
@@ -57,7 +65,7 @@ def sum_step(
         else dot(by_gradient_RN, move_RN),
         "by_decay": unknown_R if by_decay_RN is None else dot(by_decay_RN, move_RN),
         "wanted": wanted_RN.sum(1),
-        "absorbed": (wanted_RN & (move_RN == 0)).sum(1),
+        "absorbed": (wanted_RN & still_RN).sum(1),
     }
     return torch.stack([found[name].double() for name in _NAMES], dim=1)
 

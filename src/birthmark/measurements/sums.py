@@ -49,6 +49,11 @@ NAMES = (
     "kept_by_noise",
 )
 _PLACES = {name: place for place, name in enumerate(NAMES)}
+# of which of the scales (deviation, a, b) a sum is in units, once for each power
+_POWERS = {
+    **{"mean": (0,), "m2": 2 * (0,), "m3": 3 * (0,), "m4": 4 * (0,)},
+    **{"mean_a": (1,), "aa": (1, 1), "mean_b": (2,), "bb": (2, 2), "ab": (1, 2)},
+}
 _ROW = 8 * len(NAMES)  # bytes
 _PIECE = 2**18  # numbers that one thread takes at a time
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
@@ -67,7 +72,7 @@ class Sums:
         """Take the numbers, one row a replica, in the order of `NAMES`.
 
         Args:
-            values_RS: The sums; central ones in units of the scales.
+            values_RS: The sums; means and central ones in units of the scales.
             scales: [R] of the deviation, of a and of b, powers of two; None: 1.
         """
         self.values_RS, self.scales = values_RS, scales
@@ -78,6 +83,16 @@ class Sums:
         if scales is not None:
             scales = (scales[0][replicas], scales[1][replicas], scales[2][replicas])
         return Sums(self.values_RS[replicas], scales)
+
+    def in_weights(self) -> Sums:
+        """The same with 1 as the unit of all, in which squares may vanish."""
+        if self.scales is None:
+            return self
+        values_RS = self.values_RS.clone()
+        for name, places in _POWERS.items():
+            for place in places:
+                values_RS[:, _PLACES[name]] *= self.scales[place]
+        return Sums(values_RS)
 
     def __getattr__(self, name: str) -> Tensor:
         place = _PLACES.get(name)
@@ -97,20 +112,56 @@ class Sums:
     @property
     def distance(self) -> Tensor:
         """L2 norm of the deviation."""
-        return self._norm(self.m2, self.mean, 0)
+        return self._in_weights(self._norm(self.m2, self.mean), 0)
+
+    @property
+    def relative_distance(self) -> Tensor:
+        """The distance over the norm of a; NaN where that is zero."""
+        norm_R = self._norm(self.aa, self.mean_a)
+        ratio_R = self._norm(self.m2, self.mean) / norm_R.masked_fill(
+            norm_R == 0, torch.nan
+        )
+        return self._in_unit_of(ratio_R, 0, 1)
 
     @property
     def norms(self) -> tuple[Tensor, Tensor]:
         """L2 norms of a and of b."""
-        return self._norm(self.aa, self.mean_a, 1), self._norm(self.bb, self.mean_b, 2)
+        return (
+            self._in_weights(self._norm(self.aa, self.mean_a), 1),
+            self._in_weights(self._norm(self.bb, self.mean_b), 2),
+        )
+
+    @property
+    def means(self) -> tuple[Tensor, Tensor]:
+        """Means of a and of b."""
+        return self._in_weights(self.mean_a, 1), self._in_weights(self.mean_b, 2)
 
     @property
     def cosine(self) -> Tensor:
         """Of the angle between a and b; NaN where one is zero."""
-        a, b = self._in_scale(self.mean_a, 1), self._in_scale(self.mean_b, 2)
-        product = self.ab + self.count * a * b
-        first = (self.aa + self.count * a.square()).sqrt()
-        return product / first / (self.bb + self.count * b.square()).sqrt()
+        product = self.ab + self.count * self.mean_a * self.mean_b
+        product /= self._norm(self.aa, self.mean_a)
+        return product / self._norm(self.bb, self.mean_b)
+
+    @property
+    def line(self) -> tuple[Tensor, Tensor]:
+        """Slope and intercept of the least-squares line of b on a."""
+        variance_R, _, covariance_R = self.covariance
+        slope_R = covariance_R / variance_R
+        _, mean_R = self.means
+        intercept_R = mean_R - self._in_weights(slope_R * self.mean_a, 2)
+        return self._in_unit_of(slope_R, 2, 1), intercept_R
+
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviation of a, in weights; NaN where all values are equal."""
+        return self._in_weights(self.covariance[0].sqrt(), 1)
+
+    @property
+    def relative_spread(self) -> Tensor:
+        """Standard deviation of the deviation over that of a; NaN where a is equal."""
+        ratio_R = (self.m2 / self.count).sqrt() / self.covariance[0].sqrt()
+        return self._in_unit_of(ratio_R, 0, 1)
 
     @property
     def covariance(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,22 +171,25 @@ class Sums:
         rounding.
         """
         found = []
-        for s, mean, place in ((self.aa, self.mean_a, 1), (self.bb, self.mean_b, 2)):
+        for s, mean in ((self.aa, self.mean_a), (self.bb, self.mean_b)):
             variance = s / self.count
-            constant = is_constant(variance.sqrt(), self._in_scale(mean, place))
+            constant = is_constant(variance.sqrt(), mean)
             found.append(variance.masked_fill(constant, torch.nan))
         return found[0], found[1], self.ab / self.count
 
-    def _in_scale(self, mean: Tensor, place: int) -> Tensor:
-        return mean if self.scales is None else mean / self.scales[place]
+    def _norm(self, central: Tensor, mean: Tensor) -> Tensor:
+        return (central + self.count * mean.square()).sqrt()
 
-    def _norm(self, central: Tensor, mean: Tensor, place: int) -> Tensor:
-        squares = central + self.count * self._in_scale(mean, place).square()
-        return (
-            squares.sqrt()
-            if self.scales is None
-            else (squares.sqrt() * self.scales[place])
-        )
+    def _in_weights(self, values_R: Tensor, place: int) -> Tensor:
+        return values_R if self.scales is None else values_R * self.scales[place]
+
+    def _in_unit_of(self, ratio_R: Tensor, above: int, below: int) -> Tensor:
+        """A ratio of numbers in units of two scales, as one of weights."""
+        if self.scales is None:
+            return ratio_R
+        exponents = [self.scales[at].frexp().exponent for at in (above, below)]
+        power_R = exponents[0] - exponents[1]  # of a number that may be beyond float64
+        return ratio_R.ldexp(power_R // 2).ldexp(power_R - power_R // 2)
 
 
 def sum_up(a: Tensor, b: Tensor) -> Sums:
@@ -167,11 +221,10 @@ def _in_scales(a: Tensor, b: Tensor, values_RS: Tensor) -> Sums:
         return Sums(values_RS)
     ones_R1 = values_RS.new_ones(len(values_RS), 1)
     scales = [ones_R1 if scale is None else scale for scale in found]
-    means = [x_RN.mean(1) for x_RN in rows]
-    d, x, y = (
-        (x_RN - mean_R[:, None]) / scale_R1
-        for x_RN, mean_R, scale_R1 in zip(rows, means, scales, strict=True)
-    )
+    # the smallest numbers have few digits: their means are taken in a unit, too
+    units = [x_RN / scale_R1 for x_RN, scale_R1 in zip(rows, scales, strict=True)]
+    means = [x_RN.mean(1) for x_RN in units]
+    d, x, y = (x_RN - m_R[:, None] for x_RN, m_R in zip(units, means, strict=True))
     square = d.square()
     again = {"m2": square.sum(1), "m3": dot(square, d), "m4": dot(square, square)}
     again |= {"aa": dot(x, x), "bb": dot(y, y), "ab": dot(x, y)}

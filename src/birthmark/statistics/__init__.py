@@ -49,5 +49,6 @@ from birthmark.statistics.readings import (
     pooled_auc,
     read_mark,
 )
+from birthmark.statistics.sizes import norm, unit_of
 
 __all__ = ["interval", "read_mark"]

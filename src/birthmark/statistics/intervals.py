@@ -20,6 +20,7 @@ from scipy.special import betaincinv, ndtr, ndtri, stdtr, stdtrit
 
 from birthmark.seeds import stream
 from birthmark.shapes import Array
+from birthmark.statistics.sizes import unit_of
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -87,16 +88,17 @@ def summarize(values: npt.ArrayLike) -> Estimate:
     x = _finite(values)
     if len(x) == 0:
         return Estimate(NAN, NAN, NAN, NAN, NAN, 0, "none: no value")
-    mean = float(x.mean())
+    unit = unit_of(x)
+    x = x / unit
+    mean = float(x.mean()) * unit
     if len(x) == 1:
         return Estimate(mean, NAN, NAN, NAN, NAN, 1, "none: a single value")
     if np.ptp(x) == 0:
         return Estimate(mean, mean, mean, mean, mean, len(x), "all values are equal")
     low, high, method = _bootstrap([x], "mean")
     student = summarize_curves(x)
-    return Estimate(
-        mean, float(student.low), float(student.high), low, high, len(x), method
-    )
+    span = (float(student.low), float(student.high), low, high)
+    return Estimate(mean, *(edge * unit for edge in span), len(x), method)
 
 
 def summarize_curves(
@@ -113,13 +115,15 @@ def summarize_curves(
         x = np.log(np.where(x > 0, x, NAN))
     seen = np.isfinite(x)
     n = seen.sum(axis=-1)
+    unit = 1.0 if scale == "log" else unit_of(x)
+    x = x / unit
     filled = np.where(seen, x, 0.0)
     mean = np.where(n > 0, filled.sum(axis=-1) / np.maximum(n, 1), NAN)
     square = np.where(seen, (x - mean[..., None]) ** 2, 0.0).sum(axis=-1)
     variance = np.where(n > 1, square / np.maximum(n - 1, 1), NAN)
     factor = stdtrit(np.maximum(n - 1, 1), (1 + CONFIDENCE) / 2)
     half = factor * np.sqrt(variance / np.maximum(n, 1))
-    back: Callable[[Array], Array] = np.exp if scale == "log" else np.asarray
+    back: Callable[[Array], Array] = np.exp if scale == "log" else unit.__mul__
     with np.errstate(over="ignore"):  # of an exploding loss the interval has no end
         return Curve(back(mean), back(mean - half), back(mean + half), n)
 
@@ -131,17 +135,20 @@ def compare_means(a: npt.ArrayLike, b: npt.ArrayLike) -> DifferenceOfMeans:
     side scatters, intervals and p are NaN.
     """
     x, y = _finite(a), _finite(b)
+    unit = unit_of([*x, *y])
+    x, y = x / unit, y / unit
     difference = float(x.mean() - y.mean()) if len(x) and len(y) else NAN
     if min(len(x), len(y)) < 2 or np.ptp(x) == np.ptp(y) == 0:
-        return DifferenceOfMeans(difference, NAN, NAN, NAN, NAN, NAN, len(x), len(y))
+        mean = difference * unit
+        return DifferenceOfMeans(mean, NAN, NAN, NAN, NAN, NAN, len(x), len(y))
     of_x, of_y = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
     error = np.sqrt(of_x + of_y)
     free = (of_x + of_y) ** 2 / (of_x**2 / (len(x) - 1) + of_y**2 / (len(y) - 1))
     half = float(stdtrit(free, (1 + CONFIDENCE) / 2) * error)
     p = float(2 * stdtr(free, -abs(difference) / error))
     low, high, _ = _bootstrap([x, y], "difference")
-    span = difference - half, difference + half
-    return DifferenceOfMeans(difference, *span, low, high, p, len(x), len(y))
+    found = (difference, difference - half, difference + half, low, high)
+    return DifferenceOfMeans(*(one * unit for one in found), p, len(x), len(y))
 
 
 def share_interval(

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from birthmark.shapes import Array
+from birthmark.statistics.sizes import unit_of
 
 ALPHA = 0.05  # family-wise, over all pairs of one outcome
 POWER = 0.8
@@ -123,18 +124,20 @@ class _Differences:
     @classmethod
     def of(cls, a_R: Array, b_R: Array, num_pairs: int) -> _Differences:
         both = np.isfinite(a_R) & np.isfinite(b_R)
-        d, size = a_R[both] - b_R[both], np.abs([a_R[both], b_R[both]])
+        unit = unit_of([a_R[both], b_R[both]])
+        a_R, b_R = a_R[both] / unit, b_R[both] / unit
+        d, size = a_R - b_R, np.abs([a_R, b_R])
         n = len(d)
         mean = float(d.mean()) if n else float("nan")
         if n < 2:
-            return cls(mean, float("nan"), n, 1.0, num_pairs)
+            return cls(mean * unit, float("nan"), n, 1.0, num_pairs)
         std = float(d.std(ddof=1))
         rounding = _NOISE * size.max()
         if std <= rounding:
             p = 1.0 if abs(mean) <= rounding else 2.0 ** (1 - n)
-            return cls(mean, 0.0, n, p, num_pairs)
+            return cls(mean * unit, 0.0, n, p, num_pairs)
         p = float(2 * stdtr(n - 1, -abs(mean) / std * np.sqrt(n)))
-        return cls(mean, std, n, p, num_pairs)
+        return cls(mean * unit, std * unit, n, p, num_pairs)
 
     def interval(self, alpha: float) -> tuple[float, float]:
         if not self.std > 0:

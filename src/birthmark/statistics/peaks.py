@@ -9,6 +9,7 @@ from scipy.special import ndtr
 
 from birthmark.shapes import Array
 from birthmark.statistics.intervals import CONFIDENCE, NAN, resample
+from birthmark.statistics.sizes import unit_of
 
 GRID = 256
 PEAK_RESAMPLES = 500
@@ -44,6 +45,8 @@ def find_peak(edges: Array, counts_RM: Array) -> Peak:
     counts = counts_RM.sum(axis=0).astype(float)
     if counts.sum() == 0:
         return Peak(NAN, NAN, NAN, NAN, NAN)
+    unit = unit_of(edges)
+    edges = edges / unit
     width = np.diff(edges)
     bandwidth, span = _bandwidth(edges, counts)
     grid = np.linspace(*span, GRID)
@@ -61,7 +64,7 @@ def find_peak(edges: Array, counts_RM: Array) -> Peak:
         low, high = map(float, np.percentile(modes, [tail, 100 - tail]))
     inside = np.searchsorted(edges, value, side="right") - 1
     resolution = float(width[np.clip(inside, 0, len(width) - 1)])
-    return Peak(value, low, high, bandwidth, resolution)
+    return Peak(*(x * unit for x in (value, low, high, bandwidth, resolution)))
 
 
 def _bandwidth(edges: Array, counts: Array) -> tuple[float, tuple[float, float]]:

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Finding
-from birthmark.statistics import JumpAlarm
+from birthmark.statistics import JumpAlarm, norm
 
 _LOSS = "loss"  # the name under which `Tracker.log` is given it
 _ONE_IN_A_MILLION = 4.75  # standard errors, one-sided
@@ -48,7 +48,7 @@ class Alarms:
         """Take a record; returns the alarms that it raises."""
         raised = []
         distance = found["distance"].isel(replica=0).values
-        curves = {"deviation": float(np.sqrt(np.nansum(np.square(distance))))}
+        curves = {"deviation": float(norm(distance[~np.isnan(distance)]))}
         if self._logs:
             curves[_LOSS] = math.exp(float(np.median(self._logs)))
             self._logs = []

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from birthmark.measurements import merge_additive
+from birthmark.measurements import in_one_unit, merge_additive
 from birthmark.shapes import Parameters
 from birthmark.tracking.looks import Groups, Look
 
@@ -59,7 +59,9 @@ class Attribution:
             if parts is not None and parts.shape[1] == row.shape[1]:
                 move = row[0].double() - parts[0]
                 rows = torch.stack([move, parts[1], parts[2]])
-                local[name] = (rows @ move)[None] * self._look.growth(name)
+                if self._whole[name].shard is None:
+                    rows = torch.cat(in_one_unit(*rows[:, None]))
+                local[name] = (rows @ rows[0])[None] * self._look.growth(name)
         return merge_additive(self._whole, local)
 
     def state_dict(self) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def take_start(parameters: Parameters, keep: Keep, num_places: int) -> Start:
         name: float(one.norms[0]) * (sample.growth(name) ** 0.5 if sample else 1.0)
         for name, one in sums.items()
     }
-    spreads = {name: float(one.covariance[0].sqrt()) for name, one in sums.items()}
+    spreads = {name: float(one.spread) for name, one in sums.items()}
     units = find_units(spreads, parameters)
     return Start(kept, _without_values(parameters), of_all, units, norms, sample)
 

@@ -85,7 +85,9 @@ class Steps:
         sums = {}
         for name, seen in self._look.after():
             parts = (seen.gradient, seen.by_gradient, seen.by_decay)
-            sums[name] = sum_step(seen.before, seen.after, *parts) * seen.growth
+            is_shard = self._whole[name].shard is not None
+            found = sum_step(seen.before, seen.after, *parts, is_shard=is_shard)
+            sums[name] = found * seen.growth
             self._dtypes[name] = seen.dtype
         if not sums:
             return {}

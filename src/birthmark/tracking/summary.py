@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from birthmark.shapes import Array, Finding
-from birthmark.statistics import compare_growth
+from birthmark.statistics import compare_growth, norm
 
 REDRAW = math.sqrt(2)  # relative distance of an independent draw of the same law
 _ONE_IN_A_THOUSAND = 3.09  # standard errors, one-sided
@@ -161,7 +161,7 @@ def _growth(records: xr.Dataset) -> str:
     if "distance" not in records:
         return ""
     distance = records["distance"].isel(replica=0).transpose("step", "parameter")
-    whole = np.sqrt(np.square(distance.to_numpy()).sum(axis=1))
+    whole = norm(distance.to_numpy(), axis=1)
     law = compare_growth(records["step"].values, whole)
     if law.law == "undecided":
         return ""
@@ -224,7 +224,7 @@ def _pool(one: xr.Dataset, places: Array, kind: str) -> Row | None:
     told = lengths > 0
     if not told.any():
         return None
-    moved = math.sqrt((distance[told] ** 2).sum() / (lengths[told] ** 2).sum())
+    moved = float(norm(distance[told]) / norm(lengths[told]))
     count = len(places)
     return Row(
         f"all {count}" if count > 1 else str(some["parameter"].values[0]),

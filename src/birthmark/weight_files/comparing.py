@@ -87,7 +87,7 @@ def read_tensors(matches: Sequence[Match]) -> Iterator[TensorDiff]:
             fresh_b=seen.fresh_b,
             law=seen.law,
             sums=sums,
-            unit=a.unit,
+            units=(a.unit, b.unit),
         )
 
 

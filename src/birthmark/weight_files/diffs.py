@@ -122,34 +122,34 @@ class Diff:
 def add_tensors(tensors: Iterable[TensorDiff]) -> Total:
     """Distance and cosine of many tensors as of one long vector."""
     chosen = [t for t in tensors if t.sums.count]
-    # all in the largest unit; beside it smaller ones may vanish, as they should
-    unit = max((t.unit for t in chosen), default=1.0)
-    scales = [(t.unit / unit) ** 2 for t in chosen]
-
-    def total(values: Iterable[float]) -> float:
-        return sum(s * value for s, value in zip(scales, values, strict=True))
-
-    aa = total(t.sums.aa for t in chosen)
-    bb = total(t.sums.bb for t in chosen)
-    dd = total(t.sums.dd for t in chosen)
-    crossed = total(t.sums.a * t.sums.b / t.sums.count for t in chosen)
-    size = math.sqrt(aa * bb)
-    spread = [
-        (s * t.relation.null_std * math.sqrt(t.sums.aa * t.sums.bb)) ** 2
-        for s, t in zip(scales, chosen, strict=True)
-        if t.relation is not None and t.relation.null_std > 0
-    ]
+    # all in the largest units; beside them smaller ones may vanish, as they should
+    of_a, of_b = (max((t.units[side] for t in chosen), default=1.0) for side in (0, 1))
+    of_d = max(of_a, of_b)
+    share_a, share_b = of_a / of_d, of_b / of_d
+    aa = bb = ab = dd = crossed = spread = 0.0
+    for t in chosen:
+        a, b, d = t.units[0] / of_a, t.units[1] / of_b, max(t.units) / of_d
+        aa += a * a * t.sums.aa
+        bb += b * b * t.sums.bb
+        ab += a * b * t.sums.ab
+        dd += d * d * t.sums.dd
+        crossed += a * b * t.sums.a * t.sums.b / t.sums.count
+        if t.relation is not None and t.relation.null_std > 0:
+            size = math.sqrt(t.sums.aa) * math.sqrt(t.sums.bb)
+            spread += (a * b * t.relation.null_std * size) ** 2
+    size = math.sqrt(aa) * math.sqrt(bb)
+    redraw_dd = share_a**2 * aa + share_b**2 * bb - 2 * share_a * share_b * crossed
     count = sum(t.sums.count for t in chosen)
     return Total(
         count=int(count),
         relative_distance=Reading(
-            _over(math.sqrt(dd), math.sqrt(aa)),
-            redraw=_over(math.sqrt(max(aa + bb - 2 * crossed, 0)), math.sqrt(aa)),
+            _over(math.sqrt(dd), math.sqrt(aa)) * (of_d / of_a),
+            redraw=_over(math.sqrt(max(redraw_dd, 0)), math.sqrt(aa)) * (of_d / of_a),
         ),
         cosine=Reading(
-            _over(total(t.sums.ab for t in chosen), size),
+            _over(ab, size),
             redraw=_over(crossed, size),
-            redraw_std=_over(math.sqrt(sum(spread)), size) if spread else None,
+            redraw_std=_over(math.sqrt(spread), size) if spread else None,
         ),
         changed=_over(sum(t.sums.changed for t in chosen), count),
     )

@@ -60,7 +60,7 @@ class TensorDiff:
     fresh_b: bool | None = None
     law: str = ""  # by which the first looks drawn
     sums: Sums = field(default_factory=Sums, repr=False)
-    unit: float = 1.0  # in which the sums are
+    units: tuple[float, float] = (1.0, 1.0)  # in which the numbers of both are summed
 
     @property
     def related(self) -> bool | None:
@@ -84,7 +84,8 @@ def read_tensor(
         relation: Of a sample of them.
         spectrum: Of a sample of the deviation.
     """
-    readings = _read_sums(sums, relation, unit=match.pieces[0][0].unit)
+    units = (match.pieces[0][0].unit, match.pieces[0][1].unit)
+    readings = _read_sums(sums, relation, units)
     if spectrum is not None:
         readings["participation_ratio"] = Reading(
             spectrum.participation_ratio, noise=spectrum.noise
@@ -93,8 +94,10 @@ def read_tensor(
 
 
 def _read_sums(
-    sums: Sums, relation: Resemblance | None, *, unit: float
+    sums: Sums, relation: Resemblance | None, units: tuple[float, float]
 ) -> dict[str, Reading]:
+    unit = max(units)  # of the deviation: beside the larger one the other is nothing
+    moved, rise = unit / units[0], units[1] / units[0]
     n = max(sums.count, 1.0)
     norm_a, norm_b = math.sqrt(sums.aa), math.sqrt(sums.bb)
     variance_a = _variance(sums.aa, sums.a, n)
@@ -102,20 +105,20 @@ def _read_sums(
     variance_d = max(sums.dd / n - ((sums.b - sums.a) / n) ** 2, 0.0)
     covariance = sums.ab / n - sums.a * sums.b / n**2
     correlation = _clip(_over(covariance, math.sqrt(variance_a * variance_b)))
-    slope = _over(covariance, variance_a)
+    slope = _over(covariance, variance_a) * rise
     std = None if relation is None else relation.null_std
     redraw_dd = sums.aa + sums.bb - 2 * sums.a * sums.b / n
     # what one factor for all would leave: none of the residual, all of the line
-    factor = _over(sums.ab, sums.aa)
+    factor = _over(sums.ab, sums.aa) * rise
     return {
         "distance": Reading(
             unit * math.sqrt(sums.dd),
             redraw=unit * math.sqrt(max(redraw_dd, 0.0)),
-            decay=unit * abs(1 - factor) * norm_a,
+            decay=units[0] * abs(1 - factor) * norm_a,
         ),
         "relative_distance": Reading(
-            _over(math.sqrt(sums.dd), norm_a),
-            redraw=_over(math.sqrt(max(redraw_dd, 0.0)), norm_a),
+            _over(math.sqrt(sums.dd), norm_a) * moved,
+            redraw=_over(math.sqrt(max(redraw_dd, 0.0)), norm_a) * moved,
             decay=abs(1 - factor),
         ),
         "deviation_max": Reading(unit * sums.largest),
@@ -123,13 +126,13 @@ def _read_sums(
             correlation,
             redraw=0.0,
             redraw_std=std,
-            noise=_over(1.0, math.sqrt(1 + _over(variance_d, variance_a))),
+            noise=1 / math.hypot(1, math.sqrt(_over(variance_d, variance_a)) * moved),
             decay=math.copysign(1.0, factor) if math.isfinite(factor) else None,
         ),
         "cosine": Reading(
             _clip(_over(sums.ab, norm_a * norm_b)),
             redraw=_over(sums.a * sums.b / n, norm_a * norm_b),
-            noise=_over(norm_a, math.sqrt(sums.aa + sums.dd)),
+            noise=_over(norm_a, math.hypot(norm_a, math.sqrt(sums.dd) * moved)),
             decay=math.copysign(1.0, factor) if math.isfinite(factor) else None,
         ),
         "slope": Reading(slope, redraw=0.0, noise=1.0, decay=factor),

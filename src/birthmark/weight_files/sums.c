@@ -2,7 +2,8 @@
 
    The caller gives blocks; what is not finite makes the sum of squares so, and the
    caller then goes the slow way. Sixteen sums side by side fill the registers, and do
-   not wait for each other; what is compared is counted in float64 like the rest. */
+   not wait for each other; what is compared is counted in float64 like the rest. Signs
+   are compared as such: a product of two small numbers may be zero. */
 
 #include <math.h>
 #include <stdint.h>
@@ -43,7 +44,7 @@ static inline double wide_f16(uint16_t x) {
                 sums[5][j] += d * d;                                                \
                 sums[6][j] += d != 0 ? 1.0 : 0.0;                                   \
                 sums[7][j] += x != 0 ? 1.0 : 0.0;                                   \
-                sums[8][j] += p > 0 ? 1.0 : 0.0;                                    \
+                sums[8][j] += ((x > 0) & (y > 0)) | ((x < 0) & (y < 0)) ? 1.0 : 0.0; \
                 sums[9][j] += x * d;                                                \
                 sums[10][j] = size > sums[10][j] ? size : sums[10][j];              \
             }                                                                       \
@@ -58,7 +59,7 @@ static inline double wide_f16(uint16_t x) {
             sums[5][0] += d * d;                                                    \
             sums[6][0] += d != 0 ? 1.0 : 0.0;                                       \
             sums[7][0] += x != 0 ? 1.0 : 0.0;                                       \
-            sums[8][0] += p > 0 ? 1.0 : 0.0;                                        \
+            sums[8][0] += ((x > 0) & (y > 0)) | ((x < 0) & (y < 0)) ? 1.0 : 0.0;     \
             sums[9][0] += x * d;                                                    \
             sums[10][0] = size > sums[10][0] ? size : sums[10][0];                  \
         }                                                                           \

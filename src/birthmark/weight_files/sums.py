@@ -142,7 +142,6 @@ def _sum_block(a: Tensor, b: Tensor, *, sampled: bool) -> Sums:
         finite = d.isfinite()
         x, y, d, stored = x[finite], y[finite], d[finite], stored[finite]
         dd = float(torch.dot(d, d))
-    products = x * y
     largest = (
         max((abs(float(one)) for one in d.aminmax()), default=0.0) if len(d) else 0
     )
@@ -152,13 +151,13 @@ def _sum_block(a: Tensor, b: Tensor, *, sampled: bool) -> Sums:
         float(y.sum()),
         float(torch.dot(x, x)),
         float(torch.dot(y, y)),
-        float(products.sum()),
+        float(torch.dot(x, y)),
         dd,
         float(torch.dot(x, d)),
         float(largest),
         float(stored.count_nonzero()),
         float(x.count_nonzero()),
-        float((products > 0).count_nonzero()),
+        float((x.sign() * y.sign() > 0).count_nonzero()),
         *nonfinite,
         **(_sample_block(x, y, d) if sampled else {}),
     )
@@ -172,7 +171,7 @@ def _sample_block(x: Tensor, y: Tensor, d: Tensor) -> dict[str, float]:
         "negative_a": x < 0,
         "positive_b": y > 0,
         "negative_b": y < 0,
-        "kept_by_noise": x * other > 0,
+        "kept_by_noise": x.sign() * other.sign() > 0,
     }
     counted = {name: float(one.count_nonzero()) for name, one in counts.items()}
     return {"sampled": float(len(x)), **counted}

@@ -10,25 +10,37 @@ import torch
 from birthmark.weight_files.pairing import Match
 
 _BLOCK = 2**22  # numbers that are looked at together
+_FAR = 300  # exponents of two between sizes of which one has a unit of its own
+_APART = 100  # by how many it is then smaller, in its unit, than the other in its own
 _SAFE = 2.0**200  # sizes between its inverse and itself have squares, and sums of them
 
 
 def in_own_unit(match: Match) -> Match:
-    """The match with numbers divided by a power of two, where they are beyond measure.
+    """The match with numbers divided by powers of two, where they are beyond measure.
 
-    Only float64 reaches such sizes. The unit is the largest of both tensors.
+    Only float64 reaches such sizes. The unit is the largest of both tensors; where one
+    is so small beside the other that it would vanish, it has a unit of its own, in
+    which it is small enough to change nothing in the other.
     """
     dtypes = {piece.dtype for pair in match.pieces for piece in pair}
     if not dtypes & {torch.float64, torch.complex128}:
         return match
-    largest = max(_largest(piece.load()) for pair in match.pieces for piece in pair)
-    if largest == 0 or 1 / _SAFE < largest < _SAFE:
+    sides = zip(*match.pieces, strict=True)
+    sizes = [max(_largest(piece.load()) for piece in side) for side in sides]
+    if all(size == 0 or 1 / _SAFE < size < _SAFE for size in sizes):
         return match
-    unit = 2.0 ** math.frexp(largest)[1] if largest < 2.0**1022 else 2.0**1022
-    pieces = [
-        tuple(replace(piece, unit=unit) for piece in pair) for pair in match.pieces
-    ]
-    return replace(match, pieces=tuple((a, b) for a, b in pieces))
+    exponents = [math.frexp(size or max(sizes))[1] for size in sizes]
+    largest = max(exponents)
+    of_a, of_b = (
+        2.0 ** min(own + _APART if own + _FAR < largest else largest, 1022)
+        for own in exponents
+    )
+    return replace(
+        match,
+        pieces=tuple(
+            (replace(a, unit=of_a), replace(b, unit=of_b)) for a, b in match.pieces
+        ),
+    )
 
 
 def _largest(tensor: torch.Tensor) -> float:
