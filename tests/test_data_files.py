@@ -355,7 +355,26 @@ def _nested(folder, contents):
         (deep / f"{name[:-3]}.bz2").write_bytes(bz2.compress(content))
 
 
-LAYS = [_as_npz, _unpacked, _as_tar, _nested]
+def _packed_twice(folder, contents):
+    """As sites of data sets give it: gz in a zip, and a broken download beside it."""
+    with zipfile.ZipFile(folder / "archive (1).zip", "w") as archive:
+        for name, content in zip(NAMES, contents, strict=True):
+            archive.writestr(f"data/{name.upper()}", gzip.compress(content))
+    (folder / NAMES[0]).write_bytes(gzip.compress(contents[0])[:-30])
+
+
+def _as_rows(folder, contents):
+    """Arrays of NumPy of their own, in rows and columns, as other libraries have it."""
+    deep = folder / "elsewhere"
+    deep.mkdir()
+    for name, content in zip(NAMES, contents, strict=True):
+        values = np.frombuffer(content, np.uint8, offset=8 if content[3] == 1 else 16)
+        values = values.reshape(-1, 784 if "images" in name else 1)
+        np.save(deep / f"{name[:9]}.npy", values.astype(np.float64))
+    (folder / "linked").symlink_to(folder)  # back to where it lies
+
+
+LAYS = [_as_npz, _unpacked, _as_tar, _nested, _packed_twice, _as_rows]
 
 
 @pytest.mark.parametrize("lay", LAYS)

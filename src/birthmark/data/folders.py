@@ -5,6 +5,7 @@ user's cache folder.
 """
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         DataError: The folder cannot be written to; nothing half-written stays behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

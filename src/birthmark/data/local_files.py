@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,21 +140,50 @@ def _import_folder(entry: Entry, folder: Path) -> None:
     """Keep every file of the set that lies in a folder, the likeliest names first."""
     assert entry.keep is not None
     names = [name for file in entry.files for name in (file.name, *file.names)]
+    stems = [_stem(name) for name in names]
     files = [f for f in _files_in(folder) if not is_clutter(f.name)]
-    files.sort(key=lambda f: names.index(f.name) if f.name in names else len(names))
+    files.sort(key=lambda f: _likeness(f.name, names, stems))
     missing = {file.kept for file in entry.files}
+    damaged: DataError | None = None
     for file in files[:MOST_FILES]:
         if not missing:
             return
         try:
             missing -= set(entry.keep(entry, file, cache_folder(entry)))
-        except DataError:
+        except DataError as error:
             if file.name in names:
-                raise
+                damaged = damaged or error
+    if missing and damaged is not None:
+        raise damaged  # there was no better copy of it
     if len(missing) == len(entry.files):
         wanted = ", ".join(file.name for file in entry.files)
-        raise DataError(f"{folder}: none of the files of {entry.name} in it: {wanted}")
+        looked = f"the first {MOST_FILES:,} of " if len(files) > MOST_FILES else ""
+        raise DataError(
+            f"{folder}: none of the files of {entry.name} in {looked}"
+            f"{len(files):,} files: {wanted}"
+        )
+
+
+def _likeness(name: str, names: list[str], stems: list[str]) -> int:
+    """Where to look first: 0 for the very name, 1 for one that begins alike, 2."""
+    if name in names:
+        return 0
+    return 1 if _stem(name).startswith(tuple(stems)) else 2
+
+
+def _stem(name: str) -> str:
+    """Letters and digits of a name without its endings, in one case."""
+    kept = "".join(letter for letter in name.lower() if letter.isalnum())
+    return kept.removesuffix("gz").removesuffix("npz")
 
 
 def _files_in(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+    """All regular files at any depth, also behind links, in order of their paths."""
+    seen: set[str] = set()
+    for here, below, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(here) in seen:
+            below.clear()  # a link that leads back
+            continue
+        seen.add(os.path.realpath(here))
+        below.sort()
+        yield from (p for name in sorted(names) if (p := Path(here, name)).is_file())
