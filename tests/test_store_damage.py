@@ -9,6 +9,7 @@ import xarray as xr
 
 import store_writer as writer
 from birthmark.errors import StoreError
+from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store, verify_store
 from store_writer import CHECKPOINT_EVERY, make_spec
 
@@ -29,9 +30,9 @@ def read_all(store: Store, key: str) -> list[object]:
     return found
 
 
-def begin(path: Path) -> Store:
+def begin(path: Path, spec: RunSpec = SPEC) -> Store:
     """A run that was stopped behind its second checkpoint."""
-    run = open_store(path, create=True).start_run(SPEC)
+    run = open_store(path, create=True).start_run(spec)
     run.load_checkpoint()
     run.save_manifest(writer.MANIFEST)
     for epoch in range(2 * CHECKPOINT_EVERY + 1):
@@ -192,6 +193,27 @@ def test_a_store_of_the_first_version_is_migrated_with_all_its_numbers(
         file.write(" ")
     with pytest.raises(StoreError, match=r"manifest\.json is damaged"):
         store.manifest(SPEC.run_key)
+
+
+def test_a_file_of_another_run_is_refused_by_name(store, tmp_path_factory):
+    """Also one that is whole, and says nothing of weights: `manifest.json`."""
+    other = tmp_path_factory.mktemp("other")
+    if store.is_done(SPEC.run_key):
+        writer.write_run(other, OTHER)
+    else:
+        begin(other, OTHER)
+    tried = 0
+    for path in files_of(store)[1:]:
+        whole = path.read_bytes()
+        path.write_bytes((other / OTHER.run_key / path.name).read_bytes())
+        with pytest.raises(StoreError) as caught:
+            read_all(open_store(store.path), SPEC.run_key)
+            resume(store)
+        assert path.name in str(caught.value) and OTHER.run_key in str(caught.value)
+        path.write_bytes(whole)
+        tried += 1
+    assert tried > 8
+    read_all(open_store(store.path), SPEC.run_key)
 
 
 @pytest.mark.parametrize("store", ["begun"], indirect=True)

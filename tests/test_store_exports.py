@@ -64,6 +64,27 @@ def test_netcdf_is_read_by_xarray_and_by_h5netcdf(store, tmp_path):
             assert file.dimensions["step"].size == expected.sizes["step"]
 
 
+@pytest.mark.parametrize("ending", ["parquet", "csv", "nc", "zarr"])
+def test_an_export_that_breaks_off_leaves_what_was_there(
+    store, tmp_path, monkeypatch, ending
+):
+    out = tmp_path / f"out.{ending}"
+    export_store(store, out)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+    def full(self, target, *_, **__):
+        target.mkdir() if ending == "zarr" else target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    kind = xr.Dataset if ending in ("nc", "zarr") else pd.DataFrame
+    name = {"nc": "to_netcdf"}.get(ending, f"to_{ending}")
+    monkeypatch.setattr(kind, name, full)
+    with pytest.raises(StoreError, match="No space left"):
+        export_store(store, out)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    assert not [p for p in tmp_path.rglob("*.tmp*")]
+
+
 def test_zarr_is_read_by_xarray_and_by_zarr(store, tmp_path):
     for path in export_store(store, tmp_path / "out.zarr"):
         expected = store.records(path.stem)

@@ -12,7 +12,13 @@ from safetensors.numpy import load
 
 from birthmark.shapes import Array
 from birthmark.store.checksums import BLANK
-from birthmark.store.files import read_bytes, reading, sealing
+from birthmark.store.files import (
+    check_owner,
+    owner,
+    read_bytes,
+    reading,
+    sealing,
+)
 
 
 def write_arrays(
@@ -23,7 +29,8 @@ def write_arrays(
     The facts go into its header, as JSON.
     """
     with sealing(path) as temporary, temporary.open("wb") as file:
-        _write_safetensors(file, arrays, json.dumps({"": BLANK, **facts}))
+        metadata = {"": BLANK, **facts, **owner(path)}
+        _write_safetensors(file, arrays, json.dumps(metadata))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -37,7 +44,7 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             return arrays, {name: json.loads(text) for name, text in header.items()}
         facts = json.loads(header["birthmark"])
         del facts[""]
-        return arrays, facts
+        return arrays, check_owner(path, facts)
 
 
 def map_arrays(path: Path) -> dict[str, Array]:
@@ -50,7 +57,8 @@ def map_arrays(path: Path) -> dict[str, Array]:
     with reading(path), path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
-        header.pop("__metadata__", None)
+        metadata = header.pop("__metadata__", {})
+        check_owner(path, json.loads(metadata.get("birthmark", "{}")))
         whole = np.memmap(path, np.uint8, "c", offset=8 + size)
         arrays = {}
         for name, entry in header.items():

@@ -58,10 +58,12 @@ def export_store(store: Store, out: str | Path) -> list[Path]:
         for name in plain.variables:
             plain[name].attrs = plain_attrs(plain[name].attrs)
         if path.suffix == ".nc":
-            plain.to_netcdf(target, engine="h5netcdf")
+            with files.replacing(target) as temporary:
+                plain.to_netcdf(temporary, engine="h5netcdf")
         else:
-            # texts have no settled form in the third version of the format
-            plain.to_zarr(target, mode="w", zarr_format=2, consolidated=True)
+            with files.replacing_folder(target) as temporary:
+                # texts have no settled form in the third version of the format
+                plain.to_zarr(temporary, mode="w", zarr_format=2, consolidated=True)
         written.append(target)
     return written
 

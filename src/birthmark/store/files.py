@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tomllib
 import uuid
@@ -14,7 +15,7 @@ from typing import Any
 
 from birthmark.errors import SpecError, StoreError
 from birthmark.store.checksums import BLANK, ChecksumError, checksum, seal
-from birthmark.store.layout import STORE_FILE
+from birthmark.store.layout import STORE_FILE, is_run_key
 
 
 class DamageError(StoreError):
@@ -49,6 +50,31 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """As `replacing`, for a folder; killed at the end, it leaves the old one beside.
+
+    Raises:
+        StoreError: It cannot be written; what stood there before still stands.
+    """
+    temporary, old = (
+        path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp") for _ in range(2)
+    )
+    try:
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {_reason(error)}") from error
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def sealing(path: Path) -> Iterator[Path]:
     """As `replacing`, for a file that holds `BLANK`: it gets its checksum."""
     with replacing(path) as temporary:
@@ -78,6 +104,7 @@ def reading(path: Path) -> Iterator[None]:
         raise DamageError(f"{path} is damaged ({_reason(error)}): {_ADVICE}") from error
 
 
+_OWNER = "birthmark-run"  # key under which a file says of which run it is
 _PLAIN = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 _ADVICE = "restore it, or let `birthmark repair` carry out its run again"
 
@@ -202,7 +229,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     # a line a key: Python indents what is nested ten times as slowly
     lines = [
         f" {json.dumps(key)}: {json.dumps(inner)}"
-        for key, inner in {**value, "checksum": BLANK}.items()
+        for key, inner in {**value, **owner(path), "checksum": BLANK}.items()
     ]
     text = ",\n".join(lines)
     with sealing(path) as temporary:
@@ -217,4 +244,22 @@ def read_json(path: Path) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValueError("not a JSON object")
         value.pop("checksum", None)
-        return value
+        return check_owner(path, value)
+
+
+def owner(path: Path) -> dict[str, str]:
+    """Of which run a file says that it is, by the folder that it lies in."""
+    is_of_run = is_run_key(path.parent.name) and path.name != STORE_FILE
+    return {_OWNER: path.parent.name} if is_of_run else {}
+
+
+def check_owner(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """What a file says besides, if it is of the run in whose folder it lies.
+
+    Raises:
+        ValueError: It is of another; files of before say nothing of it.
+    """
+    found = facts.pop(_OWNER, path.parent.name)
+    if found != path.parent.name:
+        raise ValueError(f"it is of run {found}")
+    return facts
