@@ -143,3 +143,22 @@ def test_a_home_that_cannot_be_written_keeps_the_explorer_elsewhere(tmp_path):
     found = call("$BM explore", HOME=str(tmp_path / "home"), BROWSER="true")
     assert found.returncode == 0, found.stderr
     assert Path(found.stdout.decode().splitlines()[0]).stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("module", "settings"),
+    [("typer", {}), ("mine", {"BIRTHMARK_EXTENSIONS": "mine"})],
+)
+def test_ctrl_c_while_modules_are_imported_says_nothing(tmp_path, module, settings):
+    """What is imported then may make of it what it likes, an error of its own too."""
+    (tmp_path / f"{module}.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"
+        "    raise RuntimeError('half imported') from None\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    found = call("$BM data list", PYTHONPATH=path, **settings)
+    assert found.returncode in (130, -2)
+    assert (found.stdout, found.stderr) == (b"", b"")

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from birthmark.cli.terminal import any_terminal
+from birthmark.cli.terminal import any_terminal, interruptible
 
 
 def main() -> None:
@@ -20,9 +20,10 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 100)  # a figure makes objects by the 100,000
     with any_terminal():
         try:
-            _check_folder()
-            load_extensions()
-            _answer(sys.argv[1:])
+            with interruptible():
+                _check_folder()
+                load_extensions()
+                _answer(sys.argv[1:])
         except BirthmarkError as error:
             _refuse(str(error))
         except OSError as error:

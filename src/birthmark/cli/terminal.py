@@ -9,14 +9,17 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+INTERRUPTED = 128 + 2  # as a shell reports a program that Ctrl-C ended
 PIPE_CLOSED = 128 + 13  # as a shell reports a program that SIGPIPE ended
 
 
@@ -46,6 +49,38 @@ def any_terminal() -> Iterator[None]:
             raise
         print(f"birthmark: output cannot be written: {error.strerror}", file=sys.stderr)
         _leave(2)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a command with 130, whatever it does just then.
+
+    Whoever can save something on the way notes the signal, or takes the
+    `KeyboardInterrupt`; what is being imported may make of it an error of its own. What
+    was told to ignore Ctrl-C, as `nohup` does, goes on ignoring it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before not in (signal.SIG_DFL, signal.default_int_handler):
+        yield
+        return
+    came = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    try:
+        signal.signal(signal.SIGINT, interrupt)
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    except Exception:
+        if came:
+            raise SystemExit(INTERRUPTED) from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Unfailing(io.FileIO):
