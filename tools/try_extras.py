@@ -46,7 +46,8 @@ def try_extra(wheel: Path, extra: str, constraint: str) -> str:
         wanted = f"{wheel}[{extra}]"
         environment = {**os.environ, "KERAS_BACKEND": "torch"}
         for command in (
-            [*pip, "install", wanted, "--constraint", str(limits)],
+            # what is imported once need not be compiled to files
+            [*pip, "install", "--no-compile", wanted, "--constraint", str(limits)],
             [python, "-W", "error::ImportWarning", "-c", USES[extra]],
             [str(Path(python).parent / "birthmark"), "--version"],
         ):
