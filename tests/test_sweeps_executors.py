@@ -242,11 +242,9 @@ def test_the_plans_of_one_machine_agree_whatever_it_is_busy_with(tmp_path, monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     found = []
     for tried in ("medium", "highest"):  # as in two processes
-        products._quicker_setting.cache_clear()
         monkeypatch.setattr(products, "_try_settings", lambda tried=tried: tried)
         (task,) = make_plan([spec(0)], None).tasks
         found.append(task.how["products"])
-    products._quicker_setting.cache_clear()
     assert found == ["medium", "medium"]
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 EXTRAS = ("export", "sql")  # those that the tests use where there is no framework
-# matplotlib's own calls of newer ones warn, which is an error in tests
-OLD_TOO = ("pyparsing<3.2.4",)
+# matplotlib's and typer's own calls of newer ones warn, which is an error in tests
+OLD_TOO = ("pyparsing<3.2.4", "click<8.3")
 CLAIM = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<version>[0-9.]+)")
 
 
