@@ -5,6 +5,7 @@ import json
 import tomllib
 
 import pytest
+import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -366,3 +367,14 @@ def test_a_bad_setting_is_not_blamed_on_the_file(tmp_path):
     path.write_text('[data]\nname = "mnist"\n[training]\nlr = 0.1\n')
     with pytest.raises(SpecError, match="^--set training.lr: "):
         RunSpec.from_toml(path, {"training.lr": -1})
+
+
+def test_the_text_of_a_spec_is_that_of_its_tables_in_one():
+    """It is put together from tables, which runs of a sweep share."""
+    for spec in (
+        RICH,
+        RICH.with_settings({"run.seed": 5}),
+        RunSpec(data={"name": "x"}),
+    ):
+        whole = tomlkit.dumps(spec.model_dump(mode="json", exclude_none=True))
+        assert spec.to_toml() == whole

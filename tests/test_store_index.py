@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import store_writer as writer
-from birthmark.store import index, list_runs, open_store
+from birthmark.store import index, list_runs, listing, open_store
 from store_writer import make_spec
 
 
@@ -68,7 +68,10 @@ def test_what_changes_is_noticed_and_a_damaged_index_made_again(store, monkeypat
     assert sorted(store.runs()["state"]) == ["damaged"] + ["done"] * 4
 
 
-def test_the_light_list_says_what_the_table_says_and_loads_no_numbers(store):
+@pytest.mark.parametrize("least", [1, 64])
+def test_the_light_list_says_what_the_table_says(store, monkeypatch, least):
+    """With an index and without."""
+    monkeypatch.setattr(listing, "LEAST_RUNS", least)
     listed, table = list_runs(store.path), store.runs().set_index("run_key")
     assert [row["run_key"] for row in listed] == list(table.index)
     for row in listed:
@@ -78,10 +81,20 @@ def test_the_light_list_says_what_the_table_says_and_loads_no_numbers(store):
         assert (
             tuple(row["network.widths"]) == table.loc[row["run_key"]]["network.widths"]
         )
+        assert row["written"] == table.loc[row["run_key"], "written"].floor("us")
+
+
+@pytest.mark.parametrize("least", [1, 64])
+def test_the_light_list_loads_few_packages(store, least):
+    store.runs()
+    heavy = {"pandas", "xarray"}
+    if least > 1:
+        heavy |= {"numpy", "pyarrow", "pydantic"}
     program = (
-        "import sys; from pathlib import Path; from birthmark.store import list_runs; "
+        "import sys; from pathlib import Path; from birthmark.store import layout; "
+        f"layout.LEAST_RUNS = {least}; from birthmark.store import list_runs; "
         f"list_runs(Path({str(store.path)!r})); "
-        "print({'numpy', 'pandas', 'pyarrow', 'pydantic'} & set(sys.modules))"
+        f"print({heavy!r} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert done.stdout.strip() == b"set()", done.stderr

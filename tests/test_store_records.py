@@ -310,3 +310,30 @@ def test_the_bytes_depend_on_the_rows_and_not_on_when_they_were_flushed(
         groups = pq.ParquetFile(files[0]).num_row_groups
         assert groups == -(-(EPOCHS + 1) * R * len(LAYERS) // 7)
     assert found[0] == found[1] == found[2]
+
+
+def test_counts_are_as_narrow_in_files_as_their_rows_allow(begun: RunFolder) -> None:
+    most, wanted = [100, 200, 40_000, 3], []
+    for epoch, count in enumerate(most):
+        counted = writer.distributions(epoch)
+        joint = counted["joint_count"]
+        joint[:] = np.arange(joint.size).reshape(joint.shape) % count
+        joint[0, 0, 0, 0] = count
+        wanted.append(joint.to_numpy())
+        begun.append_metrics(writer.metrics(epoch))
+        begun.append_measurements(epoch, epoch, writer.scalars(epoch), counted)
+        begun.save_checkpoint({}, {})
+
+    def kinds() -> list[str]:
+        files = sorted(begun.paths.folder.glob("distributions-*.parquet"))
+        fields = [pq.read_schema(file).field("joint_count") for file in files]
+        return [field.metadata[b"dtype"].decode() for field in fields]
+
+    assert kinds() == ["|i1", "<i2", "<i4", "|i1"]
+    segments.join_segments(begun.paths.folder, "distributions")
+    assert kinds() == ["<i4"]
+    found = records_of(begun)["joint_count"]
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, wanted)
+    segments.cut_segments(begun.paths.folder, "distributions", 1)
+    assert kinds() == ["<i2"]

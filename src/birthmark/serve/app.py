@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import logging
 import secrets
 import time
@@ -24,6 +23,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import (
+    HTMLResponse,
     JSONResponse,
     PlainTextResponse,
     RedirectResponse,
@@ -33,7 +33,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from birthmark.errors import BirthmarkError
-from birthmark.serve.rows import group_rows
+from birthmark.serve.rows import group_rows, to_text
 from birthmark.serve.watch import Watch
 from birthmark.serve.weights import describe_weights, read_weights
 from birthmark.store import Store
@@ -52,6 +52,7 @@ _POLICY = {
     "Cache-Control": "no-store",
 }
 _KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
+_ROWS = b"ROWS"  # of the first page: rows come with it, not after it
 _REFUSED = (
     "This page belongs to whoever started birthmark serve: open the whole address that "
     "the command printed, with its token.\n"
@@ -85,6 +86,7 @@ def make_app(store: Store, token: str) -> Starlette:
     """The application that shows a store to whoever has the token."""
     watch, listeners = Watch(store), Listeners()
     pages, stamp = _read_pages()
+    index_page = pages.pop("index.html")
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -94,8 +96,14 @@ def make_app(store: Store, token: str) -> Starlette:
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
+    async def index(request: Request) -> Response:
+        listing = await to_thread.run_sync(watch.listing)
+        # no text of a store can end the element that all of them stand in
+        rows = listing.replace("<", "\\u003c").encode()
+        return HTMLResponse(index_page.replace(_ROWS, rows))
+
     async def page(request: Request) -> Response:
-        name = request.path_params.get("name", "index.html")
+        name = request.path_params["name"]
         if name not in pages:
             return PlainTextResponse("There is no such page.\n", 404)
         kind = _TYPES[name.rpartition(".")[2]]
@@ -103,7 +111,8 @@ def make_app(store: Store, token: str) -> Starlette:
         return Response(pages[name], headers=kept, media_type=f"{kind}; charset=utf-8")
 
     async def runs(request: Request) -> Response:
-        return await _answer(watch.all_rows)
+        listing = await to_thread.run_sync(watch.listing)
+        return Response(listing, media_type="application/json")
 
     async def curves(request: Request) -> Response:
         key, names = request.path_params["key"], _listed(request, "names")
@@ -133,7 +142,7 @@ def make_app(store: Store, token: str) -> Starlette:
     return Starlette(
         lifespan=lifespan,
         routes=[
-            Route("/", page),
+            Route("/", index),
             Route("/page/{stamp}/{name}", page),
             Route("/api/runs", runs),
             Route("/api/runs/{key}/curves", curves),
@@ -204,7 +213,7 @@ async def _tell(
     with listeners.listening() as (event, pending):
         pending.update(keys)
         if known != watch.version:
-            yield _event("all", watch.all_rows())
+            yield _event("all", watch.listing())
         while True:
             event.clear()
             changed = set(pending)
@@ -213,9 +222,10 @@ async def _tell(
             for key in [key for key in keys if key in changed]:
                 with contextlib.suppress(BirthmarkError):
                     curves = await to_thread.run_sync(watch.curves, key, names)
-                    told.append(_event("curves", curves))
+                    told.append(_event("curves", to_text(curves)))
             if changed:
-                told.append(_event("runs", group_rows(watch.rows(sorted(changed)))))
+                groups = group_rows(watch.rows(sorted(changed)))
+                told.append(_event("runs", to_text(groups)))
                 yield "".join(told)  # at once, so that the page draws once
             try:
                 await asyncio.wait_for(event.wait(), _HEARTBEAT_S)
@@ -223,8 +233,7 @@ async def _tell(
                 yield ": still here\n\n"
 
 
-def _event(name: str, content: Any) -> str:
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+def _event(name: str, text: str) -> str:
     return f"event: {name}\ndata: {text}\n\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -225,3 +226,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def to_text(content: Any) -> str:
+    """The text of JSON, which has no number that is not finite."""
+    return json.dumps(content, allow_nan=False, separators=(",", ":"))

@@ -12,7 +12,14 @@ import xarray as xr
 
 from birthmark.analysis import family_findings, look_at, read_survey
 from birthmark.serve.curves import summarize_curves
-from birthmark.serve.rows import Row, begin_row, group_rows, read_outcomes, say_state
+from birthmark.serve.rows import (
+    Row,
+    begin_row,
+    group_rows,
+    read_outcomes,
+    say_state,
+    to_text,
+)
 from birthmark.store import Store
 
 _KEPT = 64  # runs whose records stay in memory
@@ -26,6 +33,7 @@ class Watch:
         self._rows: dict[str, Row] = {}
         self._records: OrderedDict[str, tuple[int, xr.Dataset]] = OrderedDict()
         self._findings: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self._listing = ("", "")  # of which version
         self._finding, self._reading = threading.Lock(), threading.Lock()
         self._started, self._changes = secrets.token_hex(4), 0
 
@@ -77,10 +85,14 @@ class Watch:
         """Another one when `rows` would be others."""
         return f"{self._started}-{self._changes}"
 
-    def all_rows(self) -> dict[str, Any]:
-        """The store's name, its version and its rows, as JSON."""
-        name, version = self.store.path.resolve().name, self.version
-        return {"store": name, "version": version, "groups": group_rows(self.rows())}
+    def listing(self) -> str:
+        """The store's name, its version and its rows, as the text of JSON."""
+        kept, version = self._listing, self.version
+        if kept[0] != version:
+            name, groups = self.store.path.resolve().name, group_rows(self.rows())
+            found = {"store": name, "version": version, "groups": groups}
+            self._listing = kept = (version, to_text(found))
+        return kept[1]
 
     def rows(self, keys: list[str] | None = None) -> list[dict[str, Any]]:
         """All runs, or these of them that are still there, as JSON."""

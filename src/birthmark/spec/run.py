@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -171,7 +171,13 @@ class RunSpec(BaseModel):
     def to_toml(self) -> str:
         """The spec with every field, as `from_toml` reads it."""
         tables = self.model_dump(mode="json", exclude_none=True)
-        return tomlkit.dumps(tables)
+        return "\n".join(_to_toml(json.dumps({n: t})) for n, t in tables.items())
+
+
+@lru_cache(maxsize=64)
+def _to_toml(table: str) -> str:
+    """One table of a spec, given as JSON: runs of a sweep share most of theirs."""
+    return tomlkit.dumps(json.loads(table))
 
 
 def _by_content(value: Any) -> Any:

@@ -1,13 +1,14 @@
 """Columns of the tables of a run; what has more dims than its rows lies flat in bytes.
 
 The bytes of a row are its numbers, little-endian, whose kind stands as `dtype` in the
-metadata of the column. Before version 3 of the format they were lists, which Parquet
-writes and reads number by number.
+metadata of the column. Whole numbers are as narrow as those of a flush allow, and have
+32 bits at least when they are read. Before version 3 of the format they were lists,
+which Parquet writes and reads number by number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,13 @@ import pyarrow as pa
 from birthmark.shapes import Array
 
 _DTYPE = b"dtype"
+_WHOLE = (np.int8, np.int16, np.int32, np.int64)
+
+
+def narrowest(counts: Array) -> type[np.signedinteger[Any]]:
+    """The kind of whole numbers that is wide enough; the widest if any is negative."""
+    most = counts.view(f"u{counts.itemsize}").max(initial=0)
+    return next((kind for kind in _WHOLE if most <= np.iinfo(kind).max), np.int64)
 
 
 def make_table(columns: Mapping[str, Any]) -> pa.Table:
@@ -30,9 +38,9 @@ def to_array(rows: pa.Table, name: str) -> Array:
     column, field = rows[name], rows.field(name)
     if not pa.types.is_fixed_size_binary(field.type):
         return np.asarray(column.to_numpy())
-    dtype = dtype_of(field)
+    dtype = np.dtype(field.metadata[_DTYPE].decode())
     size = field.type.byte_width // dtype.itemsize
-    whole = np.empty((len(column), size), dtype)
+    whole = np.empty((len(column), size), dtype_of(field))
     start = 0
     for chunk in column.chunks:
         flat = np.frombuffer(chunk.buffers()[1], dtype)
@@ -43,14 +51,21 @@ def to_array(rows: pa.Table, name: str) -> Array:
 
 
 def dtype_of(field: pa.Field) -> np.dtype[Any]:
-    """Of the numbers in a column, as it lies in a file."""
+    """Of the numbers in a column, when they are read."""
+    noted = _noted(field)
+    if noted is None:
+        plain: np.dtype[Any] = np.dtype(field.type.to_pandas_dtype())
+        return plain
+    return np.promote_types(noted, np.int32) if noted.kind == "i" else noted
+
+
+def _noted(field: pa.Field) -> np.dtype[Any] | None:
+    """Of the numbers in a row, as they lie in a file; None if a row is one number."""
     if pa.types.is_fixed_size_binary(field.type):
-        noted: np.dtype[Any] = np.dtype(field.metadata[_DTYPE].decode())
-        return noted
-    is_list = pa.types.is_fixed_size_list(field.type)
-    kind = field.type.value_type if is_list else field.type
-    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
-    return dtype
+        return np.dtype(field.metadata[_DTYPE].decode())
+    if pa.types.is_fixed_size_list(field.type):
+        return np.dtype(field.type.value_type.to_pandas_dtype())
+    return None
 
 
 def as_bytes(rows: pa.Table) -> pa.Table:
@@ -60,6 +75,39 @@ def as_bytes(rows: pa.Table) -> pa.Table:
             chunks = [chunk.flatten().to_numpy() for chunk in rows[place].chunks]
             values = np.concatenate(chunks).reshape(len(rows), field.type.list_size)
             rows = rows.set_column(place, *_to_column(field.name, values))
+    return rows
+
+
+def alike(
+    parts: Iterable[pa.Table], schemas: Sequence[pa.Schema]
+) -> Iterator[pa.Table]:
+    """The same rows, with numbers of one width in each column.
+
+    Args:
+        parts: Tables, one after the other.
+        schemas: Of all of them, as they lie in their files.
+    """
+    kinds: dict[str, set[np.dtype[Any]]] = {}
+    for field in (field for schema in schemas for field in schema):
+        noted = _noted(field)
+        if noted is not None:
+            kinds.setdefault(field.name, set()).add(noted)
+    wide = {name: np.result_type(*of) for name, of in kinds.items() if len(of) > 1}
+    for part in parts:
+        for name in wide.keys() & set(part.column_names):
+            column = _to_column(name, to_array(part, name).astype(wide[name]))
+            part = part.set_column(part.schema.get_field_index(name), *column)
+        yield part
+
+
+def narrowed(rows: pa.Table) -> pa.Table:
+    """The same rows, with whole numbers as narrow as these rows allow."""
+    for place, field in enumerate(rows.schema):
+        noted = _noted(field)
+        if noted is not None and noted.kind == "i":
+            values = to_array(rows, field.name)
+            column = _to_column(field.name, values.astype(narrowest(values)))
+            rows = rows.set_column(place, *column)
     return rows
 
 

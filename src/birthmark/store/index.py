@@ -13,10 +13,9 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,6 +25,9 @@ from birthmark.shapes import Array
 from birthmark.store import files
 from birthmark.store.checksums import BLANK
 from birthmark.store.layout import LEAST_RUNS, holds_run, is_run_key
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FILE = "index.parquet"
 _STAMP = "folder_changed"  # nanoseconds, of this file alone
@@ -140,11 +142,25 @@ def _to_table(rows: Iterable[Row]) -> pa.Table:
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """The table with values as they are, lists as tuples."""
+    import pandas as pd
+
     columns = {
         name: _plain(table[name]) if name in _PLAIN else _decoded(table, name)
         for name in visible(table)
     }
     return pd.DataFrame(columns)
+
+
+def to_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The same row by row, without pandas; None where a run has no such field."""
+    place = table.schema.get_field_index("written")
+    exact = pa.timestamp("us", "UTC")  # what Python has
+    table = table.set_column(place, "written", table["written"].cast(exact, safe=False))
+    names, columns = visible(table), []
+    for name in names:
+        different, places = distinct(table, name)
+        columns.append([different[n] for n in places])
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def visible(table: pa.Table) -> list[str]:
@@ -153,6 +169,8 @@ def visible(table: pa.Table) -> list[str]:
 
 
 def _plain(column: pa.ChunkedArray) -> pd.Series:
+    import pandas as pd
+
     if pa.types.is_integer(column.type):
         return pd.Series(column.to_pandas(integer_object_nulls=True), dtype="Int64")
     series: pd.Series = column.to_pandas()
@@ -161,6 +179,8 @@ def _plain(column: pa.ChunkedArray) -> pd.Series:
 
 def _decoded(table: pa.Table, name: str) -> pd.Series:
     """Each different text is read once."""
+    import pandas as pd
+
     different, places = distinct(table, name)
     if not len(places):
         return pd.Series([], dtype=object)

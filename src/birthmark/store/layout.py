@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 KEY_DIGITS = 16
 LEAST_RUNS = 64  # of a store with an index: below them it would save nothing
 _RUN_KEY = re.compile(f"[0-9a-f]{{{KEY_DIGITS}}}")
-_SEGMENT = re.compile(r"[a-z]+-(\d{6,})\.parquet")
+_SEGMENT = re.compile(r"([a-z]+)-(\d{6,})\.parquet")
 STORE_FILE = "birthmark-store.json"  # says which version of the format a store has
 
 
@@ -118,9 +119,13 @@ def find_segments(folder: Path, table: str) -> dict[int, Path]:
 
     A file of another name, as a program that copies folders leaves it, is none.
     """
-    paths = sorted(folder.glob(f"{table}-*.parquet"))
-    matches = ((_SEGMENT.fullmatch(path.name), path) for path in paths)
-    return {int(match[1]): path for match, path in matches if match}
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries)
+    except OSError:
+        return {}
+    matches = map(_SEGMENT.fullmatch, names)
+    return {int(m[2]): folder / m[0] for m in matches if m and m[1] == table}
 
 
 def last_epoch(folder: Path, table: str) -> int:

@@ -40,11 +40,11 @@ from birthmark.store.layout import (
 )
 from birthmark.store.listing import (
     COLUMNS,
+    describe_run,
     find_state,
-    follows_no_spec,
     look_at,
-    read_description,
     read_manifest,
+    read_spec,
 )
 from birthmark.store.query import select
 from birthmark.store.records import read_records
@@ -182,10 +182,7 @@ class Store:
         Raises:
             StoreError: There is no such run, or it is not the one of its name.
         """
-        paths = self._find(run_key)
-        if paths.spec.exists() or not follows_no_spec(paths):
-            return describe_spec(self.spec(run_key))
-        return read_description(paths)
+        return describe_run(self._find(run_key))
 
     def spec(self, run_key: str) -> RunSpec:
         """The spec of a run that follows one.
@@ -200,16 +197,7 @@ class Store:
                 f"run {paths.folder.name} is {kind} and follows no spec: "
                 "description() has its fields"
             )
-        # not from_toml: an image is named as it was, and need not be there any more
-        tables = files.read_toml(paths.spec)
-        with files.reading(paths.spec):
-            spec = RunSpec(**tables)
-        if spec.run_key != paths.folder.name:
-            raise files.DamageError(
-                f"{paths.spec} was changed: its run key is {spec.run_key} now; "
-                "restore it, or let `birthmark repair` carry out its run again"
-            )
-        return spec
+        return read_spec(paths)
 
     def manifest(self, run_key: str) -> dict[str, Any]:
         """Where the numbers of a run come from; empty until its writer has said it."""
@@ -288,7 +276,7 @@ class Store:
 
     def _look_at(self, run_key: str) -> dict[str, Any]:
         paths = RunPaths(self.path / run_key)
-        return look_at(paths, lambda _: self.description(run_key))
+        return look_at(paths, describe_run)
 
     def _keys(self) -> list[str]:
         return run_keys(self.path)

@@ -19,7 +19,7 @@ import xarray as xr
 
 from birthmark.errors import StoreError
 from birthmark.shapes import Array, EpochMetrics, StepMetrics
-from birthmark.store.columns import make_table
+from birthmark.store.columns import make_table, narrowest
 from birthmark.store.files import read_json, reading, write_json
 
 # of runs of specs, name: (long name, units); those whose units are not 1 are counts
@@ -109,15 +109,16 @@ class Schema:
         Raises:
             StoreError: A variable with which the table was begun is missing.
         """
-        moving = {str(name) for name in _data_names(dataset, moving=True)}
         if table in self.tables:
-            missing = ", ".join(sorted(self.tables[table].keys() - moving))
+            missing = self.tables[table].keys() - dataset.variables.keys()
             if missing:
                 raise StoreError(
                     f"the {table} of this run were begun with measurements that there "
-                    f"are no more ({missing}): delete its folder to start it again"
+                    f"are no more ({', '.join(sorted(missing))}): delete its folder to "
+                    "start it again"
                 )
             return self
+        moving = {str(name) for name in _data_names(dataset, moving=True)}
         columns = {name: _column(dataset.variables[name]) for name in sorted(moving)}
         static, coords = (
             {str(name): _fixed(dataset.variables[name]) for name in names}
@@ -137,9 +138,8 @@ class Schema:
             variable, dims = variables[name], ("replica", self.axis, *column.dims)
             if variable.dims != dims:
                 variable = variable.transpose(*dims)
-            # counts by bin: no matrix has 2^31 weights
             is_count = column.dims and variable.dtype.kind in "iu"
-            kind = np.int32 if is_count else variable.dtype
+            kind = narrowest(variable.data) if is_count else variable.dtype
             columns[name] = np.array(variable.data, dtype=kind)
         return Measured(epoch, step, dataset.sizes["replica"], columns)
 

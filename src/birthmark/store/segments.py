@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from birthmark.errors import StoreError
 from birthmark.store.checksums import BLANK
-from birthmark.store.columns import as_bytes, bare, dtype_of
+from birthmark.store.columns import alike, as_bytes, bare, dtype_of, narrowed
 from birthmark.store.files import (
     check_exists,
     read_bytes,
@@ -117,11 +117,15 @@ def append_segment(folder: Path, table: str, rows: pa.Table, last: int) -> None:
 
 def join_segments(folder: Path, table: str) -> None:
     """Make one segment of all; what a kill left off the chain is removed as well."""
+    segments = list(find_segments(folder, table).values())
+    if len(segments) == 1 and _is_whole(segments[0]):
+        return
     chain = _find_chain(folder, table)
     if len(chain) > 1:
-        parts: Iterable[pa.Table] = (_read(one.path) for one in chain)
+        schemas = [pq.read_schema(one.path) for one in chain]
+        parts = alike((_read(one.path) for one in chain), schemas)
         if table == "metrics":  # some may have come later than others
-            parts = [_join(list(parts))]
+            parts = iter([_join(list(parts))])
         newest = chain[-1]
         _write(folder, table, parts, after=-1, last=newest.last, reach=newest.reach)
     _remove_all_but(folder, table, [last_epoch(folder, table)])
@@ -175,14 +179,21 @@ def cut_segments(folder: Path, table: str, epoch: int) -> None:
     kept = [one.last for one in chain if one.last <= epoch]
     straddling = [one for one in chain if one.after < epoch < one.last]
     for one in straddling:
-        rows = _read(one.path).filter(pc.field("epoch") <= epoch)
+        rows = narrowed(_read(one.path).filter(pc.field("epoch") <= epoch))
         reach = {other: min(end, epoch) for other, end in one.reach.items()}
         _write(folder, table, [rows], after=one.after, last=epoch, reach=reach)
     _remove_all_but(folder, table, kept + [epoch] * len(straddling))
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a segment begins where its table does."""
+    with reading(path):
+        return (pq.read_schema(path).metadata or {}).get(_AFTER) == b"-1"
+
+
 def _join(parts: list[pa.Table]) -> pa.Table:
     """Rows of all; null where a part lacks a column."""
+    parts = list(alike(parts, [part.schema for part in parts]))
     return pa.concat_tables(parts, promote_options="default")
 
 

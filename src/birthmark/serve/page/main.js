@@ -43,5 +43,5 @@ addEventListener("hashchange", async () => {
   view.focus({ preventScroll: true });
   scrollTo(0, 0);
 });
-await begin();
+begin();
 open();

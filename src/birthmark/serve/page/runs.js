@@ -7,6 +7,7 @@ const OUTCOMES = ["train_loss", "loss", "test_loss", "test_accuracy", "accuracy"
   "relative_distance", "mark_auc", "learner"];
 const MOST_FIELDS = 5;
 const MOST_PX = 280; // of a column, but for its padding
+const LEAST_PX = 30; // height of a row
 const pen = document.createElement("canvas").getContext("2d");
 const chosen = new Set();
 let order = { by: "changed", down: true };
@@ -52,6 +53,16 @@ export function show(view) {
       columns.map((column) => h("td", { role: "cell", "data-label": column.label })));
     rows = new Map();
     arrange();
+    drawFirst(Math.ceil(innerHeight / LEAST_PX));
+  }
+
+  /** Rows that fill the window are laid out first, the others when these are seen. */
+  function drawFirst(count) {
+    const others = [...body.rows].slice(count);
+    for (const row of others) row.classList.add("later");
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      for (const row of others) row.classList.remove("later");
+    }));
   }
 
   function arrange() {
@@ -83,8 +94,9 @@ export function show(view) {
     columns.forEach((column, n) => {
       cell = cell.nextSibling;
       const content = column.cell(run);
-      cell.replaceChildren(content);
       const text = content.textContent ?? String(content);
+      if (content instanceof Node) cell.replaceChildren(content);
+      else cell.textContent = text;
       const more = column.room?.(run) ?? 0;
       if (text.length + more > longest[n][0].length + longest[n][1]) longest[n] = [text, more];
     });
