@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import birthmark as bm
+from birthmark.cli import waiting
 from birthmark.cli.progress import Display
 from birthmark.cli.tables import print_runs
 from birthmark.spec import RunSpec
@@ -330,3 +331,39 @@ def test_status_shows_what_runs_of_ones_own_have(tmp_path, capsys):
     header, row, *_ = capsys.readouterr().out.splitlines()
     assert header.split() == ["run", "state", "name", "replica", "step", "warmup"]
     assert row.split()[1:] == ["done", "mine", "0", "1", "20"]
+
+
+def test_status_shows_the_fields_in_which_runs_differ(tmp_path, capsys):
+    spec = RunSpec(data={"name": "digits"})
+    for seed in range(2):
+        one = spec.with_settings({"run.seed": seed, "record.weights": [seed]})
+        open_store(tmp_path, create=True).start_run(one).close()
+    print_runs(open_store(tmp_path).runs().to_dict("records"))
+    header, *rows = capsys.readouterr().out.splitlines()
+    fields = ["data", "widths", "loss", "lr", "replicas", "seed", "of"]
+    assert header.split() == ["run", "state", *fields]
+    assert {row.split()[-2] for row in rows} == {"0", "1"}
+
+
+def test_commands_that_read_a_store_take_its_folder_in_one_way(birthmark, tmp_path):
+    open_store(tmp_path / "runs", create=True)
+    for command in ("status --json", "verify", "repair"):
+        alike = birthmark(*command.split(), tmp_path / "runs")
+        assert alike[0] == 0
+        assert birthmark(*command.split(), "--store", tmp_path / "runs") == alike
+    for command in ("figures", "report", "export", "serve", "phase -x lr -y width"):
+        options, file = command.split(), ["a.csv"] if command == "export" else []
+        alike = birthmark(*options, tmp_path / "none", *file)
+        assert alike[0] == 2 and "none does not exist" in alike[2]
+        assert birthmark(*options, *file, "--store", tmp_path / "none") == alike
+    status, _, error = birthmark("verify", tmp_path, "--store", tmp_path / "runs")
+    assert status == 2 and "two stores" in error
+
+
+def test_work_in_a_pipe_says_now_and_then_that_it_goes_on(monkeypatch, capsys):
+    monkeypatch.setattr(waiting, "EVERY_S", 0.01)
+    with waiting.announced("Drawing"):
+        time.sleep(0.2)
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "Drawing ..."
+    assert second == "Drawing ... 0 s so far"

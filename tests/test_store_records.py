@@ -166,6 +166,8 @@ def test_parquet_holds_one_row_an_epoch_replica_and_layer(finished: Store) -> No
     keys = ["epoch", "step", "replica", "layer"]
     layers = tables["layers"].set_index(keys)["deviation_std"]
     joint = tables["distributions"].set_index(keys)["joint_count"]
+    schema = pq.read_schema(folder / f"distributions-{EPOCHS:06d}.parquet")
+    dtype = schema.field("joint_count").metadata[b"dtype"].decode()
     losses = tables["metrics"].set_index(keys[:3])["test_loss"]
     for epoch in (0, 4, EPOCHS):
         for replica in range(R):
@@ -175,7 +177,7 @@ def test_parquet_holds_one_row_an_epoch_replica_and_layer(finished: Store) -> No
                 std = writer.scalars(epoch)["deviation_std"].to_numpy()[replica, i]
                 assert layers[(*address, layer)] == std
                 counts = writer.distributions(epoch)["joint_count"][replica, i]
-                found = np.frombuffer(joint[(*address, layer)], "<i4")
+                found = np.frombuffer(joint[(*address, layer)], dtype)
                 np.testing.assert_array_equal(found, counts.to_numpy().ravel())
     assert len(tables["metrics"]) == (EPOCHS + 1) * R
     assert len(layers) == len(writer.SCALAR_EPOCHS) * R * len(LAYERS)

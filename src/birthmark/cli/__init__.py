@@ -51,7 +51,7 @@ def _answer(arguments: list[str]) -> None:
             lists.print_experiments()
         case ["status"]:
             lists.print_store(Path("runs"))
-        case ["status", "--store", store]:
+        case ["status", store] | ["status", "--store", store] if store[:1] != "-":
             lists.print_store(Path(store))
         case _:
             from birthmark.cli.parser import make_parser

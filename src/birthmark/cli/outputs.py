@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from birthmark.cli.folders import NamedStore, StoreArgument, find_store
+
 if TYPE_CHECKING:
     from birthmark.analysis import Survey
 
-StoreArgument = Annotated[Path, typer.Argument(help="Folder of the store.")]
 AxisOption = Annotated[
     str | None,
     typer.Option(help="Field to look along, as lr; what differs unless said."),
@@ -21,7 +22,7 @@ SeriesOption = Annotated[
 
 
 def figures(
-    store: StoreArgument,
+    folder: StoreArgument = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the figures; STORE/figures unless said."),
@@ -34,6 +35,7 @@ def figures(
             "--format", help="pdf, png, svg; gif or mp4 animate; several: pdf,png."
         ),
     ] = "pdf",
+    store: NamedStore = None,
 ) -> None:
     """Draw the runs of a store along what differs between them.
 
@@ -45,20 +47,22 @@ def figures(
     from birthmark.figures import draw_figures
 
     names = [name.strip() for name in formats.split(",") if name.strip()]
-    survey = _survey(store, axis, series)
+    chosen = find_store(folder, store)
+    survey = _survey(chosen, axis, series)
     with waited("Drawing the figures"):
-        paths = draw_figures(survey, out or store / "figures", formats=names)
+        paths = draw_figures(survey, out or chosen / "figures", formats=names)
     for path in paths:
         print(path)
 
 
 def report(
-    store: StoreArgument,
+    folder: StoreArgument = None,
     out: Annotated[
         Path | None, typer.Option(help="The file; STORE/report.html unless said.")
     ] = None,
     axis: AxisOption = None,
     series: SeriesOption = None,
+    store: NamedStore = None,
 ) -> None:
     """Write one HTML page: findings, figures, protocol, runs.
 
@@ -67,15 +71,16 @@ def report(
     from birthmark.cli.waiting import waited
     from birthmark.report import write_report
 
-    survey = _survey(store, axis, series)
+    chosen = find_store(folder, store)
+    survey = _survey(chosen, axis, series)
     with waited("Drawing and writing the report"):
-        path = write_report(survey, out or store / "report.html")
+        path = write_report(survey, out or chosen / "report.html")
     print(path)
 
 
 def ship(
-    store: StoreArgument,
     out: Annotated[Path, typer.Option(help="Store to copy to; made when missing.")],
+    folder: StoreArgument = None,
     run: Annotated[
         list[str], typer.Option(help="Run key; all that are done unless named.")
     ] = [],  # noqa: B006 - typer copies it
@@ -83,6 +88,7 @@ def ship(
         list[int],
         typer.Option(help="Epoch whose marked weights go along, in half precision."),
     ] = [],  # noqa: B006
+    store: NamedStore = None,
 ) -> None:
     """Copy finished runs compactly, without weights.
 
@@ -92,7 +98,8 @@ def ship(
     """
     from birthmark.store import open_store, ship_run
 
-    opened, target = open_store(store), open_store(out, create=True)
+    opened = open_store(find_store(folder, store))
+    target = open_store(out, create=True)
     for key in run or opened.runs(state="done")["run_key"]:
         size = ship_run(opened, key, target, pictures=picture)
         print(f"{out / key}: {size / 1e6:.2f} MB")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from birthmark.cli.folders import NamedStore, StoreArgument, find_store
+
 
 def explore(
     out: Annotated[
@@ -41,13 +43,14 @@ def explore(
 
 
 def serve(
-    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
+    folder: StoreArgument = None,
     host: Annotated[
         str, typer.Option(help="Address to listen at; this machine alone unless said.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="0 takes one that is free.")
     ] = 8765,
+    store: NamedStore = None,
 ) -> None:
     """Show a store in the browser, live while runs are written.
 
@@ -59,4 +62,5 @@ def serve(
     def announce(address: str) -> None:
         print(f"Open {address}\nStop with Ctrl-C.", flush=True)
 
-    serve_store(open_store(store), host=host, port=port, announce=announce)
+    chosen = open_store(find_store(folder, store))
+    serve_store(chosen, host=host, port=port, announce=announce)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from birthmark.cli.folders import NamedStore, StoreArgument, find_store
+
 if TYPE_CHECKING:
     from birthmark.analysis import Phases
     from birthmark.spec import RunSpec
@@ -17,9 +19,9 @@ _FEW = 40  # places that are said in words too
 
 
 def phase(
-    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
     x: Annotated[str, typer.Option("-x", help="Field: network.widths, lr, ...")],
     y: Annotated[str, typer.Option("-y", help="Another; one value is enough.")],
+    folder: StoreArgument = None,
     colour: Annotated[
         str,
         typer.Option(
@@ -39,6 +41,7 @@ def phase(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder; STORE/figures by default.")
     ] = None,
+    store: NamedStore = None,
 ) -> None:
     """Draw a phase diagram over any two axes of the runs in a store.
 
@@ -48,12 +51,13 @@ def phase(
     from birthmark.figures import draw_phases, write_drawings
     from birthmark.store import open_store
 
+    chosen = find_store(folder, store)
     if refine is not None:
-        _follow(refine, store, x, y, workers)
-    phases = read_phases(open_store(store), x, y, colour=colour)
+        _follow(refine, chosen, x, y, workers)
+    phases = read_phases(open_store(chosen), x, y, colour=colour)
     if phases.replicas.size <= _FEW:
         print("\n".join(_say_places(phases)))
-    for path in write_drawings([draw_phases(phases)], out or store / "figures"):
+    for path in write_drawings([draw_phases(phases)], out or chosen / "figures"):
         print(path)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from birthmark.cli.folders import NamedStore, StoreArgument, find_store
+
 if TYPE_CHECKING:
     from birthmark.sweeps import Grid, RunResult
 
@@ -85,30 +87,32 @@ def reproduce(
 
 
 def status(
-    store: StoreOption = Path("runs"),
+    folder: StoreArgument = None,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Look again every 2 s, until nothing is written."),
     ] = False,
     as_json: JsonOption = False,
+    store: NamedStore = None,
 ) -> None:
     """List the runs of a store and how far they are.
 
-    Example: `birthmark status --store runs --watch`
+    Example: `birthmark status runs --watch`
     """
     from birthmark.cli import lists
 
+    chosen = find_store(folder, store)
     if watch:
         from birthmark.cli.tables import watch_runs
 
-        watch_runs(lambda: lists.read_rows(store))
+        watch_runs(lambda: lists.read_rows(chosen))
     elif as_json:
         from birthmark.store import open_store
 
-        table = open_store(store).runs()
+        table = open_store(chosen).runs()
         print(table.to_json(orient="records", indent=2, date_format="iso"))
     else:
-        lists.print_store(store)
+        lists.print_store(chosen)
 
 
 def _carry_out(grid: Grid, store: Path, *, as_json: bool) -> None:

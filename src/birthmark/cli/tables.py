@@ -27,6 +27,8 @@ _COLUMNS = {
     "training.epochs": "of",
     "step": "step",
 }
+_HOW_FAR = ("epoch", "training.epochs", "step")
+_MOST_VARIED = 4
 _NOT_FIELDS = ("wall_time_s", "written", "kind", "problem")
 
 _QUIET_LOOKS = 4  # a sweep that goes from one run to the next has not ended
@@ -79,15 +81,17 @@ def print_rows(header: list[str], rows: list[list[str]]) -> None:
 def _columns(runs: Rows) -> tuple[list[str], list[list[str]]]:
     """Header and rows: what specs say, and fields of users' own, where any run has it.
 
+    Of the other fields of specs those in which runs differ, a few at most.
     A step is shown where runs have no epochs to count.
     """
-    titles = dict(_COLUMNS)
+    names = list(dict.fromkeys(str(name) for row in runs for name in row))
     # a field of a spec has its table before a dot
-    titles |= {
-        name: name
-        for name in dict.fromkeys(str(name) for row in runs for name in row)
-        if "." not in name and name not in (*_COLUMNS, *_NOT_FIELDS)
-    }
+    own = [n for n in names if "." not in n and n not in (*_COLUMNS, *_NOT_FIELDS)]
+    fields = [n for n in names if "." in n and n not in _COLUMNS and _tells(n)]
+    varied = [name for name in fields if _differs(runs, name)]
+    titles = {name: _COLUMNS[name] for name in _COLUMNS if name not in _HOW_FAR}
+    titles |= {name: _short(name) for name in varied[:_MOST_VARIED]}
+    titles |= {name: _COLUMNS[name] for name in _HOW_FAR} | {name: name for name in own}
     known = {
         name for row in runs for name, value in row.items() if not _is_unknown(value)
     }
@@ -96,6 +100,22 @@ def _columns(runs: Rows) -> tuple[list[str], list[list[str]]]:
     shown = [name for name in titles if name in known]
     rows = [[_text(row.get(name)) for name in shown] for row in runs]
     return [titles[name] for name in shown], rows
+
+
+def _tells(name: str) -> bool:
+    """Whether a field says what a run is; of a mark its letter is enough."""
+    table = name.partition(".")[0]
+    return table != "record" and (table != "mark" or name == "mark.text")
+
+
+def _differs(runs: Rows, name: str) -> bool:
+    first = runs[0].get(name) if runs else None
+    return any(row.get(name) != first for row in runs)
+
+
+def _short(name: str) -> str:
+    """`seed` of `run.seed`, `mark` of `mark.text`."""
+    return name.removesuffix(".name").removesuffix(".text").rpartition(".")[2]
 
 
 def _table(header: list[str], rows: list[list[str]]) -> Table:

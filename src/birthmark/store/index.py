@@ -12,12 +12,12 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from birthmark.errors import StoreError
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _FILE = "index.parquet"
 _STAMP = "folder_changed"  # nanoseconds, of this file alone
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_TELLING = ("run_key", "state", _STAMP)
 _PLAIN = {
     **dict.fromkeys(("run_key", "state", "problem", "kind", "name"), pa.string()),
     **dict.fromkeys(("epoch", "step", "replica", _STAMP), pa.int64()),
@@ -53,14 +55,12 @@ def read_rows(store: Path, look: Callable[[str], Row]) -> pa.Table:
     """
     stamps = _list_folders(store)
     index = _load(store / _FILE) if len(stamps) >= LEAST_RUNS else None
-    keys = pa.array(stamps, pa.string())
-    kept = None if index is None else _find_kept(index, keys, stamps)
-    if kept is not None:
-        keys = keys.filter(pc.invert(pc.is_in(keys, kept["run_key"])))
+    kept = None if index is None else _find_kept(index, stamps)
+    known = set() if kept is None else set(kept["run_key"].to_pylist())
     fresh: list[Row] = [
-        {**look(key), _STAMP: stamps[key]}
-        for key in keys.to_pylist()
-        if holds_run(store / key)
+        {**look(key), _STAMP: stamp}
+        for key, stamp in stamps.items()
+        if key not in known and holds_run(store / key)
     ]
     table = _to_table(fresh) if kept is None else _join(kept, fresh)
     gone = index is not None and (kept is None or len(kept) + len(fresh) < len(index))
@@ -68,6 +68,22 @@ def read_rows(store: Path, look: Callable[[str], Row]) -> pa.Table:
     if len(table) >= LEAST_RUNS and (settled or gone or index is None):
         _save(store / _FILE, table)
     return table
+
+
+def list_rows(store: Path, look: Callable[[str], Row]) -> list[Row]:
+    """The same rows, one mapping a run; an index that is nearly whole stays as it is.
+
+    So no pandas is loaded, which comes with everything that Arrow makes of lists.
+    """
+    stamps = _list_folders(store)
+    index = _load(store / _FILE)
+    stands = [] if index is None else _stand(index, stamps)
+    if index is None or len(stamps) - sum(stands) > LEAST_RUNS:
+        return _to_rows(read_rows(store, look))
+    kept = [row for row, one in zip(_to_rows(index), stands, strict=True) if one]
+    fresh = stamps.keys() - {row["run_key"] for row in kept}
+    kept += [look(key) for key in fresh if holds_run(store / key)]
+    return sorted(kept, key=lambda row: str(row["run_key"]))
 
 
 def _list_folders(store: Path) -> dict[str, int]:
@@ -88,7 +104,8 @@ def _load(path: Path) -> pa.Table | None:
         names = pq.read_schema(content).names
         content.seek(0)
         texts = [name for name in names if name not in _PLAIN]
-        table: pa.Table = pq.read_table(content, read_dictionary=texts)
+        # not read_table, which loads pandas
+        table = pq.ParquetFile(content, read_dictionary=texts).read()
         if set(_PLAIN) <= set(names):
             return table
     return None
@@ -105,12 +122,15 @@ def _save(path: Path, table: pa.Table) -> None:
         pq.write_table(whole, temporary)  # nobody has to be able to write here
 
 
-def _find_kept(index: pa.Table, keys: pa.Array, stamps: Mapping[str, int]) -> pa.Table:
+def _find_kept(index: pa.Table, stamps: Mapping[str, int]) -> pa.Table:
     """The rows of runs that were done, and have not changed since."""
-    changed = pa.array(stamps.values(), pa.int64())
-    now = changed.take(pc.index_in(index["run_key"], keys))
-    done = pc.equal(index["state"], "done")
-    return index.filter(pc.and_(done, pc.equal(index[_STAMP], now)))
+    return index.filter(pa.array(_stand(index, stamps), pa.bool_()))
+
+
+def _stand(index: pa.Table, stamps: Mapping[str, int]) -> list[bool]:
+    """Of each row, whether its run was done, and has not changed since."""
+    rows = zip(*(index[name].to_pylist() for name in _TELLING), strict=True)
+    return [state == "done" and stamps.get(key) == at for key, state, at in rows]
 
 
 def _join(old: pa.Table, fresh: list[Row]) -> pa.Table:
@@ -151,16 +171,32 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def to_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """The same row by row, without pandas; None where a run has no such field."""
-    place = table.schema.get_field_index("written")
-    exact = pa.timestamp("us", "UTC")  # what Python has
-    table = table.set_column(place, "written", table["written"].cast(exact, safe=False))
-    names, columns = visible(table), []
-    for name in names:
-        different, places = distinct(table, name)
-        columns.append([different[n] for n in places])
+def _to_rows(table: pa.Table) -> list[Row]:
+    """None where a run has no such field."""
+    names = visible(table)
+    columns = [_read_through(table[name], name) for name in names]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _read_through(column: pa.ChunkedArray, name: str) -> list[Any]:
+    if name == "written":  # of times Arrow makes those of pandas
+        moments = column.cast(pa.int64()).to_pylist()
+        return [_BEGINNING + timedelta(microseconds=ns // 1000) for ns in moments]
+    if name in _PLAIN:
+        return list(column.to_pylist())
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    found: list[Any] = []
+    for chunk in column.chunks:
+        values = [_read(text) for text in chunk.dictionary.to_pylist()]
+        places = chunk.indices.to_pylist()
+        found += [None if place is None else values[place] for place in places]
+    return found
+
+
+def _read(text: str) -> Any:
+    value = json.loads(text)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def visible(table: pa.Table) -> list[str]:
@@ -202,7 +238,6 @@ def distinct(table: pa.Table, name: str) -> tuple[list[Any], Array]:
         return [None], np.empty(0, dtype=np.int64)
     values = whole.dictionary.to_pylist()
     if name not in _PLAIN:
-        values = [json.loads(text) for text in values]
-    values = [tuple(v) if isinstance(v, list) else v for v in values]
+        values = [_read(text) for text in values]
     places = whole.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
     return [*values, None], places
