@@ -260,8 +260,8 @@ def _say(factory: Factory, own: OwnParts) -> dict[str, str]:
 
 def _with_start_loss(candidates: Sequence[Candidate]) -> list[Candidate]:
     """With what a loss of the user's own is at the start, in the place of a guess's."""
-    starts = [one.curve("test_loss")[0] for one in candidates]
-    finite = np.concatenate(starts)[np.isfinite(np.concatenate(starts))]
+    starts = np.concatenate([one.curve("test_loss")[0] for one in candidates])
+    finite = starts[np.isfinite(starts)]
     level = float(np.median(finite)) if len(finite) else math.nan
     return [
         replace(one, records=one.records.assign_attrs(loss_at_start=level))
