@@ -88,7 +88,8 @@ def _coefficients(a_N: Array, b_N: Array, count_RN: Array) -> Array:
     a_NN, b_NN = np.sign(a_N[:, None] - a_N), np.sign(b_N[:, None] - b_N)
 
     def pairs(sign_NN: Array) -> Array:
-        return ((count_RN @ sign_NN) * count_RN).sum(axis=1)
+        total_R: Array = ((count_RN @ sign_NN) * count_RN).sum(axis=1)
+        return total_R
 
     a_R, b_R = pairs(a_NN**2), pairs(b_NN**2)
     known = (a_R > 0) & (b_R > 0)
