@@ -53,7 +53,8 @@ class Batch:
 
 def _dense(tensor: Tensor) -> Tensor:
     if tensor.is_nested:
-        return torch.nested.to_padded_tensor(tensor, 0.0)
+        padded: Tensor = torch.nested.to_padded_tensor(tensor, 0.0)
+        return padded
     return tensor.to_dense()
 
 

@@ -306,10 +306,14 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 is_fixed = True
         if len(tables) == 2 and tables[0][0] != tables[1][0]:
             self._sum_of_tables[number] = max(tables, key=lambda table: table[1])[0]
-            self.sums.append(Sum(*zip(*tables, strict=True)))
+            both = tables
         elif len(tables) == len(others) == 1 and is_fixed:
-            pair = zip(*tables, *others, strict=True)
-            self.sums.append(Sum(*pair, is_of_tables=False))
+            both = [*tables, *others]
+        else:
+            return
+        (first, of_first), (second, of_second) = both
+        pair, moments = (first, second), (of_first, of_second)
+        self.sums.append(Sum(pair, moments, is_of_tables=len(tables) == 2))
 
     def _add_node(self, node: Node, results: Iterable[Tensor]) -> None:
         number = self.graph.add(node)

@@ -10,7 +10,7 @@ simulated samples of 3, 5, 10, 15 normal values the 95 % interval held the mean 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,8 +97,15 @@ def summarize(values: npt.ArrayLike) -> Estimate:
         return Estimate(mean, mean, mean, mean, mean, len(x), "all values are equal")
     low, high, method = _bootstrap([x], "mean")
     student = summarize_curves(x)
-    span = (float(student.low), float(student.high), low, high)
-    return Estimate(mean, *(edge * unit for edge in span), len(x), method)
+    return Estimate(
+        mean,
+        float(student.low) * unit,
+        float(student.high) * unit,
+        low * unit,
+        high * unit,
+        len(x),
+        method,
+    )
 
 
 def summarize_curves(
@@ -123,7 +130,10 @@ def summarize_curves(
     variance = np.where(n > 1, square / np.maximum(n - 1, 1), NAN)
     factor = stdtrit(np.maximum(n - 1, 1), (1 + CONFIDENCE) / 2)
     half = factor * np.sqrt(variance / np.maximum(n, 1))
-    back: Callable[[Array], Array] = np.exp if scale == "log" else unit.__mul__
+
+    def back(edge: Array) -> Array:
+        return np.asarray(np.exp(edge) if scale == "log" else unit * edge)
+
     with np.errstate(over="ignore"):  # of an exploding loss the interval has no end
         return Curve(back(mean), back(mean - half), back(mean + half), n)
 
@@ -147,8 +157,16 @@ def compare_means(a: npt.ArrayLike, b: npt.ArrayLike) -> DifferenceOfMeans:
     half = float(stdtrit(free, (1 + CONFIDENCE) / 2) * error)
     p = float(2 * stdtr(free, -abs(difference) / error))
     low, high, _ = _bootstrap([x, y], "difference")
-    found = (difference, difference - half, difference + half, low, high)
-    return DifferenceOfMeans(*(one * unit for one in found), p, len(x), len(y))
+    return DifferenceOfMeans(
+        difference * unit,
+        (difference - half) * unit,
+        (difference + half) * unit,
+        low * unit,
+        high * unit,
+        p,
+        len(x),
+        len(y),
+    )
 
 
 def share_interval(
