@@ -1,12 +1,13 @@
 """How memory and time of a run grow, with the floors that no run can go below.
 
 Along five axes from one run (two hidden layers of 200 relu units, ten replicas, the
-digits): replicas, width, depth, examples, and recorded epochs. Each point is a process
-of its own that does all that `birthmark run` does, on one thread: its peak of resident
-memory (VmHWM, Linux) and its seconds of the processor, beside what `estimate_memory`
-said. The floor of memory is what importing the libraries takes, the data once, and
-three copies of the weights; that of time is the products of all steps at the rate of
-torch's best product of 2048 x 2048, plus the import.
+digits, eight epochs): replicas, width, depth, examples (60,000 are one epoch of MNIST),
+and recorded epochs (of 64). Each point is a process of its own that does all that
+`birthmark run` does, on one thread: its peak of resident memory (VmHWM, Linux) and its
+seconds of the processor, beside what `estimate_memory` said. The floor of memory is
+what importing the libraries takes, the data once, and three copies of the weights; that
+of time is the products of all steps at the rate of torch's best product of 2048 x 2048,
+plus the import.
 """
 
 import argparse

@@ -175,13 +175,11 @@ class CompiledPath:
         return time_steps
 
     def _made_up_examples(self) -> Examples:
-        size = self._spec.training.batch_size * _TRIED_STEPS
-        num_inputs, num_classes = (
-            self._program.sizes[0],
-            self._program.sizes[self._program.num_layers],
-        )
-        x = np.resize(np.arange(251, dtype=np.uint8), (size, num_inputs))
-        y = np.arange(size) % num_classes
+        sizes, count = self._program.sizes, self._spec.training.batch_size
+        num_inputs, num_classes = sizes[0], sizes[self._program.num_layers]
+        count *= _TRIED_STEPS
+        x = np.resize(np.arange(251, dtype=np.uint8), (count, num_inputs))
+        y = np.arange(count) % num_classes
         dtype = getattr(torch, self._spec.run.dtype)
         facts = Dataset("", x, y, x, y, num_classes, (num_inputs,), 255)
         return Examples(facts, x, y, dtype=dtype, device="cpu")
