@@ -9,7 +9,7 @@ import xarray as xr
 
 from birthmark.shapes import Array, EpochMetrics, Layer, Weights
 from birthmark.spec import RunSpec
-from birthmark.store import open_store
+from birthmark.store import Store, open_store
 
 R, LAYERS = 2, ["hidden1", "hidden2", "output"]
 EPOCHS, CHECKPOINT_EVERY, STEPS = 11, 4, 7
@@ -180,3 +180,17 @@ def write_run(store: Path, spec: RunSpec, *, pause: float = 0.0) -> None:
                 run.save_checkpoint(arrays, {"next": epoch + 1, "note": "a \n note"})
             time.sleep(pause)
         run.finish(MANIFEST)
+
+
+def read_all(store: Store, key: str) -> list[object]:
+    """All that can be read of a run; floats as bytes, so that a changed bit shows."""
+    records = store.records(key)
+    found: list[object] = [records.attrs, store.spec(key).run_key, store.manifest(key)]
+    for name, variable in sorted(records.variables.items()):
+        values = variable.to_numpy()
+        content = values.tolist() if values.dtype == object else values.tobytes()
+        found += [name, variable.dims, variable.attrs, content]
+    for epoch in store.weights_epochs(key):
+        for _, layer in store.weights(key, epoch).items():  # noqa: PERF102
+            found += [np.asarray(layer.w).tobytes(), np.asarray(layer.b).tobytes()]
+    return found

@@ -12,14 +12,8 @@ from birthmark.errors import SpecError
 from birthmark.marks import draw_mark
 from birthmark.spec import MarkSpec, RunSpec
 from birthmark.spec.files import parse_setting
+from spec_fields import FIELDS
 
-FIELDS = [
-    f"{table}.{name}"
-    for table, field in RunSpec.model_fields.items()
-    for kind in [field.annotation, *getattr(field.annotation, "__args__", ())]
-    if hasattr(kind, "model_fields")
-    for name in kind.model_fields
-]
 EXTREMES = st.sampled_from(
     ["1e300", "1e-320", "-0.0", "nan", "inf", "-inf", "true", "1979-05-27", "07:32:00"]
     + ["9" * 31, "9" * 401, "9" * 5000, "-1", "0", "1", "[]", "{}", '""', "[[1]]"]

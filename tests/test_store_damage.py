@@ -11,23 +11,9 @@ import store_writer as writer
 from birthmark.errors import StoreError
 from birthmark.spec import RunSpec
 from birthmark.store import Store, open_store, verify_store
-from store_writer import CHECKPOINT_EVERY, make_spec
+from store_writer import CHECKPOINT_EVERY, make_spec, read_all
 
 SPEC, OTHER = make_spec(), make_spec(run={"seed": 1, "replicas": 2})
-
-
-def read_all(store: Store, key: str) -> list[object]:
-    """All that can be read of a run; floats as bytes, so that a changed bit shows."""
-    records = store.records(key)
-    found: list[object] = [records.attrs, store.spec(key).run_key, store.manifest(key)]
-    for name, variable in sorted(records.variables.items()):
-        values = variable.to_numpy()
-        content = values.tolist() if values.dtype == object else values.tobytes()
-        found += [name, variable.dims, variable.attrs, content]
-    for epoch in store.weights_epochs(key):
-        for _, layer in store.weights(key, epoch).items():  # noqa: PERF102
-            found += [np.asarray(layer.w).tobytes(), np.asarray(layer.b).tobytes()]
-    return found
 
 
 def begin(path: Path, spec: RunSpec = SPEC) -> Store:

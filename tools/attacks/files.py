@@ -15,15 +15,15 @@ from safetensors.torch import save_file
 import birthmark as bm
 from attacks.draws import Try, harm
 from birthmark.data import hasyv2, import_dataset, load_dataset
-from birthmark.marks import draw_mark
 from birthmark.spec import MarkSpec
 from birthmark.store import load_results, save_results
-from test_data_files import LAYS, NAMES, shrink
 from test_data_hasyv2 import as_packed, write_archive, write_npz
 
 
 def pictures(draw: random.Random, folder: Path) -> Iterator[Try]:
     """A picture of a mark with flipped bits, or cut short."""
+    from birthmark.marks import draw_mark
+
     path = folder / "mark.png"
     Image.effect_noise((32, 32), 64).save(path, compress_level=0)
     whole = path.read_bytes()
@@ -71,6 +71,8 @@ def checkpoints(draw: random.Random, folder: Path) -> Iterator[Try]:
 
 def data_sets(draw: random.Random, folder: Path) -> Iterator[Try]:
     """A data set in any wrapping, damaged in it or before it was wrapped, imported."""
+    from test_data_files import LAYS, NAMES, shrink
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BIRTHMARK_CACHE", str(folder / "cache"))
         patch.delenv("BIRTHMARK_DATA", raising=False)

@@ -9,7 +9,7 @@ import birthmark as bm
 from attacks.draws import Try
 from birthmark.spec import RunSpec
 from birthmark.spec.files import parse_setting
-from test_spec_fuzz import FIELDS
+from spec_fields import FIELDS
 
 VALUES = ["1e300", "-1", "0", "nan", "true", "[]", "{}", "1979-05-27", "9" * 400]
 VALUES += ["2", "0.1", "[8, 8]", '"adam"', "false", '"mnist"', "3"]
