@@ -120,6 +120,7 @@ bench-gpu: setup
 # the tracker beside other watchers of training, and its distances beside theirs
 bench-tracker: .venv-watchers/ready
 	.venv-watchers/bin/python -W ignore benchmarks/bench_tracker_peers.py
+	.venv-watchers/bin/python -m pytest -q tests/test_tracking_peers.py
 
 .venv-watchers/ready: benchmarks/requirements-tracker-peers.txt requirements.lock
 	$(PYTHON) -m venv .venv-watchers

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import socket
 import subprocess
 import tomllib
 from html.parser import HTMLParser
@@ -93,7 +94,16 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def path(store):
-    return write_report(store, store.path / "report.html", THRESHOLDS)
+    """The page, written with the network switched off."""
+
+    def refuse(*_):
+        raise AssertionError("a report has asked for the network")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex", "sendto"):
+            patch.setattr(socket.socket, name, refuse)
+        patch.setattr(socket, "getaddrinfo", refuse)
+        return write_report(store, store.path / "report.html", THRESHOLDS)
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,11 @@ SPEC = bm.RunSpec(
 )
 
 
-def plain_loop(store: Path) -> xr.Dataset:
-    """The run of `SPEC` as anybody would write it, recorded through the seam."""
+def plain_loop(store: Path) -> tuple[xr.Dataset, xr.Dataset]:
+    """The run of `SPEC` as anybody would write it.
+
+    Recorded through the seam, and by a tracker that hangs on its optimizer.
+    """
     data, initial = bm.load_dataset(SPEC.data), bm.initial_configuration(SPEC)
     x = torch.tensor((data.x_train / data.full_scale - data.mean) / data.std)
     y = torch.tensor(data.y_train)
@@ -51,6 +54,7 @@ def plain_loop(store: Path) -> xr.Dataset:
     steps = -(-len(x) // 32)
     epochs = {number * steps for number in range(4)}
     recorder, step, losses = Recorder(run, start, Listed(epochs, epochs)), 0, []
+    tracker = bm.Tracker(net, optimizer, schedule=list(epochs))
     recorder.record(StepMetrics(0, {}, epoch=0), bm.to_parameters(net))
     for epoch in range(SPEC.training.epochs):
         order = torch.from_numpy(batch_order(5, 0, epoch, len(x)))
@@ -64,11 +68,11 @@ def plain_loop(store: Path) -> xr.Dataset:
         recorder.record(StepMetrics(step, means, epoch + 1), bm.to_parameters(net))
         losses = []
     run.finish({})
-    return open_store(store).records(run.run_key)
+    return open_store(store).records(run.run_key), tracker.records
 
 
 def test_a_plain_loop_has_the_numbers_of_the_engines_run(tmp_path):
-    found = plain_loop(tmp_path / "plain")
+    found, tracked = plain_loop(tmp_path / "plain")
     expected = bm.run(SPEC, tmp_path / "engine").records
     np.testing.assert_array_equal(found.step, expected.step)
     np.testing.assert_array_equal(found.epoch, expected.epoch)
@@ -87,6 +91,12 @@ def test_a_plain_loop_has_the_numbers_of_the_engines_run(tmp_path):
                 np.testing.assert_allclose(x, y, err_msg=name, **near)
                 compared += 1
     assert compared > 30
+    for layer in expected.layer.values.tolist():
+        for name in ("distance", "relative_distance", "correlation", "deviation_std"):
+            for kind, prefix in (("weight", ""), ("bias", "bias_")):
+                of = tracked[name].sel(parameter=f"{layer}.{kind}", step=expected.step)
+                to = expected[prefix + name].sel(layer=layer)
+                np.testing.assert_allclose(of, to, rtol=1e-7, atol=1e-12, err_msg=name)
 
 
 def test_a_log_schedule_has_the_first_powers_and_even_parts_of_octaves():

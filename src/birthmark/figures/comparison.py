@@ -155,6 +155,7 @@ def paint_curves(data: Mapping[str, Array], palette: Palette) -> Figure:
             label_log(axes)
         axes.set_ylabel(_PANELS[name][0])
         axes.set_xlabel("optimizer steps")
+        axes.tick_params(labelbottom=True)  # below an empty place too
         name_panel(axes, letter)
     for axes in panels.flat[len(shown) :]:
         axes.set_axis_off()
