@@ -61,11 +61,12 @@ def dtype_of(field: pa.Field) -> np.dtype[Any]:
 
 def _noted(field: pa.Field) -> np.dtype[Any] | None:
     """Of the numbers in a row, as they lie in a file; None if a row is one number."""
+    noted: np.dtype[Any] | None = None
     if pa.types.is_fixed_size_binary(field.type):
-        return np.dtype(field.metadata[_DTYPE].decode())
-    if pa.types.is_fixed_size_list(field.type):
-        return np.dtype(field.type.value_type.to_pandas_dtype())
-    return None
+        noted = np.dtype(field.metadata[_DTYPE].decode())
+    elif pa.types.is_fixed_size_list(field.type):
+        noted = np.dtype(field.type.value_type.to_pandas_dtype())
+    return noted
 
 
 def as_bytes(rows: pa.Table) -> pa.Table:

@@ -81,7 +81,8 @@ def paint(data: Data, palette: Palette) -> Figure:
     """A panel a clip for what is visited; deviations together, and the times."""
     figure = new_figure(6.2)
     names = [str(name) for name in data["shown"]]
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1.25, 1])
+    halves = figure.subfigures(2, 1, height_ratios=[1.25, 1], squeeze=False)
+    (upper,), (lower,) = halves
     rows = upper.subplots(2, len(names), sharex=True, sharey="row", squeeze=False)
     styles = [choose_style(place, palette) | {"linewidth": 0.7} for place in range(9)]
     for letter, row, name in zip("ab", rows, list(_CURVES)[:2], strict=True):
