@@ -202,7 +202,8 @@ def test_a_finished_run_is_one_segment_a_table_and_no_checkpoint(
     ]
     assert finished.manifest(make_spec().run_key) == writer.MANIFEST
     written = json.loads((folder / "manifest.json").read_text())
-    assert written == writer.MANIFEST | {"checksum": written["checksum"]}
+    said = {"checksum": written["checksum"], "birthmark-run": make_spec().run_key}
+    assert written == writer.MANIFEST | said
     assert finished.manifest(make_spec().run_key) == writer.MANIFEST
 
 
