@@ -148,7 +148,7 @@ function findColumns() {
   return [
     { id: "state", label: "state", value: (run) => run.state, cell: badge, room: () => 2 },
     {
-      id: "run", label: "run", value: (run) => run.name || run.key,
+      id: "run", label: "run", value: (run) => run.name || run.key, room: () => 1,
       cell: (run) => h("a", { href: `#/runs/${run.key}` }, run.name || run.key.slice(0, 8)),
     },
     ...names.slice(0, MOST_FIELDS).map((name) => ({
