@@ -17,13 +17,13 @@ import pyarrow as pa
 from birthmark.shapes import Array
 
 _DTYPE = b"dtype"
-_WHOLE = (np.int8, np.int16, np.int32, np.int64)
 
 
-def narrowest(counts: Array) -> type[np.signedinteger[Any]]:
-    """The kind of whole numbers that is wide enough; the widest if any is negative."""
+def narrowest(counts: Array) -> np.dtype[Any]:
+    """The kind of whole numbers that is wide enough; their own if any is negative."""
     most = counts.view(f"u{counts.itemsize}").max(initial=0)
-    return next((kind for kind in _WHOLE if most <= np.iinfo(kind).max), np.int64)
+    fit = (kind for kind in (np.int8, np.int16) if most <= np.iinfo(kind).max)
+    return np.dtype(next(fit, counts.dtype))
 
 
 def make_table(columns: Mapping[str, Any]) -> pa.Table:

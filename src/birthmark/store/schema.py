@@ -138,9 +138,10 @@ class Schema:
             variable, dims = variables[name], ("replica", self.axis, *column.dims)
             if variable.dims != dims:
                 variable = variable.transpose(*dims)
+            # counts by bin: no matrix has 2^31 weights
             is_count = column.dims and variable.dtype.kind in "iu"
-            kind = narrowest(variable.data) if is_count else variable.dtype
-            columns[name] = np.array(variable.data, dtype=kind)
+            values = np.array(variable.data, dtype=np.int32 if is_count else None)
+            columns[name] = values.astype(narrowest(values)) if is_count else values
         return Measured(epoch, step, dataset.sizes["replica"], columns)
 
     def to_rows(self, table: str, many: Sequence[Measured]) -> pa.Table:
