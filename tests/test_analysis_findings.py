@@ -7,12 +7,15 @@ from scipy import stats
 
 from birthmark.analysis import (
     LEARNERS,
+    REGIMES,
     Run,
     Study,
     Survey,
     Thresholds,
     find_findings,
     find_headlines,
+    label_regimes,
+    look_at,
     phase_diagram,
     read_columns,
     split_by_protocol,
@@ -152,7 +155,84 @@ def test_networks_that_nan_froze_stand_in_the_headlines():
     collapse = _named(frozen, "collapse")
     assert collapse.what == "None of 5 networks diverges; NaN or Inf froze 2."
     assert collapse.level == "warning"
-    assert _named(frozen, "learners").what == "2 of 5 networks never learn."
+    assert _named(frozen, "learners").what == (
+        "2 of 5 networks never learn; NaN or Inf froze 2."
+    )
+
+
+def _mix(*ends, marked=True):
+    """A run with one network for each end: what became of it, and when."""
+    falling = 2.3 * np.exp(-EPOCHS / 20) + 1e-4
+    mse = {"training__loss": "mean_squared_error"} if "huge" in ends else {}
+    curves = {
+        "strong": falling,
+        "weak": np.full(401, 2.0),
+        "between": falling + 0.1,
+        "frozen": np.full(401, np.nan),  # at its first step
+        "huge": np.where(EPOCHS < 2, 2.0, 1e30),
+    }
+    train = np.stack([curves[end] for end in ends], axis=1)
+    frozen = np.array([end == "frozen" for end in ends])
+    test = 0.5 + (EPOCHS[:, None] - 50) ** 2 / 1e4
+    test = np.where(frozen & (EPOCHS[:, None] > 0), np.nan, test)
+    kept = np.where(frozen, np.nan, np.full(train.shape, 0.9))
+    return make_run(
+        make_spec(64, len(ends), **({"mark__text": "a"} if marked else {}), **mse),
+        np.where(EPOCHS[:, None] == 0, np.nan, train),
+        test=test,
+        nonfinite_step=np.where(frozen, 1, -1),
+        counts={"test_accuracy": np.where(EPOCHS[:, None] == 0, 0.3, 0.1 + 0 * train)},
+        scalars={n: kept for n in ("mark_auc", "relative_distance", "correlation")},
+    )
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        (["frozen"] * 2, "2 of 2 networks never learn; NaN or Inf froze 2."),
+        (["huge", "huge"], "2 of 2 networks never learn."),
+        (["strong", "huge", "frozen"], "2 of 3 networks never learn; NaN or Inf fr"),
+        (["strong", "between"], "1 of 2 networks are strong learners, 1 is undecided."),
+        (["weak", "between", "between"], "1 of 3 networks never learns, 2 are unde"),
+        (["strong", "strong"], "All 2 networks learn, and keep what they learned."),
+    ],
+)
+def test_whatever_became_of_a_network_the_first_sentence_counts_it(ends, said):
+    found = _named(Study((_mix(*ends),)), "learners")
+    assert found.what.startswith(said)
+    assert sum(found.values.values()) == pytest.approx(1)
+
+
+def test_no_share_leaves_out_networks_in_silence():
+    study = Study((_mix("strong", "frozen", "frozen"),))
+    assert "in 1 of 1 networks (not known of 2 more)." in _named(study, "minima").what
+    assert "in 1 of 1 networks (not known of 2 more);" in (
+        _named(study, "retention").what
+    )
+    weak = Study((_mix("weak", "frozen"),))
+    # one could not be read, and neither of the collapsed can
+    assert "1 of 2 networks of width 64 end" in " ".join(find_headlines(weak))
+    (first, distance, *_) = look_at(Survey(None, study.runs).families[0]).numbers
+    assert first.text == "1 of 3" and "(1 of 3 networks)" in distance.label
+
+
+def test_what_nan_stopped_has_no_accuracy_at_the_end():
+    """Where it stopped all networks, that of the start is not that of the end."""
+    run = _mix("frozen", "frozen", marked=False)
+    records = run.records.copy(deep=True)
+    records["test_accuracy"].values[1:] = np.nan
+    study = Study((Run(run.run_key, run.spec, records),))
+    (column,) = read_columns(study)
+    assert np.isnan(column.final("test_accuracy")).all()
+    overview = look_at(Survey(None, study.runs).families[0])
+    assert [one.text for one in overview.numbers] == ["0 of 2"]
+
+
+def test_a_network_that_never_had_a_minimum_stands_where_training_made_it_worse():
+    run = _mix("frozen", "strong")
+    regime = label_regimes(run.records, run.spec).regime
+    assert (regime[1:, 0] == REGIMES.index("untrainability")).all()
+    assert not (regime[:, 1] == REGIMES.index("untrainability")).any()
 
 
 def test_the_mark_is_counted_as_readable_from_its_line_on(study):
@@ -400,6 +480,10 @@ def test_of_runs_in_a_loop_the_least_loss_is_sought_over_all_lines():
     assert found.values["learning rate 0.1, optimizer sgd"] == pytest.approx(mean)
     assert "learning rate 0.3, optimizer sgd, the next, it is higher" in found.details
     assert _named(survey, "farthest").values == pytest.approx({"0": 0.2, "2": 0.1})
+
+    gone = _tracked(0.1, "sgd", [np.nan, 0.05, np.nan])
+    few = Survey(None, (gone, runs[4]), axis="lr")
+    assert _named(few, "least_loss").what.endswith("(2 networks have none at the end).")
 
     alike = Survey(None, (runs[3], _tracked(0.3, "sgd", close)))
     assert "No difference to" in _named(alike, "least_loss").details

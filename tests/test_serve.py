@@ -82,6 +82,7 @@ def test_no_path_leaves_the_store(served):
         "/api/runs/%2e%2e/weights",
         "/api/runs/*/curves",
         "/api/runs//etc/curves",
+        "/api/runs/x/weights/" + "9" * 5000,  # no number that Python would read
     ):
         status, _, body = get(served, path, cookie)
         assert status == 404, path

@@ -67,9 +67,10 @@ class Column:
     def final(self, name: str, layer: str | None = None) -> Array:
         """A variable at the last epoch at which its run recorded it, [R].
 
-        NaN where it was not recorded at all, or the replica was frozen before.
+        NaN where it was not recorded at all. A replica that NaN or Inf has stopped has
+        no loss and no accuracy at the end, though its weights are known.
         """
-        return np.concatenate([_last(run.values(name, layer)) for run in self.runs])
+        return np.concatenate([_final(run, name, layer) for run in self.runs])
 
 
 def read_columns(study: Study, thresholds: Thresholds | None = None) -> list[Column]:
@@ -90,8 +91,20 @@ def transitions_of(run: Run, thresholds: Thresholds) -> Transitions:
     )
 
 
-def _last(values_TR: Array) -> Array:
+def _final(run: Run, name: str, layer: str | None) -> Array:
+    values_TR = run.values(name, layer)
     recorded = np.flatnonzero(np.isfinite(values_TR).any(axis=1))
     if not len(recorded):
         return np.full(values_TR.shape[1], np.nan)
-    return np.asarray(values_TR[recorded[-1]])
+    last_R = np.asarray(values_TR[recorded[-1]])
+    return last_R if layer else np.where(_has_stopped(run), np.nan, last_R)
+
+
+def _has_stopped(run: Run) -> Array:
+    """Which replicas have met NaN or Inf, of which there is no loss any more, [R]."""
+    if "nonfinite_step" in run.records:
+        return np.asarray(run.records["nonfinite_step"].to_numpy() >= 0)
+    if "nonfinite_count" in run.records:  # in a loop of a user's own, by layer
+        counts = run.records["nonfinite_count"].isel(step=-1)
+        return np.asarray((counts > 0).any("layer").to_numpy())
+    return np.zeros(run.num_replicas, dtype=bool)

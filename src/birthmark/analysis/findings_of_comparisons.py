@@ -55,10 +55,14 @@ def _state_ranking(ranking: Ranking) -> Finding:
 def _say_nothing(ranking: Ranking) -> str:
     least = min(pair.p_holm for pair in ranking.pairs)
     seen = [pair.detectable for pair in ranking.pairs if pair.detectable > 0]
-    means = [one.mean for one in ranking.standings]
+    means = [one.mean for one in ranking.standings if one.n]
+    if not means:
+        return f"{_upper(ranking.outcome.title)}: not known of any replica."
+    unknown = len(ranking.standings) - len(means)
+    said = f"; of {unknown} more it is not known" if unknown else ""
     what = (
         f"{_upper(ranking.outcome.title)}: no difference is seen between the "
-        f"{len(means)} initializations (means {say_number(min(means))} to "
+        f"{len(means)} initializations{said} (means {say_number(min(means))} to "
         f"{say_number(max(means))}; smallest adjusted p "
         f"{say_number(least, 2)})"
     )
@@ -101,9 +105,8 @@ def _state_sizes(ranking: Ranking) -> Finding:
     if ranking.sees_no_difference:
         return _finding(ranking, _say_nothing(ranking), "info")
     parts = [
-        f"{one.name} {say_number(one.mean)} ({one.letters})"
+        f"{one.name} {say_number(one.mean)} ({one.letters}{_say_missing(ranking, one)})"
         for one in ranking.standings
-        if one.n
     ]
     what = (
         f"{_upper(ranking.outcome.title)}, the largest first: {', '.join(parts)}; no "
@@ -112,17 +115,22 @@ def _state_sizes(ranking: Ranking) -> Finding:
     return _finding(ranking, what, "info")
 
 
+def _say_missing(ranking: Ranking, one: Standing) -> str:
+    total = ranking.outcome.values_AR.shape[1]
+    return f"; {one.n} of {total} replicas" if one.n < total else ""
+
+
 def _state_units(comparison: Comparison) -> Iterator[Finding]:
     rankings = [
         one for one in comparison.rankings if one.outcome.name == "distinct_units"
     ]
     for ranking in rankings:
-        lost = [one for one in ranking.standings if one.mean < 1]
+        lost = [one for one in ranking.standings if not one.mean >= 1]
         if not lost:
             what = "Every unit is distinct at the end, for all initializations."
             yield _finding(ranking, what, "info")
             continue
-        parts = [f"{one.name} ({say_number(100 * one.mean)} %)" for one in lost]
+        parts = [f"{one.name} ({_say_percent(one.mean)})" for one in lost]
         yield Finding(
             what="Units that are copies of each other remain to the end; distinct in "
             f"the worst hidden layer: {say_list(parts)}.",
@@ -134,6 +142,10 @@ def _state_units(comparison: Comparison) -> Iterator[Finding]:
             values={one.name: one.mean for one in ranking.standings},
             name="distinct_units",
         )
+
+
+def _say_percent(share: float) -> str:
+    return f"{say_number(100 * share)} %" if np.isfinite(share) else "not known"
 
 
 def _state_failures(comparison: Comparison) -> Iterator[Finding]:

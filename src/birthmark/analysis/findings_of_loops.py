@@ -54,10 +54,14 @@ def find_least_loss(family: Family) -> Finding | None:
     order = [int(i) for i in np.argsort(trend.mean) if trend.n[i]]
     if not order:
         return None
+    missing = sum(len(one) for one in trend.replicas) - int(trend.n.sum())
+    others = f" ({missing} networks have none at the end)" if missing else ""
+    if missing == 1:
+        others = " (1 network has none at the end)"
     means = [f"{place}: {_say_mean(trend, i)}" for i, place in enumerate(places)]
     return Finding(
         what=f"The {loss.label} is least at {places[order[0]]}: "
-        f"{say_number(float(trend.mean[order[0]]))}.",
+        f"{say_number(float(trend.mean[order[0]]))}{others}.",
         why="How far training travels says the most beside how well it went.",
         how="geometric means over replicas with Student's intervals; the difference of "
         "logarithms by Welch's interval and the bootstrap",

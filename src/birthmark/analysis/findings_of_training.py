@@ -9,7 +9,7 @@ import numpy as np
 from birthmark.analysis.columns import Column
 from birthmark.analysis.regimes import LEARNERS
 from birthmark.analysis.surveys import Family
-from birthmark.analysis.words import say_estimate, say_interval, say_number
+from birthmark.analysis.words import say_estimate, say_interval, say_number, say_share
 from birthmark.shapes import Array, Finding
 from birthmark.statistics import share_interval, summarize
 
@@ -50,9 +50,10 @@ def find_learners(family: Family) -> Finding:
         int(np.isfinite(column.joined("loss_jump_epoch")[_is(column, "strong")]).sum())
         for column in columns
     )
+    frozen = _all(columns, "nonfinite_epoch")
     chance = columns[0].transitions[0].chance_loss
     return Finding(
-        what=_say_fate(counts, n),
+        what=_say_fate(counts, n, int(np.isfinite(frozen).sum())),
         why="Training may succeed, fail to learn, or lose what it had learned: which "
         f"of these may depend on {family.axis.noun}.",
         how=f"strong: final train loss at most {lines.strong * chance:.3g} "
@@ -69,8 +70,9 @@ def find_learners(family: Family) -> Finding:
     )
 
 
-def _say_fate(counts: Counter[str], n: int) -> str:
-    lost, never = counts["unstable"], counts["weak"]
+def _say_fate(counts: Counter[str], n: int, frozen: int) -> str:
+    """All that did not end as strong learners, and of which kind they are."""
+    lost, never, between = (counts[one] for one in ("unstable", "weak", "undecided"))
     said = []
     if lost:
         one = "loses what it" if lost == 1 else "lose what they"
@@ -78,11 +80,14 @@ def _say_fate(counts: Counter[str], n: int) -> str:
     if never:
         learn = "learns" if never == 1 else "learn"
         said.append(f"{never}{'' if said else f' of {n} networks'} never {learn}")
-    if said:
-        return f"{', '.join(said)}."
-    if counts["strong"] == n:
+    if not said and not between:
         return f"All {n} networks learn, and keep what they learned."
-    return f"{counts['strong']} of {n} networks are strong learners at the end."
+    if not said:
+        said.append(f"{counts['strong']} of {n} networks are strong learners")
+    if between:
+        said.append(f"{between} {'is' if between == 1 else 'are'} undecided")
+    froze = f"; NaN or Inf froze {frozen}" if frozen else ""
+    return f"{', '.join(said)}{froze}."
 
 
 def _say_learners(family: Family, column: Column) -> str:
@@ -192,8 +197,8 @@ def find_minima(family: Family) -> Finding | None:
         if len(seen := _seen(column.joined("min_test_epoch")))
     ]
     return Finding(
-        what=f"The test loss has its minimum before the train loss in {k} of {n} "
-        "networks.",
+        what="The test loss has its minimum before the train loss in "
+        f"{say_share(k, n, len(test))}.",
         why="Training on lowers the train loss, not the test loss.",
         how="epoch of the least loss; a minimum in the last epochs is none yet; "
         "interval of the share: Clopper and Pearson",
@@ -223,7 +228,7 @@ def find_examples(family: Family) -> Finding | None:
         if len(a) and len(s):
             parts.append(
                 f"{np.median(a):.0f} abandoned and {np.median(s):.0f} saturated in the "
-                f"{len(a)} {name} networks"
+                f"{len(a)} {name} networks{_say_others(len(a), group)}"
             )
             values[f"abandoned_{name}"] = float(np.median(a))
             values[f"saturated_{name}"] = float(np.median(s))
@@ -243,6 +248,11 @@ def find_examples(family: Family) -> Finding | None:
         name="examples",
         details=f"{'; '.join(parts)}.",
     )
+
+
+def _say_others(known: int, group: Array) -> str:
+    others = int(group.sum()) - known
+    return f" (not known of {others} more)" if others else ""
 
 
 def _say_lag(columns: list[Column], lag: Array) -> str:

@@ -14,7 +14,7 @@ from birthmark.analysis.scaling import (
 )
 from birthmark.analysis.surveys import Family
 from birthmark.analysis.trends import find_detector, read_as_an_eye, read_retention
-from birthmark.analysis.words import say_estimate, say_interval, say_number
+from birthmark.analysis.words import say_estimate, say_interval, say_number, say_share
 from birthmark.shapes import Array, Finding
 from birthmark.statistics import PowerLaw, spearman, summarize
 
@@ -41,9 +41,11 @@ def find_retention(family: Family) -> Finding | None:
     is_told = bool(np.isfinite(read_R).any())
     flags = read_R[np.isfinite(read_R)] if is_told else kept_R[np.isfinite(kept_R)]
     readable = int((flags >= (1 if is_told else READABLE)).sum())
-    count = f"{readable} of {len(flags)} networks"
-    if is_told and len(flags) < sum(one.num_replicas for one in family.all_columns):
-        count += " whose weights were kept"
+    marked = np.concatenate([_is_marked(one) for one in family.all_columns])
+    noun = "networks"
+    if is_told and len(flags) < marked.sum():
+        noun += " whose weights were kept"
+    count = say_share(readable, len(flags), int(marked.sum()), noun)
     return Finding(
         what=f"The mark can still be read at the end in {count}."
         if pooled
@@ -80,6 +82,9 @@ def find_kept_marks(family: Family) -> Finding | None:
     kept_R = np.concatenate([read_retention(column) for column in columns])
     collapse = np.concatenate([_collapse(column) for column in columns])
     before_R = np.concatenate([_retention_before(column) for column in columns])
+    marked_R = np.concatenate([_is_marked(column) for column in family.all_columns])
+    fell_R = np.concatenate([_collapse(column) for column in family.all_columns])
+    num_collapsed = int((marked_R & np.isfinite(fell_R)).sum())
     use = np.isfinite(kept_R) & np.isfinite(collapse)
     if not use.any():
         return None
@@ -112,7 +117,8 @@ def find_kept_marks(family: Family) -> Finding | None:
             if p < 0.05
             else f"No dependence on the time of collapse is established {said}."
         )
-    what = f"{kept} of {int(use.sum())} collapsed networks keep a readable mark"
+    share = say_share(kept, int(use.sum()), num_collapsed, "collapsed networks")
+    what = f"{share} keep a readable mark"
     if not pooled:
         what += ", weight by weight"
     return Finding(
@@ -240,6 +246,8 @@ def find_nearness(family: Family) -> Finding | None:
     if not distance.n or not correlation.n:
         return None
     who = "Strong learners" if with_strong else "Networks"
+    if distance.n < use.sum():
+        who = f"{distance.n} of {use.sum()} {who.lower()}"
     at = family.say(column.runs[0])
     return Finding(
         what=f"{who} of {at} end at a relative distance of "
@@ -271,6 +279,12 @@ def _mean_loss(column: Column) -> float:
 
 def _collapse(column: Column) -> Array:
     return np.fmin(column.joined("divergence_epoch"), column.joined("nonfinite_epoch"))
+
+
+def _is_marked(column: Column) -> Array:
+    """Which of the replicas began with a mark, [R] bool."""
+    marked = [run.spec.mark is not None for run in column.runs]
+    return np.repeat(marked, [run.num_replicas for run in column.runs])
 
 
 def _retention_before(column: Column) -> Array:

@@ -114,13 +114,14 @@ def _numbers(family: Family) -> tuple[Number, ...]:
     numbers = [Number(f"{strong} of {n}", "networks learn, and keep what they learned")]
     distance = np.concatenate([_read_distance(column) for column in columns])
     if np.isfinite(distance).any():
-        low, high = np.nanmin(distance), np.nanmax(distance)
+        known = distance[np.isfinite(distance)]
+        low, high = known.min(), known.max()
         span = f"{say_number(float(low), 2)} to {say_number(float(high), 2)}"
         label = (
             "times their initial size: how far the weights have moved "
             "(drawn anew: 1.41)"
         )
-        numbers.append(Number(span, label))
+        numbers.append(Number(span, label + _say_known(distance)))
     pooled = read_as_an_eye(columns)
     kept = np.concatenate([read_retention(column) for column in pooled or columns])
     if np.isfinite(kept).any():
@@ -130,8 +131,15 @@ def _numbers(family: Family) -> tuple[Number, ...]:
         accuracy = np.concatenate([one.final("test_accuracy") for one in columns])
         if np.isfinite(accuracy).any():
             best = f"{100 * np.nanmax(accuracy):.1f} %"
-            numbers.append(Number(best, "best test accuracy at the end"))
+            label = f"best test accuracy at the end{_say_known(accuracy)}"
+            numbers.append(Number(best, label))
     return tuple(numbers)
+
+
+def _say_known(values: Array) -> str:
+    """Of how many networks a number is, unless it is of all."""
+    known = int(np.isfinite(values).sum())
+    return f" ({known} of {len(values)} networks)" if known < len(values) else ""
 
 
 def _read_distance(column: Column) -> Array:

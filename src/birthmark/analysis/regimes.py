@@ -67,9 +67,9 @@ def label_regimes(
 
     untrainability: after the minimum of the train loss, where training went on to make
     it worse: the run ends at a multiple of the minimum (and not strong), diverged, or
-    frozen by NaN or Inf. Else high trainability below the level that counts as learned
-    (median over a window around the epoch), and low trainability above. The transitions
-    are found unless they are given.
+    frozen by NaN or Inf, if need be before there was a minimum. Else high trainability
+    below the level that counts as learned (median over a window around the epoch), and
+    low trainability above. The transitions are found unless they are given.
     """
     lines = thresholds or Thresholds()
     found = found or find_transitions(records, spec, lines)
@@ -83,6 +83,7 @@ def label_regimes(
     )
     failed = np.isfinite(found.divergence_epoch) | np.isfinite(found.nonfinite_epoch)
     past_TR = (epochs[:, None] > found.min_train_epoch) & (rises | failed)
+    past_TR |= epochs[:, None] >= found.nonfinite_epoch  # with a minimum or without
     regime = np.where(past_TR, 2, np.where(high_TR, 1, 0))
     known = np.isfinite(loss_TR) | past_TR
     return Regimes(epochs, np.where(known, regime, NOT_KNOWN))

@@ -33,6 +33,12 @@ def say_estimate(estimate: Estimate) -> str:
     return f"{say_number(estimate.mean)} ({span}, n = {estimate.n})"
 
 
+def say_share(count: int, known: int, total: int, noun: str = "networks") -> str:
+    """`3 of 5 networks`; of how many more it is not known is never left out."""
+    unknown = f" (not known of {total - known} more)" if known < total else ""
+    return f"{count} of {known} {noun}{unknown}"
+
+
 def say_list(items: Sequence[str]) -> str:
     """`a, b and c`."""
     if len(items) < 2:

@@ -76,7 +76,11 @@ def _say_places(phases: Phases) -> Iterator[str]:
                 if count
             )
         else:
-            said = f"{phases.colour} {phases.values[row, column]:.3g}"
+            value = phases.values[row, column]
+            many = f"any of {phases.replicas[row, column]} networks"
+            said = f"{phases.colour} {value:.3g}"
+            if np.isnan(value):
+                said = f"{phases.colour} is not known of {many}"
         where = [f"{a.noun} {a.text(v)}" for a, v in ((phases.y, y), (phases.x, x))]
         yield f"{', '.join(where)}: {said}"
 

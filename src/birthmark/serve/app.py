@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -52,6 +53,7 @@ _POLICY = {
     "Cache-Control": "no-store",
 }
 _KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
+_EPOCH = re.compile("[0-9]{1,18}")  # Python refuses to read ever longer ones
 _ROWS = b"ROWS"  # of the first page: rows come with it, not after it
 _REFUSED = (
     "This page belongs to whoever started birthmark serve: open the whole address that "
@@ -124,11 +126,11 @@ def make_app(store: Store, token: str) -> Starlette:
         )
 
     async def weights(request: Request) -> Response:
-        asked = request.path_params
+        key, epoch = request.path_params["key"], request.path_params["epoch"]
+        if not _EPOCH.fullmatch(epoch):
+            return JSONResponse({"error": "an epoch is a whole number"}, 404)
         layer = request.query_params.get("layer", "")
-        return await _answer(
-            partial(read_weights, store, asked["key"], asked["epoch"], layer)
-        )
+        return await _answer(partial(read_weights, store, key, int(epoch), layer))
 
     async def findings(request: Request) -> Response:
         return await _answer(watch.findings)
@@ -147,7 +149,7 @@ def make_app(store: Store, token: str) -> Starlette:
             Route("/api/runs", runs),
             Route("/api/runs/{key}/curves", curves),
             Route("/api/runs/{key}/weights", kept),
-            Route("/api/runs/{key}/weights/{epoch:int}", weights),
+            Route("/api/runs/{key}/weights/{epoch}", weights),
             Route("/api/findings", findings),
             Route("/api/events", events),
         ],

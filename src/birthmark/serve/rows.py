@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from birthmark.analysis import (
+    LEARNERS,
     REGIMES,
     Thresholds,
     classify_learners,
@@ -163,7 +164,9 @@ def _judge(row: Row, records: xr.Dataset) -> list[dict[str, Any]]:
         return _alarms_of_any(records)
     lines = Thresholds()
     found = find_transitions(records, row.spec, lines)
-    row.outcomes["learner"] = _majority(classify_learners(found, lines))
+    learners = classify_learners(found, lines)
+    row.outcomes["learner"] = _majority(learners)
+    row.outcomes["learners"] = _say_learners(learners)
     last_R = label_regimes(records, row.spec, lines, found=found).regime[-1]
     row.outcomes["regime"] = _majority([REGIMES[n] for n in last_R if n >= 0])
     alarms = []
@@ -208,6 +211,12 @@ def _alarms_of_any(records: xr.Dataset) -> list[dict[str, Any]]:
 
 def _alarm(what: str, at: float, replica: int) -> dict[str, Any]:
     return {"what": what, "at": float(at), "replica": replica}
+
+
+def _say_learners(learners: Array) -> str:
+    """`3 strong, 2 unstable`: the most frequent kind alone would hide the others."""
+    counts = ((int((learners == name).sum()), name) for name in LEARNERS)
+    return ", ".join(f"{count} {name}" for count, name in counts if count)
 
 
 def _majority(names: Any) -> str | None:

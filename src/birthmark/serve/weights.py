@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,13 @@ def read_weights(store: Store, run_key: str, epoch: int, layer: str) -> dict[str
             f"run {run_key} has no layer {layer!r}: it has {', '.join(kept)}"
         )
     start = store.weights(run_key, store.weights_epochs(run_key)[0])
+    bound = float(np.abs(np.asarray(start[layer].w)[0]).max())
     w_IO = np.asarray(kept[layer].w)[0]
     rows, columns = (-(-size // _LARGEST) for size in w_IO.shape)
     shown = np.ascontiguousarray(w_IO[::rows, ::columns], dtype="<f4")
     return {
         "shape": shown.shape,
         "left_out": [rows - 1, columns - 1],
-        "bound": float(np.abs(np.asarray(start[layer].w)[0]).max()) or 1.0,
+        "bound": bound if math.isfinite(bound) and bound else 1.0,
         "values": base64.b64encode(shown.tobytes()).decode(),
     }

@@ -33,7 +33,7 @@ export function show(view) {
     if (!fields.includes(asked.y) || asked.y === asked.x) {
       asked.y = fields.find((name) => name !== asked.x) ?? asked.x;
     }
-    const outcomes = [...new Set([...runs.values()].flatMap((run) => Object.keys(run.outcomes))), "state"];
+    const outcomes = [...new Set([...runs.values()].flatMap((run) => Object.keys(run.outcomes)))].filter((name) => name !== "learners").concat("state");
     if (!outcomes.includes(asked.value)) {
       asked.value = ["learner", "train_loss", "loss"].find((name) => outcomes.includes(name)) ?? outcomes[0];
     }

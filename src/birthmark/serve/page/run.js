@@ -83,7 +83,7 @@ function describeOne(run) {
     run.problem ? h("p", { className: "problem" }, run.problem) : null,
     h("dl", { className: "tiles" }, [
       ...varying.slice(0, 4).map((name) => tile(short(name), sayField(run.fields[name]))),
-      ...["train_loss", "loss", "test_accuracy", "relative_distance", "mark_auc", "learner", "regime"]
+      ...["train_loss", "loss", "test_accuracy", "relative_distance", "mark_auc", "learners", "regime"]
         .filter((name) => name in run.outcomes)
         .map((name) => tile(label(name), say(run.outcomes[name]))),
     ]),

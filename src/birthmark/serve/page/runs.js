@@ -4,7 +4,7 @@ import { badge, h, label, say } from "./elements.js";
 import { runs, sayField, short, title, varied } from "./live.js";
 
 const OUTCOMES = ["train_loss", "loss", "test_loss", "test_accuracy", "accuracy",
-  "relative_distance", "mark_auc", "learner"];
+  "relative_distance", "mark_auc", "learners"];
 const MOST_FIELDS = 5;
 const MOST_PX = 280; // of a column, but for its padding
 const LEAST_PX = 30; // height of a row
