@@ -383,7 +383,6 @@ def test_kinds_of_layers_beyond_the_usual_are_read():
         (Complex(), data()),
         (dense().bfloat16(), data()),
         (dense().double(), data()),
-        (nn.Sequential(nn.Flatten(), nn.ReLU()), (torch.randn(20, 3), y)),
     ):
         checkup = check(model, batch)
         assert not checkup.findings, checkup.text()

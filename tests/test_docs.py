@@ -10,7 +10,7 @@ import pytest
 import typer
 
 import birthmark as bm
-from birthmark import cli
+from birthmark.cli.parser import make_parser
 from birthmark.measurements import MEASUREMENTS
 from birthmark.spec import RunSpec
 from birthmark.sweeps import Grid
@@ -96,7 +96,7 @@ def parse(words):
     """As the command line does, which refuses what it does not know."""
     if words == ["--version"]:
         return
-    command = typer.main.get_command(cli.app)
+    command = typer.main.get_command(make_parser())
     while hasattr(command, "commands"):
         assert words[0] in command.commands, words
         command, words = command.commands[words[0]], words[1:]

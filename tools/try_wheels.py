@@ -22,6 +22,7 @@ from pathlib import Path
 import typer
 
 from birthmark import cli
+from birthmark.cli.parser import make_parser
 
 assert importlib.util.find_spec("torch") is None, "torch is here: nothing is shown"
 
@@ -40,7 +41,7 @@ def walk(command, words=()):
         walk(inner, (*words, name))
 
 
-walk(typer.main.get_command(cli.app))
+walk(typer.main.get_command(make_parser()))
 call("experiment")
 import birthmark as bm
 from birthmark_experiments import experiment_names

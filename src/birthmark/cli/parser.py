@@ -34,10 +34,11 @@ _COMMANDS = {
 _HELP: tuple[list[str], ...] = ([], ["-h"], ["--help"])
 
 
-def make_parser(arguments: list[str]) -> typer.Typer:
+def make_parser(arguments: list[str] | None = None) -> typer.Typer:
     """The parser for a call: of its command alone, and of none for the list of all.
 
-    To look through the options of all would take as long as all else of most calls.
+    To look through the options of all would take as long as all else of most calls;
+    without a call that is what is made.
     """
     app = typer.Typer(
         name="birthmark",
@@ -50,7 +51,7 @@ def make_parser(arguments: list[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(_version)
-    for name in [one for one in _COMMANDS if one in arguments[:1]] or _COMMANDS:
+    for name in [one for one in _COMMANDS if one in (arguments or [])[:1]] or _COMMANDS:
         command = _load(name)
         if arguments in _HELP:
             app.command(name)(_without_options(command))

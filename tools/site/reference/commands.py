@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from birthmark import cli
+from birthmark.cli.parser import make_parser
 from reference.tables import say_table
 
 _EXITS = """
@@ -21,7 +21,7 @@ _EXITS = """
 
 def write() -> str:
     """The page of all commands."""
-    app = typer.main.get_command(cli.app)
+    app = typer.main.get_command(make_parser())
     lines = [
         "# Command line\n",
         "`birthmark COMMAND --help` prints the same; `python -m birthmark` is the same",
