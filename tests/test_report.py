@@ -5,6 +5,7 @@ import hashlib
 import html
 import io
 import json
+import os
 import re
 import shutil
 import socket
@@ -370,7 +371,9 @@ def test_readers_of_screens_find_language_headings_headers_and_regions(page):
 def test_a_place_that_cannot_be_written_is_refused_in_one_line(store, tmp_path):
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")  # stands for any device: `/dev/null` was replaced
     for target, why in {
+        "pipe": "what is there is no file",
         "folder": "name a file in a folder that exists",
         "none/report.html": "name a file in a folder that exists",
         "file/report.html": "name a file in a folder that exists",
@@ -379,6 +382,7 @@ def test_a_place_that_cannot_be_written_is_refused_in_one_line(store, tmp_path):
             write_report(store, tmp_path / target)
         assert "\n" not in str(caught.value)
     assert (tmp_path / "file").read_text() == "kept"
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_store_without_records_is_refused_and_the_old_report_stays(tmp_path):

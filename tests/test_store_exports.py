@@ -1,5 +1,7 @@
 """What is exported is read by the libraries it is for, with every number in it."""
 
+import os
+
 import fsspec
 import h5netcdf
 import numpy as np
@@ -73,7 +75,10 @@ def test_an_export_that_breaks_off_leaves_what_was_there(
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
     def full(self, target, *_, **__):
-        target.mkdir() if ending == "zarr" else target.write_bytes(b"half")
+        if ending == "zarr":
+            target.mkdir()
+        else:
+            (target.write if ending == "parquet" else target.write_bytes)(b"half")
         raise OSError(28, "No space left on device")
 
     kind = xr.Dataset if ending in ("nc", "zarr") else pd.DataFrame
@@ -83,6 +88,16 @@ def test_an_export_that_breaks_off_leaves_what_was_there(
         export_store(store, out)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
     assert not [p for p in tmp_path.rglob("*.tmp*")]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_a_table_takes_any_name_and_the_place_of_files_alone(store, tmp_path, ending):
+    os.mkfifo(tmp_path / f"pipe.{ending}")
+    with pytest.raises(StoreError, match="what is there is no file"):
+        export_store(store, tmp_path / f"pipe.{ending}")
+    assert (tmp_path / f"pipe.{ending}").is_fifo()
+    (table,) = export_store(store, tmp_path / f"\udcff.{ending}")  # not UTF-8
+    assert table.stat().st_size
 
 
 def test_zarr_is_read_by_xarray_and_by_zarr(store, tmp_path):

@@ -47,7 +47,10 @@ def check(
     lr: Annotated[
         float | None, typer.Option(help="Learning rate to hold sharpness against.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Set before the model is made.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=2**32 - 1, help="Set before the model is made."),
+    ] = 0,
     deep: Annotated[
         bool, typer.Option("--deep", help="Also Jacobian and sharpness.")
     ] = False,

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from birthmark import __version__
 from birthmark.errors import StoreError
-from birthmark.store import replacing
+from birthmark.store import check_replaceable, replacing
 
 
 def write_page(template: str, path: str | Path, **values: Any) -> Path:
@@ -54,9 +54,10 @@ def check_target(path: str | Path) -> Path:
     """The path of a file that can be written, before any work.
 
     Raises:
-        StoreError: It is a folder, or lies in none.
+        StoreError: It is a folder, a device or a pipe, or lies in no folder.
     """
     target = Path(path)
     if target.is_dir() or not target.parent.is_dir():
         raise StoreError(f"cannot write {target}: name a file in a folder that exists")
+    check_replaceable(target)
     return target

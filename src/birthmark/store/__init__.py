@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from birthmark.store.description import flatten as flatten
     from birthmark.store.exports import export_store as export_store
     from birthmark.store.files import DamageError as DamageError
+    from birthmark.store.files import check_replaceable as check_replaceable
     from birthmark.store.files import replacing as replacing
     from birthmark.store.folder import RunFolder as RunFolder
     from birthmark.store.formats import FORMAT_VERSION as FORMAT_VERSION
@@ -48,6 +49,7 @@ _FILES = {
     "Store": "runs",
     "by_layer": "views",
     "by_parameter": "views",
+    "check_replaceable": "files",
     "clear_run": "verification",
     "copy_run": "copies",
     "describe_spec": "description",

@@ -120,7 +120,8 @@ def _write_table(store: Store, path: Path) -> Path:
         if path.suffix == ".csv":
             whole.to_csv(temporary, index=False)
         else:
-            whole.to_parquet(temporary, index=False)
+            with temporary.open("wb") as file:  # its name need not be UTF-8
+                whole.to_parquet(file, index=False)
     return path
 
 

@@ -37,6 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
+        check_replaceable(path)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -47,6 +48,16 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse to put a file where something stands that is none: a device, a pipe.
+
+    Raises:
+        StoreError: It stands there.
+    """
+    if path.exists() and not path.is_file():
+        raise StoreError(f"cannot write {path}: what is there is no file, name another")
 
 
 @contextlib.contextmanager
