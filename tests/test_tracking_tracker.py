@@ -188,6 +188,23 @@ def test_a_run_that_is_done_stays_and_one_that_is_not_begins_again(tmp_path, cap
         bm.Tracker(model, sgd(model), store=tmp_path, name="mine").begin()
 
 
+def test_what_cannot_be_written_at_exit_is_one_line_of_the_log(tmp_path: Path):
+    """Its folder was deleted meanwhile, and its claim with it."""
+    program = (
+        "import shutil, sys, torch, birthmark as bm\n"
+        "model = torch.nn.Linear(2, 2)\n"
+        "optimizer = torch.optim.SGD(model.parameters(), 0.1)\n"
+        "tracker = bm.Tracker(model, optimizer, store=sys.argv[1])\n"
+        "model(torch.ones(1, 2)).sum().backward()\n"
+        "optimizer.step()\n"
+        "shutil.rmtree(sys.argv[1])\n"
+    )
+    arguments = [sys.executable, "-c", program, str(tmp_path / "runs")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("what was recorded last is not written: ")
+
+
 @pytest.mark.parametrize("keep", ["cpu", "file"])
 def test_wherever_the_start_is_kept_the_numbers_are_the_same(tmp_path: Path, keep):
     found = []

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
+
+from birthmark.errors import BirthmarkError
+
+_log = logging.getLogger("birthmark")
 
 
 class Hooks:
@@ -46,13 +51,20 @@ class _Closes(Protocol):
 
 
 def close_at_exit(given: _Closes) -> None:
-    """Close it at the end of the process, where it lives that long."""
+    """Close it at the end of the process, where it lives that long.
+
+    What cannot be written then is logged in one line: there is no caller any more.
+    """
     reference = weakref.ref(given)
 
     def leave() -> None:
         alive = reference()
-        if alive is not None:
+        if alive is None:
+            return
+        try:
             alive.close()
+        except BirthmarkError as error:
+            _log.error("what was recorded last is not written: %s", error)
 
     atexit.register(leave)
     weakref.finalize(given, atexit.unregister, leave)
