@@ -91,6 +91,24 @@ class TwoBlocks(nn.Module):
         return self.head(x)
 
 
+class ClassToken(nn.Module):
+    """A token that gathers from the others, through a branch that is all but shut."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, 20) / 50)
+        self.norm = nn.LayerNorm(20)
+        self.out = nn.Linear(20, 20)
+        self.scale = nn.Parameter(torch.full((20,), 1e-6))
+        self.head = nn.Sequential(nn.LayerNorm(20), nn.Linear(20, 5))
+
+    def forward(self, x):
+        token = self.token.expand(len(x), -1, -1)
+        all_of = self.norm(torch.cat([token, x], 1))
+        token = token + self.scale * self.out(all_of.mean(1, keepdim=True))
+        return self.head(token[:, 0])
+
+
 Q = torch.randn(32, 4, 20), torch.arange(32) % 5
 CASES = {
     # model, batch, options, the loud findings, a tensor that one of them names
@@ -138,6 +156,7 @@ CASES = {
     ),
     "huge positions": (lambda: Scores(1e3), Q, {}, {"unequal_sum"}, "positions"),
     "small positions": (lambda: Scores(0.02), Q, {}, set(), None),
+    "a small branch at a token": (ClassToken, Q, {}, set(), None),
     "layers in a list": (
         Listed,
         (X, CLASSES),

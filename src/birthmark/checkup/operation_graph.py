@@ -52,6 +52,10 @@ class OperationGraph:
             visited.update(node.parents)
         return visited
 
+    def is_computed_from(self, number: int, tensor: str) -> bool:
+        """Whether this parameter meets the data on a way to this node."""
+        return any(tensor in self.nodes[one].tensors for one in self.upstream(number))
+
     def have_scores(self, numbers: Iterable[int]) -> bool:
         """Whether some of these are products of data with data, or made of them."""
         return any(self.nodes[number].is_scores for number in numbers)
