@@ -286,8 +286,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _note_sum(self, done: Operation, number: int) -> None:
         """A table that is added: to another one, or to what the layers give."""
         tables: list[tuple[str, float]] = []
-        others: list[tuple[str, float]] = []
-        behind: list[int] = []
+        others: list[tuple[str, float, int]] = []
         is_fixed = False
         for tensor in done.data:
             before = self._node_of.get(tensor)
@@ -300,8 +299,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 tables.append((source, second_moment(tensor)))
             elif not self.graph.have_scores((before,)):
                 names = self.graph.projections((before,))
-                others += [(name, second_moment(tensor)) for name in names[:1]]
-                behind.append(before)
+                others += [(one, second_moment(tensor), before) for one in names[:1]]
         for derived, tensor in done.made:
             if tensor.ndim >= 2 and tensor.numel() > tensor.shape[-1] > 1:
                 tables.append((min(derived.names), second_moment(tensor)))
@@ -310,9 +308,10 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._sum_of_tables[number] = max(tables, key=lambda table: table[1])[0]
             both = tables
         elif len(tables) == len(others) == 1 and is_fixed:
-            if self.graph.is_computed_from(behind[0], tables[0][0]):
+            name, size, before = others[0]
+            if self.graph.is_computed_from(before, tables[0][0]):
                 return  # a branch of the stream that begins with the table
-            both = [*tables, *others]
+            both = [*tables, (name, size)]
         else:
             return
         (first, of_first), (second, of_second) = both
