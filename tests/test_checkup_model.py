@@ -392,9 +392,12 @@ def test_kinds_of_layers_beyond_the_usual_are_read():
 @pytest.mark.parametrize("size", [1e-300, 1e-200, 1e200, 1e300])
 def test_weights_whose_squares_have_no_float_are_neither_silent_nor_infinite(size):
     model = nn.Linear(6, 5, bias=False, dtype=torch.float64)
+    x = torch.rand(8, 6, dtype=torch.float64)
     with torch.no_grad():
+        model.weight[0].abs_().neg_()  # never above 0 here: compared with fresh units
+        model.weight[1].abs_()
         model.weight.mul_(size)
-    found = bm.check(model, torch.randn(8, 6, dtype=torch.float64))
+    found = bm.check(model, x)
     assert {f.name for f in found.findings}.isdisjoint(
         {"silent_layers", "nonfinite_weights", "nonfinite_outputs"}
     )

@@ -14,7 +14,11 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from birthmark.checkup.layers import Role, fans, unit_axis, valid_fan_in
 from birthmark.checkup.prediction import Transfer
-from birthmark.checkup.second_moments import as_float, second_moment
+from birthmark.checkup.second_moments import (
+    as_float,
+    second_moment,
+    standard_deviation,
+)
 from birthmark.checkup.separation import Geometry, read_geometry
 from birthmark.checkup.thresholds import FRESH_UNITS
 from birthmark.theory import Activation
@@ -272,14 +276,15 @@ def _draw_fresh(module: nn.Module, role: Role, x: Tensor) -> float | None:
     if getattr(module, "groups", 1) != 1 or isinstance(module, _ConvTransposeNd):
         return None
     generator = torch.Generator().manual_seed(0)
+    x = as_float(x.detach())
     shape = (FRESH_UNITS, *weight.shape[1:])
-    drawn = torch.randn(shape, generator=generator).to(x.device) * weight.float().std()
-    shift = torch.zeros(FRESH_UNITS, device=x.device)
+    std = standard_deviation(weight)
+    drawn = torch.randn(shape, generator=generator).to(x) * std
+    shift = x.new_zeros(FRESH_UNITS)
     if isinstance(bias, Tensor):
         # the median does not see the few biases that may be the fault
-        width = float(bias.float().abs().median()) / 0.6745
-        shift = torch.randn(FRESH_UNITS, generator=generator).to(x.device) * width
-    x = as_float(x.detach())
+        width = float(as_float(bias).abs().median()) / 0.6745
+        shift = torch.randn(FRESH_UNITS, generator=generator).to(x) * width
     if role == "dense":
         z = functional.linear(x, drawn, shift).flatten(0, -2)
         return float((z <= 0).all(dim=0).float().mean())

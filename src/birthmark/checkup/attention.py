@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from birthmark.checkup.second_moments import as_float
+
 FEWEST_KEYS = 8  # a query with fewer keys is left out: it is one-hot by chance
 _MOST_ROWS = 4096
 
@@ -33,14 +35,14 @@ def read_concentration(
     p = probabilities.detach().flatten(0, -2)
     z = logits.detach().expand_as(probabilities).flatten(0, -2)
     stride = max(1, len(p) // _MOST_ROWS)
-    p, z = p[::stride].float(), z[::stride].float()
+    p, z = as_float(p[::stride]), as_float(z[::stride])
     floor = torch.finfo(logits.dtype).min / 4  # masks are -inf or the lowest number
     open_ = torch.isfinite(z) & (z > floor)
     count = open_.sum(dim=-1)
     rows = count >= FEWEST_KEYS
     if not rows.any() or not torch.isfinite(p[rows]).all():
         return None
-    p, z, open_, count = p[rows], z[rows], open_[rows], count[rows].float()
+    p, z, open_, count = p[rows], z[rows], open_[rows], count[rows].to(p)
     entropy = -(p * p.clamp_min(1e-30).log()).sum(dim=-1) / count.log()
     zero = torch.zeros_like(z)
     mean = torch.where(open_, z, zero).sum(dim=-1) / count

@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 from torch import Tensor
 
-from birthmark.checkup.second_moments import in_range, standard_deviation
+from birthmark.checkup.second_moments import as_float, in_range, standard_deviation
 from birthmark.checkup.spectra import Spectrum, read_spectrum
 from birthmark.network import find_law
 from birthmark.shapes import Array
@@ -226,7 +226,7 @@ def _worth(rules: Sequence[str]) -> int:
 
 def _find_without_outliers(flat: Tensor, fans: Sequence[Fans]) -> DetectedLaw | None:
     """The law of all but a few numbers that lie far beyond it."""
-    size = flat.float().abs()
+    size = as_float(flat).abs()
     far = size > _FAR * _sample_median(size)
     few = 0 < int(far.sum()) <= _FEW and flat.numel() > _FEW * FEWEST
     law = _find_drawn(flat[~far], fans) if few else None
