@@ -53,7 +53,7 @@ int64_t tile_alone(int64_t depth, int64_t times, REAL *a, REAL *b, REAL *c)
                                  (right_matrix){c, WIDEST * LANES});
     return 2 * TILES[WIDEST - 1][0].rows * WIDEST * LANES * depth * times;
 }
-int64_t panel_room(int64_t depth) { return panel_size(depth); }
+int64_t room_of_panel(int64_t depth) { return panel_size(depth); }
 """
 
 
@@ -69,9 +69,9 @@ class Products:
         command = [*compile_command(compiler), "-DREAL=float", f"-I{room}"]
         subprocess.run([*command, f"{folder}/alone.c", "-o", made, "-lm"], check=True)
         self._library = ctypes.CDLL(made)
-        for name in ("row_stride", "panel_room", "tile_alone"):
+        for name in ("row_stride", "room_of_panel", "tile_alone"):
             getattr(self._library, name).restype = ctypes.c_int64
-        self._panel = self._room(self._whole("panel_room", max(SIZES[0], WIDTHS[-1])))
+        self._panel = self._room(self._whole("room_of_panel", max(SIZES[0], WIDTHS[-1])))
 
     def time_tile(self) -> float:
         """Operations a second of the widest tile, its numbers in the first cache."""
