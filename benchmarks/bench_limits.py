@@ -71,7 +71,9 @@ class Products:
         self._library = ctypes.CDLL(made)
         for name in ("row_stride", "room_of_panel", "tile_alone"):
             getattr(self._library, name).restype = ctypes.c_int64
-        self._panel = self._room(self._whole("room_of_panel", max(SIZES[0], WIDTHS[-1])))
+        self._panel = self._room(
+            self._whole("room_of_panel", max(SIZES[0], WIDTHS[-1]))
+        )
 
     def time_tile(self) -> float:
         """Operations a second of the widest tile, its numbers in the first cache."""
