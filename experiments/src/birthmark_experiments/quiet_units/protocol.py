@@ -36,7 +36,7 @@ PROTOCOLS = {
     "full": Protocol(
         WHO["full"].spec,
         {"white": "unit", "black": "inverted"},
-        kept=(0, 1, 5, 20, 50, 100),
+        kept=(0, 1, 5, 20),
     ),
     # digits are white on black as they are stored
     "quick": Protocol(

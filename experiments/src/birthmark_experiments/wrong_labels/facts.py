@@ -11,7 +11,7 @@ from scipy import stats
 
 from birthmark.analysis import running_median
 from birthmark.shapes import Array
-from birthmark.statistics import ALPHA, describe_differences
+from birthmark.statistics import ALPHA, interval
 from ..frame import Facts, each
 from ..paper.moments_of_training import PLATEAUS, stays_above
 
@@ -28,8 +28,9 @@ class Verdict:
 
     verdict: str
     num_all: int  # networks that collapsed with all examples
+    n_all: int
     num_without: int
-    n: int
+    n_without: int
     p: float  # Fisher's, two-sided, of the two numbers
     least_p: float  # if all of one and none of the other collapsed
 
@@ -56,14 +57,16 @@ def summarize(results: xr.Dataset) -> WrongLabelsFacts:
     """By arm what the networks did, and the paired differences of their dates."""
     plateau = float(results.attrs["plateau"])
     arms = {n: _describe(one, plateau) for n, one in each(results, "examples").items()}
+    # of the same replicas: those of the run come first
+    count = len(arms[WITHOUT]["rise_epoch"])
     dates = ("rise_epoch", "collapse_epoch")
-    both = {n: (arms[WITHOUT][n], arms[ALL][n]) for n in dates}
+    both = {n: (arms[WITHOUT][n], arms[ALL][n][:count]) for n in dates}
     seen = {n: pair for n, pair in both.items() if np.isfinite(pair).all()}
     return WrongLabelsFacts.read(
         results,
         arms=arms,
         verdict=weigh(*(arms[n]["collapse_epoch"] for n in (ALL, WITHOUT))),
-        later={n: describe_differences({n: a}, b)[n] for n, (a, b) in seen.items()},
+        later={n: interval(np.subtract(*pair)) for n, pair in seen.items()},
         shares=_describe_shares(results),
     )
 
@@ -78,16 +81,16 @@ def weigh(all_R: Sequence[float], without_R: Sequence[float]) -> Verdict:
         all_R: Epochs of the collapse with all examples; NaN: none.
         without_R: The same without them.
     """
-    n, found = len(all_R), [int(np.isfinite(x).sum()) for x in (all_R, without_R)]
-    table = [[k, n - k] for k in found]
-    p = float(stats.fisher_exact(table).pvalue)
-    verdict = NOT_NEEDED if found[1] else NEEDED if p <= ALPHA else NOT_SAID
-    least = float(stats.fisher_exact([[n, 0], [0, n]]).pvalue)
-    return Verdict(verdict, *found, n, p, least)
+    (k, n), (j, m) = ((int(np.isfinite(x).sum()), len(x)) for x in (all_R, without_R))
+    p = float(stats.fisher_exact([[k, n - k], [j, m - j]]).pvalue)
+    verdict = NOT_NEEDED if j else NEEDED if p <= ALPHA else NOT_SAID
+    least = float(stats.fisher_exact([[n, 0], [0, m]]).pvalue)
+    return Verdict(verdict, k, n, j, m, p, least)
 
 
 def _describe(one: xr.Dataset, plateau: float) -> dict[str, list[float]]:
     """Minima and dates of each network of an arm."""
+    one = one.dropna("replica", how="all")
     epochs = one["epoch"].to_numpy().astype(float)
     train_TR, test_TR = (
         one[name].transpose("epoch", "replica").to_numpy()

@@ -26,7 +26,7 @@ def draw(results: xr.Dataset) -> Drawing:
         f"{attrs['num_examples']}: those that all replicas have below the clip at "
         f"epoch {attrs['early']}. (a) Train loss of the epoch; (b) share of the visits "
         "that were abandoned; (c) standard deviation of the deviation between the "
-        f"hidden layers. A line a network, {results.sizes['replica']} of each. "
+        "hidden layers. A line a network. "
         f"Protocol: {attrs['protocol']}"
     )
     share = 100 * results["abandoned"] / attrs["num_examples"]

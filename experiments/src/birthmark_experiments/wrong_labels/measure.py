@@ -56,7 +56,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     """Losses and deviation by epoch, with all examples and without some."""
     spec, dataset = protocol.spec, load_dataset(protocol.spec.data)
     kept_N = ~find_always_abandoned(protocol, dataset, folder)
-    replicas = range(spec.run.replicas)
+    replicas = range(protocol.replicas)
     trained = [
         recall(
             folder,

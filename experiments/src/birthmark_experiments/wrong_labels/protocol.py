@@ -13,7 +13,8 @@ class Protocol:
 
     spec: RunSpec  # with all examples
     early: int  # examples that are below the clip then, in all replicas, are left out
-    epochs: int  # of the trainings without them
+    replicas: int  # of those of the run, the first ones, that are trained without them
+    epochs: int  # of these
     every: int  # epochs between two measurements of the deviation
 
     @property
@@ -29,12 +30,15 @@ class Protocol:
         )
 
 
-def _choose(scale: str, epochs: int, every: int) -> Protocol:
+def _choose(scale: str, replicas: int, epochs: int, every: int) -> Protocol:
     spec = WHO[scale].spec.with_settings({"record.weights": []})
-    return Protocol(spec, WHO[scale].early, epochs, every)
+    return Protocol(spec, WHO[scale].early, replicas, epochs, every)
 
 
-PROTOCOLS = {"full": _choose("full", 600, 10), "quick": _choose("quick", 8, 2)}
+PROTOCOLS = {
+    "full": _choose("full", replicas=1, epochs=600, every=10),
+    "quick": _choose("quick", replicas=2, epochs=8, every=2),
+}
 
 
 def describe(protocol: Protocol, facts: dict[str, Any]) -> str:

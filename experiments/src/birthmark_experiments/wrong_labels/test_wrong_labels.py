@@ -73,6 +73,7 @@ def test_leaving_nobody_out_is_the_run_with_all(results, dataset):
     [
         ([500, 510, 520], [NAN, 530, NAN], NOT_NEEDED, 0.4),
         ([500, 510, 520], [NAN, NAN, NAN], NOT_SAID, 0.1),  # three cannot show it
+        ([500, 510, 520], [560], NOT_NEEDED, 1.0),  # one that collapses can
         ([500] * 5, [NAN] * 5, NEEDED, 1 / 126),
         ([NAN] * 5, [NAN] * 5, NOT_SAID, 1.0),
     ],
@@ -90,11 +91,14 @@ def test_dates_are_those_of_made_curves(results):
     )
     curve = np.where(np.arange(1, 301) < 200, 0.3, 16.0)
     never = np.full(300, 0.3)
-    for arm, one in ((ALL, curve), (WITHOUT, never)):
-        made["train_loss"].loc[{"examples": arm}] = one[:, None].repeat(3, axis=1)
+    for arm, one, count in ((ALL, curve, 3), (WITHOUT, never, 2)):
+        where = {"examples": arm, "replica": range(count)}
+        made["train_loss"].loc[where] = one[:, None].repeat(count, axis=1)
     facts = summarize(made.assign_attrs(plateau=16.1))
     assert facts.arms[ALL]["collapse_epoch"] == pytest.approx([200] * 3, abs=1)
-    assert np.isnan(facts.arms[WITHOUT]["collapse_epoch"]).all()
+    assert facts.arms[WITHOUT]["collapse_epoch"] == pytest.approx(
+        [NAN] * 2, nan_ok=True
+    )
     assert facts.verdict.verdict == NOT_SAID
     assert "collapse_epoch" not in facts.later
     assert say_epochs([200.0, NAN]) == "200, –"
