@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from birthmark.network import forward_stack
-from birthmark.shapes import Array, Dataset
+from birthmark.shapes import Array, Dataset, Weights
 from birthmark.spec import RunSpec
 from birthmark.store import Store
 from ..frame import gather
@@ -60,11 +60,18 @@ def find_losses(
 ) -> Array:
     """The loss from logits of every example at a kept epoch, [R, N]."""
     weights = as_tensors(store.weights(spec.run_key, epoch))
+    return compute_losses(weights, x_NI, y_N, spec.network.activation)
+
+
+def compute_losses(
+    weights: Weights, x_NI: Tensor, y_N: Tensor, activation: str
+) -> Array:
+    """The loss from logits of every example, [R, N]."""
     found = []
     with torch.no_grad():
         halves = (torch.split(part, _BLOCK) for part in (x_NI, y_N))
         for x, y in zip(*halves, strict=True):
-            z_RBK = forward_stack(weights, x, spec.network.activation)
+            z_RBK = forward_stack(weights, x, activation)
             targets_RB = y.expand(z_RBK.shape[:2])
             found.append(cross_entropy(z_RBK.mT, targets_RB, reduction="none"))
     values: Array = torch.cat(found, dim=1).numpy()
