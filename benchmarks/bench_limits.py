@@ -37,20 +37,20 @@ OPERATIONS = 2e8  # of a measurement at least, so that the clock is no part of i
 SOURCE = """
 #include "products.h"
 void product(int64_t rows, int64_t columns, int64_t depth, const REAL *a, int64_t a_row,
-             int64_t a_column, REAL *b, int64_t b_row, REAL *c, int64_t c_row,
-             REAL *panel)
+             int64_t a_column, REAL *b, int64_t b_row, REAL *start, int64_t start_row,
+             REAL *c, int64_t c_row, REAL *panel)
 {
+    static REAL left[KEPT];
     multiply(rows, columns, depth, (left_matrix){a, a_row, a_column},
-             (right_matrix){b, b_row}, (right_matrix){c, c_row},
-             (right_matrix){c, c_row}, (panel_room){panel, 8});
+             (right_matrix){b, b_row}, (right_matrix){start, start_row},
+             (right_matrix){c, c_row}, (copies_room){panel, left, 8, 1});
 }
 int64_t tile_alone(int64_t depth, int64_t times, REAL *a, REAL *b, REAL *c)
 {
+    const right_matrix to = {c, WIDEST * LANES};
     for (int64_t i = 0; i < times; i++)
         TILES[WIDEST - 1][0].run(depth, (left_matrix){a, depth, 1},
-                                 (right_matrix){b, WIDEST * LANES},
-                                 (right_matrix){c, WIDEST * LANES},
-                                 (right_matrix){c, WIDEST * LANES});
+                                 (right_matrix){b, WIDEST * LANES}, (ends){to, to, to});
     return 2 * TILES[WIDEST - 1][0].rows * WIDEST * LANES * depth * times;
 }
 int64_t room_of_panel(int64_t depth) { return panel_size(depth); }
@@ -71,71 +71,68 @@ class Products:
         self._library = ctypes.CDLL(made)
         for name in ("row_stride", "room_of_panel", "tile_alone"):
             getattr(self._library, name).restype = ctypes.c_int64
-        self._panel = self._room(
-            self._whole("room_of_panel", max(SIZES[0], WIDTHS[-1]))
-        )
+        self._held: list[np.ndarray] = []  # what the calls point to
+        self._panel = self._room(self._ask("room_of_panel", max(SIZES[0], WIDTHS[-1])))
 
     def time_tile(self) -> float:
         """Operations a second of the widest tile, its numbers in the first cache."""
         operands = [self._room(TILE_DEPTH * 64) for _ in range(3)]
         places = [_at(operand) for operand in operands]
         started = time.process_time()
-        made = self._library.tile_alone(*_whole(TILE_DEPTH, TILE_ROUNDS), *places)
+        times = _whole(TILE_DEPTH), _whole(TILE_ROUNDS)
+        made = self._library.tile_alone(*times, *places)
         return int(made) / (time.process_time() - started)
 
     def of_step(self, width: int) -> Callable[[], None]:
         """What makes the products of one step, in its order."""
         sizes = [SIZES[0], width, width, SIZES[1]]
-        strides = [self._whole("row_stride", size) for size in sizes]
-        across = self._whole("row_stride", BATCH)
+        strides = [self._ask("row_stride", size) for size in sizes]
+        across = self._ask("row_stride", BATCH)
         x = [self._room(BATCH * stride) for stride in strides]
         w = [
             self._room(i * stride)
             for i, stride in zip(sizes, strides[1:], strict=False)
         ]
         delta = [self._room(size * across) for size in sizes]
-        calls = []
-        for layer, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
-            row, below = strides[layer + 1], strides[layer]
-            calls.append((BATCH, o, i, x[layer], below, 1, w[layer], row, x[layer + 1]))
-        for layer in reversed(range(len(w))):
-            i, o, row = sizes[layer], sizes[layer + 1], strides[layer + 1]
-            if layer:
-                one = (i, BATCH, o, w[layer], row, 1, delta[layer + 1], across)
-                calls.append((*one, delta[layer]))
-            one = (i, o, BATCH, x[layer], 1, strides[layer], x[layer + 1], row)
-            calls.append((*one, w[layer]))
+        zeros, calls = self._room(max(strides)) * 0, []
+        self._held += [*x, *w, *delta, zeros]
+
+        def add(sizes: tuple[int, int, int], *places: np.ndarray | int) -> None:
+            """Of rows, columns and depth; places are matrices and their steps."""
+            made = [_at(p) if isinstance(p, np.ndarray) else _whole(p) for p in places]
+            calls.append([*map(_whole, sizes), *made, _at(self._panel)])
+
+        for n, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            row = strides[n + 1]
+            add((BATCH, o, i), x[n], strides[n], 1, w[n], row, zeros, 0, x[n + 1], row)
+        for n in reversed(range(len(w))):
+            i, o, row = sizes[n], sizes[n + 1], strides[n + 1]
+            if n:
+                one = (w[n], row, 1, delta[n + 1], across)
+                add((i, BATCH, o), *one, zeros, 0, delta[n], across)
+            one = (x[n], 1, strides[n], x[n + 1], row)
+            add((i, o, BATCH), *one, w[n], row, w[n], row)
 
         def make() -> None:
-            for rows, columns, depth, a, a_row, a_column, b, b_row, c in calls:
-                c_row = self._whole("row_stride", columns)
-                self._library.product(
-                    *_whole(rows, columns, depth),
-                    _at(a),
-                    *_whole(a_row, a_column),
-                    _at(b),
-                    *_whole(b_row),
-                    _at(c),
-                    *_whole(c_row),
-                    _at(self._panel),
-                )
+            for call in calls:
+                self._library.product(*call)
 
         return make
 
-    def _whole(self, name: str, size: int) -> int:
+    def _ask(self, name: str, size: int) -> int:
         return int(getattr(self._library, name)(ctypes.c_int64(size)))
 
     @staticmethod
     def _room(size: int) -> np.ndarray:
-        return np.full(size + 64, 1e-30, np.float32)
+        return np.full(size + 64, 1e-6, np.float32)
 
 
 def _at(values: np.ndarray) -> ctypes.c_void_p:
     return ctypes.c_void_p((values.ctypes.data + 63) // 64 * 64)
 
 
-def _whole(*values: int) -> list[ctypes.c_int64]:
-    return [ctypes.c_int64(value) for value in values]
+def _whole(value: int) -> ctypes.c_int64:
+    return ctypes.c_int64(value)
 
 
 def count_operations(width: int) -> int:

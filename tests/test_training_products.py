@@ -4,6 +4,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,14 @@ WRAPPER = """
 #include <stdlib.h>
 void product(int64_t rows, int64_t columns, int64_t depth, const REAL *a, int64_t a_row,
              int64_t a_column, REAL *b, int64_t b_row, REAL *c, int64_t c_row,
-             int64_t often)
+             REAL *start, int64_t often, int64_t cuts)
 {
     REAL *panel = malloc(panel_size(depth) * sizeof(REAL));
+    REAL *left = malloc(KEPT * sizeof(REAL));
     multiply(rows, columns, depth, (left_matrix){a, a_row, a_column},
-             (right_matrix){b, b_row}, (right_matrix){c, c_row},
-             (right_matrix){c, c_row}, (panel_room){panel, often});
+             (right_matrix){b, b_row}, (right_matrix){start, c_row},
+             (right_matrix){c, c_row}, (copies_room){panel, left, often, cuts});
+    free(left);
     free(panel);
 }
 __attribute__((optimize("no-tree-vectorize", "fp-contract=off")))
@@ -82,9 +85,10 @@ def lay(values, row):
     return held
 
 
-@pytest.mark.parametrize("rows", [1, 7, 100])
-@pytest.mark.parametrize("columns", [1, 24, 100])
-@pytest.mark.parametrize("depth", [1, 128, 1000])
+SIZES = [*product([1, 8, 100], [1, 24, 100], [1, 128, 1000]), (700, 130, 128)]
+
+
+@pytest.mark.parametrize("rows, columns, depth", SIZES)
 def test_a_product_has_the_bits_of_its_terms_one_by_one_at_any_stride(
     library, rows, columns, depth
 ):
@@ -99,7 +103,7 @@ def test_a_product_has_the_bits_of_its_terms_one_by_one_at_any_stride(
     library.term_by_term(*sizes, address(a), address(b), address(apart), 0)
     found = []
     library.row_stride.restype = ctypes.c_int64
-    for wider, often in ((0, 8), (16, 8), (32, 0), (0, 1)):
+    for wider, often, cuts in ((0, 8, 0), (16, 8, 1), (32, 0, 0), (0, 1, 1)):
         row = library.row_stride(*numbers(columns)) + wider
         held_b = lay(b, row)
         for held_a, steps in (
@@ -107,6 +111,7 @@ def test_a_product_has_the_bits_of_its_terms_one_by_one_at_any_stride(
             (lay(a.T.copy(), rows + wider), (1, rows + wider)),
         ):
             held_c = lay(start, row)
+            held_start = lay(start, row) if cuts else held_c
             library.product(
                 *sizes,
                 address(held_a),
@@ -114,7 +119,9 @@ def test_a_product_has_the_bits_of_its_terms_one_by_one_at_any_stride(
                 address(held_b),
                 *numbers(row),
                 address(held_c),
-                *numbers(row, often),
+                *numbers(row),
+                address(held_start),
+                *numbers(often, cuts),
             )
             c = held_c[:rows, :columns]
             assert ((c == fused) | (c == apart)).all()

@@ -47,7 +47,7 @@ def test_the_first_use_tries_within_two_seconds_and_the_next_takes_what_it_found
     assert first.tuning == {"precision_gain": 1.0, **chosen}
     origin = describe_origin(first, wide[1])
     assert origin["tuning"] == first.tuning
-    other = {"often": 8 - chosen["often"], "joins": not chosen["joins"]}
+    other = {"often": 8 - chosen["often"], "cuts": False, "joins": not chosen["joins"]}
     kept.write_text(json.dumps(other))  # as if another had been quicker there
     assert begin(wide).tuning.items() >= other.items()
     kept.write_text("neither")
@@ -59,14 +59,18 @@ def test_no_bit_depends_on_what_is_chosen(wide, cache):
     def train(tuning):
         training = begin(wide)
         path = training._path
-        path.tuning, path._program.often = tuning, tuning.often
+        path.tuning = tuning
+        path._program.take(tuning)
         training.run_epoch()
         training.run_epoch()
         return training.weights
 
     with threads(2):
-        choices = (Tuning(8, True), Tuning(1, False), Tuning(0, True), Tuning(0, False))
-        first, *others = map(train, choices)
+        first, *others = [
+            train(Tuning(often, cuts, joins))
+            for often, cuts in ((8, True), (8, False), (1, True), (0, False))
+            for joins in (True, False)
+        ]
     for other in others:
         for name, layer in first.items():
             torch.testing.assert_close(other[name].w, layer.w, rtol=0, atol=0)

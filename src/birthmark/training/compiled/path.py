@@ -40,6 +40,7 @@ _MOST_STEPS = 256  # in one call: what runs in C does not hear Ctrl-C
 # first layers: up to here they gain wherever it was tried; from there on never
 _JOINED, _WIDEST_JOINED = 128, 256
 _TRIED_ROWS, _TRIED_STEPS = 2, 2
+_WAYS = ((8, True), (8, False), (0, False))  # panels, and cuts: see `Tuning`
 _ALIGNMENT = 64  # bytes of a cache line
 
 
@@ -87,7 +88,7 @@ class CompiledPath:
         self.accumulators = Accumulators.zeros(weights.num_replicas)
         self._program = self._describe(weights)
         self.tuning = tuning or self._tune(weights)
-        self._program.often = self.tuning.often
+        self._program.take(self.tuning)
         self._num_workers = num_workers or min(
             torch.get_num_threads(), weights.num_replicas
         )
@@ -150,7 +151,7 @@ class CompiledPath:
         if shared and run.precision == "full" and sizes[1] <= _WIDEST_JOINED:
             joins = [True, False] if sizes[1] <= _JOINED else [False, True]
         return find_tuning(
-            [Tuning(often, joined) for joined in joins for often in (8, 0)],
+            [Tuning(*way, joined) for joined in joins for way in _WAYS],
             [training.batch_size, *sizes],
             [run.dtype, run.precision, Path(self._library._name).stem],
             lambda: self._begin_trial(weights),
@@ -165,7 +166,8 @@ class CompiledPath:
         order_RN = order_1N.expand(few.num_replicas, -1).contiguous()
 
         def time_steps(tuning: Tuning) -> float:
-            path.tuning, path._program.often = tuning, tuning.often
+            path.tuning = tuning
+            path._program.take(tuning)
             order = order_1N if tuning.joins else order_RN
             started = time.thread_time()
             path.make_steps(examples, StepRange(order, 0, 0, [0.0] * count))

@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __AVX512F__
 #define VECTOR_BYTES 64
@@ -27,8 +28,9 @@ typedef REAL vector
 #define STORE(pointer, value) (*(vector *)(pointer) = (value))
 #define UNROLLED _Pragma("GCC unroll 32")
 
-/* One value in all places; sum += left * right. The intrinsic for pairs would make GCC 12
-   keep the sums in memory. */
+/* One value in all places; sum += left * right. As an instruction where there is one:
+   the intrinsic for pairs would make GCC 12 keep the sums in memory, and what it makes of
+   a product and a sum are copies of registers beside. */
 #ifdef BF16
 #ifndef __AVX512BF16__
 #error "this processor has no products of bfloat16"
@@ -39,7 +41,17 @@ typedef REAL vector
     __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(left), "v"(right))
 #else
 #define SPREAD(pointer) (*(pointer) - (vector){0})
+#if defined(__x86_64__) && defined(__FMA__)
+#ifdef REAL_IS_DOUBLE
+#define FUSED "vfmadd231pd"
+#else
+#define FUSED "vfmadd231ps"
+#endif
+#define ADD_PRODUCT(sum, left, right) \
+    __asm__(FUSED " %2, %1, %0" : "+v"(sum) : "v"(left), "v"(right))
+#else
 #define ADD_PRODUCT(sum, left, right) ((sum) += (left) * (right))
+#endif
 #endif
 
 /* The value stays in a register: with 16 of them GCC would rather load it anew for each
@@ -60,23 +72,27 @@ typedef struct {
     int64_t row; /* values from one row to the next; 0 repeats the first */
 } right_matrix;
 
+/* Where the sums of a tile begin, what is added at their end, and where they go. */
+typedef struct {
+    right_matrix before, start, c;
+} ends;
+
 /* ROWS x VECTORS accumulators stay in registers for the whole sum. It begins at zero, and
    `start` is added at the end: each of many small terms would be lost beside a weight. */
 #define DEFINE_TILE(ROWS, VECTORS)                                                   \
     static void tile_##ROWS##x##VECTORS(int64_t depth, left_matrix a,                \
-                                        right_matrix b, right_matrix start,          \
-                                        right_matrix c)                              \
+                                        right_matrix b, ends e)                      \
     {                                                                                \
         vector sum[ROWS][VECTORS];                                                   \
         UNROLLED for (int64_t m = 0; m < ROWS; m++)                                  \
             UNROLLED for (int64_t n = 0; n < VECTORS; n++)                           \
-                sum[m][n] = (vector){0};                                             \
+                sum[m][n] = LOAD(e.before.at + m * e.before.row + n * LANES);        \
         UNROLLED for (int64_t m = 0; m < ROWS; m++) {                                \
-            const REAL *wanted = start.at + m * start.row; /* at the end */          \
+            const REAL *wanted = e.c.at + m * e.c.row; /* at the end */              \
             __builtin_prefetch(wanted);                                              \
             __builtin_prefetch(wanted + VECTORS * LANES - 1);                        \
         }                                                                            \
-        for (int64_t k = 0; k < depth; k++) {                                        \
+        _Pragma("GCC unroll 4") for (int64_t k = 0; k < depth; k++) {                \
             vector right[VECTORS];                                                   \
             UNROLLED for (int64_t n = 0; n < VECTORS; n++)                           \
                 right[n] = LOAD(b.at + n * LANES);                                   \
@@ -91,8 +107,8 @@ typedef struct {
         }                                                                            \
         UNROLLED for (int64_t m = 0; m < ROWS; m++)                                  \
             UNROLLED for (int64_t n = 0; n < VECTORS; n++)                           \
-                STORE(c.at + m * c.row + n * LANES,                                  \
-                      LOAD(start.at + m * start.row + n * LANES) + sum[m][n]);       \
+                STORE(e.c.at + m * e.c.row + n * LANES,                              \
+                      LOAD(e.start.at + m * e.start.row + n * LANES) + sum[m][n]);   \
     }
 
 /* 24 accumulators and 8 further registers where there are 32; 12 and 4 of 16 */
@@ -120,7 +136,7 @@ DEFINE_TILES(1)
 
 typedef struct {
     int64_t rows;
-    void (*run)(int64_t, left_matrix, right_matrix, right_matrix, right_matrix);
+    void (*run)(int64_t, left_matrix, right_matrix, ends);
 } tile;
 
 #define NAME_TILE(ROWS, VECTORS) {ROWS, tile_##ROWS##x##VECTORS}
@@ -136,6 +152,13 @@ static inline int64_t round_up(int64_t count, int64_t step)
     return (count + step - 1) / step * step;
 }
 
+/* The size of equal parts of at most so many. */
+static inline int64_t split_evenly(int64_t count, int64_t most)
+{
+    const int64_t parts = round_up(count, most) / most;
+    return parts > 1 ? (count + parts - 1) / parts : count;
+}
+
 /* Values from one row of a matrix to the next: whole vectors, and from four lines of the
    cache on an odd number of lines. Rows that lie a power of two apart would share a few
    of the cache's sets, and a tile that walks down them would find little of it. */
@@ -146,52 +169,147 @@ int64_t row_stride(int64_t count)
     return (round_up(count, LINE) / LINE | 1) * LINE;
 }
 
-enum { WIDEST = 3 }; /* vectors of a tile */
+enum {
+    WIDEST = 3, /* vectors of a tile */
+    /* rows of a panel of the right matrix that stays in the first cache */
+    DEEP = 24 * 1024 / (WIDEST * VECTOR_BYTES),
+    /* values of the left matrix that stay in the second */
+    KEPT = 256 * 1024 / sizeof(REAL),
+    ROWS_KEPT = 24, /* or a multiple of them: whole tiles of any kind */
+    COLUMNS_WORTH = 128 /* a copy of the left matrix */
+};
 
-/* Room for `panel_size` values, and how many tiles below each other make it worth a copy:
-   that depends on the processor. None do where it is 0. */
+/* Room for copies, and what depends on the processor. */
 typedef struct {
-    REAL *at;
+    REAL *panel; /* `panel_size` values */
+    REAL *left; /* KEPT values */
+    /* so many tiles below each other make it worth to lay a panel; none do where it is 0 */
     int64_t often;
-} panel_room;
+    int64_t cuts; /* whether sums are put aside after DEEP terms, for the first cache */
+} copies_room;
 
 static inline int64_t panel_size(int64_t depth) { return depth * WIDEST * LANES; }
 
+static inline right_matrix from_row(right_matrix of, int64_t row)
+{
+    return (right_matrix){of.at + row * of.row, of.row};
+}
+
+static inline right_matrix from_column(right_matrix of, int64_t column)
+{
+    return (right_matrix){of.at + column, of.row};
+}
+
 /* A few columns, their rows laid one behind the other: the caches and the tables of pages
    then hold all that the tiles below each other walk down. */
-static right_matrix lay_panel(int64_t depth, int64_t width, right_matrix from, REAL *panel)
+static inline right_matrix lay_panel(int64_t depth, int64_t width, right_matrix from,
+                                     REAL *panel)
 {
     const right_matrix to = {panel, width * LANES};
     for (int64_t k = 0; k < depth; k++)
-        for (int64_t n = 0; n < width; n++)
+        UNROLLED for (int64_t n = 0; n < width; n++)
             STORE(to.at + k * to.row + n * LANES, LOAD(from.at + k * from.row + n * LANES));
     return to;
+}
+
+static right_matrix lay_panel_of(int64_t depth, int64_t width, right_matrix from,
+                                 REAL *panel)
+{
+    switch (width) {
+    case 1: return lay_panel(depth, 1, from, panel);
+    case 2: return lay_panel(depth, 2, from, panel);
+    default: return lay_panel(depth, WIDEST, from, panel);
+    }
+}
+
+/* A part of a product: some of its rows, and some of the terms of their sums. */
+typedef struct {
+    int64_t rows, columns, depth;
+    left_matrix a;
+    right_matrix b, start, c;
+    int first, last; /* of the terms: where sums wait for more, they do so in c */
+} part;
+
+static REAL ZEROS[WIDEST * LANES];
+/* added to sums that wait: not even the sign of a zero changes */
+static REAL NOTHING[WIDEST * LANES] = {[0 ... WIDEST * LANES - 1] = (REAL)-0.0};
+
+/* The tiles below each other in a few columns. Meanwhile what is read next of the right
+   matrix, from `next` on, comes nearer. */
+static void multiply_panel(const part *p, int64_t width, right_matrix b, ends e,
+                           const REAL *next)
+{
+    enum { LINE = 64 / sizeof(REAL) };
+    const tile *kind = TILES[width - 1];
+    const int64_t share = (p->depth * kind->rows + p->rows - 1) / p->rows;
+    for (int64_t m = 0, k = 0; m < p->rows; m += kind->rows) {
+        const int64_t left = p->rows - m;
+        /* two of four rows are better than one of six and one of two */
+        while (kind->rows > left || (kind->rows == 6 && left == 8)) kind++;
+        for (int64_t end = k + share; next && k < end && k < p->depth; k++) {
+            __builtin_prefetch(next + k * p->b.row);
+            __builtin_prefetch(next + k * p->b.row + LINE);
+        }
+        kind->run(p->depth, (left_matrix){p->a.at + m * p->a.row, p->a.row, p->a.column}, b,
+                  (ends){from_row(e.before, m), from_row(e.start, m), from_row(e.c, m)});
+    }
+}
+
+static void multiply_part(const part *p, const copies_room *room)
+{
+    const int64_t vectors = round_up(p->columns, LANES) / LANES;
+    for (int64_t done = 0, width; done < vectors; done += width) {
+        const int64_t left = vectors - done, n = done * LANES;
+        /* four are better as two and two than as three and a slow one */
+        width = left == 4 ? 2 : left > WIDEST ? WIDEST : left;
+        right_matrix b = from_column(p->b, n);
+        const REAL *next = 0;
+        const int64_t worth = room->often * TILES[width - 1]->rows;
+        if (worth > 0 && p->rows >= worth && b.row > 2 * width * LANES) {
+            next = left > width ? b.at + width * LANES
+                   : p->last    ? 0
+                                : from_row(p->b, p->depth).at;
+            b = lay_panel_of(p->depth, width, b, room->panel);
+        }
+        const right_matrix c = from_column(p->c, n);
+        const ends e = {p->first ? (right_matrix){ZEROS, 0} : c,
+                        p->last ? from_column(p->start, n) : (right_matrix){NOTHING, 0}, c};
+        multiply_panel(p, width, b, e, next);
+    }
+}
+
+/* Rows of a left matrix that is read down its columns, side by side. */
+static left_matrix copy_left(int64_t rows, int64_t depth, left_matrix from, REAL *to)
+{
+    for (int64_t k = 0; k < depth; k++)
+        memcpy(to + k * rows, from.at + k * from.column, rows * sizeof(REAL));
+    return (left_matrix){to, 1, rows};
 }
 
 /* Columns are rounded up to whole vectors: what lies behind the last must be writable,
    and the caller sees to it that it stays zero where that matters. */
 static void multiply(int64_t rows, int64_t columns, int64_t depth, left_matrix a,
-                     right_matrix b, right_matrix start, right_matrix c,
-                     panel_room panel)
+                     right_matrix b, right_matrix start, right_matrix c, copies_room room)
 {
-    int64_t vectors = round_up(columns, LANES) / LANES;
-    while (vectors > 0) {
-        /* four are better as two and two than as three and a slow one */
-        const int64_t width = vectors == 4 ? 2 : vectors > 3 ? 3 : vectors;
-        const tile *kind = TILES[width - 1];
-        right_matrix right = b;
-        const int worth = panel.often > 0 && rows >= panel.often * kind->rows;
-        if (worth && b.row > 2 * width * LANES)
-            right = lay_panel(depth, width, b, panel.at);
-        for (int64_t m = 0; m < rows; m += kind->rows) {
-            while (kind->rows > rows - m) kind++;
-            kind->run(depth, (left_matrix){a.at + m * a.row, a.row, a.column}, right,
-                      (right_matrix){start.at + m * start.row, start.row},
-                      (right_matrix){c.at + m * c.row, c.row});
+    int64_t terms = depth, few = rows;
+    if (room.cuts && start.at != c.at && rows * DEEP <= KEPT)
+        terms = split_evenly(depth, DEEP);
+    const int copies = a.row == 1 && rows * depth > KEPT && columns >= COLUMNS_WORTH &&
+                       ROWS_KEPT * depth <= KEPT;
+    if (copies)
+        few = round_up(split_evenly(rows, KEPT / depth / ROWS_KEPT * ROWS_KEPT), ROWS_KEPT);
+    for (int64_t k = 0; k < depth; k += terms)
+        for (int64_t m = 0; m < rows; m += few) {
+            part p = {rows - m < few ? rows - m : few,
+                      columns,
+                      depth - k < terms ? depth - k : terms,
+                      {a.at + m * a.row + k * a.column, a.row, a.column},
+                      from_row(b, k),
+                      from_row(start, m),
+                      from_row(c, m),
+                      k == 0,
+                      k + terms >= depth};
+            if (copies) p.a = copy_left(p.rows, p.depth, p.a, room.left);
+            multiply_part(&p, &room);
         }
-        b.at += width * LANES;
-        start.at += width * LANES;
-        c.at += width * LANES;
-        vectors -= width;
-    }
 }

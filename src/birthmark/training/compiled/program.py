@@ -6,6 +6,8 @@ from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 
 from torch import Tensor
 
+from birthmark.training.compiled.tuning import Tuning
+
 
 class Program(Structure):
     """What all replicas share."""
@@ -23,7 +25,12 @@ class Program(Structure):
         ("eps", c_double),
         ("rectifies", c_int64),
         ("often", c_int64),
+        ("cuts", c_int64),
     )
+
+    def take(self, tuning: Tuning) -> None:
+        """See `Tuning`."""
+        self.often, self.cuts = tuning.often, tuning.cuts
 
 
 class Stack(Structure):

@@ -96,13 +96,13 @@ void train_shared(const program *p, const stack *s, const crew *c, const course 
         gather_batch(p, order_B, size, x.at);
         multiply(size, columns, terms(fan_in), left_of(size, fan_in, x, space.left),
                  pair_rows(fan_in, columns, first.w, space.right), first.b, first.z,
-                 space.panel);
+                 space.copies);
         for (int64_t n = 0; n < c->count; n++)
             pass_through(p, s, c, n, order_B, size, lr[step] / size, step, &first, &space);
         multiply(fan_in, columns, terms(size),
                  left_transposed(fan_in, size, x, space.left),
                  pair_rows(size, columns, first.z, space.right), first.w, first.w,
-                 space.panel);
+                 space.copies);
         add_rows(size, columns, first.z, first.b.at);
     }
     copy_first_layer(p, s, c, &first, 1);

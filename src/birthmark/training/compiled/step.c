@@ -25,7 +25,7 @@ typedef struct {
     int64_t loss;
     double eps;
     int64_t rectifies; /* between the layers: relu, or nothing */
-    int64_t often; /* of a `panel_room` */
+    int64_t often, cuts; /* of a `copies_room` */
 } program;
 
 /* The replicas: each pointer is to the first of them, each step leads to the next. */
@@ -63,7 +63,7 @@ static void add_sums(const stack *s, int64_t replica, sums batch)
 typedef struct {
     REAL *delta_OB, *below_IB; /* gradients by outputs and by inputs, transposed */
     REAL *zeros_B;
-    panel_room panel; /* of a right matrix */
+    copies_room copies;
     REAL *left, *right; /* for pairs of bfloat16 */
     REAL *activations; /* what enters each layer, and the outputs: one after the other */
 } workspace;
@@ -102,11 +102,12 @@ static int64_t lay_out(const program *p, REAL *scratch, workspace *space)
     space->delta_OB = scratch;
     space->below_IB = space->delta_OB + transposed;
     space->zeros_B = space->below_IB + transposed;
-    space->panel = (panel_room){space->zeros_B + across, p->often};
-    space->left = space->panel.at + panel_size(deepest);
+    REAL *panel = space->zeros_B + across;
+    space->copies = (copies_room){panel, panel + panel_size(deepest), p->often, p->cuts};
+    space->left = space->copies.left + KEPT;
     space->right = space->left + left;
     space->activations = space->right + right;
-    return 2 * transposed + across + panel_size(deepest) + left + right + activations;
+    return space->activations + activations - scratch;
 }
 
 int64_t scratch_size(const program *p)
@@ -160,7 +161,7 @@ static REAL *forward(const program *p, const stack *s, int64_t replica, int64_t 
         const right_matrix b = {biases(s, replica, l), 0};
         const right_matrix z = {activation(p, space, l + 1), row};
         multiply(size, fan_out, terms(fan_in), left_of(size, fan_in, a, space->left),
-                 pair_rows(fan_in, fan_out, w, space->right), b, z, space->panel);
+                 pair_rows(fan_in, fan_out, w, space->right), b, z, space->copies);
         if (p->rectifies && l + 1 < p->num_layers) rectify(size * row, z.at);
         a = z;
     }
@@ -263,11 +264,11 @@ static void descend(const program *p, const stack *s, int64_t replica, int64_t s
             right_transposed(fan_out, size, delta, space->right, delta_OB);
             multiply(fan_in, size, terms(fan_out),
                      left_of(fan_in, fan_out, w, space->left), delta_OB, zeros, below_IB,
-                     space->panel);
+                     space->copies);
         }
         multiply(fan_in, fan_out, terms(size),
                  left_transposed(fan_in, size, a, space->left),
-                 pair_rows(size, fan_out, delta, space->right), w, w, space->panel);
+                 pair_rows(size, fan_out, delta, space->right), w, w, space->copies);
         add_rows(size, fan_out, delta, biases(s, replica, l));
         if (l > 0) {
             const int64_t behind = round_up(fan_in, LANES) - fan_in;

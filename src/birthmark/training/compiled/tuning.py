@@ -22,11 +22,14 @@ class Tuning:
     Attributes:
         often: So many tiles below each other make it worth to lay a panel of the right
             matrix out before they walk down it; 0 if that is never worth it.
+        cuts: Whether long sums are put aside after some terms, so that a panel stays in
+            the first cache.
         joins: Whether replicas that see the same batches make the products of their
             first layers as one.
     """
 
     often: int = 8
+    cuts: bool = True
     joins: bool = False
 
 
