@@ -21,7 +21,7 @@ pytest.importorskip("uvicorn")
 from birthmark.serve.rows import group_rows
 from birthmark.serve.watch import Watch
 from birthmark.shapes import StepMetrics
-from birthmark.store import RunDescription, Store, open_store
+from birthmark.store import FollowedRun, RunDescription, open_store
 from pages_server import TOKEN, Server
 
 
@@ -145,13 +145,14 @@ def test_runs_are_read_again_only_when_they_change(tmp_path, monkeypatch):
         pages_store.write_run(tmp_path, spec)
     run = pages_store.write_run(tmp_path, specs[2], until=2, finish=False)
     store = open_store(tmp_path)
-    read, plain = [], Store.records
+    read, plain = [], FollowedRun.records
 
-    def counted(self, key, **options):
-        read.append(key)
-        return plain(self, key, **options)
+    def counted(self):
+        found = plain(self)
+        read.append(found.attrs["run_key"])
+        return found
 
-    monkeypatch.setattr(Store, "records", counted)
+    monkeypatch.setattr(FollowedRun, "records", counted)
     watch = Watch(store)
     assert set(watch.refresh(60)) == {spec.run_key for spec in specs}
     assert sorted(read) == sorted(spec.run_key for spec in specs)
@@ -162,6 +163,9 @@ def test_runs_are_read_again_only_when_they_change(tmp_path, monkeypatch):
     assert len(read) == 4
     [row] = watch.rows([specs[2].run_key])
     assert (row["at"], row["until"], row["state"]) == (3, 6, "running")
+    watch.judge(60)
+    assert len(read) == 4
+    assert watch.rows()[0]["outcomes"]["learners"] == "2 weak"  # after three epochs
     json.dumps(watch.rows(), allow_nan=False)
 
 
@@ -189,7 +193,7 @@ def test_what_runs_share_is_sent_once():
 def test_a_page_that_knows_all_rows_is_not_sent_them_again(served):
     cookie = cookie_of(served)
     end = time.monotonic() + 30
-    while not any(run["outcomes"] for run in rows_of(served, cookie)[1]):
+    while not any("learner" in run["outcomes"] for run in rows_of(served, cookie)[1]):
         assert time.monotonic() < end
         time.sleep(0.1)
     version, _ = rows_of(served, cookie)
@@ -240,6 +244,8 @@ def test_runs_without_a_spec_have_steps_and_alarms_of_their_own(tmp_path):
     run.flush()
     watch = Watch(open_store(tmp_path))
     watch.refresh(60)
+    assert not watch.rows()[0]["alarms"]
+    assert watch.judge(60) == [run.run_key]
     [row] = watch.rows()
     assert (row["name"], row["clock"], row["at"]) == ("mine", "step", 590)
     assert row["fields"] == {"lr": 0.5}

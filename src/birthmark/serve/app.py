@@ -13,7 +13,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -40,8 +40,8 @@ from birthmark.serve.weights import describe_weights, read_weights
 from birthmark.store import Store
 
 _log = logging.getLogger(__name__)
-INTERVAL_S = 0.5  # between two looks at the store
-_SHARE = 4  # looking takes at most one part in so many of the time, and one
+INTERVAL_S = 0.5  # from one look at the store to the next
+_SHARE = 2  # rest after a look, in times of it: looking is a third of the time at most
 _HEARTBEAT_S = 10.0
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _POLICY = {
@@ -92,11 +92,15 @@ def make_app(store: Store, token: str) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(_keep_watching(watch, listeners))
+        tasks = [
+            asyncio.create_task(_keep_looking(look, watch, listeners))
+            for look in (watch.refresh, watch.judge)
+        ]
         yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     async def index(request: Request) -> Response:
         listing = await to_thread.run_sync(watch.listing)
@@ -187,18 +191,21 @@ class _Guard(BaseHTTPMiddleware):
         return secrets.compare_digest(given.encode(), self._token.encode())
 
 
-async def _keep_watching(watch: Watch, listeners: Listeners) -> None:
+async def _keep_looking(
+    look: Callable[[], list[str]], watch: Watch, listeners: Listeners
+) -> None:
     while True:
         begun = time.monotonic()
         try:
-            listeners.tell(await to_thread.run_sync(watch.refresh))
+            listeners.tell(await to_thread.run_sync(look))
         except (BirthmarkError, OSError):
             pass  # a folder that was just removed: the next look does not see it
         except Exception:  # one run must not keep the page from showing the others
             _log.exception("birthmark serve could not look at the store")
         spent = time.monotonic() - begun
         # a store that was just opened is read without a rest
-        await asyncio.sleep(0.02 if watch.is_new else max(INTERVAL_S, _SHARE * spent))
+        rest = max(INTERVAL_S - spent, _SHARE * spent)
+        await asyncio.sleep(0.02 if watch.is_new else rest)
 
 
 async def _tell(

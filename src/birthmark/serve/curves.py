@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from birthmark.serve.rows import looked_at
+from birthmark.serve.rows import MEASURED
 from birthmark.shapes import Array
 
 _POINTS = 500  # of a curve; more than the page has pixels for are left out
@@ -28,57 +27,67 @@ def summarize_curves(
     if not records.sizes.get("step", 0):
         return {"clock": clock, "x": [], "metrics": {}, "layers": {}, "replicas": 0}
     places = _thin(records.sizes["step"])
-    metrics, layers = {}, {}
-    for name in map(str, records.data_vars):
-        variable = records[name]
+    metrics: dict[str, Any] = {}
+    layers: dict[str, Any] = {}
+    for name, variable in records.variables.items():
         if variable.dtype.kind not in "fiu" or (names and name not in names):
             continue
         if variable.dims == ("step", "replica"):
-            curve = _curve(variable.to_numpy()[places])
+            curve = _curve(_means(variable.values[places]))
             if curve is not None:
-                metrics[name] = curve | _said(variable)
-        elif variable.dims == ("step", "replica", "layer"):
-            found = _by_layer(variable, places)
+                metrics[str(name)] = curve | _said(str(name), variable)
+        elif variable.dims == ("step", "replica", "layer") and name in MEASURED:
+            of_layers = [str(layer) for layer in records["layer"].values]
+            found = _by_layer(variable.values[places], of_layers)
             if found:
-                layers[name] = {"of": found} | _said(variable)
+                layers[str(name)] = {"of": found} | _said(str(name), variable)
     return {
         "clock": clock,
         "x": records[clock].to_numpy()[places].tolist(),
         "metrics": metrics,
-        "layers": layers,
+        "layers": {name: layers[name] for name in MEASURED if name in layers},
         "replicas": records.sizes["replica"],
     }
 
 
-def _by_layer(variable: xr.DataArray, places: Array) -> dict[str, Any]:
-    values = variable.to_numpy().astype(float)[places]
-    if looked_at(values) is None:
-        return {}
-    names = [str(name) for name in variable["layer"].to_numpy()]
-    curves = {name: _curve(values[:, :, n]) for n, name in enumerate(names)}
+def _by_layer(values_TRL: Array, layers: list[str]) -> dict[str, Any]:
+    curves = {
+        layer: _curve(means_T)
+        for layer, means_T in zip(layers, _means(values_TRL).T, strict=True)
+    }
     return {name: curve for name, curve in curves.items() if curve is not None}
 
 
-def _curve(values_TR: Array) -> dict[str, Any] | None:
-    values = np.where(np.isfinite(values_TR), values_TR, np.nan).astype(float)
-    if not np.isfinite(values).any():
+def _means(values: Array) -> Array:
+    """Over the replicas that have a number, NaN where none has: along axis 1."""
+    known = np.isfinite(values)
+    counts = known.sum(axis=1)
+    sums = np.where(known, values, 0).sum(axis=1, dtype=float)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def _curve(means_T: Array) -> dict[str, Any] | None:
+    known = np.isfinite(means_T)
+    if not known.any():
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # epochs without a value
-        return {"mean": _listed(np.nanmean(values, axis=1))}
+    rounded = _round(np.where(known, means_T, 0)).tolist()
+    listed = [v if k else None for v, k in zip(rounded, known.tolist(), strict=True)]
+    return {"mean": listed}
 
 
-def _listed(values: Array) -> list[float | None]:
-    return [
-        float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
-        for value in values.tolist()
-    ]
+def _round(values: Array) -> Array:
+    """To as many digits as anybody sees."""
+    size = np.log10(np.abs(values), out=np.zeros(len(values)), where=values != 0)
+    places = _DIGITS - 1 - np.floor(size).clip(-290, 290)  # after the decimal point
+    up, down = 10.0 ** places.clip(min=0), 10.0 ** (-places).clip(min=0)
+    rounded: Array = np.round(values * up / down) / up * down
+    return rounded
 
 
-def _said(variable: xr.DataArray) -> dict[str, str]:
+def _said(name: str, variable: xr.Variable) -> dict[str, str]:
     known = variable.attrs
     return {
-        "long_name": str(known.get("long_name", variable.name)),
+        "long_name": str(known.get("long_name", name)),
         "units": str(known.get("units", "")),
     }
 

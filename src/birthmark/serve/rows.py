@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,11 +29,20 @@ from birthmark.store import RunDescription, Store, describe_spec
 
 _MARK = "mark_auc"
 _OF_LAYERS = ("relative_distance", "deviation_std", "correlation", "distinct_units")
+# the measurements that are shown, in the order in which they are offered
+MEASURED = (
+    *("relative_distance", "deviation_std", "distance", "correlation"),
+    *("sign_flips", "distinct_units", _MARK),
+)
 
 
 @dataclass
 class Row:
-    """A run in the list; `outcomes` and `alarms` come when its records are read."""
+    """A run in the list.
+
+    Its `outcomes` come when its records are read. What takes a search through all of
+    them, `alarms` and the `verdict` (learners and regime), comes when it is judged.
+    """
 
     run_key: str
     state: str
@@ -44,8 +54,11 @@ class Row:
     at: float | None = None  # the epoch or step up to which there are records
     outcomes: dict[str, Any] = field(default_factory=dict)
     alarms: list[dict[str, Any]] = field(default_factory=list)
+    verdict: dict[str, Any] = field(default_factory=dict)
     is_read: bool = False
     read_at: float = 0.0  # when its records were read last
+    is_judged: bool = True  # there is nothing to be judged before they are read
+    judged_at: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """For the page; numbers that are not finite are null there."""
@@ -61,7 +74,9 @@ class Row:
             "at": self.at,
             "until": self.fields.get("training.epochs"),
             "changed": self.stamp / 1e9,
-            "outcomes": {k: plain(v) for k, v in self.outcomes.items()},
+            "outcomes": {
+                k: plain(v) for k, v in (self.outcomes | self.verdict).items()
+            },
             "alarms": self.alarms,
         }
 
@@ -114,17 +129,33 @@ def _describe(store: Store, run_key: str) -> tuple[RunSpec | None, RunDescriptio
 
 
 def read_outcomes(row: Row, read: Callable[[str], xr.Dataset]) -> None:
-    """Fill in what the records say, which `read` gives for a key."""
+    """Fill in what the newest records say, which `read` gives for a key."""
     row.is_read, row.read_at = True, time.monotonic()
     if row.description is None:
         return
-    try:
+    with _noting_damage(row):
         records = read(row.run_key)
-        if not records.sizes.get("step", 0):
-            return
-        row.at = float(records[row.description.clock][-1])
-        row.outcomes = _outcomes(records)
-        row.alarms = _judge(row, records)
+        if records.sizes.get("step", 0):
+            row.at = float(records[row.description.clock][-1])
+            row.outcomes = _outcomes(records)
+            row.is_judged = False
+
+
+def judge_outcomes(row: Row, read: Callable[[str], xr.Dataset]) -> None:
+    """Fill in what all records together say: this takes ever longer."""
+    row.is_judged, row.judged_at = True, time.monotonic()
+    with _noting_damage(row):
+        records = read(row.run_key)
+        if row.spec is None:
+            row.alarms = _alarms_of_any(records)
+        else:
+            row.alarms, row.verdict = _judge(row.spec, records)
+
+
+@contextlib.contextmanager
+def _noting_damage(row: Row) -> Iterator[None]:
+    try:
+        yield
     except BirthmarkError as error:
         row.state, row.problem = "damaged", str(error)
 
@@ -132,10 +163,9 @@ def read_outcomes(row: Row, read: Callable[[str], xr.Dataset]) -> None:
 def _outcomes(records: xr.Dataset) -> dict[str, Any]:
     """Means over replicas of what was recorded last, by name."""
     found = {}
-    for name in records.data_vars:
-        variable = records[name]
+    for name, variable in records.variables.items():
         if variable.dims == ("step", "replica") and variable.dtype.kind == "f":
-            found[str(name)] = _last_mean(variable.to_numpy())
+            found[str(name)] = _last_mean(variable.values)
     for name in (*_OF_LAYERS, _MARK):
         if name in records and records[name].dims == ("step", "replica", "layer"):
             values = records[name].to_numpy()
@@ -158,17 +188,20 @@ def _last_mean(values_TR: Array) -> float | None:
     return float(np.nanmean(values_TR[recorded[-1]]))
 
 
-def _judge(row: Row, records: xr.Dataset) -> list[dict[str, Any]]:
-    """Alarms: what went wrong when; learner and regime go into the outcomes."""
-    if row.spec is None:
-        return _alarms_of_any(records)
+def _judge(
+    spec: RunSpec, records: xr.Dataset
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Alarms (what went wrong when), and what the replicas are now."""
     lines = Thresholds()
-    found = find_transitions(records, row.spec, lines)
+    found = find_transitions(records, spec, lines)
     learners = classify_learners(found, lines)
-    row.outcomes["learner"] = _majority(learners)
-    row.outcomes["learners"] = _say_learners(learners)
-    last_R = label_regimes(records, row.spec, lines, found=found).regime[-1]
-    row.outcomes["regime"] = _majority([REGIMES[n] for n in last_R if n >= 0])
+    newest = records.isel(step=slice(-found.window, None))
+    last_R = label_regimes(newest, spec, lines, found=found).regime[-1]
+    verdict = {
+        "learner": _majority(learners),
+        "learners": _say_learners(learners),
+        "regime": _majority([REGIMES[n] for n in last_R if n >= 0]),
+    }
     alarms = []
     for replica in range(records.sizes["replica"]):
         jumps = [
@@ -181,7 +214,7 @@ def _judge(row: Row, records: xr.Dataset) -> list[dict[str, Any]]:
             ("NaN or Inf", found.nonfinite_epoch[replica]),
         ]
         alarms += [_alarm(what, at, replica) for what, at in jumps if at == at]
-    return sorted(alarms, key=lambda alarm: alarm["at"])
+    return sorted(alarms, key=lambda alarm: alarm["at"]), verdict
 
 
 def _alarms_of_any(records: xr.Dataset) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
@@ -13,16 +15,26 @@ import xarray as xr
 from birthmark.analysis import family_findings, look_at, read_survey
 from birthmark.serve.curves import summarize_curves
 from birthmark.serve.rows import (
+    MEASURED,
     Row,
     begin_row,
     group_rows,
+    judge_outcomes,
     read_outcomes,
     say_state,
     to_text,
 )
-from birthmark.store import Store
+from birthmark.store import FollowedRun, Store
 
-_KEPT = 64  # runs whose records stay in memory
+_KEPT = 2**29  # bytes of records that stay in memory, besides those of one run
+
+
+@dataclass
+class _Followed:
+    run: FollowedRun
+    stamp: int  # of the folder whose content the records are
+    records: xr.Dataset
+    size: int  # bytes of these
 
 
 class Watch:
@@ -31,33 +43,61 @@ class Watch:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._rows: dict[str, Row] = {}
-        self._records: OrderedDict[str, tuple[int, xr.Dataset]] = OrderedDict()
+        self._followed: OrderedDict[str, _Followed] = OrderedDict()
         self._findings: tuple[int, list[dict[str, Any]]] = (-1, [])
         self._listing = ("", "")  # of which version
         self._finding, self._reading = threading.Lock(), threading.Lock()
         self._started, self._changes = secrets.token_hex(4), 0
 
-    def refresh(self, budget_s: float = 0.15) -> list[str]:
+    def refresh(self, budget_s: float = 0.25) -> list[str]:
         """Look what has changed, and read as much of it as the time allows.
 
         Returns:
             Keys of the runs that are shown in another way now.
         """
-        end = time.monotonic() + budget_s
         stamps = self.store.stamps()
         changed = [key for key in self._rows if key not in stamps]
         for key in changed:
             del self._rows[key]
         for key, stamp in stamps.items():
             changed += [key] if self._note(key, stamp) else []
-        waiting = [row for row in list(self._rows.values()) if not row.is_read]
-        for row in sorted(waiting, key=lambda row: row.read_at):
-            if time.monotonic() > end:
-                break
-            read_outcomes(row, self._read)
-            changed.append(row.run_key)
+        waiting = [row for row in self._rows.values() if not row.is_read]
+        waiting.sort(key=lambda row: row.read_at)
+        changed += self._in_turn(read_outcomes, waiting, budget_s)
         self._changes += bool(changed)
         return list(dict.fromkeys(changed))
+
+    def judge(self, budget_s: float = 0.25) -> list[str]:
+        """Say anew what those are that have changed, as far as the time allows.
+
+        This may go on beside `refresh`, in another thread: of a long run it takes long.
+
+        Returns:
+            As `refresh` does.
+        """
+        waiting = [row for row in list(self._rows.values()) if not row.is_judged]
+        waiting.sort(key=lambda row: row.judged_at)
+        before = {row.run_key: (row.alarms, row.verdict) for row in waiting}
+        judged = self._in_turn(judge_outcomes, waiting, budget_s)
+        now = {row.run_key: (row.alarms, row.verdict) for row in waiting}
+        changed = [key for key in judged if now[key] != before[key]]
+        self._changes += bool(changed)
+        return changed
+
+    def _in_turn(
+        self,
+        do: Callable[[Row, Callable[[str], xr.Dataset]], None],
+        rows: list[Row],
+        budget_s: float,
+    ) -> list[str]:
+        """The keys of those that there was time for: one at least."""
+        end, done = time.monotonic() + budget_s, []
+        for row in rows:
+            do(row, self._read)
+            done.append(row.run_key)
+            if time.monotonic() > end:
+                break
+        return done
 
     def _note(self, key: str, stamp: int) -> bool:
         row = self._rows.get(key)
@@ -77,8 +117,11 @@ class Watch:
 
     @property
     def is_new(self) -> bool:
-        """Whether there are runs whose records have not been read at all."""
-        return any(not row.read_at for row in list(self._rows.values()))
+        """Whether there are runs of which nothing has been read, or judged."""
+        rows = list(self._rows.values())
+        return any(
+            not (row.read_at and (row.is_judged or row.judged_at)) for row in rows
+        )
 
     @property
     def version(self) -> str:
@@ -144,10 +187,14 @@ class Watch:
         row = self._rows.get(key)
         stamp = row.stamp if row else 0
         with self._reading:
-            kept = self._records.pop(key, None)
-            if kept is None or kept[0] != stamp:
-                kept = (stamp, self.store.records(key, distributions=False))
-            self._records[key] = kept
-            while len(self._records) > _KEPT:
-                self._records.popitem(last=False)
-        return kept[1]
+            kept = self._followed.pop(key, None)
+            if kept is None or kept.stamp != stamp:
+                run = kept.run if kept else self.store.follow(key, MEASURED)
+                records = run.records()
+                kept = _Followed(run, stamp, records, records.nbytes)
+            self._followed[key] = kept
+            held = sum(one.size for one in self._followed.values())
+            while held > _KEPT and len(self._followed) > 1:
+                _, oldest = self._followed.popitem(last=False)
+                held -= oldest.size
+        return kept.records

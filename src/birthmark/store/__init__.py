@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from birthmark.store.files import check_replaceable as check_replaceable
     from birthmark.store.files import replacing as replacing
     from birthmark.store.folder import RunFolder as RunFolder
+    from birthmark.store.followed import FollowedRun as FollowedRun
     from birthmark.store.formats import FORMAT_VERSION as FORMAT_VERSION
     from birthmark.store.listing import list_runs as list_runs
     from birthmark.store.results import has_results as has_results
@@ -42,6 +43,7 @@ _FILES = {
     "Damage": "verification",
     "DamageError": "files",
     "FORMAT_VERSION": "formats",
+    "FollowedRun": "followed",
     "LostClaimError": "claims",
     "RUN_COLUMNS": "description",
     "RunDescription": "description",

@@ -200,11 +200,17 @@ def check_exists(path: Path) -> None:
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file, whose checksum has been checked."""
+    return read_sealed(path)[0]
+
+
+def read_sealed(path: Path) -> tuple[bytes, str]:
+    """The same, and the checksum; empty where files had none."""
     with reading(path):
         content = path.read_bytes()
-        if not checksum(path, content) and not predates_checksums(path):
+        found = checksum(path, content)
+        if not found and not predates_checksums(path):
             raise ChecksumError("it has no checksum")
-        return content
+        return content, found
 
 
 def predates_checksums(path: Path) -> bool:

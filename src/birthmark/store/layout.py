@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,26 +109,31 @@ def run_keys(store: Path) -> list[str]:
 
 def holds_run(folder: Path) -> bool:
     """Whether anything of a run but a claim is in its folder."""
-    return folder.is_dir() and any(
-        file.name != "claim" and not file.name.startswith(".")
-        for file in folder.iterdir()
-    )
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as entries:  # a run that is written has many files
+        names = (entry.name for entry in entries)
+        return any(name != "claim" and not name.startswith(".") for name in names)
 
 
-def find_segments(folder: Path, table: str) -> dict[int, Path]:
-    """The segments of a table by the epoch at which each ends.
+def list_files(folder: Path) -> set[str]:
+    """The names of the files in the folder of a run; none if it cannot be listed."""
+    try:
+        return set(os.listdir(folder))  # noqa: PTH208 - thousands, looked at often
+    except OSError:
+        return set()
+
+
+def find_segments(names: Iterable[str], table: str) -> dict[int, str]:
+    """The segments of a table among these files, by the epoch at which each ends.
 
     A file of another name, as a program that copies folders leaves it, is none.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries)
-    except OSError:
-        return {}
-    matches = map(_SEGMENT.fullmatch, names)
-    return {int(m[2]): folder / m[0] for m in matches if m and m[1] == table}
+    ours = [name for name in names if name.startswith(f"{table}-")]
+    matches = map(_SEGMENT.fullmatch, sorted(ours))
+    return {int(match[2]): match[0] for match in matches if match}
 
 
 def last_epoch(folder: Path, table: str) -> int:
     """The epoch at which the newest segment ends; -1 if there is none."""
-    return max(find_segments(folder, table), default=-1)
+    return max(find_segments(list_files(folder), table), default=-1)

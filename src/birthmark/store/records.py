@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import xarray as xr
 
 from birthmark.shapes import Array
-from birthmark.store.columns import to_array
 from birthmark.store.description import RunDescription
 from birthmark.store.files import MissingFileError, predates_checksums, reading
 from birthmark.store.late import read_late
-from birthmark.store.layout import RunPaths, last_epoch
+from birthmark.store.layout import RunPaths, last_epoch, list_files
 from birthmark.store.schema import EPOCHS, METRICS, OPEN, Column, Schema
-from birthmark.store.segments import StoredTable, open_table
+from birthmark.store.tables import OpenTable
 
 Variable = tuple[tuple[str, ...], Array, dict[str, Any]]
 
@@ -26,98 +24,132 @@ _ATTEMPTS = 5
 _BINNED = {"bin", "current_bin"}  # dims of what is nearly all of the memory
 
 
-def read_records(
-    paths: RunPaths, what: RunDescription, *, distributions: bool
-) -> xr.Dataset:
-    """All that was written so far, whoever is writing meanwhile.
+class RecordsReader:
+    """Reads the records of a run, and what came since when it reads again."""
 
-    Raises:
-        StoreError: A file is missing or damaged.
-    """
-    for _ in range(_ATTEMPTS - 1):
-        before = _segment_names(paths)
-        try:
-            records = _read(paths, what, distributions)
-        except MissingFileError:
-            continue
-        # a writer that joined or dropped segments meanwhile may have torn the tables
-        if before <= _segment_names(paths):
-            return records
-    return _read(paths, what, distributions)
+    def __init__(
+        self,
+        paths: RunPaths,
+        what: RunDescription,
+        *,
+        distributions: bool,
+        names: Collection[str] | None = None,
+    ) -> None:
+        self._paths, self._what, self._names = paths, what, names
+        self._distributions = distributions
+        self._opened: dict[str, OpenTable] = {}
 
+    def read(self) -> xr.Dataset:
+        """All that was written so far, whoever is writing meanwhile.
 
-def _segment_names(paths: RunPaths) -> set[str]:
-    return {path.name for path in paths.folder.glob("*.parquet")}
+        Raises:
+            StoreError: A file is missing or damaged.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            names = list_files(self._paths.folder)
+            try:
+                records = self._read(names)
+            except MissingFileError:
+                continue
+            # who joined or dropped segments meanwhile may have torn the tables
+            segments = {name for name in names if name.endswith(".parquet")}
+            if segments <= list_files(self._paths.folder):
+                return records
+        return self._read(list_files(self._paths.folder))
 
+    def _read(self, names: Set[str]) -> xr.Dataset:
+        paths, what = self._paths, self._what
+        is_open = what.clock == "step"
+        rows = self._look("metrics", names)
+        if not rows:
+            return _empty(what)
+        with reading(paths.folder / "metrics"):
+            num_replicas = int(rows["replica"].max()) + 1
+            columns = _unfold(rows, num_replicas)
+            variables = {} if is_open else _metrics(columns)
+        numbers = np.asarray(what.replicas)
+        if len(numbers) != num_replicas:
+            numbers = np.arange(num_replicas)
+        epochs_T = columns["epoch"]
+        coords = _clock("", None if is_open else epochs_T, columns["step"])
+        coords["replica"] = (("replica",), numbers, {})
+        is_measured = paths.schema.exists() or last_epoch(paths.folder, "layers") >= 0
+        schema = Schema.read(paths.schema) if is_measured else Schema()
+        if is_open:
+            variables = _open_metrics(columns, schema)
+            coords |= _noted_epochs(columns)
+        if not is_measured:
+            return xr.Dataset(variables, coords)
+        coords = {n: fixed.to_variable() for n, fixed in schema.coords.items()} | coords
+        variables |= {n: fixed.to_variable() for n, fixed in schema.static.items()}
+        names = list_files(paths.folder)  # what the metrics count on is there by now
+        for table in schema.tables:
+            measured, clock = self._measured(
+                table, schema, names, num_replicas, epochs_T
+            )
+            variables |= measured
+            coords |= clock
+        records = xr.Dataset(variables, coords)
+        # without checksums damage shows when numbers are read: not later than here
+        return records.load() if predates_checksums(paths.schema) else records
 
-def _read(paths: RunPaths, what: RunDescription, distributions: bool) -> xr.Dataset:
-    is_open = what.clock == "step"
-    stored = _open_table(paths, "metrics")
-    if stored is None:
-        return _empty(what)
-    metrics = stored.read()
-    with reading(paths.folder / "metrics"):
-        num_replicas = int(to_array(metrics, "replica").max()) + 1
-        columns = _unfold(metrics, num_replicas)
-        variables = {} if is_open else _metrics(columns)
-    numbers = np.asarray(what.replicas)
-    if len(numbers) != num_replicas:
-        numbers = np.arange(num_replicas)
-    epochs_T = columns["epoch"]
-    coords = _clock("", None if is_open else epochs_T, columns["step"])
-    coords["replica"] = (("replica",), numbers, {})
-    is_measured = paths.schema.exists() or last_epoch(paths.folder, "layers") >= 0
-    schema = Schema.read(paths.schema) if is_measured else Schema()
-    if is_open:
-        variables = _open_metrics(columns, schema)
-        coords |= _noted_epochs(columns)
-    if not is_measured:
-        return xr.Dataset(variables, coords)
-    coords = {n: fixed.to_variable() for n, fixed in schema.coords.items()} | coords
-    variables |= {n: fixed.to_variable() for n, fixed in schema.static.items()}
-    for table, known in schema.tables.items():
+    def _measured(
+        self,
+        table: str,
+        schema: Schema,
+        names: Set[str],
+        num_replicas: int,
+        epochs_T: Array,
+    ) -> tuple[dict[str, Variable], dict[str, Variable]]:
+        """Variables of a table, and coordinates of a clock of its own."""
+        known = schema.tables[table]
         late = {n: c for n, c in known.items() if _BINNED.intersection(c.dims)}
-        wanted = {name: column for name, column in known.items() if name not in late}
-        stored = _open_table(paths, table)
-        if stored is None:
-            continue
-        rows = stored.read(("epoch", "step", "replica", *wanted))
+        asked = known if self._names is None else self._names
+        wanted = {n: c for n, c in known.items() if n in asked and n not in late}
+        if not wanted and self._names is not None:
+            return {}, {}
+        rows = self._look(table, names, ("epoch", "step", "replica", *wanted))
+        if not rows:
+            return {}, {}
         size = len(schema.coords[schema.axis].values)
-        with reading(paths.folder / table):
+        with reading(self._paths.folder / table):
             columns = _unfold(rows, num_replicas * size)
             # what a flush has written before its metrics does not count yet
             counting = int(np.searchsorted(columns["epoch"], epochs_T[-1], "right"))
             columns = {name: array[:counting] for name, array in columns.items()}
             where = (table, schema.axis, num_replicas)
-            variables |= _shaped(wanted, columns, *where, epochs_T)
-            for name, column in late.items() if distributions else ():
-                data = read_late(
-                    stored, name, (counting, num_replicas, size, *column.shape)
-                )
+            variables = _shaped(wanted, columns, *where, epochs_T)
+            for name, column in late.items() if self._distributions else ():
+                shape = (counting, num_replicas, size, *column.shape)
+                data = read_late(self._opened[table].stored, name, shape)
                 dims = ("distribution_step", "replica", schema.axis, *column.dims)
                 variables[name] = (dims, data, column.attrs)
-        if table == "distributions":
-            epochs = None if is_open else columns["epoch"]
-            coords |= _clock("distribution_", epochs, columns["step"])
-    records = xr.Dataset(variables, coords)
-    # without checksums damage shows when numbers are read: not later than here
-    return records.load() if predates_checksums(paths.schema) else records
+        if table == "layers":
+            return variables, {}
+        epochs = None if self._what.clock == "step" else columns["epoch"]
+        return variables, _clock("distribution_", epochs, columns["step"])
+
+    def _look(
+        self, table: str, names: Set[str], columns: Sequence[str] | None = None
+    ) -> dict[str, Array]:
+        """The rows of a table by column; no columns without rows."""
+        if table not in self._opened:
+            keeps_files = self._distributions and table == "distributions"
+            self._opened[table] = OpenTable(
+                self._paths.folder, table, keeps_files=keeps_files
+            )
+        rows = self._opened[table].look(names, columns)
+        if not rows and self._paths.done.exists():
+            raise MissingFileError(
+                f"{self._paths.folder} is done, but its {table} are missing: restore "
+                "them, or let `birthmark repair` carry out the run again"
+            )
+        return rows
 
 
-def _open_table(paths: RunPaths, table: str) -> StoredTable | None:
-    stored = open_table(paths.folder, table)
-    if stored is None and paths.done.exists():
-        raise MissingFileError(
-            f"{paths.folder} is done, but its {table} are missing: restore them, or "
-            "let `birthmark repair` carry out the run again"
-        )
-    return stored
-
-
-def _unfold(rows: pa.Table, per_epoch: int) -> dict[str, Array]:
+def _unfold(flat: dict[str, Array], per_epoch: int) -> dict[str, Array]:
     """Columns [T, rows of an epoch, ...]; `epoch` and `step` [T]."""
-    flat = {name: to_array(rows, name) for name in rows.column_names}
-    if len(rows) % per_epoch == 0:
+    if len(flat["epoch"]) % per_epoch == 0:
         columns = {
             name: array.reshape(-1, per_epoch, *array.shape[1:])
             for name, array in flat.items()
@@ -153,7 +185,9 @@ def _shaped(
         values = columns[name]
         shape = (num_replicas, values.shape[1] // num_replicas, *column.shape)
         values = values.reshape(-1, *shape)
-        if table == "layers":
+        if table == "layers" and len(places_T) == len(epochs_T):
+            values = values.astype(float, copy=False)
+        elif table == "layers":
             scattered = np.full((len(epochs_T), *shape), np.nan)
             scattered[places_T] = values
             values = scattered

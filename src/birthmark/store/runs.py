@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +17,9 @@ from birthmark.store import files
 from birthmark.store.arrays import read_arrays
 from birthmark.store.claims import Claim
 from birthmark.store.contents import check_done
-from birthmark.store.description import (
-    SPEC,
-    RunDescription,
-    describe_spec,
-    flatten,
-)
+from birthmark.store.description import RunDescription, describe_spec
 from birthmark.store.folder import RunFolder
+from birthmark.store.followed import FollowedRun
 from birthmark.store.formats import (
     FORMAT_VERSION,
     describe_store,
@@ -47,9 +43,7 @@ from birthmark.store.listing import (
     read_spec,
 )
 from birthmark.store.query import select
-from birthmark.store.records import read_records
 from birthmark.store.sql import query
-from birthmark.store.views import by_layer, by_parameter
 
 
 def open_store(path: str | Path, *, create: bool = False) -> Store:
@@ -227,14 +221,24 @@ class Store:
         """
         what = self.description(run_key)
         paths = RunPaths(self.path / what.run_key)
-        facts = flatten(self.manifest(what.run_key)) | what.columns
-        records = read_records(paths, what, distributions=distributions)
-        records = by_layer(records) if by == "layer" else by_parameter(records)
-        if what.kind != SPEC:
-            facts |= {"kind": what.kind, "name": what.name}
-        return records.assign_attrs(
-            run_key=what.run_key, state=find_state(paths), **_known(facts)
-        )
+        run = FollowedRun(paths, what, distributions=distributions, by=by)
+        return run.records()
+
+    def follow(self, run_key: str, names: Collection[str] | None = None) -> FollowedRun:
+        """A run that is looked at again and again while it is written.
+
+        Its `records()` are those of the store by layer, without what has a bin axis; a
+        look costs what was written since the last.
+
+        Args:
+            run_key: Of the run.
+            names: Of the measurements wanted; all unless given. Metrics always come.
+
+        Raises:
+            StoreError: There is no such run, or it is not the one of its name.
+        """
+        what = self.description(run_key)
+        return FollowedRun(RunPaths(self.path / what.run_key), what, names=names)
 
     def weights_epochs(self, run_key: str) -> list[int]:
         """The epochs whose weights were kept."""
@@ -301,8 +305,3 @@ _NO_ROW: dict[str, Any] = {
     **dict.fromkeys(COLUMNS),
     **dict.fromkeys(describe_spec(RunSpec(data={"name": "none"})).columns),
 }
-
-
-def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
-    listed = {k: list(v) if isinstance(v, tuple) else v for k, v in facts.items()}
-    return {name: value for name, value in listed.items() if value is not None}

@@ -29,11 +29,12 @@ from birthmark.store.columns import alike, as_bytes, bare, dtype_of, narrowed
 from birthmark.store.files import (
     check_exists,
     read_bytes,
+    read_sealed,
     reading,
     remove,
     sealing,
 )
-from birthmark.store.layout import find_segments, last_epoch
+from birthmark.store.layout import find_segments, last_epoch, list_files
 
 # in the order in which a flush writes them: an epoch counts when its metrics are there
 TABLES = ("layers", "distributions", "metrics")
@@ -52,6 +53,7 @@ class Segment:
     after: int
     last: int
     reach: dict[str, int]  # of metrics: where the other tables end, at least
+    checksum: str  # with which the file was read
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,15 @@ def open_table(folder: Path, table: str) -> StoredTable | None:
     Raises:
         StoreError: A segment is missing, or damaged, which checksums show.
     """
-    walk = list(_walk_back(folder, table))
+    walk = list(walk_back(folder, table, list_files(folder)))
     if not walk:
         return None
-    _check_reach(folder, walk[0][0])
+    check_other_tables(folder, walk[0][0])
+    return to_stored(walk)
+
+
+def to_stored(walk: Sequence[tuple[Segment, bytes]]) -> StoredTable:
+    """Of what `walk_back` gave."""
     return StoredTable(tuple((one.path, content) for one, content in walk[::-1]))
 
 
@@ -117,8 +124,8 @@ def append_segment(folder: Path, table: str, rows: pa.Table, last: int) -> None:
 
 def join_segments(folder: Path, table: str) -> None:
     """Make one segment of all; what a kill left off the chain is removed as well."""
-    segments = list(find_segments(folder, table).values())
-    if len(segments) == 1 and _is_whole(segments[0]):
+    segments = list(find_segments(list_files(folder), table).values())
+    if len(segments) == 1 and _is_whole(folder / segments[0]):
         return
     chain = _find_chain(folder, table)
     if len(chain) > 1:
@@ -153,7 +160,7 @@ def check_reach(folder: Path, epoch: int) -> None:
     """
     for one in _find_chain(folder, "metrics")[::-1]:
         if one.last == epoch:
-            _check_reach(folder, one)
+            check_other_tables(folder, one)
         if one.after < epoch <= one.last:
             return
     if epoch >= 0:
@@ -202,26 +209,44 @@ def _find_reach(folder: Path) -> dict[str, int]:
     return {table: last_epoch(folder, table) for table in others}
 
 
-def _check_reach(folder: Path, newest: Segment) -> None:
+def check_other_tables(folder: Path, newest: Segment) -> None:
+    """Make sure that the other tables reach as far as this segment of metrics says.
+
+    Raises:
+        StoreError: A segment is missing.
+    """
     for table, end in newest.reach.items():
-        if last_epoch(folder, table) < end:
-            check_exists(folder / _file_name(table, end))
+        path = folder / _file_name(table, end)
+        if end >= 0 and not path.exists() and last_epoch(folder, table) < end:
+            check_exists(path)
 
 
 def _find_chain(folder: Path, table: str) -> list[Segment]:
-    return [segment for segment, _ in _walk_back(folder, table)][::-1]
+    walk = walk_back(folder, table, list_files(folder))
+    return [segment for segment, _ in walk][::-1]
 
 
-def _walk_back(folder: Path, table: str) -> Iterator[tuple[Segment, bytes]]:
+def walk_back(
+    folder: Path, table: str, names: Iterable[str], known: Segment | None = None
+) -> Iterator[tuple[Segment, bytes]]:
     """From the newest segment back along the chain, with the content of each.
 
     A file is opened once: by the next time a writer may have put a longer one there.
+
+    Args:
+        folder: Of a run.
+        table: Whose segments.
+        names: The files in the folder.
+        known: Where the walk ends, if it comes there and the file is still the same.
     """
-    paths = find_segments(folder, table)
-    last = max(paths, default=-1)
+    segments = find_segments(names, table)
+    last = max(segments, default=-1)
     while last != -1:
-        path = paths.get(last, folder / _file_name(table, last))
-        content = read_bytes(path)
+        path = folder / segments.get(last, _file_name(table, last))
+        content, sealed = read_sealed(path)
+        if known is not None and (path, sealed) == (known.path, known.checksum):
+            yield known, content
+            return
         with reading(path), _parse(content) as file:
             metadata = file.schema_arrow.metadata or {}
             if metadata.get(_OF, _name_table(path)) != _name_table(path):
@@ -230,7 +255,7 @@ def _walk_back(folder: Path, table: str) -> Iterator[tuple[Segment, bytes]]:
             if not -1 <= after < last:
                 raise ValueError("not a segment of this store")
             reach = json.loads(metadata.get(_REACH, b"{}"))
-        yield Segment(path, after, last, reach), content
+        yield Segment(path, after, last, reach, sealed), content
         last = after
 
 
@@ -304,6 +329,7 @@ def _regroup(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
 
 
 def _remove_all_but(folder: Path, table: str, kept: list[int]) -> None:
-    for last, path in sorted(find_segments(folder, table).items(), reverse=True):
+    segments = find_segments(list_files(folder), table)
+    for last, name in sorted(segments.items(), reverse=True):
         if last not in kept:
-            remove(path)
+            remove(folder / name)

@@ -2,8 +2,6 @@
 
 export const runs = new Map();
 export const curves = new Map();
-export const LAYERED = ["relative_distance", "deviation_std", "distance", "correlation",
-  "sign_flips", "effective_rank", "distinct_units", "mark_auc"];
 
 const RETRY = 2000; // ms
 let source = null;

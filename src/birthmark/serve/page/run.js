@@ -2,7 +2,7 @@
 
 import { colour, makeChart } from "./charts.js";
 import { badge, choice, h, label, say } from "./elements.js";
-import { LAYERED, curves, runs, sayField, short, subscribe, title, varied } from "./live.js";
+import { curves, runs, sayField, short, subscribe, title, varied } from "./live.js";
 import { ago, progress } from "./runs.js";
 import { showWeights } from "./weights.js";
 
@@ -39,7 +39,7 @@ export function show(view, keys) {
   }
 
   function offerMeasures(known) {
-    const names = LAYERED.filter((name) => known.some((one) => name in one.layers));
+    const names = [...new Set(known.flatMap((one) => Object.keys(one.layers)))];
     if (!names.includes(measure) && names.length) [measure] = names;
     const options = names.map((name) => [name, known.find((one) => name in one.layers).layers[name].long_name]);
     if (chosen.dataset.options === JSON.stringify(options) || !names.length) return;
