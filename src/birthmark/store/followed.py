@@ -26,7 +26,10 @@ class FollowedRun:
         names: Collection[str] | None = None,
         by: Literal["layer", "parameter"] = "layer",
     ) -> None:
-        self._paths, self._what, self._by = paths, what, by
+        self._paths, self._by = paths, by
+        self._fields = {"run_key": what.run_key, **_known(what.columns)}
+        if what.kind != SPEC:
+            self._fields |= {"kind": what.kind, "name": what.name}
         self._reader = RecordsReader(
             paths, what, distributions=distributions, names=names
         )
@@ -37,14 +40,11 @@ class FollowedRun:
         Raises:
             StoreError: A file is missing or damaged.
         """
-        what = self._what
-        facts = flatten(read_manifest(self._paths)) | what.columns
+        facts = _known(flatten(read_manifest(self._paths)))
         view = by_layer if self._by == "layer" else by_parameter
         records = view(self._reader.read())
-        if what.kind != SPEC:
-            facts |= {"kind": what.kind, "name": what.name}
-        own = {"run_key": what.run_key, "state": find_state(self._paths)}
-        records.attrs = own | _known(facts)
+        facts |= {"state": find_state(self._paths)} | self._fields
+        records.attrs = facts
         return records
 
 

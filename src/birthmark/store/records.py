@@ -10,7 +10,12 @@ import xarray as xr
 
 from birthmark.shapes import Array
 from birthmark.store.description import RunDescription
-from birthmark.store.files import MissingFileError, predates_checksums, reading
+from birthmark.store.files import (
+    MissingFileError,
+    predates_checksums,
+    read_sealed,
+    reading,
+)
 from birthmark.store.late import read_late
 from birthmark.store.layout import RunPaths, last_epoch, list_files
 from birthmark.store.schema import EPOCHS, METRICS, OPEN, Column, Schema
@@ -38,6 +43,7 @@ class RecordsReader:
         self._paths, self._what, self._names = paths, what, names
         self._distributions = distributions
         self._opened: dict[str, OpenTable] = {}
+        self._schema = ("", Schema())  # with its checksum
 
     def read(self) -> xr.Dataset:
         """All that was written so far, whoever is writing meanwhile.
@@ -74,7 +80,7 @@ class RecordsReader:
         coords = _clock("", None if is_open else epochs_T, columns["step"])
         coords["replica"] = (("replica",), numbers, {})
         is_measured = paths.schema.exists() or last_epoch(paths.folder, "layers") >= 0
-        schema = Schema.read(paths.schema) if is_measured else Schema()
+        schema = self._read_schema() if is_measured else Schema()
         if is_open:
             variables = _open_metrics(columns, schema)
             coords |= _noted_epochs(columns)
@@ -128,6 +134,12 @@ class RecordsReader:
             return variables, {}
         epochs = None if self._what.clock == "step" else columns["epoch"]
         return variables, _clock("distribution_", epochs, columns["step"])
+
+    def _read_schema(self) -> Schema:
+        _, checksum = read_sealed(self._paths.schema)
+        if not checksum or checksum != self._schema[0]:
+            self._schema = checksum, Schema.read(self._paths.schema)
+        return self._schema[1]
 
     def _look(
         self, table: str, names: Set[str], columns: Sequence[str] | None = None

@@ -41,6 +41,7 @@ TABLES = ("layers", "distributions", "metrics")
 
 _AFTER, _REACH = b"birthmark_after_epoch", b"birthmark_reach"
 _OF = b"birthmark_of"  # the run and the table: a whole file may lie in a wrong place
+_LARGE = 2**20  # bytes; less is read before threads have begun
 _SMALLEST = 19  # level of zstd
 _GROUP, _GROUPS = 2**16, {"distributions": 2**10}  # rows that are written at a time
 
@@ -76,8 +77,9 @@ class StoredTable:
         """
         parts = []
         for path, content in self.contents:
+            is_large = len(content) > _LARGE
             with reading(path), _parse(content) as file:
-                parts.append(as_bytes(file.read(columns)))
+                parts.append(as_bytes(file.read(columns, use_threads=is_large)))
         return _join(parts)
 
     def dtype(self, column: str) -> np.dtype[Any]:
