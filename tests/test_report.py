@@ -178,6 +178,7 @@ def test_each_finding_is_a_line_with_how_and_how_much_folded_below_it(store, pag
 def test_the_first_screen_says_what_happened(store, page):
     glance = page.text.partition("Findings Protocol Runs")[0]
     assert "digits: 4 networks along width" in glance
+    assert "4 networks in 2 runs on digits, up to 12 epochs; 1 run without" in glance
     learners = next(
         one
         for one in find_findings(read_survey(store, THRESHOLDS))
@@ -304,6 +305,7 @@ def test_a_damaged_run_is_named_and_does_not_keep_the_others_away(tmp_path, stor
     found = Page(text)
     assert f"Run {key} cannot be read and is left out" in found.text
     assert "digits: 2 networks" in found.text and other in found.text
+    assert "records of weights yet; 1 run that cannot be read." in found.text
 
 
 def test_losses_alone_are_no_run_of_a_report(tmp_path, birthmark):

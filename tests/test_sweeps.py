@@ -25,6 +25,7 @@ from birthmark.sweeps import (
     run_grid,
 )
 from birthmark.sweeps.interrupts import deferred_interrupts
+from birthmark.sweeps.stacks import Stack
 from birthmark.training.compiled import CompiledPath
 from kills import run_and_kill
 
@@ -141,6 +142,32 @@ def test_killed_and_started_again_equals_never_stopped(tmp_path, kill):
     found = store.records(spec.run_key)
     xr.testing.assert_identical(without_origin(found), without_origin(expected))
     assert store.weights_epochs(spec.run_key) == [0, 3, 60]
+
+
+def test_a_run_stopped_after_its_last_step_is_only_finished(tmp_path, monkeypatch):
+    spec, expected = small(), run(small(), tmp_path / "whole").records
+    with monkeypatch.context() as patch:
+
+        def killed(stack):
+            stack.save()
+            raise KeyboardInterrupt
+
+        patch.setattr(Stack, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(spec, tmp_path / "cut")
+    monkeypatch.setattr(Stack, "advance", lambda stack, steps: pytest.fail("trains"))
+    found = run(spec, tmp_path / "cut").records
+    xr.testing.assert_identical(without_origin(found), without_origin(expected))
+
+
+def test_an_interrupt_in_the_last_moment_of_a_run_stops_what_comes_after(tmp_path):
+    def stop(progress):
+        if progress.share == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(pipeline.Stopped):
+        run(small(), tmp_path, watch=stop)
+    assert bm.open_store(tmp_path).is_done(small().run_key)
 
 
 def test_a_spec_that_cannot_run_leaves_nothing_behind(tmp_path):

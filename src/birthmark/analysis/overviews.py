@@ -76,16 +76,24 @@ def look_at(family: Family) -> Overview:
 
 
 def summarize_survey(survey: Survey) -> str:
-    """What was done, in one sentence."""
+    """What was done, in one sentence; runs of which nothing is shown are counted."""
     runs = survey.runs
     networks = sum(run.num_replicas for run in runs)
     clock = runs[0].clock
     last = int(max(run.epochs[-1] for run in runs))
     names = dict.fromkeys(_name(run) for run in runs)
     on = f" on {say_list(list(names))}" if runs[0].given is not None else ""
+    beside = "".join(
+        f"; {_count(len(keys), 'run')} {why}"
+        for keys, why in (
+            (survey.unrecorded, "without records of weights yet"),
+            (survey.damaged, "that cannot be read"),
+        )
+        if keys
+    )
     return (
         f"{_count(networks, 'network')} in {_count(len(runs), 'run')}{on}, up to "
-        f"{_count(last, clock)}."
+        f"{_count(last, clock)}{beside}."
     )
 
 

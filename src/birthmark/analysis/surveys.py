@@ -232,6 +232,7 @@ class Survey:
     axis: str | None = None  # as asked for; None: whatever the runs were varied along
     series: str | None = None  # '': none
     damaged: tuple[tuple[str, str], ...] = ()  # run key and why it cannot be read
+    unrecorded: tuple[str, ...] = ()  # keys of runs of which nothing is measured yet
     _found: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     remember = remember
@@ -301,7 +302,7 @@ def read_survey(
             given, that in which they differ.
         series: A second field; '' for none.
     """
-    runs, damaged = [], []
+    runs, damaged, unrecorded = [], [], []
     for key in store.runs()["run_key"]:
         try:
             run = read_run(store, key)
@@ -311,8 +312,10 @@ def read_survey(
         sizes = run.records.sizes
         if sizes.get("step") and sizes.get("layer"):  # losses alone say nothing here
             runs.append(run)
-    lines = thresholds or Thresholds()
-    return Survey(store, tuple(runs), lines, axis, series, tuple(damaged))
+        else:
+            unrecorded.append(str(key))
+    lines, missing = thresholds or Thresholds(), (tuple(damaged), tuple(unrecorded))
+    return Survey(store, tuple(runs), lines, axis, series, *missing)
 
 
 def survey_study(study: Study, thresholds: Thresholds | None = None) -> Survey:

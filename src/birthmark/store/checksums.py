@@ -22,8 +22,15 @@ class ChecksumError(ValueError):
     """The bytes of a file are not those that were written."""
 
 
+def sealed(text: str) -> bytes:
+    """A text as bytes, with its checksum in the place of the last `BLANK`."""
+    content = text.encode()
+    at = content.rindex(BLANK.encode()) + len(_NAME)
+    return b"".join((content[:at], _digest(content, at), content[at + _DIGITS :]))
+
+
 def seal(path: Path) -> None:
-    """Put the checksum in the place of `BLANK`.
+    """As `sealed`, for a file, which may be large.
 
     Raises:
         ValueError: The file has no place for it.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from birthmark.errors import SpecError, StoreError
-from birthmark.store.checksums import BLANK, ChecksumError, checksum, seal
+from birthmark.store.checksums import BLANK, ChecksumError, checksum, seal, sealed
 from birthmark.store.layout import STORE_FILE, is_run_key
 
 
@@ -35,12 +35,32 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: The file cannot be written; what stood there before still stands.
     """
+    with _renaming(path) as temporary:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def replace_content(path: Path, content: bytes) -> None:
+    """As `replacing`, of what lies in memory: the file is opened once.
+
+    Raises:
+        StoreError: The file cannot be written; what stood there before still stands.
+    """
+    with _renaming(path) as temporary, temporary.open("xb") as file:
+        if content:  # of an empty one there is the name alone
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _renaming(path: Path) -> Iterator[Path]:
+    """Give a temporary path; what was written and flushed there gets its name."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         check_replaceable(path)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -224,14 +244,12 @@ def predates_checksums(path: Path) -> bool:
 
 def write_mark(path: Path) -> None:
     """Make an empty file, whose being there says something."""
-    with replacing(path) as temporary:
-        temporary.touch()
+    replace_content(path, b"")
 
 
 def write_toml(path: Path, text: str) -> None:
     """Replace a TOML file."""
-    with sealing(path) as temporary:
-        temporary.write_text(f"{text.rstrip()}\n\n# {BLANK}\n", encoding="utf-8")
+    replace_content(path, sealed(f"{text.rstrip()}\n\n# {BLANK}\n"))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -249,8 +267,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         for key, inner in {**value, **owner(path), "checksum": BLANK}.items()
     ]
     text = ",\n".join(lines)
-    with sealing(path) as temporary:
-        temporary.write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
+    replace_content(path, sealed(f"{{\n{text}\n}}\n"))
 
 
 def read_json(path: Path) -> dict[str, Any]:

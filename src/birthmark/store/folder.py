@@ -54,6 +54,9 @@ class RunFolder:
         self._waiting: dict[str, list[Any]] = {table: [] for table in TABLES}
         self._bytes_waiting = 0
         self._schema_is_written = True
+        self._whole: set[str] = (
+            set()
+        )  # tables that one flush has written from the start
 
     @property
     def run_key(self) -> str:
@@ -212,7 +215,8 @@ class RunFolder:
         """Write what waits, make one segment of many, and declare the run done."""
         self.flush()
         for table in TABLES:
-            join_segments(self.paths.folder, table)
+            if table not in self._whole:
+                join_segments(self.paths.folder, table)
         self.save_manifest(manifest)
         self.seal()
 
@@ -279,7 +283,9 @@ class RunFolder:
         for table, waiting in self._waiting.items():
             if waiting:
                 rows = self._to_rows(table, waiting)
-                append_segment(self.paths.folder, table, rows, self._last_epoch)
+                last = self._last_epoch
+                is_whole = append_segment(self.paths.folder, table, rows, last)
+                (self._whole.add if is_whole else self._whole.discard)(table)
                 self._waiting[table] = []
         self._bytes_waiting = 0
 

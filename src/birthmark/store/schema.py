@@ -110,7 +110,8 @@ class Schema:
             StoreError: A variable with which the table was begun is missing.
         """
         if table in self.tables:
-            missing = self.tables[table].keys() - dataset.variables.keys()
+            there = dataset.variables
+            missing = [name for name in self.tables[table] if name not in there]
             if missing:
                 raise StoreError(
                     f"the {table} of this run were begun with measurements that there "
@@ -153,7 +154,7 @@ class Schema:
         columns["replica"] = np.tile(replicas, len(many))
         columns[axis] = pa.array(names * num_replicas * len(many), pa.string())
         for name, column in self.tables[table].items():
-            whole = np.stack([one.columns[name] for one in many])
+            whole = np.array([one.columns[name] for one in many])
             flat = (-1, math.prod(column.shape)) if column.shape else -1
             columns[name] = whole.reshape(flat)
         return make_table(columns)

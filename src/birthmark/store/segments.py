@@ -12,6 +12,7 @@ tables reach: one that has lost its newest segment is not taken for one that end
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,8 +108,11 @@ def to_stored(walk: Sequence[tuple[Segment, bytes]]) -> StoredTable:
     return StoredTable(tuple((one.path, content) for one, content in walk[::-1]))
 
 
-def append_segment(folder: Path, table: str, rows: pa.Table, last: int) -> None:
+def append_segment(folder: Path, table: str, rows: pa.Table, last: int) -> bool:
     """Write rows that follow those already there, up to and with epoch `last`.
+
+    Returns:
+        Whether they are the whole table: there was no segment before.
 
     Raises:
         StoreError: They do not follow: another writer has been here.
@@ -122,6 +126,7 @@ def append_segment(folder: Path, table: str, rows: pa.Table, last: int) -> None:
         )
     reach = _find_reach(folder) if table == "metrics" else {}
     _write(folder, table, [rows], after=before, last=last, reach=reach)
+    return before == -1
 
 
 def join_segments(folder: Path, table: str) -> None:
@@ -313,9 +318,8 @@ def _write(
             **{"use_dictionary": texts, **options},  # numbers hardly come twice
         ) as writer,
     ):
-        writer.write_table(first.cast(schema))
-        for rows in groups:
-            writer.write_table(rows.cast(schema))
+        for rows in itertools.chain([first], groups):
+            writer.write_table(pa.table(rows.columns, schema=schema))
 
 
 def _regroup(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:

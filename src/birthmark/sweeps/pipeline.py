@@ -98,9 +98,8 @@ def carry_out(
     stacks: list[Stack] = []
     try:
         with deferred_interrupts() as interrupt:
-            stacks = going = _wait_and_begin(
-                specs, datasets, store, how or {}, interrupt
-            )
+            stacks = _wait_and_begin(specs, datasets, store, how or {}, interrupt)
+            going = _finish(stacks)  # one may have been stopped after its last step
             most_steps = TURN if len(going) > 1 else None
             latest = {stack.run_key: stack.progress() for stack in going}
             while going:
@@ -111,11 +110,12 @@ def carry_out(
                         if time.monotonic() - stack.saved > CHECKPOINT_SECONDS:
                             stack.save()
                     latest[stack.run_key] = stack.progress()
-                if interrupt.came:
+                going = _finish(going)
+                if not interrupt.came:
+                    yield sum_up(list(latest.values()))
+                if interrupt.came:  # perhaps while the caller looked at progress
                     _leave(going)
                     raise Stopped
-                yield sum_up(list(latest.values()))
-                going = _finish(going)
     finally:
         for stack in stacks:
             stack.close()

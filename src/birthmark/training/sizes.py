@@ -1,6 +1,7 @@
 """What memory follows from before anything is drawn: a spec, and the sizes of data."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import torch
@@ -23,7 +24,7 @@ class StackSizes:
         """Numbers of one example."""
         return prod(self.example_shape)
 
-    @property
+    @cached_property
     def layers(self) -> list[tuple[int, int]]:
         """Rows and columns of the matrix of each layer."""
         laws = find_laws(
