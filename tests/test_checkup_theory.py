@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from architectures import BasicBlock, draw_he, images, resnet
 from birthmark.checkup import check
-from birthmark.checkup.clipping import find_clip
+from birthmark.checkup.outcomes import find_clip
 from birthmark.checkup.separation import distortion, neighbour_overlap, read_geometry
 from birthmark.checkup.spectra import read_spectrum
 from birthmark.checkup.symmetry import count_distinct, sign_rows

@@ -15,7 +15,7 @@ from birthmark.data import (
     load_dataset,
     verify_dataset,
 )
-from birthmark.data.hasyv2_archive import read_archive
+from birthmark.data.hasyv2 import read_archive
 from birthmark.data.hasyv2_packed import PackedImages
 from birthmark.errors import DataError
 from birthmark.spec import DataSpec

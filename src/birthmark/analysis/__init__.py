@@ -31,14 +31,13 @@ from birthmark.analysis.findings_of_comparisons import find_differences
 from birthmark.analysis.grouping import group_runs
 from birthmark.analysis.kept_marks import draw_masks
 from birthmark.analysis.layers import find_layers, name_layer
-from birthmark.analysis.maps import map_regimes
 from birthmark.analysis.outcomes import (
     Candidate,
     read_outcomes,
     steps_to_reach,
 )
 from birthmark.analysis.overviews import Fates, Overview, look_at, summarize_survey
-from birthmark.analysis.phases import phase_diagram
+from birthmark.analysis.phases import map_regimes, phase_diagram
 from birthmark.analysis.planes import LEARNER, Phases, read_phases
 from birthmark.analysis.published import (
     FIGURE_1B,

@@ -20,6 +20,7 @@ from birthmark.analysis.surveys import Family, Survey
 from birthmark.analysis.trends import read_as_an_eye, read_retention
 from birthmark.analysis.words import say_list, say_number
 from birthmark.shapes import Array
+from birthmark.wording import say_count
 
 TOLD = 2  # findings that make the sentence
 _REDRAW = ", the farthest (a re-draw: 1.41)"
@@ -84,7 +85,7 @@ def summarize_survey(survey: Survey) -> str:
     names = dict.fromkeys(_name(run) for run in runs)
     on = f" on {say_list(list(names))}" if runs[0].given is not None else ""
     beside = "".join(
-        f"; {_count(len(keys), 'run')} {why}"
+        f"; {say_count(len(keys), 'run')} {why}"
         for keys, why in (
             (survey.unrecorded, "without records of weights yet"),
             (survey.damaged, "that cannot be read"),
@@ -92,8 +93,8 @@ def summarize_survey(survey: Survey) -> str:
         if keys
     )
     return (
-        f"{_count(networks, 'network')} in {_count(len(runs), 'run')}{on}, up to "
-        f"{_count(last, clock)}{beside}."
+        f"{say_count(networks, 'network')} in {say_count(len(runs), 'run')}{on}, up to "
+        f"{say_count(last, clock)}{beside}."
     )
 
 
@@ -104,7 +105,7 @@ def _look_at(family: Family) -> Overview:
     series = f" and {family.series.noun}" if family.series else ""
     runs = family.study.at(family.study.values[-1])
     return Overview(
-        title=f"{_name(runs[0])}: {_count(networks, 'network')}{along}{series}",
+        title=f"{_name(runs[0])}: {say_count(networks, 'network')}{along}{series}",
         sentence=" ".join(found[:TOLD]) or "Nothing has been measured of it yet.",
         numbers=_numbers(family) if family.is_judged else _moves(runs),
         axis=family.axis.label,
@@ -185,7 +186,3 @@ def _fate(family: Family, column: Column) -> Fate:
 
 def _name(run: Run) -> str:
     return str(run.fields.get("data.name") or run.fields.get("name") or "runs")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,6 @@ from birthmark.checkup.operations import CONVOLUTIONS, NORMS, SAME, SHIFTS, Sum
 from birthmark.checkup.passes import Pass
 from birthmark.checkup.readings import Attention, Circuits
 from birthmark.checkup.trace import Trace
-from birthmark.checkup.unregistered import find_unregistered
 from birthmark.measurements import clean_name
 
 # what neither bends nor sets the size of a signal
@@ -21,6 +21,7 @@ _LINEAR = SAME | {"add", "add_", "mul", "mul_", "div", "native_dropout", "sub"}
 _MULTIPLYING = {"mm", "addmm", "bmm", "linear", *CONVOLUTIONS}
 _BATCH_NORMS = {name for name in NORMS if "batch_norm" in name}
 _SHIFTING = _BATCH_NORMS | SHIFTS
+_DEEPEST = 3  # lists of lists of layers
 
 
 def read_circuits(model: nn.Module, seen: Pass) -> Circuits:
@@ -52,7 +53,7 @@ def read_circuits(model: nn.Module, seen: Pass) -> Circuits:
         ),
         radii=tuple(_read_radii(model, seen)),
         equal_experts=tuple(_find_equal_experts(model, seen)),
-        unregistered=find_unregistered(model, seen),
+        unregistered=_find_unregistered(model, seen),
         is_cut=_is_cut(seen),
     )
 
@@ -219,3 +220,35 @@ def _find_equal_experts(model: nn.Module, seen: Pass) -> Iterator[str]:
         drawn = bool((value != value.flatten()[0]).any())
         if drawn and bool((value == value[:1]).all()):
             yield clean_name(name)
+
+
+def _find_unregistered(model: nn.Module, seen: Pass) -> tuple[str, ...]:
+    """Tensors that learn and are no parameters, as Python writes their attributes."""
+    known = {id(leaf) for leaf in seen.trace.leaves.values()}
+    leaves = {
+        id(node.variable) for node, step in seen.steps.items() if step.kind == "leaf"
+    }
+    strange = leaves - known
+    if not strange:
+        return ()
+    found: dict[int, str] = {}
+    for path, module in model.named_modules():
+        for key, value in vars(module).items():
+            inside = f"{path}.{key}".lstrip(".")
+            for name, tensor in _walk(inside, value, _DEEPEST):
+                if id(tensor) in strange:
+                    found.setdefault(id(tensor), name)
+    return tuple(found.values())
+
+
+def _walk(name: str, value: Any, depth: int) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, nn.Module):
+        yield from ((f"{name}.{key}", one) for key, one in value.named_parameters())
+    elif depth and isinstance(value, list | tuple):
+        for number, one in enumerate(value):
+            yield from _walk(f"{name}[{number}]", one, depth - 1)
+    elif depth and isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _walk(f"{name}[{key!r}]", one, depth - 1)

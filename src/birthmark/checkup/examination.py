@@ -59,11 +59,11 @@ from birthmark.checkup.separation import (
 )
 from birthmark.checkup.signal_graph import find_activations, find_sources
 from birthmark.checkup.tensors import read_tensors
-from birthmark.checkup.words import say_names
 from birthmark.errors import SpecError
 from birthmark.measurements import clean_name, unwrap
 from birthmark.network import INITIALIZATIONS
 from birthmark.theory import Activation
+from birthmark.wording import say_names
 
 _UNREAD = {
     "recurrent": "no mean-field law for gated steps in time",

@@ -16,8 +16,8 @@ from birthmark.checkup.thresholds import (
     share_error,
     width_error,
 )
-from birthmark.checkup.words import say_count
 from birthmark.shapes import Finding
+from birthmark.wording import say_count
 
 
 def plain_chains(checkup: CheckUp) -> list[list[LayerReading]]:

@@ -12,8 +12,8 @@ from birthmark.checkup.thresholds import (
     ONE_HOT,
     TRAINABLE,
 )
-from birthmark.checkup.words import say_names
 from birthmark.shapes import Finding
+from birthmark.wording import say_names
 
 
 def one_hot_attention(checkup: CheckUp) -> Iterator[Finding]:

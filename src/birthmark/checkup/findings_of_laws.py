@@ -17,8 +17,8 @@ from birthmark.checkup.thresholds import (
     REACH,
     RECTIFIERS,
 )
-from birthmark.checkup.words import have, say_count, say_names
 from birthmark.shapes import Finding
+from birthmark.wording import have, say_count, say_names
 
 
 def nonfinite_weights(checkup: CheckUp) -> Iterator[Finding]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from birthmark.checkup.readings import CheckUp
 from birthmark.checkup.thresholds import LARGE_UPDATE
-from birthmark.checkup.words import have, say_names
 from birthmark.shapes import Finding
+from birthmark.wording import have, say_names
 
 
 def outside_the_optimizer(checkup: CheckUp) -> Iterator[Finding]:

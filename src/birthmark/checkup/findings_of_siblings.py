@@ -14,8 +14,8 @@ from birthmark.checkup.thresholds import (
     SIBLING_GAP,
     TRAINABLE,
 )
-from birthmark.checkup.words import say_count
 from birthmark.shapes import Finding
+from birthmark.wording import say_count
 
 
 def unlike_siblings(checkup: CheckUp) -> Iterator[Finding]:

@@ -15,8 +15,8 @@ from birthmark.checkup.thresholds import (
     INPUT_MOMENT,
     TRAINABLE,
 )
-from birthmark.checkup.words import have, say_names
 from birthmark.shapes import Finding
+from birthmark.wording import have, say_names
 
 
 def nonfinite_signal(checkup: CheckUp) -> Iterator[Finding]:

@@ -13,8 +13,8 @@ from birthmark.checkup.thresholds import (
     LOST_RANK,
     TRAINABLE,
 )
-from birthmark.checkup.words import have, say_count, say_names
 from birthmark.shapes import Finding
+from birthmark.wording import have, say_count, say_names
 
 
 def stuck_tensors(checkup: CheckUp) -> Iterator[Finding]:

@@ -15,8 +15,8 @@ from birthmark.checkup.thresholds import (
     SYMMETRIC_DEAD,
     share_error,
 )
-from birthmark.checkup.words import say_names
 from birthmark.shapes import Finding
+from birthmark.wording import say_names
 
 
 def dead_units(checkup: CheckUp) -> Iterator[Finding]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from birthmark.checkup.thresholds import LOGIT_STD
+from birthmark.wording import align, say_count, to_json
 
 if TYPE_CHECKING:
     from birthmark.checkup.readings import CheckUp, Outcome
@@ -48,7 +47,7 @@ def say_verdict(checkup: CheckUp) -> str:
         level: sum(f.level == level for f in checkup.findings)
         for level in ("error", "warning", "note")
     }
-    said = [_count(n, level) for level, n in counts.items() if n]
+    said = [say_count(n, level) for level, n in counts.items() if n]
     if counts["error"]:
         head = f"will not train as it is ({', '.join(said)})"
     elif counts["warning"]:
@@ -98,7 +97,7 @@ def write_summary(checkup: CheckUp) -> str:
     lines = [say_verdict(checkup), ""]
     header, rows = worst_table(checkup, 5)
     if rows:
-        lines += [_align((header, rows)), ""]
+        lines += [*align(header, rows), ""]
     lines.append(
         f"{len(checkup.findings)} findings, {len(checkup.layers)} layers and "
         f"{len(checkup.tensors)} tensors: text(), to_json(), birthmark check --html."
@@ -120,10 +119,6 @@ def write_fragment(checkup: CheckUp) -> str:
 def say_legend(header: list[str]) -> list[str]:
     """One line a column."""
     return [f"{name}: {LEGEND[name]}." for name in header if name in LEGEND]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def layer_table(checkup: CheckUp) -> Table:
@@ -234,39 +229,14 @@ def write_text(checkup: CheckUp) -> str:
         source = f" Source: {finding.source}." if finding.source else ""
         lines += [f"  How: {finding.how}.{source}", ""]
     for table in (layer_table(checkup), tensor_table(checkup)):
-        lines += [_align(table), "", *say_legend(table[0]), ""]
+        lines += [*align(*table), "", *say_legend(table[0]), ""]
     lines += [f"Not read: {reason}" for reason in checkup.unread]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def write_json(checkup: CheckUp) -> str:
     """Every field, by the names of the dataclasses."""
-    return json.dumps(_plain(checkup), indent=2, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {
-            f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)
-        }
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _align(table: Table) -> str:
-    header, rows = table
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in [header, *rows]
-    )
+    return to_json(checkup)
 
 
 def _say(value: float | None, form: str = "") -> str:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from birthmark.wording import align
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -72,10 +74,8 @@ def print_rows(header: list[str], rows: list[list[str]]) -> None:
 
         Console().print(_table(header, rows))
         return
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-        print("", "  ".join(cells).rstrip())
+    for line in align(header, rows):
+        print("", line)
 
 
 def _columns(runs: Rows) -> tuple[list[str], list[list[str]]]:

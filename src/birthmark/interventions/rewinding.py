@@ -19,6 +19,7 @@ from birthmark.interventions.models import Bench, Evaluate
 from birthmark.interventions.texts import Replaced, Result, Table, table_of_layers
 from birthmark.measurements import Source
 from birthmark.shapes import Tensor
+from birthmark.wording import say_names
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,10 @@ class Rewind(Result):
             )
         worst = max(self.layers, key=lambda one: one.value)
         ambient = [one for one in told if one.share(self.end) < 0.1]
-        names = ", ".join(one.name for one in ambient[:3])
-        more = f" and {len(ambient) - 3} more" if len(ambient) > 3 else ""
+        names = say_names([one.name for one in ambient])
         kept = (
             f"{len(ambient)} of {len(self.layers)} layers can go back to their start "
-            f"at less than a tenth of what a re-draw costs ({names}{more})"
+            f"at less than a tenth of what a re-draw costs ({names})"
             if ambient
             else f"None of {len(self.layers)} layers can go back to its start at less "
             "than a tenth of what a re-draw costs"

@@ -8,6 +8,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from birthmark.wording import align, write_html_table
+
 Table = tuple[list[str], list[list[str]]]
 
 
@@ -26,23 +28,12 @@ class Result:
         raise NotImplementedError
 
     def __str__(self) -> str:
-        header, rows = self.table()
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))
-            for row in [header, *rows]
-        ]
         notes = [f"Note: {note}" for note in self.notes]
-        return "\n".join([self.headline, "", *(x.rstrip() for x in lines), *notes])
+        return "\n".join([self.headline, "", *align(*self.table()), *notes])
 
     def _repr_html_(self) -> str:
-        header, rows = self.table()
-        head, *body = (
-            "<tr>" + "".join(f"<{tag}>{html.escape(x)}</{tag}>" for x in row) + "</tr>"
-            for tag, row in [("th", header), *(("td", row) for row in rows)]
-        )
         said = (f"<p>{html.escape(x)}</p>" for x in (self.headline, *self.notes))
-        return f"{''.join(said)}<table>{head}{''.join(body)}</table>"
+        return "".join(said) + write_html_table(*self.table())
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,7 @@
 Nothing is computed here but the layout; no script, no network, no torch.
 """
 
-from birthmark.report.checkup import write_checkup
-from birthmark.report.diff import write_course, write_diff
 from birthmark.report.document import write_report
-from birthmark.report.pages import check_target
+from birthmark.report.pages import check_target, write_checkup, write_course, write_diff
 
 __all__ = ["write_report"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -15,6 +18,10 @@ from markupsafe import Markup
 from birthmark import __version__
 from birthmark.errors import StoreError
 from birthmark.store import check_replaceable, replacing
+
+if TYPE_CHECKING:
+    from birthmark.checkup import CheckUp
+    from birthmark.weight_files import Diff, Parting, Trajectory
 
 
 def write_page(template: str, path: str | Path, **values: Any) -> Path:
@@ -61,3 +68,82 @@ def check_target(path: str | Path) -> Path:
         raise StoreError(f"cannot write {target}: name a file in a folder that exists")
     check_replaceable(target)
     return target
+
+
+def write_checkup(checkup: CheckUp, path: str | Path) -> Path:
+    """Write a check-up as one HTML file that needs nothing else to be read.
+
+    Findings in words come first, then the tables by layer and by tensor.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    return write_page(
+        "checkup.html",
+        path,
+        checkup=checkup,
+        counts={
+            level: sum(finding.level == level for finding in checkup.findings)
+            for level in ("error", "warning", "note")
+        },
+        layers=checkup.layer_table(),
+        legends=checkup.legends(),
+        drawing=Markup(checkup.svg()),  # names in it are escaped where it is drawn
+        bad={
+            name for finding in checkup.at_or_above("warning") for name in finding.where
+        },
+        tensors=checkup.tensor_table(),
+    )
+
+
+@dataclass(frozen=True)
+class Bar:
+    """How far a tensor moved on the way to a re-draw, in percent of its bar."""
+
+    name: str
+    length: float  # 100 is as far as the null model
+    label: str
+
+
+def write_diff(diff: Diff, path: str | Path) -> Path:
+    """Write a diff as one HTML file that needs nothing else to be read.
+
+    What happened comes first, then a bar for each weight matrix in the order of the
+    network, the findings, and all tensors with their null models.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    moved = [(one.name, one.readings["relative_distance"]) for one in diff.weights()]
+    bars = _bars((name, far.value, far.redraw) for name, far in moved)
+    return write_page("diff.html", path, diff=diff, bars=bars, table=diff.table())
+
+
+def write_course(course: Trajectory | Parting, path: str | Path, title: str) -> Path:
+    """Write a trajectory, or two trainings side by side, as one HTML file.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    bars, table = _bars(course.lengths()), course.table()
+    return write_page(
+        "course.html", path, course=course, title=title, bars=bars, table=table
+    )
+
+
+def _bars(moved: Iterable[tuple[str, float, float | None]]) -> list[Bar]:
+    """Of (name, how far, null model): those whose length is a finite number."""
+    bars = [
+        Bar(name, 100 * value / null if null else math.nan, f"{value:.3g}")
+        for name, value, null in moved
+    ]
+    return [bar for bar in bars if math.isfinite(bar.length)]

@@ -4,12 +4,6 @@ Nothing here knows of records or of training.
 """
 
 from birthmark.statistics.alarms import JumpAlarm
-from birthmark.statistics.descriptions import (
-    describe_differences,
-    describe_pair,
-    interval,
-    interval_and_count,
-)
 from birthmark.statistics.growth import compare_growth
 from birthmark.statistics.intervals import (
     CONFIDENCE,
@@ -29,8 +23,12 @@ from birthmark.statistics.paired import (
     POWER,
     PairedDifference,
     compare_pairs,
+    describe_differences,
+    describe_pair,
     detectable_effect,
     holm,
+    interval,
+    interval_and_count,
 )
 from birthmark.statistics.peaks import Peak, find_peak, quantiles
 from birthmark.statistics.power_laws import PowerLaw, fit_power_law

@@ -10,16 +10,18 @@ Stat. 6, 65, 1979), which asks nothing about how the pairs depend on each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from birthmark.shapes import Array
+from birthmark.statistics.intervals import summarize
 from birthmark.statistics.sizes import unit_of
 
 ALPHA = 0.05  # family-wise, over all pairs of one outcome
@@ -150,3 +152,42 @@ class _Differences:
         if not self.std > 0:
             return float("nan")
         return self.std * detectable_effect(self.n, ALPHA / self.num_pairs)
+
+
+Key = TypeVar("Key")
+
+
+def interval(values: npt.ArrayLike) -> dict[str, float]:
+    """Mean over replicas with Student's 95 % interval; NaN is left out."""
+    found = summarize(np.ravel(np.asarray(values)))
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def interval_and_count(values: npt.ArrayLike) -> dict[str, float]:
+    """The `interval`, and n: over how many replicas that have a value."""
+    return {**interval(values), "n": int(np.isfinite(values).sum())}
+
+
+def describe_differences(
+    values: Mapping[Key, npt.ArrayLike], reference: npt.ArrayLike
+) -> dict[Key, dict[str, float]]:
+    """Of each from a reference, paired by replica; p by Holm over all of them."""
+    pairs = [
+        compare_pairs(["a", "b"], np.stack([np.asarray(one), np.asarray(reference)]))[0]
+        for one in values.values()
+    ]
+    adjusted = holm([pair.p for pair in pairs])
+    return {
+        key: describe_pair(pair, p)
+        for key, pair, p in zip(values, pairs, adjusted, strict=True)
+    }
+
+
+def describe_pair(pair: PairedDifference, p: float | None = None) -> dict[str, float]:
+    """The difference a - b of a pair, its own interval, and p: adjusted where given."""
+    return {
+        "mean": float(pair.difference),
+        "low": float(pair.low),
+        "high": float(pair.high),
+        "p": float(pair.p if p is None else p),
+    }

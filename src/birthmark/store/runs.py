@@ -42,8 +42,7 @@ from birthmark.store.listing import (
     read_manifest,
     read_spec,
 )
-from birthmark.store.query import select
-from birthmark.store.sql import query
+from birthmark.store.query import query, select
 
 
 def open_store(path: str | Path, *, create: bool = False) -> Store:

@@ -6,10 +6,11 @@ from birthmark.theory.activations import (
     joint_moment,
     slope_moment,
 )
-from birthmark.theory.critical_steps import MOST_EVALUATIONS, find_critical_step
 from birthmark.theory.curvature import (
+    MOST_EVALUATIONS,
     LossOfParameters,
     Parameters,
+    find_critical_step,
     find_top,
     find_top_of,
     read_batch_sharpness,

@@ -4,11 +4,14 @@ The sharpness is the largest eigenvalue of the Hessian; ARPACK's Lanczos iterati
 it from products of the Hessian with vectors. Gradient descent on a quadratic diverges
 where it exceeds 2 / lr; for small batches what is compared with 2 / lr is the batch
 sharpness, the mean over batches of g'Hg / g'g, where g and H are the gradient and the
-Hessian of the batch's loss (Andreyev and Beneventano 2412.20553).
+Hessian of the batch's loss (Andreyev and Beneventano 2412.20553). Along one line the
+smallest step that no longer lowers the loss says as much, for a few forward passes
+(Kalra et al., arXiv 2601.16979).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +25,7 @@ from birthmark.shapes import Array
 Parameters = tuple[Tensor, ...]
 LossOfParameters = Callable[[Parameters], Tensor]
 _LANCZOS_VECTORS = 6  # few: a product is dear, and the largest stands alone
+MOST_EVALUATIONS = 9  # of the loss along a line, that before the step included
 _FLAT = 1e-12  # of the mean square of gradients: nothing pulls
 
 
@@ -127,3 +131,36 @@ def _make_product(
 
 def _flatten(pieces: Parameters) -> Tensor:
     return torch.cat([piece.flatten() for piece in pieces])
+
+
+def find_critical_step(loss_at: Callable[[float], float], guess: float = 2.0) -> float:
+    """The smallest multiple of a step beyond which the loss is higher than before it.
+
+    On a parabola with a step of lr along its gradient it is 2 / (lr * curvature), so
+    that 2 / (lr * multiple) is the curvature along the step. The multiple is bracketed
+    by doubling or halving from the guess, and the bracket is halved, in its logarithm,
+    with the evaluations that are left: within 5 % from a guess within a factor of 2.
+
+    Args:
+        loss_at: The loss at a multiple of the step; 0 is before it.
+        guess: Where to begin, best the multiple that was found before.
+
+    Returns:
+        NaN where no multiple that was tried raises the loss, or each does.
+    """
+    before = loss_at(0.0)
+    low, high = 0.0, math.inf
+    multiple = guess
+    for _ in range(MOST_EVALUATIONS - 1):
+        # NaN is no fall
+        if loss_at(multiple) <= before:
+            low = multiple
+        else:
+            high = multiple
+        if high == math.inf:
+            multiple = 2 * low
+        elif low == 0.0:
+            multiple = high / 2
+        else:
+            multiple = math.sqrt(low * high)
+    return multiple if low > 0.0 and high < math.inf else math.nan

@@ -15,6 +15,7 @@ from torch import nn
 
 from birthmark.measurements import clean_name, find_held, unwrap
 from birthmark.shapes import Finding, Parameters
+from birthmark.wording import say_names
 
 _LISTED = 5  # names in one sentence
 
@@ -164,7 +165,7 @@ class Observations:
 def _still(reason: str, names: Sequence[str]) -> Finding:
     count = "1 tensor has" if len(names) == 1 else f"{len(names)} tensors have"
     return Finding(
-        what=f"{count} not moved: {_listed(names)}. Why: {reason}",
+        what=f"{count} not moved: {say_names(names, _LISTED)}. Why: {reason}",
         why="what does not move is not trained",
         how="the L2 norm of the deviation is exactly 0",
         level="note" if reason.startswith("frozen") else "warning",
@@ -184,7 +185,7 @@ _ADVICE = {
 
 def _missing(names: Sequence[str]) -> Finding:
     return Finding(
-        what=f"moved, but in no group of the optimizer: {_listed(names)}",
+        what=f"moved, but in no group of the optimizer: {say_names(names, _LISTED)}",
         why="something else than this optimizer writes to it",
         how="the optimizer's groups hold other tensors",
         level="note",
@@ -196,7 +197,8 @@ def _missing(names: Sequence[str]) -> Finding:
 def _nonfinite(first: Mapping[str, int]) -> Finding:
     names = sorted(first, key=lambda name: (first[name], name))
     return Finding(
-        what=f"NaN or Inf in {_listed(names)}, seen at step {min(first.values())}",
+        what=f"NaN or Inf in {say_names(names, _LISTED)}, seen at step "
+        f"{min(first.values())}",
         why="from there on nothing is learned",
         how="entries that are not finite, at recorded steps",
         level="error",
@@ -214,7 +216,7 @@ def _changed(verb: str, which: Mapping[str, int]) -> Finding:
         "removed": "it is gone or has another shape, and is NaN from there on",
     }[verb]
     return Finding(
-        what=f"{verb} after the start: {_listed(names)}, seen at step "
+        what=f"{verb} after the start: {say_names(names, _LISTED)}, seen at step "
         f"{min(which.values())}: {after}",
         why="the model is not the one that the run began with",
         how="names and identities of its parameters at recorded steps",
@@ -225,9 +227,3 @@ def _changed(verb: str, which: Mapping[str, int]) -> Finding:
         if verb != "removed"
         else "",
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _LISTED
-    text = ", ".join(names[:_LISTED])
-    return f"{text} and {more} more" if more > 0 else text

@@ -18,6 +18,7 @@ import xarray as xr
 
 from birthmark.shapes import Array, Finding
 from birthmark.statistics import compare_growth, norm
+from birthmark.wording import align
 
 REDRAW = math.sqrt(2)  # relative distance of an independent draw of the same law
 _ONE_IN_A_THOUSAND = 3.09  # standard errors, one-sided
@@ -74,18 +75,10 @@ class Summary:
     def __str__(self) -> str:
         """The verdict, a table, and what asks for attention."""
         lines = [self.verdict, ""]
-        cells = [_HEADER, *(row.cells for row in (*self.kinds, *self.extremes))]
-        widths = [
-            max(len(row[place]) for row in cells) for place in range(len(_HEADER))
-        ]
-        for number, row in enumerate(cells):
-            if number == 1 + len(self.kinds):
-                lines.append("")
-            parts = [
-                cell.ljust(width) if place < 2 else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  ".join(parts).rstrip())
+        rows = [row.cells for row in (*self.kinds, *self.extremes)]
+        table = align(_HEADER, rows, num_left=2)
+        kinds, extremes = table[: 1 + len(self.kinds)], table[1 + len(self.kinds) :]
+        lines += [*kinds, "", *extremes] if extremes else kinds
         lines += ["", *filter(None, (self.growth,)), _LEGEND]
         lines += map(_sentence, self.findings)
         return "\n".join(lines)

@@ -40,10 +40,9 @@ from birthmark.tracking.recorder import Recorder
 from birthmark.tracking.samples import Sample
 from birthmark.tracking.schedules import Schedule, make_schedule
 from birthmark.tracking.selections import ATTRIBUTION, LIGHT, SIGNALS
-from birthmark.tracking.sinks import Alert, Sink
+from birthmark.tracking.sinks import Alert, Sink, Telling
 from birthmark.tracking.starts import KEEPS, Keep, Start
 from birthmark.tracking.summary import Summary, summarize
-from birthmark.tracking.telling import Telling
 from birthmark.tracking.tracked_runs import TrackedRun
 from birthmark.tracking.watching import Watch
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from birthmark.shapes import Finding
 from birthmark.weight_files.readings import TensorDiff
+from birthmark.wording import say_count, say_names
 
 if TYPE_CHECKING:
     from birthmark.weight_files.diffs import Diff, Kind
@@ -40,8 +41,8 @@ def _broken(kind: Kind, diff: Diff) -> Iterator[Finding]:
     if broken:
         count = int(sum(t.sums.nonfinite_b - t.sums.nonfinite_a for t in broken))
         yield Finding(
-            what=f"{_count(count, 'weight')} of {_count(len(broken), 'tensor')} became "
-            f"NaN or Inf: {_names(broken)}.",
+            what=f"{say_count(count, 'weight')} of {say_count(len(broken), 'tensor')} "
+            f"became NaN or Inf: {_names(broken)}.",
             why="The model's outputs are NaN from there on.",
             how="counted; such pairs are left out of all other numbers",
             level="error",
@@ -65,7 +66,7 @@ def _missing(kind: Kind, diff: Diff) -> Iterator[Finding]:
         more = f" and {len(alone) - _LISTED} more" if len(alone) > _LISTED else ""
         adapter = any("lora_" in name for name, _ in alone)
         yield Finding(
-            what=f"{_count(len(alone), 'tensor')} only in {label}: {listed}{more}.",
+            what=f"{say_count(len(alone), 'tensor')} only in {label}: {listed}{more}.",
             why=f"{other} has no tensor of this name, and none of this shape whose "
             "numbers resemble it.",
             how="matched by name, wrapper and prefix, as fused or split projections, "
@@ -86,7 +87,7 @@ def _reshaped(kind: Kind, diff: Diff) -> Iterator[Finding]:
             for name, a, b in diff.reshaped[:_LISTED]
         )
         yield Finding(
-            what=f"{_count(len(diff.reshaped), 'tensor')} changed shape: {listed}.",
+            what=f"{say_count(len(diff.reshaped), 'tensor')} changed shape: {listed}.",
             why="There is no weight by weight difference of two shapes.",
             how="same name, other shape; turned axes and fused parts were tried",
             level="warning",
@@ -102,7 +103,7 @@ def _unrelated(kind: Kind, diff: Diff) -> Iterator[Finding]:
         relation = worst.relation
         assert relation is not None
         yield Finding(
-            what=f"{_count(len(found), 'tensor')} as far from {diff.a.label} as a "
+            what=f"{say_count(len(found), 'tensor')} as far from {diff.a.label} as a "
             f"re-draw: {_names(found)}.",
             why="Drawn anew, as a new head is, or its start is forgotten; the others "
             "still hold theirs.",
@@ -134,7 +135,7 @@ def _scaled(kind: Kind, diff: Diff) -> Iterator[Finding]:
     if scaled and kind != "scaled":
         factors = [t.readings["slope"].decay or 0.0 for t in scaled]
         yield Finding(
-            what=f"{_count(len(scaled), 'tensor')} changed by one factor alone "
+            what=f"{say_count(len(scaled), 'tensor')} changed by one factor alone "
             f"({min(factors):.4g} to {max(factors):.4g}): {_names(scaled)}.",
             why="Weight decay alone does this: no gradient has reached them.",
             how="what is left of the move besides the factor is within rounding",
@@ -162,7 +163,7 @@ def _absorbed(kind: Kind, diff: Diff) -> Iterator[Finding]:
             why=f"{dtype} keeps {_HALF[dtype]} bits of a fraction: moves smaller than "
             "half a step of it do not show in the file, and were lost if the optimizer "
             "kept no float32 copy.",
-            how=f"bits compared, {_count(len(coarse), 'matrix', 'matrices')}",
+            how=f"bits compared, {say_count(len(coarse), 'matrix', 'matrices')}",
             source="arXiv 2511.08567",
             level="note",
             name="absorbed",
@@ -204,7 +205,7 @@ def _matched(kind: Kind, diff: Diff) -> Iterator[Finding]:
         ways = dict.fromkeys(t.how.split(": part of")[0] for t in found)
         examples = ", ".join(f"{t.name_a} = {t.name}" for t in found[:_LISTED])
         yield Finding(
-            what=f"{_count(len(found), 'tensor')} under another name or shape: "
+            what=f"{say_count(len(found), 'tensor')} under another name or shape: "
             f"{examples}{', ...' if len(found) > _LISTED else ''}.",
             why="The numbers below compare them as these pairs.",
             how="; ".join(ways),
@@ -233,11 +234,5 @@ def _where(tensors: Iterable[TensorDiff]) -> tuple[str, ...]:
     return tuple(t.name for t in tensors)
 
 
-def _names(tensors: Sequence[TensorDiff]) -> str:
-    listed = ", ".join(t.name for t in tensors[:_LISTED])
-    more = len(tensors) - _LISTED
-    return f"{listed} and {more} more" if more > 0 else listed
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def _names(tensors: Iterable[TensorDiff]) -> str:
+    return say_names(_where(tensors), _LISTED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from birthmark.errors import WeightsError
 from birthmark.shapes import Array
 from birthmark.store import open_store
 from birthmark.weight_files.comparing import diff
-from birthmark.weight_files.texts import dump
 from birthmark.weight_files.trajectories import find_steps
+from birthmark.wording import say_names, to_json
 
 SCHEMA = "birthmark-parting/1"
 HEADER = [
@@ -71,7 +70,7 @@ class Parting:
             )
         step, where = self.first
         place = (
-            f"in {_listed(where)}" if len(where) < len(self.tensors) else "everywhere"
+            f"in {say_names(where)}" if len(where) < len(self.tensors) else "everywhere"
         )
         last, null = _medians(self.apart_TP[-1], self.null_TP[-1])
         against = f" ({self.null}: {null:.3g})" if math.isfinite(null) else ""
@@ -114,7 +113,7 @@ class Parting:
     def to_json(self) -> str:
         """All numbers; the schema is named in the first field and only grows."""
         columns = {"apart": self.apart_TP, "null": self.null_TP}
-        return dump(
+        return to_json(
             {
                 "schema": SCHEMA,
                 "headline": self.headline,
@@ -281,12 +280,6 @@ def _medians(apart_P: Array, null_P: Array) -> tuple[float, float]:
     apart = float(np.median(apart_P[finite])) if finite.any() else float("nan")
     told = np.isfinite(null_P)
     return apart, float(np.median(null_P[told])) if told.any() else float("nan")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (
-        f" and {len(names) - 3} more" if len(names) > 3 else ""
-    )
 
 
 def _say(value: float) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
 from birthmark.weight_files.readings import Reading, TensorDiff
+from birthmark.wording import align, to_json, write_html_table
 
 if TYPE_CHECKING:
-    from birthmark.weight_files.diffs import Diff, Total
+    from birthmark.weight_files.diffs import Diff
 
 SCHEMA = "birthmark-diff/1"
 _ORDER = ("broken", "unrelated", "moved", "filled", "scaled", "rounded", "identical")
@@ -83,13 +83,8 @@ def summarize(diff: Diff) -> list[str]:
 def write_text(diff: Diff, rows: int | None) -> str:
     """Sentences, table and findings as plain text."""
     header, lines = table(diff, rows)
-    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-    said = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        for line in [header, *lines]
-    ]
     more = len(diff.tensors) - len(lines)
-    parts = [*summarize(diff), "", *(line.rstrip() for line in said)]
+    parts = [*summarize(diff), "", *align(header, lines)]
     if more:
         parts.append(f"... and {more} more tensors: text(rows=None), to_json()")
     parts += [LEGEND, ""]
@@ -100,52 +95,31 @@ def write_text(diff: Diff, rows: int | None) -> str:
 
 def write_json(diff: Diff) -> str:
     """All numbers; the schema is named in the first field and only grows."""
-    total = diff.total
     content = {
         "schema": SCHEMA,
         "verdict": diff.verdict.kind,
         "headline": diff.verdict.headline,
-        "a": vars(diff.a),
-        "b": vars(diff.b),
-        "total": total_data(total),
+        "a": diff.a,
+        "b": diff.b,
+        "total": diff.total,
         "tensors": [tensor_data(tensor) for tensor in diff.tensors],
         "only_a": [{"name": n, "shape": shape} for n, shape in diff.only_a],
         "only_b": [{"name": n, "shape": shape} for n, shape in diff.only_b],
         "reshaped": [
             {"name": n, "shape_a": a, "shape_b": b} for n, a, b in diff.reshaped
         ],
-        "findings": [vars(finding) for finding in diff.verdict.findings],
+        "findings": diff.verdict.findings,
         "num_bytes": diff.num_bytes,
         "seconds": diff.seconds,
     }
-    return dump(content)
-
-
-def total_data(total: Total) -> dict[str, Any]:
-    """All weights together, as plain values."""
-    return {
-        "count": total.count,
-        "relative_distance": vars(total.relative_distance),
-        "cosine": vars(total.cosine),
-        "changed": total.changed,
-    }
-
-
-def dump(content: dict[str, Any]) -> str:
-    """As JSON; what is not finite becomes null."""
-    return json.dumps(_finite(content), indent=2, allow_nan=False)
+    return to_json(content)
 
 
 def write_fragment(diff: Diff) -> str:
     """Sentences and the rows that matter as HTML, for notebooks."""
     header, lines = table(diff, 10)
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>"
-        for line in lines
-    )
     said = "".join(f"<p>{html.escape(line)}</p>" for line in summarize(diff))
-    return f"{said}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return said + write_html_table(header, lines)
 
 
 def _speed(diff: Diff) -> str:
@@ -206,7 +180,7 @@ def _amount(number: float) -> str:
 
 
 def tensor_data(tensor: TensorDiff) -> dict[str, Any]:
-    """One tensor, as plain values."""
+    """One tensor, as it stands in JSON."""
     data = {
         name: getattr(tensor, name)
         for name in (
@@ -214,15 +188,4 @@ def tensor_data(tensor: TensorDiff) -> dict[str, Any]:
             *("count", "related", "fresh_a", "fresh_b", "law"),
         )
     }
-    data["readings"] = {name: vars(one) for name, one in tensor.readings.items()}
-    return data
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return data | {"readings": tensor.readings}

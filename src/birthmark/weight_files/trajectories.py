@@ -18,7 +18,8 @@ from birthmark.weight_files.diffs import Diff
 from birthmark.weight_files.opening import open_weights
 from birthmark.weight_files.pairing import Match, pair_tensors
 from birthmark.weight_files.stored import WeightFile
-from birthmark.weight_files.texts import dump, tensor_data, total_data
+from birthmark.weight_files.texts import tensor_data
+from birthmark.wording import to_json
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -85,7 +86,7 @@ class Trajectory:
     def to_json(self) -> str:
         """All numbers; the schema is named in the first field and only grows."""
         pairs = zip(self.steps[1:], self.labels[1:], self.diffs, strict=True)
-        return dump(
+        return to_json(
             {
                 "schema": SCHEMA,
                 "headline": self.headline,
@@ -95,7 +96,7 @@ class Trajectory:
                         "step": step,
                         "label": label,
                         "verdict": one.verdict.kind,
-                        "total": total_data(one.total),
+                        "total": one.total,
                         "tensors": [tensor_data(tensor) for tensor in one.tensors],
                     }
                     for step, label, one in pairs

@@ -5,9 +5,8 @@ A task that is lost (a worker that died, a node that went) goes on from its chec
 elsewhere, `MOST_LOSSES` times.
 """
 
-from birthmark.sweeps.executors.here import Here
 from birthmark.sweeps.executors.interface import MOST_LOSSES, Executor
 from birthmark.sweeps.executors.on_ray import OnRay
-from birthmark.sweeps.executors.processes import Processes
+from birthmark.sweeps.executors.processes import Here, Processes
 
 __all__ = ["MOST_LOSSES", "Executor", "Here", "OnRay", "Processes"]

@@ -24,6 +24,23 @@ from birthmark.sweeps.executors.interface import MOST_LOSSES
 from birthmark.sweeps.interrupts import deferred_interrupts
 from birthmark.sweeps.tasks import Outcome, Report, Standing, Task, attempt
 
+
+class Here:
+    """This process."""
+
+    workers = 1
+
+    def carry_out(
+        self, tasks: Sequence[Task], store: Path, report: Report
+    ) -> Iterator[Outcome]:
+        """Carry all tasks out, and yield what becomes of each."""
+        for task in tasks:
+            outcome = attempt(task, store, report)
+            yield outcome
+            if outcome.status == "stopped":
+                return
+
+
 _LOOK_SECONDS = 0.2  # between two looks at signals
 _REPORT_SECONDS = 1.0  # between two reports of a worker
 
