@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import ruptures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birthmark.statistics import find_jumps
+from birthmark.statistics import find_all_jumps, find_jumps
+from birthmark.statistics.jumps import find_change_points
 
 EPOCHS = np.arange(401)
 
@@ -87,3 +89,35 @@ def test_curves_with_gaps_zeros_or_nothing_are_borne():
     assert jump.epoch == 100
     for nothing in (np.full(401, np.nan), np.zeros(401), curve[:12]):
         assert not find_jumps(EPOCHS[: len(nothing)], nothing, window=8, least=0.5)
+
+
+def _cost(curve, points, penalty):
+    pieces = np.split(curve, points)
+    return sum(((x - x.mean()) ** 2).sum() for x in pieces) + penalty * len(points)
+
+
+def test_change_points_are_those_of_ruptures_or_cost_less():
+    # with a shortest piece, ruptures drops some beginnings too early
+    draws = np.random.default_rng(1)
+    curves = [draws.normal(0, 0.3, draws.integers(30, 200)) for _ in range(40)]
+    for curve in curves:
+        curve[draws.integers(5, len(curve) - 5) :] += draws.normal(0, 1)
+    found = find_change_points(curves, [0.8] * len(curves), 4)
+    same = 0
+    for curve, points in zip(curves, found, strict=True):
+        search = ruptures.KernelCPD(kernel="linear", min_size=4).fit(curve[:, None])
+        theirs = [int(one) for one in search.predict(pen=0.8)[:-1]]
+        assert np.diff([0, *points, len(curve)]).min() >= 4
+        assert _cost(curve, points, 0.8) <= _cost(curve, theirs, 0.8) + 1e-9
+        same += points == theirs
+    assert same > 30
+
+
+def test_curves_together_jump_as_each_alone():
+    values = np.stack([np.where(at > EPOCHS, 0.1, 1.0) for at in (100, 250, 300)], 1)
+    values = values * np.stack([_noise(0.05, seed) for seed in range(3)], 1)
+    values[350:, 1], values[5:, 2] = np.nan, np.nan
+    found = find_all_jumps(EPOCHS, values, window=8, least=0.3)
+    alone = [find_jumps(EPOCHS, one, window=8, least=0.3) for one in values.T]
+    assert [round(one[0].epoch) for one in found[:2]] == [100, 250]
+    assert list(found) == alone and not found[2]

@@ -35,7 +35,6 @@ ONLY_IN = {
     "pyarrow": {"store"},
     "safetensors": {"network", "store"},
     "h5py": {"weight_files"},
-    "ruptures": {"statistics"},
     "jinja2": {"report", "experiments"},
     "starlette": {"serve"},
     "uvicorn": {"serve"},
@@ -146,7 +145,7 @@ sys.meta_path.insert(0, NoTorch())
 import birthmark.analysis, birthmark.figures, birthmark.report, birthmark.cli
 import birthmark as bm
 bm.open_store, bm.RunSpec, bm.draw_figures, bm.write_report
-slow = {"scipy.stats", "scipy.signal", "ruptures"} & {*sys.modules}
+slow = {"scipy.stats", "scipy.signal", "scipy.sparse"} & {*sys.modules}
 assert not slow, slow
 import importlib, pkgutil
 import birthmark_experiments.pages

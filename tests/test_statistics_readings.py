@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from birthmark.marks import draw_mark
 from birthmark.spec import MarkSpec
-from birthmark.statistics import pool_sizes, pooled_auc, read_mark
+from birthmark.statistics import blur_matrix, pool_sizes, pooled_auc, read_mark
 
 N = 96
 LETTERS = {c: draw_mark(MarkSpec(text=c), N, N).mask_IO for c in "aeonsxz"}
@@ -61,3 +62,9 @@ def test_the_detector_is_the_area_under_the_roc_curve():
     assert pooled_auc(-7 * w, A) == pytest.approx(due)  # neither sign nor size count
     assert pooled.shape == (N, N)
     assert np.isnan(pooled_auc(w, np.zeros_like(A)))
+
+
+@pytest.mark.parametrize("n", [1, 8, 32, 150])
+def test_the_blur_is_the_gaussian_filter_of_scipy(n):
+    theirs = ndimage.gaussian_filter1d(np.eye(n), n / 60, axis=0)
+    np.testing.assert_allclose(blur_matrix(n), theirs, atol=1e-15)

@@ -9,8 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from birthmark.analysis.axes import Axis, Value, say_mark, unify_fields
 from birthmark.analysis.columns import Column, read_columns, transitions_of
@@ -330,19 +328,15 @@ def as_survey(source: Store | Survey, thresholds: Thresholds | None = None) -> S
 
 def _tell_networks(runs: Sequence[Run]) -> list[int]:
     """A number a run: of users' own loops, one for all that have layers in common."""
-    pairs = [
-        (place, str(layer))
-        for place, run in enumerate(runs)
-        for layer in (("",) if run.given else run.records["layer"].to_numpy())
-    ]
-    if not pairs:
-        return []
-    places, layers = zip(*pairs, strict=True)
-    _, columns = np.unique(layers, return_inverse=True)
-    size = len(runs) + max(columns) + 1
-    edges = (np.ones(len(pairs)), (places, len(runs) + columns))
-    _, numbers = connected_components(coo_array(edges, (size, size)), directed=False)
-    return [int(number) for number in numbers[: len(runs)]]
+    networks: list[tuple[set[str], list[int]]] = []  # layers, and places of runs
+    for place, run in enumerate(runs):
+        layers = {""} if run.given else set(map(str, run.records["layer"].to_numpy()))
+        alike = [one for one in networks if layers & one[0]]
+        networks = [one for one in networks if one not in alike]
+        places = sum((one[1] for one in alike), [place])
+        networks.append((layers.union(*(one[0] for one in alike)), places))
+    number = {place: i for i, (_, places) in enumerate(networks) for place in places}
+    return [number[place] for place in range(len(runs))]
 
 
 def _replicas(run: Run, thresholds: Thresholds) -> list[Replica]:

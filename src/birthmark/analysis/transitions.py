@@ -12,7 +12,7 @@ from birthmark.analysis.studies import curves, fact, last_hidden
 from birthmark.analysis.thresholds import Thresholds
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
-from birthmark.statistics import Jump, find_jumps
+from birthmark.statistics import Jump, find_all_jumps
 
 
 @dataclass(frozen=True)
@@ -115,19 +115,11 @@ def find_transitions(
         final_train_loss=_final(epochs, train_TR, frozen, window),
         reached_epoch=_first(epochs, train_TR <= learned),
         divergence_epoch=_first(epochs, high_TR & after_TR),
-        loss_jumps=tuple(
-            tuple(
-                find_jumps(
-                    epochs, loss, window=window, least=lines.loss_jump, floor=learned
-                )
-            )
-            for loss in train_TR.T
+        loss_jumps=find_all_jumps(
+            epochs, train_TR, window=window, least=lines.loss_jump, floor=learned
         ),
-        deviation_jumps=tuple(
-            tuple(
-                find_jumps(epochs, deviation, window=window, least=lines.deviation_jump)
-            )
-            for deviation in deviation_TR.T
+        deviation_jumps=find_all_jumps(
+            epochs, deviation_TR, window=window, least=lines.deviation_jump
         ),
         nonfinite_step=np.where(frozen, step, np.nan),
         nonfinite_epoch=_epoch_of(step, records, frozen),

@@ -17,7 +17,7 @@ from birthmark.statistics.intervals import (
     summarize,
     summarize_curves,
 )
-from birthmark.statistics.jumps import Jump, find_jumps
+from birthmark.statistics.jumps import Jump, find_all_jumps, find_jumps
 from birthmark.statistics.paired import (
     ALPHA,
     POWER,

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import ndimage
 
 from birthmark.shapes import Array
 from birthmark.statistics.intervals import resample
@@ -50,9 +49,18 @@ class Reading:
 
 @cache
 def blur_matrix(n: int) -> Array:
-    """What blurs an axis of n places, by its product from the left, [n, n]."""
-    blurred: Array = ndimage.gaussian_filter1d(np.eye(n), n / BLUR, axis=0)
-    return blurred
+    """What blurs an axis of n places, by its product from the left, [n, n].
+
+    A Gaussian up to four standard deviations, reflected at both ends.
+    """
+    radius = int(4 * n / BLUR + 0.5)
+    away = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (away * BLUR / n) ** 2)
+    places = (np.arange(n)[:, None] + away) % (2 * n)
+    matrix = np.zeros((n, n))
+    reflected = np.where(places < n, places, 2 * n - 1 - places)
+    np.add.at(matrix, (np.arange(n)[:, None], reflected), weights / weights.sum())
+    return matrix
 
 
 def pool_sizes(w_IO: Array) -> Array:
@@ -62,8 +70,8 @@ def pool_sizes(w_IO: Array) -> Array:
     for axis in (1, 0):
         square = np.square(size_IO).mean(axis=axis, keepdims=True)
         size_IO = size_IO / np.sqrt(square + _TINY)
-    sigma = np.array(size_IO.shape) / BLUR
-    blurred: Array = ndimage.gaussian_filter(size_IO, sigma)
+    rows, columns = map(blur_matrix, size_IO.shape)
+    blurred: Array = rows @ size_IO @ columns.T
     return blurred
 
 
