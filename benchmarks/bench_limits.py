@@ -47,10 +47,11 @@ void product(int64_t rows, int64_t columns, int64_t depth, const REAL *a, int64_
 }
 int64_t tile_alone(int64_t depth, int64_t times, REAL *a, REAL *b, REAL *c)
 {
-    const right_matrix to = {c, WIDEST * LANES};
+    const left_matrix left = {a, depth, 1};
+    const right_matrix right = {b, WIDEST * LANES}, to = {c, WIDEST * LANES};
+    const ends at = {to, to, to};
     for (int64_t i = 0; i < times; i++)
-        TILES[WIDEST - 1][0].run(depth, (left_matrix){a, depth, 1},
-                                 (right_matrix){b, WIDEST * LANES}, (ends){to, to, to});
+        TILES[WIDEST - 1][0].run(depth, &left, right, &at);
     return 2 * TILES[WIDEST - 1][0].rows * WIDEST * LANES * depth * times;
 }
 int64_t room_of_panel(int64_t depth) { return panel_size(depth); }

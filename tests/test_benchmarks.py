@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import bench_limits  # noqa: E402
 import bench_training  # noqa: E402
 from throughput import case as case_module  # noqa: E402
 from throughput import check, rates, rounds, table, trainer  # noqa: E402
@@ -48,6 +49,34 @@ def test_every_script_says_its_options(script, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(str(script), run_name="__main__")
     assert "usage" in capsys.readouterr().out
+
+
+SMALL = {
+    "bench_general": "--rounds 1 --steps 1",
+    "bench_growth": "--axes width",
+    "bench_index": "--runs 200 --times 1",
+    "bench_limits": "--rounds 1",
+    "bench_measuring": "--widths 8 --replicas 2 --rounds 1 --steps 2",
+    "bench_memory": "--widths 8",
+    "bench_start": "-n 1",
+    "bench_sweep": "--runs 2 --epochs 1 --width 8 --replicas 2 --examples 2",
+    "bench_tracker": "--vocabulary 99 --width 16 --layers 1 --length 8 --rounds 1",
+    "bench_widths": "--widths 8 16 8 --rounds 1",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_small_work_of_a_script_is_done(name):
+    done = run_script(BENCHMARKS / f"{name}.py", *SMALL[name].split())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_what_limits_a_step_is_the_c_of_the_engine(tmp_path):
+    products = bench_limits.Products(str(tmp_path))
+    assert products.time_tile() > 0
+    products.of_step(16)()
 
 
 @pytest.mark.slow

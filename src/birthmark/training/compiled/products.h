@@ -80,9 +80,11 @@ typedef struct {
 /* ROWS x VECTORS accumulators stay in registers for the whole sum. It begins at zero, and
    `start` is added at the end: each of many small terms would be lost beside a weight. */
 #define DEFINE_TILE(ROWS, VECTORS)                                                   \
-    static void tile_##ROWS##x##VECTORS(int64_t depth, left_matrix a,                \
-                                        right_matrix b, ends e)                      \
+    static void tile_##ROWS##x##VECTORS(int64_t depth, const left_matrix *left,      \
+                                        right_matrix b, const ends *at)              \
     {                                                                                \
+        left_matrix a = *left;                                                       \
+        const ends e = *at;                                                          \
         vector sum[ROWS][VECTORS];                                                   \
         UNROLLED for (int64_t m = 0; m < ROWS; m++)                                  \
             UNROLLED for (int64_t n = 0; n < VECTORS; n++)                           \
@@ -98,9 +100,9 @@ typedef struct {
                 right[n] = LOAD(b.at + n * LANES);                                   \
             UNROLLED for (int64_t n = 0; n < VECTORS; n++) HOLD(right[n]);           \
             UNROLLED for (int64_t m = 0; m < ROWS; m++) {                            \
-                const vector left = SPREAD(a.at + m * a.row);                        \
+                const vector value = SPREAD(a.at + m * a.row);                       \
                 UNROLLED for (int64_t n = 0; n < VECTORS; n++)                       \
-                    ADD_PRODUCT(sum[m][n], left, right[n]);                          \
+                    ADD_PRODUCT(sum[m][n], value, right[n]);                         \
             }                                                                        \
             a.at += a.column;                                                        \
             b.at += b.row;                                                           \
@@ -136,7 +138,7 @@ DEFINE_TILES(1)
 
 typedef struct {
     int64_t rows;
-    void (*run)(int64_t, left_matrix, right_matrix, ends);
+    void (*run)(int64_t, const left_matrix *, right_matrix, const ends *);
 } tile;
 
 #define NAME_TILE(ROWS, VECTORS) {ROWS, tile_##ROWS##x##VECTORS}
@@ -195,6 +197,11 @@ static inline right_matrix from_row(right_matrix of, int64_t row)
     return (right_matrix){of.at + row * of.row, of.row};
 }
 
+static inline left_matrix from_place(left_matrix of, int64_t row, int64_t column)
+{
+    return (left_matrix){of.at + row * of.row + column * of.column, of.row, of.column};
+}
+
 static inline right_matrix from_column(right_matrix of, int64_t column)
 {
     return (right_matrix){of.at + column, of.row};
@@ -242,16 +249,19 @@ static void multiply_panel(const part *p, int64_t width, right_matrix b, ends e,
     enum { LINE = 64 / sizeof(REAL) };
     const tile *kind = TILES[width - 1];
     const int64_t share = (p->depth * kind->rows + p->rows - 1) / p->rows;
-    for (int64_t m = 0, k = 0; m < p->rows; m += kind->rows) {
-        const int64_t left = p->rows - m;
+    left_matrix a = p->a;
+    for (int64_t left = p->rows, k = 0; left > 0; left -= kind->rows) {
         /* two of four rows are better than one of six and one of two */
         while (kind->rows > left || (kind->rows == 6 && left == 8)) kind++;
         for (int64_t end = k + share; next && k < end && k < p->depth; k++) {
             __builtin_prefetch(next + k * p->b.row);
             __builtin_prefetch(next + k * p->b.row + LINE);
         }
-        kind->run(p->depth, (left_matrix){p->a.at + m * p->a.row, p->a.row, p->a.column}, b,
-                  (ends){from_row(e.before, m), from_row(e.start, m), from_row(e.c, m)});
+        kind->run(p->depth, &a, b, &e);
+        a.at += kind->rows * a.row;
+        e.before.at += kind->rows * e.before.row;
+        e.start.at += kind->rows * e.start.row;
+        e.c.at += kind->rows * e.c.row;
     }
 }
 
@@ -303,7 +313,7 @@ static void multiply(int64_t rows, int64_t columns, int64_t depth, left_matrix a
             part p = {rows - m < few ? rows - m : few,
                       columns,
                       depth - k < terms ? depth - k : terms,
-                      {a.at + m * a.row + k * a.column, a.row, a.column},
+                      from_place(a, m, k),
                       from_row(b, k),
                       from_row(start, m),
                       from_row(c, m),
