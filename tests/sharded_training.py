@@ -8,18 +8,21 @@ recorded step are put together by torch itself, apart from what is tested.
 
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, Partial
+from torch.distributed.tensor import DTensor, Partial, Shard, distribute_tensor
 
 import birthmark as bm
 from birthmark.errors import WeightsError
+from birthmark.measurements import MEASUREMENTS, extend_path
 
 SCHEDULE = [1, 3, 6]
 HALF = 4  # steps before the training is stopped
@@ -74,6 +77,43 @@ def check_what_is_wrong(model, tracker, rank, world):
         bm.to_parameters({"w": part})
 
 
+def check_extreme_sizes(world):
+    """Shards of any size, also far apart, have the numbers of the whole tensors."""
+    mesh = init_device_mesh("cpu", (world,))
+    draws = torch.Generator().manual_seed(3)
+    # the first shard has rows of zeros alone, the last one rows of sizes far apart
+    rows = torch.tensor([0, 0, 0, 0, 1e-180, 1e-20, 1], dtype=torch.float64)[:, None]
+    sizes = {"huge": 1e200, "tiny": 1e-200, "usual": 1.0, "denormal": 1e-310}
+    units = {
+        name: torch.full((7, 1), size, dtype=torch.float64)
+        for name, size in sizes.items()
+    }
+    units |= {"huge rows": rows * 1e200, "tiny rows": rows * 1e-130}
+    states = [{name: torch.zeros(7, 5).double() for name in units}]
+    for _ in range(3):
+        moves = {
+            n: unit * torch.randn(7, 5, generator=draws) for n, unit in units.items()
+        }
+        states.append({name: w + moves[name] for name, w in states[-1].items()})
+
+    def split(state):
+        return {n: distribute_tensor(w, mesh, [Shard(0)]) for n, w in state.items()}
+
+    found = []
+    for spread in (split, dict):
+        path = {}
+        for before, after in pairwise(map(spread, states[1:])):
+            path = extend_path(path, before, after)
+        ends = spread(states[1]), spread(states[-1])
+        found.append(bm.measure(*ends, path=path, kind="scalars"))
+    shards, whole = found
+    # the null of signs takes the deviation of another weight, here of the same shard
+    summed = {n for n, one in MEASUREMENTS.items() if one.is_summed and n in whole}
+    for name in summed - {"sign_flips_by_noise"}:
+        np.testing.assert_allclose(shards[name], whole[name], 1e-12, 0, err_msg=name)
+    assert bool((shards.distance > 0).all()) and bool(shards.cosine.notnull().all())
+
+
 def main(rank, world, port, kind, folder, resume):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     dist.init_process_group("gloo", rank=rank, world_size=world)
@@ -120,6 +160,7 @@ def main(rank, world, port, kind, folder, resume):
         torch.save(states, folder / f"states{rank}.pt")
     if kind == "fsdp":
         check_what_is_wrong(model, tracker, rank, world)
+        check_extreme_sizes(world)
     tracker.finish()
     dist.barrier()
     dist.destroy_process_group()

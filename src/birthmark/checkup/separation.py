@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from birthmark.checkup.second_moments import in_range
+
 MOST_EXAMPLES = 64  # 2016 pairs: the mean over pairs is known to a percent
 NEIGHBOURS = 5
 _MOST_NUMBERS = 1 << 22  # examples times features looked at
@@ -21,7 +23,7 @@ class Geometry:
 
     cosine: float  # mean over pairs of examples
     gap: float  # 1 - cosine, computed from distances: exact where it is tiny
-    distance_NN: Tensor  # float64, root mean square over features
+    distance_NN: Tensor  # float64, root mean square over features, in any unit
 
 
 def read_geometry(values: Tensor) -> Geometry | None:
@@ -35,6 +37,7 @@ def read_geometry(values: Tensor) -> Geometry | None:
     x = x[:, ::stride].double()
     if not torch.isfinite(x).all():
         return None
+    x, _ = in_range(x)  # cosines and ratios of distances know of no unit
     norm_N = x.norm(dim=1)
     if (norm_N > 0).sum() < 2:
         return None

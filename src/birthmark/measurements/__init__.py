@@ -25,9 +25,9 @@ from birthmark.measurements.parameters import (
     unwrap,
 )
 from birthmark.measurements.path_lengths import extend_path
-from birthmark.measurements.shards import merge_additive, merge_shards, to_local
+from birthmark.measurements.shards import merge_shards, merge_squares, to_local
 from birthmark.measurements.signals import Signal
-from birthmark.measurements.steps import Step, sum_step
+from birthmark.measurements.steps import SQUARES, Step, sum_step
 from birthmark.measurements.sums import sum_up
 from birthmark.measurements.table import MEASUREMENTS, register_measurement
 from birthmark.measurements.tensors import align, fan_in_of, weight_beside

@@ -95,15 +95,21 @@ def scaled(values_RN: Tensor, scale_R1: Tensor | None) -> Tensor:
     return values_RN if scale_R1 is None else values_RN / scale_R1
 
 
-def in_one_unit(*given_RN: Tensor) -> list[Tensor]:
+def in_one_unit(*given_RN: Tensor) -> tuple[list[Tensor], Tensor]:
     """Rows in one unit for all, in which their products are numbers if they can be.
 
-    For ratios of such products, which do not know of the unit.
+    For ratios of such products, which do not know of the unit. Beside the largest
+    number, what is far smaller may vanish.
+
+    Returns:
+        The rows, and the unit, [R]; 0 of rows without a number that is not 0.
     """
-    scales = [scale_R1 for one in given_RN if (scale_R1 := scale_of(one)) is not None]
-    if not scales:
-        return list(given_RN)
-    # beside the largest, what is far smaller may vanish
-    largest_R1 = torch.stack([one.abs().amax(1, keepdim=True) for one in given_RN])
-    scale_R1 = scale_of(largest_R1.amax(0))
-    return [scaled(one, scale_R1) for one in given_RN]
+    first_RN = given_RN[0]
+    largest_R = first_RN.new_zeros(len(first_RN), dtype=torch.float64)
+    for one in given_RN if first_RN.shape[1] else ():
+        finite_RN = one.abs().masked_fill(~one.isfinite(), 0.0)
+        largest_R = torch.maximum(largest_R, finite_RN.amax(1).double())
+    scale_R1 = scale_of(largest_R[:, None])
+    unit_R = torch.ones_like(largest_R) if scale_R1 is None else scale_R1.squeeze(1)
+    rows = [scaled(one, scale_R1) for one in given_RN]
+    return rows, unit_R.masked_fill(largest_R == 0, 0.0)

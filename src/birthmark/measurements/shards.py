@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from birthmark.errors import WeightsError
-from birthmark.measurements.sums import Sums, merge
+from birthmark.measurements.moments import in_one_unit
+from birthmark.measurements.sums import Sums, merge_scaled
 from birthmark.shapes import Parameters, Shard, Tensor
 
 
@@ -59,12 +60,11 @@ def merge_shards(parameters: Parameters, local: Mapping[str, Sums]) -> dict[str,
     """
     merged = dict(local)
     for groups, names in _by_groups(parameters, local).items():
-        parts = torch.stack([local[name].in_weights().values_RS for name in names])
+        whole = torch.stack([local[name].with_scales() for name in names])
         device = parameters[names[0]].values.device
         for group in groups:
-            everywhere = _gather(parts.to(_device_of(group, device)), group)
-            parts = merge(everywhere.to(parts.device))
-        merged |= dict(zip(names, map(Sums, parts), strict=True))
+            whole = merge_scaled(_gather(whole, group, device))
+        merged |= dict(zip(names, map(Sums.of_scaled, whole), strict=True))
     return merged
 
 
@@ -72,27 +72,54 @@ def add_squares(
     parameters: Parameters, lengths: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Lengths of whole tensors from those of shards, [R] each, by their squares."""
-    squares = {name: length.square() for name, length in lengths.items()}
-    added = merge_additive(parameters, squares)
+    found = {name: in_one_unit(length[:, None]) for name, length in lengths.items()}
+    added, units = merge_squares(
+        parameters,
+        {name: rows[0].square() for name, (rows, _) in found.items()},
+        {name: unit for name, (_, unit) in found.items()},
+    )
     return {
-        name: lengths[name] if parameters[name].shard is None else added[name].sqrt()
-        for name in lengths
+        name: length
+        if parameters[name].shard is None
+        else added[name][:, 0].sqrt() * units[name]
+        for name, length in lengths.items()
     }
 
 
-def merge_additive(
-    parameters: Parameters, local: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Sums of whole tensors from those of shards, of one shape each."""
-    added = dict(local)
+def merge_squares(
+    parameters: Parameters,
+    local: Mapping[str, Tensor],
+    units: Mapping[str, Tensor],
+    squares: int | None = None,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Sums of whole tensors from those of shards, each in a unit of its own.
+
+    Args:
+        parameters: Of which each process has a part.
+        local: By name [R, S], sums of squares and products.
+        units: By name [R], the power of two in which factors are; 0 where all are 0.
+        squares: How many of the S are that; the others are counts. All unless given.
+
+    Returns:
+        The sums of all, in the largest unit of theirs, and that unit.
+    """
+    added, unit_of = dict(local), dict(units)
     for groups, names in _by_groups(parameters, local).items():
-        values = torch.stack([local[name] for name in names])
+        whole = torch.stack(
+            [torch.cat([local[n], units[n][:, None]], dim=1) for n in names]
+        )
         device = parameters[names[0]].values.device
         for group in groups:
-            everywhere = _gather(values.to(_device_of(group, device)), group)
-            values = everywhere.to(values.device).sum(0)
-        added |= dict(zip(names, values, strict=True))
-    return added
+            everywhere = _gather(whole, group, device)
+            sums, unit = everywhere[..., :-1], everywhere[..., -1:]
+            largest = unit.amax(0)
+            ratio = unit / largest.masked_fill(largest == 0, 1.0)
+            sums[..., :squares] *= ratio
+            sums[..., :squares] *= ratio
+            whole = torch.cat([sums.sum(0), largest], dim=-1)
+        added |= dict(zip(names, whole[..., :-1], strict=True))
+        unit_of |= dict(zip(names, whole[..., -1], strict=True))
+    return added, unit_of
 
 
 def merge_texts(shards: Sequence[Shard], text: str) -> str:
@@ -119,14 +146,14 @@ def _by_groups(
     return found
 
 
-def _gather(values: Tensor, group: Any) -> Tensor:
-    """Small tensors of all processes of a group, in their order."""
-    values = values.contiguous()
+def _gather(values: Tensor, group: Any, device: torch.device) -> Tensor:
+    """Small tensors of all processes of a group, whose shards lie on a device."""
+    sent = values.to(_device_of(group, device)).contiguous()
     parts = [
-        torch.empty_like(values) for _ in range(_distributed().get_world_size(group))
+        torch.empty_like(sent) for _ in range(_distributed().get_world_size(group))
     ]
-    _distributed().all_gather(parts, values, group=group)
-    return torch.stack(parts)
+    _distributed().all_gather(parts, sent, group=group)
+    return torch.stack(parts).to(values.device)
 
 
 def _device_of(group: Any, device: torch.device) -> torch.device:

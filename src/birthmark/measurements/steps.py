@@ -11,6 +11,7 @@ from birthmark.measurements.pair import Pair
 from birthmark.shapes import Tensor
 
 _NAMES = ("move", "weights", "by_gradient", "by_decay", "wanted", "absorbed")
+SQUARES = 4  # of these, the first ones; the others are counts
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,8 @@ def sum_step(
     gradient_RN: Tensor,
     by_gradient_RN: Tensor | None = None,
     by_decay_RN: Tensor | None = None,
-    *,
-    is_shard: bool = False,
-) -> Tensor:
-    """The sums of a `Step`, [R, S], in a unit of their own.
+) -> tuple[Tensor, Tensor]:
+    """The sums of a `Step`, [R, S], and the unit of its first `SQUARES`, [R].
 
     Args:
         before_RN: The weights, as they are stored.
@@ -47,15 +46,13 @@ def sum_step(
         by_gradient_RN: What of the move the present gradient makes, in float64; None
             where the rule of the optimizer is not known.
         by_decay_RN: What of it weight decay makes.
-        is_shard: Whether they are added to those of other shards: their unit is 1.
     """
     w_RN, move_RN = before_RN.double(), after_RN.double() - before_RN.double()
     wanted_RN, still_RN = gradient_RN != 0, move_RN == 0
-    if not is_shard:
-        by = [one for one in (by_gradient_RN, by_decay_RN) if one is not None]
-        w_RN, move_RN, *by = in_one_unit(w_RN, move_RN, *by)
-        by_gradient_RN = None if by_gradient_RN is None else by.pop(0)
-        by_decay_RN = None if by_decay_RN is None else by.pop(0)
+    by = [one for one in (by_gradient_RN, by_decay_RN) if one is not None]
+    (w_RN, move_RN, *by), unit_R = in_one_unit(w_RN, move_RN, *by)
+    by_gradient_RN = None if by_gradient_RN is None else by.pop(0)
+    by_decay_RN = None if by_decay_RN is None else by.pop(0)
     unknown_R = w_RN.new_full((len(w_RN),), torch.nan)
     found = {
         "move": dot(move_RN, move_RN),
@@ -67,7 +64,7 @@ def sum_step(
         "wanted": wanted_RN.sum(1),
         "absorbed": (wanted_RN & still_RN).sum(1),
     }
-    return torch.stack([found[name].double() for name in _NAMES], dim=1)
+    return torch.stack([found[name].double() for name in _NAMES], dim=1), unit_R
 
 
 def update_ratio(pair: Pair) -> Tensor:

@@ -54,6 +54,7 @@ _POWERS = {
     **{"mean": (0,), "m2": 2 * (0,), "m3": 3 * (0,), "m4": 4 * (0,)},
     **{"mean_a": (1,), "aa": (1, 1), "mean_b": (2,), "bb": (2, 2), "ab": (1, 2)},
 }
+_NUM_SCALES = 3
 _ROW = 8 * len(NAMES)  # bytes
 _PIECE = 2**18  # numbers that one thread takes at a time
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
@@ -84,15 +85,19 @@ class Sums:
             scales = (scales[0][replicas], scales[1][replicas], scales[2][replicas])
         return Sums(self.values_RS[replicas], scales)
 
-    def in_weights(self) -> Sums:
-        """The same with 1 as the unit of all, in which squares may vanish."""
-        if self.scales is None:
-            return self
-        values_RS = self.values_RS.clone()
-        for name, places in _POWERS.items():
-            for place in places:
-                values_RS[:, _PLACES[name]] *= self.scales[place]
-        return Sums(values_RS)
+    def with_scales(self) -> Tensor:
+        """The numbers and behind them the three scales, [R, S + 3]."""
+        ones_R = torch.ones_like(self.values_RS[:, 0])
+        scales_R3 = torch.stack(self.scales or (ones_R, ones_R, ones_R), dim=1)
+        return torch.cat([self.values_RS, scales_R3], dim=1)
+
+    @classmethod
+    def of_scaled(cls, whole: Tensor) -> Sums:
+        """From what `with_scales` gives."""
+        values_RS, scales_R3 = whole.split([len(NAMES), _NUM_SCALES], dim=1)
+        is_one = bool((scales_R3 == 1).all())
+        of_d, of_a, of_b = scales_R3.unbind(1)
+        return cls(values_RS, None if is_one else (of_d, of_a, of_b))
 
     def __getattr__(self, name: str) -> Tensor:
         place = _PLACES.get(name)
@@ -259,6 +264,27 @@ def merge(parts: Tensor) -> Tensor:
     for name, product in (("aa", da * da), ("bb", db * db), ("ab", da * db)):
         out[name] = out[name] + (count * product).sum(0)
     return torch.stack([out[name] for name in NAMES], dim=-1)
+
+
+def merge_scaled(parts: Tensor) -> Tensor:
+    """As `merge`, of parts with scales behind them, [K, ..., S + 3], each its own.
+
+    All are brought to the largest scale, beside which what is far smaller may vanish:
+    to that of the whole tensor. Parts of zeros alone have no say in it.
+    """
+    values, scales = parts.split([len(NAMES), _NUM_SCALES], dim=-1)
+    values = values.clone()
+    central = (("mean", "m2"), ("mean_a", "aa"), ("mean_b", "bb"))
+    is_zero = torch.stack(
+        [(values[..., [_PLACES[n] for n in pair]] == 0).all(-1) for pair in central], -1
+    )
+    largest = scales.masked_fill(is_zero, 0.0).amax(0)
+    largest = torch.where(largest == 0, 1.0, largest)
+    ratio = (scales / largest).masked_fill(is_zero, 1.0)
+    for name, places in _POWERS.items():
+        for place in places:
+            values[..., _PLACES[name]] *= ratio[..., place]
+    return torch.cat([merge(values), largest], dim=-1)
 
 
 # of addresses, dtypes, number of pairs, smallest normal number, address of the sums

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from birthmark.measurements import in_one_unit, merge_additive
+from birthmark.measurements import in_one_unit, merge_squares
 from birthmark.shapes import Parameters
 from birthmark.tracking.looks import Groups, Look
 
@@ -53,16 +53,15 @@ class Attribution:
     def sums(self) -> dict[str, Tensor]:
         """By name the squared deviation and its products with both parts, [1, 3]."""
         own = self._groups.named(self._whole)
-        local = {}
+        local, units = {}, {}
         for name, row in self._look.take(own).items():
             parts = self._parts.get(name)
             if parts is not None and parts.shape[1] == row.shape[1]:
                 move = row[0].double() - parts[0]
-                rows = torch.stack([move, parts[1], parts[2]])
-                if self._whole[name].shard is None:
-                    rows = torch.cat(in_one_unit(*rows[:, None]))
-                local[name] = (rows @ rows[0])[None] * self._look.growth(name)
-        return merge_additive(self._whole, local)
+                rows, units[name] = in_one_unit(move[None], *parts[1:, None])
+                products = torch.cat(rows) @ rows[0][0]
+                local[name] = products[None] * self._look.growth(name)
+        return merge_squares(self._whole, local, units)[0]
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors from which `load_state_dict` goes on."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from birthmark.errors import SpecError
-from birthmark.measurements import Signal, clean_name, unwrap
+from birthmark.measurements import Signal, clean_name, in_one_unit, unwrap
 from birthmark.network import modes_put_back
 from birthmark.theory import find_critical_step
 
@@ -153,8 +153,9 @@ class Probe:
     ) -> Signal:
         module = self._layers[name]
         weight = getattr(module, "weight").detach()  # noqa: B009 - a Tensor for mypy
-        w0 = start.to(weight.device, torch.float32)
-        move = weight.float() - w0
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        w0 = start.to(weight.device, dtype)
+        w0, move = _in_one_unit(w0, weight.to(dtype) - w0)
 
         def square(w: Tensor, inputs: list[Tensor]) -> float:
             parts = [_apply(module, w, x).double().square() for x in inputs]
@@ -162,10 +163,10 @@ class Probe:
 
         with torch.no_grad():
             if now[0].is_floating_point():
-                below = [
-                    x.float() - x0.float() for x, x0 in zip(now, first, strict=True)
-                ]
-                squares = [x.float().square() for x in now]
+                every = _in_one_unit(*(x.to(dtype) for x in (*now, *first)))
+                now, first = every[: len(now)], every[len(now) :]
+                below = [x - x0 for x, x0 in zip(now, first, strict=True)]
+                squares = [x.square() for x in now]
                 by_inputs = square(w0, below)
             else:
                 squares, by_inputs = now, 0.0
@@ -184,6 +185,8 @@ def _find_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     seen = set()
     for module in model.modules():
         weight = getattr(module, "weight", None)
+        if not isinstance(weight, Tensor) or weight.is_complex():
+            continue
         # of transformers, a Linear with the weight turned
         if isinstance(module, _LINEAR) or type(module).__name__ == "Conv1D":
             name = names.get(id(weight))
@@ -192,12 +195,17 @@ def _find_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
                 yield name, module
 
 
+def _in_one_unit(*tensors: Tensor) -> list[Tensor]:
+    """In a unit in which their squares are numbers; shares do not know of it."""
+    rows, _ = in_one_unit(*(one.reshape(1, -1) for one in tensors))
+    return [row.reshape(one.shape) for row, one in zip(rows, tensors, strict=True)]
+
+
 def _apply(module: nn.Module, weight: Tensor, x: Tensor) -> Tensor:
     """The output of a layer with this weight and without its bias."""
     given = {"weight": weight}
     bias = getattr(module, "bias", None)
     if bias is not None:
         given["bias"] = torch.zeros_like(bias, dtype=weight.dtype)
-    x = x.float() if x.is_floating_point() else x
     found: Tensor = functional_call(module, given, (x,))
     return found

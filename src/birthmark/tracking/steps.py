@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from birthmark.measurements import Step, merge_additive, sum_step
+from birthmark.measurements import SQUARES, Step, merge_squares, sum_step
 from birthmark.shapes import Finding, Parameters
 from birthmark.tracking.attribution import Attribution
 from birthmark.tracking.looks import Groups, Look, Rule
@@ -82,16 +82,15 @@ class Steps:
 
     def look_after(self) -> dict[str, Step]:
         """What the step did, of which the first half was kept; empty without it."""
-        sums = {}
+        sums, units = {}, {}
         for name, seen in self._look.after():
             parts = (seen.gradient, seen.by_gradient, seen.by_decay)
-            is_shard = self._whole[name].shard is not None
-            found = sum_step(seen.before, seen.after, *parts, is_shard=is_shard)
+            found, units[name] = sum_step(seen.before, seen.after, *parts)
             sums[name] = found * seen.growth
             self._dtypes[name] = seen.dtype
         if not sums:
             return {}
-        merged = merge_additive(self._whole, sums)
+        merged, _ = merge_squares(self._whole, sums, units, SQUARES)
         self.last = {name: Step(values) for name, values in merged.items()}
         return self.present()
 
