@@ -20,6 +20,7 @@ from birthmark.analysis import (
     read_columns,
     split_by_protocol,
 )
+from birthmark.analysis.endings import lost_since
 from birthmark.analysis.layers import final_distances
 from birthmark.errors import StoreError
 from synthetic_records import STEPS_AN_EPOCH, make_run, make_spec
@@ -485,8 +486,52 @@ def test_of_runs_in_a_loop_the_least_loss_is_sought_over_all_lines():
     few = Survey(None, (gone, runs[4]), axis="lr")
     assert _named(few, "least_loss").what.endswith("(2 networks have none at the end).")
 
+    lost = _named(few, "lost")
+    assert lost.what == (
+        "The loss of 2 of 6 networks becomes NaN or Inf: learning rate 0.1, from step "
+        "20 on."
+    )
+    assert find_headlines(few)[0] == lost.what
+
     alike = Survey(None, (runs[3], _tracked(0.3, "sgd", close)))
     assert "No difference to" in _named(alike, "least_loss").details
+
+
+@pytest.mark.parametrize(
+    ("curve", "since"),
+    [
+        ([3, 2, 1], None),
+        ([np.nan, 2, 1], None),  # nothing is noted at the start
+        ([3, 2, np.nan, np.nan], 2),
+        ([3, 2, np.inf], 2),
+        ([np.nan, np.nan], 0),
+        ([np.nan], None),
+        ([3, np.nan, 2, np.nan], None),  # noted at every second record
+        ([3, np.nan, 2, np.nan, np.nan], 3),
+        ([3, np.nan, np.nan], None),  # noted once
+    ],
+)
+def test_a_loss_is_lost_where_it_is_no_number_for_longer_than_it_was_not_noted(
+    curve, since
+):
+    steps, expected = np.arange(len(curve)), np.nan if since is None else since
+    found = lost_since(steps, np.array(curve, dtype=float)[:, None])
+    np.testing.assert_array_equal(found, [expected])
+
+
+def test_a_network_whose_loss_became_nan_is_no_learner_though_nothing_froze_it():
+    run = _run(64, "strong", replicas=2)
+    loss = run.records["train_loss"].values.copy()
+    loss[300:, 1] = np.nan
+    records = run.records.assign(train_loss=(("step", "replica"), loss))
+    for given in (records, records.drop_vars("nonfinite_step")):
+        study = Study((Run(run.run_key, run.spec, given),))
+        assert _named(study, "learners").what.startswith("1 of 2 networks loses")
+        collapse = _named(study, "collapse")
+        assert collapse.values["nonfinite"] == 1 and "None met" not in collapse.details
+        (column,) = read_columns(study)
+        assert np.isnan(column.joined("final_train_loss")).tolist() == [False, True]
+        assert column.joined("nonfinite_epoch")[1] == 300
 
 
 def test_runs_of_networks_that_share_no_layer_are_not_compared():

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from birthmark.analysis.axes import Value
+from birthmark.analysis.endings import lost_since
 from birthmark.analysis.regimes import classify_learners
 from birthmark.analysis.studies import Run, Study
 from birthmark.analysis.thresholds import Thresholds
@@ -97,7 +98,10 @@ def _final(run: Run, name: str, layer: str | None) -> Array:
     if not len(recorded):
         return np.full(values_TR.shape[1], np.nan)
     last_R = np.asarray(values_TR[recorded[-1]])
-    return last_R if layer else np.where(_has_stopped(run), np.nan, last_R)
+    if layer:
+        return last_R
+    is_lost = np.isfinite(lost_since(run.epochs, values_TR)) | _has_stopped(run)
+    return np.where(is_lost, np.nan, last_R)
 
 
 def _has_stopped(run: Run) -> Array:

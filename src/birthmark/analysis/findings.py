@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from birthmark.analysis.findings_of_loops import find_farthest, find_least_loss
+from birthmark.analysis.findings_of_loops import (
+    find_farthest,
+    find_least_loss,
+    find_lost,
+)
 from birthmark.analysis.findings_of_training import (
     find_coincidence,
     find_collapse,
@@ -38,7 +42,7 @@ FINDINGS: tuple[Callable[[Family], Finding | None], ...] = (
     find_minima,
     find_examples,
 )
-OF_LOOPS = (find_least_loss, find_farthest)  # of runs that have no spec
+OF_LOOPS = (find_lost, find_least_loss, find_farthest)  # of runs that have no spec
 
 
 def find_findings(

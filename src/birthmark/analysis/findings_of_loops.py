@@ -1,17 +1,60 @@
-"""Findings about runs in users' own loops: how far layers moved, where a loss ends."""
+"""Findings about runs in users' own loops: lost ones, how far layers moved, losses."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from birthmark.analysis.endings import lost_since
 from birthmark.analysis.layers import final_distances
+from birthmark.analysis.studies import Run
 from birthmark.analysis.surveys import Family
-from birthmark.analysis.trends import Trend, find_quantities, find_trend
+from birthmark.analysis.trends import (
+    Trend,
+    find_metrics,
+    find_quantities,
+    find_trend,
+)
 from birthmark.analysis.words import say_interval, say_number
-from birthmark.shapes import Finding
+from birthmark.shapes import Array, Finding
 from birthmark.statistics import compare_means
 
+_NAMED = 3  # runs in a sentence
 _TOLD_FIRST = ("test", "val", "eval")  # in names of losses
+
+
+def find_lost(family: Family) -> Finding | None:
+    """Networks whose loss became NaN or Inf, and when."""
+    since = [(run, _lost_epochs(run)) for run in family.runs]
+    total = sum(run.num_replicas for run in family.runs)
+    count = sum(int(np.isfinite(one).sum()) for _, one in since)
+    if not count:
+        return None
+    places = [
+        f"{family.say(run)}, from {run.clock} {np.nanmin(one):.0f} on"
+        for run, one in since
+        if np.isfinite(one).any()
+    ]
+    more = len(places) - _NAMED
+    listed = "; ".join(places[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
+    return Finding(
+        what=f"The loss of {count} of {total} networks becomes NaN or Inf: {listed}.",
+        why="From there on nothing is learned, and what is told of the ends of others "
+        "is not told of these.",
+        how="a loss without a number from there to the last record, for longer than "
+        "ever between two numbers",
+        level="warning",
+        values={"lost": count, "n": total},
+        name="lost",
+        details=f"{'; '.join(places)}.",
+    )
+
+
+def _lost_epochs(run: Run) -> Array:
+    """When the first of its losses was lost, [R]; NaN where none was."""
+    curves = [run.values(one.name) for one in find_metrics([run]) if "loss" in one.name]
+    lost = [lost_since(run.epochs, curve_TR) for curve_TR in curves]
+    nothing = np.full(run.num_replicas, np.nan)
+    return np.fmin.reduce([nothing, *lost])
 
 
 def find_farthest(family: Family) -> Finding | None:

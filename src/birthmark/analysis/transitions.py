@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from birthmark.analysis.endings import lost_since
 from birthmark.analysis.studies import curves, fact, last_hidden
 from birthmark.analysis.thresholds import Thresholds
 from birthmark.shapes import Array
@@ -39,7 +40,7 @@ class Transitions:
     loss_jumps: tuple[tuple[Jump, ...], ...]  # of each replica, the largest first
     deviation_jumps: tuple[tuple[Jump, ...], ...]
     nonfinite_step: Array  # [R] optimizer step at which NaN or Inf froze the replica
-    nonfinite_epoch: Array  # [R] the epoch in which that step lies
+    nonfinite_epoch: Array  # [R] the epoch in which that step lies, or the loss is lost
 
     @property
     def loss_jump_epoch(self) -> Array:
@@ -92,8 +93,11 @@ def find_transitions(
     chance = chance_loss(spec, int(fact(records, "num_classes")))
     learned = lines.reached * chance
     level = divergence_level(spec, records, lines)
-    step = records["nonfinite_step"].to_numpy().astype(float)
-    frozen = step >= 0
+    lost_epoch = lost_since(epochs, train_TR)
+    step = np.full(lost_epoch.shape, -1.0)
+    if "nonfinite_step" in records:
+        step = records["nonfinite_step"].to_numpy().astype(float)
+    frozen = (step >= 0) | np.isfinite(lost_epoch)
 
     min_train, min_train_epoch, train_falls = _minima(epochs, train_TR, frozen, lines)
     min_test, min_test_epoch, test_falls = _minima(epochs, test_TR, frozen, lines)
@@ -121,8 +125,8 @@ def find_transitions(
         deviation_jumps=find_all_jumps(
             epochs, deviation_TR, window=window, least=lines.deviation_jump
         ),
-        nonfinite_step=np.where(frozen, step, np.nan),
-        nonfinite_epoch=_epoch_of(step, records, frozen),
+        nonfinite_step=np.where(step >= 0, step, np.nan),
+        nonfinite_epoch=np.where(step >= 0, _epoch_of(step, records), lost_epoch),
     )
 
 
@@ -180,12 +184,12 @@ def _first(epochs: Array, condition_TR: Array) -> Array:
     return np.where(condition_TR.any(axis=0), first, np.nan)
 
 
-def _epoch_of(step: Array, records: xr.Dataset, frozen: Array) -> Array:
+def _epoch_of(step: Array, records: xr.Dataset) -> Array:
     """The epoch (from 1) in which an optimizer step (from 1) was made."""
     ends = records["step"].to_numpy()
     epochs = records["epoch"].to_numpy().astype(float)
     at = np.searchsorted(ends, np.maximum(step, 0)).clip(max=len(ends) - 1)
-    return np.where(frozen, epochs[at], np.nan)
+    return np.asarray(epochs[at])
 
 
 def _nearest(deviation: tuple[Jump, ...], loss: tuple[Jump, ...]) -> float:
