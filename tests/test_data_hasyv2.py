@@ -167,6 +167,18 @@ def test_a_folder_with_the_packed_file_or_the_archive_is_imported(
     assert verify_dataset("hasyv2").num_test == 4
 
 
+def test_the_folder_that_the_archive_unpacks_to_is_imported(
+    places, images, small
+) -> None:
+    with tarfile.open(write_archive(places / "x.tar.bz2", images)) as archive:
+        archive.extractall(places / "down" / "HASYv2", filter="data")
+    assert import_dataset("hasyv2", places / "down").is_here
+    found = load_dataset("hasyv2")
+    np.testing.assert_array_equal(
+        np.sort(found.y_test), np.sort(images[2][images[3] == 1])
+    )
+
+
 def test_a_set_that_is_not_the_whole_hasyv2_is_refused(places, images) -> None:
     for path in (
         write_archive(places / "HASYv2.tar.bz2", images),

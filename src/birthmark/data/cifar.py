@@ -7,7 +7,6 @@ each row by row.
 
 import hashlib
 import tarfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from birthmark.data.entries import Entry, Examples, check_labels
 from birthmark.data.folders import replacing
+from birthmark.data.wrappings import find_contents
 from birthmark.errors import DataError
 from birthmark.foreign_files import damage_named, read_at_most, read_npz
 from birthmark.shapes import Array
@@ -26,6 +26,7 @@ PART = "cifar10_12k.npz"
 PART_SHA256 = "08f5b99f9dcf04aec2bc327148e2d3f4416a1d1cd7c49ef1ffc633a2d405b93f"
 _NAMES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 _PIXELS = (3, 32, 32)
+MOST_BATCH = 10_000 * (1 + 3072)  # bytes
 MOST_BYTES = 200_000_000  # of the archive, which has 170 MB, and of an array
 
 
@@ -62,8 +63,14 @@ def keep_cifar10(entry: Entry, path: Path, folder: Path) -> tuple[str, ...]:
     """Copy the archive into a folder.
 
     Raises:
-        DataError: It is damaged, or another file.
+        DataError: It is damaged, another file, or was packed anew: only of the archive
+            as published is a checksum known.
     """
+    if path.is_dir():
+        raise DataError(
+            f"{path}: no {ARCHIVE} in it; of its files no checksum is known: get the "
+            "archive as published"
+        )
     _read_archive(entry, path)
     with replacing(folder / ARCHIVE) as temporary:
         temporary.write_bytes(path.read_bytes())
@@ -71,21 +78,18 @@ def keep_cifar10(entry: Entry, path: Path, folder: Path) -> tuple[str, ...]:
 
 
 def keep_cifar10_part(entry: Entry, path: Path, folder: Path) -> tuple[str, ...]:
-    """Take the part out of the archive (or another npz file of it) into a folder.
+    """Take the part into a folder: out of a npz file, or of the publisher's files.
+
+    These are known by content: the archive, packed anew in any way, or a folder in
+    which its files lie unpacked.
 
     Raises:
-        DataError: It is damaged, or another file.
+        DataError: It is damaged, or holds something else.
     """
-    if zipfile.is_zipfile(path):
+    if path.is_file() and path.suffix == ".npz":
         part = read_cifar10_part(entry, {PART: path}, 1)
     else:
-        whole, train, test = _read_archive(entry, path), entry.num_train, entry.num_test
-        part = Examples(
-            whole.x_train[:train],
-            whole.y_train[:train],
-            whole.x_test[:test],
-            whole.y_test[:test],
-        )
+        part = _find_part(entry, path)
     with replacing(folder / PART) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
@@ -97,6 +101,24 @@ def keep_cifar10_part(entry: Entry, path: Path, folder: Path) -> tuple[str, ...]
     return (PART,)
 
 
+def _find_part(entry: Entry, path: Path) -> Examples:
+    """The first records of the first batch, and of the test batch."""
+    wanted = {_NAMES[0]: entry.num_train, _NAMES[-1]: entry.num_test}
+    found = {}
+    for name, content in find_contents(path, MOST_BATCH, _NAMES):
+        for batch, count in wanted.items():
+            if Path(name).name.startswith(batch):
+                size = count * (1 + int(np.prod(_PIXELS)))
+                with damage_named(path, DataError):
+                    found[batch] = _parse_batch(content[:size])
+    if len(found) < len(wanted):
+        missing = ", ".join(name for name in wanted if name not in found)
+        raise DataError(f"{path}: no {missing} of {entry.name} in it")
+    part = _to_examples(*(found[name] for name in wanted))
+    _check("sha256 of pixels and labels", part.checksum, PART_SHA256, path)
+    return part
+
+
 def _read_archive(entry: Entry, path: Path) -> Examples:
     with damage_named(path, DataError):
         content = read_at_most(path, MOST_BYTES)
@@ -106,9 +128,14 @@ def _read_archive(entry: Entry, path: Path) -> Examples:
     records = np.concatenate(batches[:-1]), batches[-1]
     for half in records:
         check_labels(half[:, 0], entry.num_classes, path)
+    return _to_examples(*records)
+
+
+def _to_examples(train: Array, test: Array) -> Examples:
+    """From records, [N, 1 + 3072] each."""
     (x_train, y_train), (x_test, y_test) = (
         (np.ascontiguousarray(half[:, 1:]), half[:, 0].astype(np.int64))
-        for half in records
+        for half in (train, test)
     )
     return Examples(x_train, y_train, x_test, y_test)
 
@@ -116,7 +143,10 @@ def _read_archive(entry: Entry, path: Path) -> Examples:
 def _read_batch(archive: tarfile.TarFile, name: str) -> Array:
     """The records of one file, [N, 1 + 3072]."""
     file = archive.extractfile(f"cifar-10-batches-bin/{name}")
-    content = file.read() if file else b""
+    return _parse_batch(file.read() if file else b"")
+
+
+def _parse_batch(content: bytes) -> Array:
     return np.frombuffer(content, np.uint8).reshape(-1, 1 + int(np.prod(_PIXELS)))
 
 

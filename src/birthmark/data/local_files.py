@@ -153,6 +153,11 @@ def _import_folder(entry: Entry, folder: Path) -> None:
         except DataError as error:
             if file.name in names:
                 damaged = damaged or error
+    if missing and len(entry.files) == 1:  # which may lie there unpacked
+        try:
+            missing -= set(entry.keep(entry, folder, cache_folder(entry)))
+        except DataError as error:
+            damaged = damaged or error
     if missing and damaged is not None:
         raise damaged  # there was no better copy of it
     if len(missing) == len(entry.files):

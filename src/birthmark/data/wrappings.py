@@ -14,7 +14,7 @@ import math
 import struct
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -61,6 +61,22 @@ def unwrap(path: Path, most: int) -> Iterator[tuple[str, bytes]]:
             if total > MOST_TIMES * most:
                 raise DataError(f"{path} unpacks to more than {MOST_TIMES * most:,}")
             yield name, content
+
+
+def find_contents(
+    path: Path, most: int, names: Collection[str]
+) -> Iterator[tuple[str, bytes]]:
+    """As `unwrap`, of a file or of those files in a folder whose names begin so.
+
+    Raises:
+        DataError: As `unwrap`.
+    """
+    if not path.is_dir():
+        yield from unwrap(path, most)
+        return
+    for file in sorted(path.rglob("*")):
+        if file.name.startswith(tuple(names)) and file.is_file():
+            yield from unwrap(file, most)
 
 
 def _contents(
