@@ -16,7 +16,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # `make test` draws the same examples each time, so that it fails for a reason;
 # `make test-slow` draws new ones, to find reasons.
 settings.register_profile("same", derandomize=True, deadline=None)
-settings.register_profile("new", derandomize=False, deadline=None, print_blob=True)
+settings.register_profile(
+    "new", derandomize=False, deadline=None, print_blob=True, max_examples=1000
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
