@@ -24,6 +24,7 @@ from birthmark.checkup.tensors import read_tensors
 from birthmark.errors import SpecError, StoreError
 from birthmark.foreign_files import open_regular
 from birthmark.measurements import clean_name, fingerprint, unwrap
+from birthmark.whole_files import write_output
 
 FORMAT = 1
 BUFFER = "buffer"  # the role of what is no parameter, but saved with them
@@ -205,17 +206,10 @@ def write_passport(passport: Passport, path: str | Path) -> Path:
     Raises:
         StoreError: The file cannot be written.
     """
-    target = Path(path)
     table: dict[str, Any] = {"birthmark_passport": FORMAT, "tensors": {}}
     tensors = {name: asdict(entry) for name, entry in passport.items()}
     table["tensors"] = tensors
-    try:
-        target.write_text(
-            json.dumps(table, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-        )
-    except OSError as error:
-        raise StoreError(f"cannot write {target}: {error.strerror}") from error
-    return target
+    return write_output(path, json.dumps(table, indent=1, allow_nan=False) + "\n")
 
 
 def read_passport(path: str | Path) -> Passport:

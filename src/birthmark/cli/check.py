@@ -89,11 +89,16 @@ def check(
     from birthmark.checkup import LEVELS, ignoring
     from birthmark.checkup import check as check_model
     from birthmark.errors import unknown_name
+    from birthmark.store import check_target
+    from birthmark.whole_files import write_output
 
     if fail_on is not None and fail_on not in LEVELS:
         raise unknown_name("level", fail_on, LEVELS)
     if preprocessing not in _PREPROCESSING:
         raise unknown_name("preprocessing", preprocessing, _PREPROCESSING)
+    for file in (passport, json_file, html_file):
+        if file is not None:
+            check_target(file)
     made = _make(model, seed)
     if compare is not None:
         _compare(made, compare)
@@ -120,7 +125,7 @@ def check(
     if passport is not None:
         _write_passport(made, checkup, passport)
     if json_file is not None:
-        _write(json_file, checkup.to_json())
+        print(write_output(json_file, checkup.to_json() + "\n"))
     if html_file is not None:
         from birthmark.report import write_checkup
 
@@ -203,16 +208,6 @@ def _compare(model: Any, path: Path) -> None:
     for names, words in group_changes(changes):
         print(f"  {', '.join(names)}: {words}")
     raise typer.Exit(1)
-
-
-def _write(path: Path, text: str) -> None:
-    from birthmark.errors import StoreError
-
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error
-    print(path)
 
 
 def _print(checkup: CheckUp) -> None:

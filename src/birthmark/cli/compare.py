@@ -113,7 +113,12 @@ def compare(
     """
     from birthmark.data import fetch_dataset
     from birthmark.errors import SpecError
+    from birthmark.store import check_target, make_output_folder
 
+    if json_file is not None:
+        check_target(json_file)
+    if figures is not None:
+        make_output_folder(figures)
     rules = [_read_rule(text) for listed in init for text in listed.split(",")]
     own = {
         "data": find_named(data) if data and is_address(data) else None,
@@ -294,11 +299,7 @@ def _print(comparison: Comparison) -> None:
 
 def _write(path: Path, comparison: Comparison) -> None:
     from birthmark.analysis import summarize_comparison
-    from birthmark.errors import StoreError
+    from birthmark.whole_files import write_output
 
     text = json.dumps(summarize_comparison(comparison), indent=2)
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error
-    print(path)
+    print(write_output(path, text + "\n"))

@@ -51,8 +51,10 @@ def diff(
     Example: `birthmark diff step0.safetensors final.safetensors`
     """
     from birthmark.errors import WeightsError
-    from birthmark.report import check_target, write_diff
+    from birthmark.report import write_diff
+    from birthmark.store import check_target
     from birthmark.weight_files import diff as compare
+    from birthmark.whole_files import write_output
 
     if len(checkpoints) < 2:
         raise WeightsError(
@@ -75,8 +77,7 @@ def diff(
     compared = compare(checkpoints[0], checkpoints[1])
     _print(compared, rows=_rows(every))
     if json_file is not None:
-        json_file.write_text(compared.to_json() + "\n", encoding="utf-8")
-        print(json_file)
+        print(write_output(json_file, compared.to_json() + "\n"))
     if html_file is not None:
         print(write_diff(compared, html_file))
 
@@ -88,10 +89,10 @@ def _write(
     title: str,
 ) -> None:
     from birthmark.report import write_course
+    from birthmark.whole_files import write_output
 
     if json_file is not None:
-        json_file.write_text(course.to_json() + "\n", encoding="utf-8")
-        print(json_file)
+        print(write_output(json_file, course.to_json() + "\n"))
     if html_file is not None:
         print(write_course(course, html_file, title))
 

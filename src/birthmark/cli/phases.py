@@ -49,9 +49,11 @@ def phase(
     """
     from birthmark.analysis import read_phases
     from birthmark.figures import draw_phases, write_drawings
-    from birthmark.store import open_store
+    from birthmark.store import make_output_folder, open_store
 
     chosen = find_store(folder, store)
+    if out is not None:
+        make_output_folder(out)
     if refine is not None:
         _follow(refine, chosen, x, y, workers)
     phases = read_phases(open_store(chosen), x, y, colour=colour)

@@ -5,7 +5,6 @@ user's cache folder.
 """
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import pooch
 
 from birthmark.data.entries import Entry
 from birthmark.errors import DataError
+from birthmark.whole_files import replacing as replacing_file
 
 
 def cache_folder(entry: Entry) -> Path:
@@ -42,21 +42,17 @@ def candidate_folders(entry: Entry) -> list[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; what was written then takes the path's place.
+    """As `whole_files.replacing`, in a folder that is made where it is missing.
 
     Raises:
         DataError: The folder cannot be written to; nothing half-written stays behind.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
+        with replacing_file(path) as temporary:
+            yield temporary
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error.strerror}: name another folder in "
             "BIRTHMARK_CACHE"
         ) from error
-    finally:
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)

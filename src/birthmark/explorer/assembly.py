@@ -13,8 +13,9 @@ from pathlib import Path
 
 from birthmark import __version__
 from birthmark.data import load_dataset
-from birthmark.errors import StoreError
 from birthmark.shapes import Array
+from birthmark.store import check_target
+from birthmark.whole_files import write_output
 
 _WORKER = ("random.js", "network.js", "measures.js", "worker.js")
 _PAGE = ("drawing.js", "stories.js", "explorer.js")
@@ -32,12 +33,8 @@ def write_explorer(path: str | Path) -> Path:
     Raises:
         StoreError: The file cannot be written.
     """
-    target = Path(path)
-    try:
-        target.write_text(_assemble(), encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {target}: {error.strerror}") from error
-    return target
+    target = check_target(path)
+    return write_output(target, _assemble())
 
 
 def _assemble() -> str:

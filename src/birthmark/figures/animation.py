@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -52,8 +53,8 @@ class Animation:
             content = _encode_gif(frames)
         return content
 
-    def write_mp4(self, path: Path, ffmpeg: str) -> None:
-        """Write an MP4 with the program at `ffmpeg`.
+    def to_mp4(self, ffmpeg: str) -> bytes:
+        """An MP4 by the program at `ffmpeg`.
 
         Raises:
             MissingDependencyError: The program cannot do it.
@@ -62,17 +63,20 @@ class Animation:
         held = np.repeat(self.frames[-1:], _LAST_MS // _FRAME_MS, axis=0)
         source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {1000 / _FRAME_MS}"
         target = "-pix_fmt yuv420p -movflags +faststart"
-        done = subprocess.run(
-            [ffmpeg, "-y", *source.split(), "-i", "-", *target.split(), str(path)],
-            input=np.concatenate([self.frames, held]).tobytes(),
-            capture_output=True,
-        )
-        if done.returncode:
-            reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise MissingDependencyError(
-                f"{ffmpeg} could not write {path} ({' '.join(reason)}): "
-                "pip install 'birthmark[mp4]' brings one that can"
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{self.name}.mp4"
+            done = subprocess.run(
+                [ffmpeg, "-y", *source.split(), "-i", "-", *target.split(), str(path)],
+                input=np.concatenate([self.frames, held]).tobytes(),
+                capture_output=True,
             )
+            if done.returncode == 0:
+                return path.read_bytes()
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise MissingDependencyError(
+            f"{ffmpeg} could not write {path.name} ({' '.join(reason)}): "
+            "pip install 'birthmark[mp4]' brings one that can"
+        )
 
 
 def animate_marks(family: Family) -> list[Animation]:

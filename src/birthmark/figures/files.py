@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from birthmark.analysis import NothingFoundError, Survey, Thresholds, as_survey
-from birthmark.errors import SpecError, StoreError, unknown_name
+from birthmark.errors import SpecError, unknown_name
 from birthmark.figures.animation import animate_marks, need_ffmpeg
 from birthmark.figures.catalogue import draw_survey
 from birthmark.figures.drawings import Drawing, Kind
-from birthmark.store import Store
+from birthmark.store import Store, make_output_folder
+from birthmark.whole_files import write_output
 
 _STILL: tuple[Kind, ...] = ("pdf", "png", "svg")
 _MOVING = {"gif", "mp4"}
@@ -52,21 +52,20 @@ def draw_figures(
     folder, still, moving = Path(folder), _stills(formats), set(formats) & _MOVING
     ffmpeg = need_ffmpeg() if "mp4" in moving else ""
     survey = as_survey(source, thresholds)
-    with _writing_into(folder):
-        paths = write_drawings(draw_survey(survey).drawings, folder, still)
-        for family in survey.families if moving else ():
-            try:
-                animations = animate_marks(family)
-            except NothingFoundError:  # as Figure 1, whose absence is explained
-                continue
-            for animation in animations:
-                path = folder / animation.name
-                if "gif" in moving:
-                    paths.append(path.with_suffix(".gif"))
-                    paths[-1].write_bytes(animation.to_gif())
-                if ffmpeg:
-                    paths.append(path.with_suffix(".mp4"))
-                    animation.write_mp4(paths[-1], ffmpeg)
+    make_output_folder(folder)
+    paths = write_drawings(draw_survey(survey).drawings, folder, still)
+    for family in survey.families if moving else ():
+        try:
+            animations = animate_marks(family)
+        except NothingFoundError:  # as Figure 1, whose absence is explained
+            continue
+        for one in animations:
+            path = folder / one.name
+            if "gif" in moving:
+                paths.append(write_output(path.with_suffix(".gif"), one.to_gif()))
+            if ffmpeg:
+                content = one.to_mp4(ffmpeg)
+                paths.append(write_output(path.with_suffix(".mp4"), content))
     return paths
 
 
@@ -82,8 +81,8 @@ def write_drawings(
         SpecError: A format is not known.
     """
     folder, still = Path(folder), _stills(formats)
-    with _writing_into(folder):
-        return [path for one in drawings for path in _write_drawing(one, folder, still)]
+    make_output_folder(folder)
+    return [path for one in drawings for path in _write_drawing(one, folder, still)]
 
 
 def _stills(formats: Sequence[str]) -> list[Kind]:
@@ -93,17 +92,6 @@ def _stills(formats: Sequence[str]) -> list[Kind]:
         if name not in FORMATS:
             raise unknown_name("format", name, FORMATS)
     return [kind for kind in _STILL if kind in formats]
-
-
-@contextmanager
-def _writing_into(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"cannot write figures to {folder} ({error.strerror}): name another folder"
-        ) from error
 
 
 def _write_drawing(
@@ -119,9 +107,7 @@ def _write_drawing(
     else:
         files["npz"] = _to_npz(drawing)
     for ending, content in files.items():
-        path = folder / f"{drawing.name}.{ending}"
-        path.write_bytes(content)
-        yield path
+        yield write_output(folder / f"{drawing.name}.{ending}", content)
 
 
 def _to_csv(drawing: Drawing) -> bytes:

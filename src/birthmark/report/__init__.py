@@ -4,6 +4,6 @@ Nothing is computed here but the layout; no script, no network, no torch.
 """
 
 from birthmark.report.document import write_report
-from birthmark.report.pages import check_target, write_checkup, write_course, write_diff
+from birthmark.report.pages import write_checkup, write_course, write_diff
 
 __all__ = ["write_report"]

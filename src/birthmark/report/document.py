@@ -14,9 +14,9 @@ from birthmark.figures import draw_survey
 from birthmark.report.chapters import write_chapter
 from birthmark.report.facts import split_facts
 from birthmark.report.glossary import GLOSSARY
-from birthmark.report.pages import check_target, write_page
+from birthmark.report.pages import write_page
 from birthmark.report.runs import list_runs
-from birthmark.store import Store
+from birthmark.store import Store, check_target
 
 OPEN_CHAPTERS = 2  # families that are not folded
 

@@ -16,8 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from birthmark import __version__
-from birthmark.errors import StoreError
-from birthmark.store import check_replaceable, replacing
+from birthmark.store import check_target
+from birthmark.whole_files import write_output
 
 if TYPE_CHECKING:
     from birthmark.checkup import CheckUp
@@ -52,22 +52,7 @@ def write_page(template: str, path: str | Path, **values: Any) -> Path:
         written=datetime.now(UTC),
         **values,
     )
-    with replacing(target) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return target
-
-
-def check_target(path: str | Path) -> Path:
-    """The path of a file that can be written, before any work.
-
-    Raises:
-        StoreError: It is a folder, a device or a pipe, or lies in no folder.
-    """
-    target = Path(path)
-    if target.is_dir() or not target.parent.is_dir():
-        raise StoreError(f"cannot write {target}: name a file in a folder that exists")
-    check_replaceable(target)
-    return target
+    return write_output(target, page)
 
 
 def write_checkup(checkup: CheckUp, path: str | Path) -> Path:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from birthmark.store.description import flatten as flatten
     from birthmark.store.exports import export_store as export_store
     from birthmark.store.files import DamageError as DamageError
-    from birthmark.store.files import check_replaceable as check_replaceable
+    from birthmark.store.files import check_target as check_target
+    from birthmark.store.files import make_output_folder as make_output_folder
     from birthmark.store.files import replacing as replacing
     from birthmark.store.folder import RunFolder as RunFolder
     from birthmark.store.followed import FollowedRun as FollowedRun
@@ -51,7 +52,7 @@ _FILES = {
     "Store": "runs",
     "by_layer": "views",
     "by_parameter": "views",
-    "check_replaceable": "files",
+    "check_target": "files",
     "clear_run": "verification",
     "copy_run": "copies",
     "describe_spec": "description",
@@ -61,6 +62,7 @@ _FILES = {
     "has_results": "results",
     "list_runs": "listing",
     "load_results": "results",
+    "make_output_folder": "files",
     "open_shipped": "shipping",
     "open_store": "runs",
     "replacing": "files",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,7 +44,9 @@ def export_store(store: Store, out: str | Path) -> list[Path]:
         MissingDependencyError: A package is needed that is not installed.
     """
     path = Path(out)
+    files.refuse_place_of_run(path)
     if path.suffix in _TABLES:
+        files.check_target(path)
         return [_write_table(store, path)]
     if path.suffix not in _ARRAYS:
         endings = ", ".join([*_TABLES, *_ARRAYS])
@@ -61,11 +64,26 @@ def export_store(store: Store, out: str | Path) -> list[Path]:
             with files.replacing(target) as temporary:
                 plain.to_netcdf(temporary, engine="h5netcdf")
         else:
-            with files.replacing_folder(target) as temporary:
+            with files.replacing_folder(target, _is_zarr_of_run) as temporary:
                 # texts have no settled form in the third version of the format
                 plain.to_zarr(temporary, mode="w", zarr_format=2, consolidated=True)
         written.append(target)
     return written
+
+
+def _is_zarr_of_run(folder: Path) -> bool:
+    """Whether it holds what an export of that run writes, and nothing else."""
+    try:
+        attrs = json.loads((folder / ".zattrs").read_text(encoding="utf-8"))
+        of_run = attrs["run_key"] == folder.stem
+        names = {path.name for path in folder.iterdir() if not _is_zarr_array(path)}
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    return of_run and names <= {".zattrs", ".zgroup", ".zmetadata"}
+
+
+def _is_zarr_array(path: Path) -> bool:
+    return (path / ".zarray").is_file()
 
 
 def plain_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:

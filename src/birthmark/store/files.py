@@ -8,14 +8,17 @@ import os
 import shutil
 import sys
 import tomllib
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from birthmark.errors import SpecError, StoreError
 from birthmark.store.checksums import BLANK, ChecksumError, checksum, seal, sealed
 from birthmark.store.layout import STORE_FILE, is_run_key
+from birthmark.whole_files import check_target as check_output
+from birthmark.whole_files import replace_content as replace_whole
+from birthmark.whole_files import replacing as replacing_file
+from birthmark.whole_files import say_reason, sync_folder, temporary_beside
 
 
 class DamageError(StoreError):
@@ -28,17 +31,13 @@ class MissingFileError(DamageError):
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; on leaving, the file gets its name at once.
-
-    Any number of threads, processes and machines may replace one file: the last wins.
+    """As `whole_files.replacing`, which says what is promised.
 
     Raises:
         StoreError: The file cannot be written; what stood there before still stands.
     """
-    with _renaming(path) as temporary:
+    with _in_one_line(path), replacing_file(path) as temporary:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
 
 
 def replace_content(path: Path, content: bytes) -> None:
@@ -47,57 +46,81 @@ def replace_content(path: Path, content: bytes) -> None:
     Raises:
         StoreError: The file cannot be written; what stood there before still stands.
     """
-    with _renaming(path) as temporary, temporary.open("xb") as file:
-        if content:  # of an empty one there is the name alone
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with _in_one_line(path):
+        replace_whole(path, content)
 
 
 @contextlib.contextmanager
-def _renaming(path: Path) -> Iterator[Path]:
-    """Give a temporary path; what was written and flushed there gets its name."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+def _in_one_line(path: Path) -> Iterator[None]:
     try:
-        check_replaceable(path)
-        yield temporary
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        yield
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {_reason(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {say_reason(error)}") from error
 
 
-def check_replaceable(path: Path) -> None:
-    """Refuse to put a file where something stands that is none: a device, a pipe.
+def check_target(path: str | Path) -> Path:
+    """The path of a file of a user's that can be written, before any work.
 
     Raises:
-        StoreError: It stands there.
+        StoreError: As `whole_files.check_target`, or it is a file of a store itself.
     """
-    if path.exists() and not path.is_file():
-        raise StoreError(f"cannot write {path}: what is there is no file, name another")
+    target = check_output(path)
+    refuse_place_of_run(target)
+    if target.name == STORE_FILE:
+        raise StoreError(f"cannot write {target}: {_OF_STORE}")
+    return target
+
+
+def make_output_folder(path: str | Path) -> None:
+    """Make a folder that a user names, in which files can be written, before any work.
+
+    Raises:
+        StoreError: It cannot be made or written to, or is that of a run.
+    """
+    target = Path(path)
+    refuse_place_of_run(target / "any")
+    make_folder(target)
+    check_target(target / "any")
+
+
+def refuse_place_of_run(path: Path) -> None:
+    """Refuse to put anything into the folder of a run.
+
+    Raises:
+        StoreError: It lies in one.
+    """
+    folder = Path(os.path.realpath(path)).parent
+    if is_run_key(folder.name) and is_there(folder.parent / STORE_FILE):
+        raise StoreError(f"cannot write {path}: {_OF_STORE}")
 
 
 @contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Path]:
     """As `replacing`, for a folder; killed at the end, it leaves the old one beside.
+
+    Args:
+        path: Where to.
+        is_ours: Whether the folder that is there may be deleted; no other ever is.
 
     Raises:
         StoreError: It cannot be written; what stood there before still stands.
     """
-    temporary, old = (
-        path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp") for _ in range(2)
-    )
+    temporary, old = temporary_beside(path), temporary_beside(path)
+    if os.path.lexists(path) and not (
+        path.is_dir() and not path.is_symlink() and is_ours(path)
+    ):
+        raise StoreError(
+            f"cannot write {path}: what is there was not written by an export: move "
+            "it, or name another folder"
+        )
     try:
         yield temporary
         if path.exists():
             path.rename(old)
         temporary.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {_reason(error)}") from error
+        raise StoreError(f"cannot write {path}: {say_reason(error)}") from error
     finally:
         if old.exists() and not path.exists():
             old.rename(path)
@@ -127,14 +150,17 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingFileError(f"{path} is missing: {_ADVICE}") from error
     except (OSError, MemoryError) as error:
-        reason = _reason(error)
+        reason = say_reason(error)
         if isinstance(error, MemoryError):
             reason = "not enough memory"
         raise StoreError(f"cannot read {path}: {reason}") from error
     except _kinds_of_damage() as error:
-        raise DamageError(f"{path} is damaged ({_reason(error)}): {_ADVICE}") from error
+        raise DamageError(
+            f"{path} is damaged ({say_reason(error)}): {_ADVICE}"
+        ) from error
 
 
+_OF_STORE = "that is a place of the store itself, name another"
 _OWNER = "birthmark-run"  # key under which a file says of which run it is
 _PLAIN = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 _ADVICE = "restore it, or let `birthmark repair` carry out its run again"
@@ -148,21 +174,6 @@ def _kinds_of_damage() -> tuple[type[Exception], ...]:
     return (*own, *_PLAIN, *loaded)
 
 
-def _reason(error: BaseException) -> str:
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(reason).strip().splitlines()[0]
-
-
-def _sync_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def make_folder(path: Path) -> None:
     """Make a folder and those above it.
 
@@ -171,8 +182,10 @@ def make_folder(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot make the folder {path}: {_reason(error)}") from error
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"cannot make the folder {path}: {say_reason(error)}"
+        ) from error
 
 
 def remove(path: Path) -> None:
@@ -184,7 +197,7 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"cannot remove {path}: {_reason(error)}") from error
+        raise StoreError(f"cannot remove {path}: {say_reason(error)}") from error
 
 
 def remove_temporary(folder: Path) -> None:
@@ -205,7 +218,7 @@ def is_there(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        raise StoreError(f"cannot look for {path}: {_reason(error)}") from error
+        raise StoreError(f"cannot look for {path}: {say_reason(error)}") from error
 
 
 def check_exists(path: Path) -> None:

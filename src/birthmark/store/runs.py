@@ -59,6 +59,7 @@ def open_store(path: str | Path, *, create: bool = False) -> Store:
     folder = Path(path)
     if create and not files.is_there(folder / STORE_FILE):
         _check_text(folder)
+        files.refuse_place_of_run(folder / STORE_FILE)
         files.make_folder(folder)
         describe_store(folder)
     if read_version(folder) < FORMAT_VERSION and create:
