@@ -222,6 +222,32 @@ def test_a_function_of_the_users_own_is_swept_once(tmp_path):
     assert len(again) == 3
 
 
+def train_until_terminated(track, seed):
+    import torch
+
+    model = torch.nn.Linear(3, 2)
+    tracker = track(model)
+    for step in range(5):
+        tracker.log(loss=float(step))
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        tracker.step()
+
+
+@pytest.mark.parametrize("executor", [None, Processes(1)], ids=["here", "processes"])
+def test_a_call_that_is_terminated_keeps_its_records(tmp_path, executor):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        grid = {"seed": [0, 1]}
+        sweep(train_until_terminated, grid, store=tmp_path, executor=executor)
+    assert signal.getsignal(signal.SIGTERM) == before
+    store = open_store(tmp_path)
+    keys = store.runs(state="stopped")["run_key"]
+    assert len(keys) == (1 if executor is None else 2)  # whom a stranger has stopped
+    for key in keys:
+        assert store.records(key).loss.values.ravel().tolist() == [0, 1, 2]
+
+
 def test_a_call_that_fails_is_logged_by_its_fields(tmp_path, caplog):
     outcomes = sweep(
         lambda track, lr: 1 / lr, {"lr": [0.0]}, store=tmp_path, name="mine"

@@ -155,10 +155,10 @@ def read_run(store: Store, run_key: str) -> Run:
     records = store.records(run_key, distributions=False)
     binned = [dim for dim in ("bin", "current_bin") if dim in records.dims]
     key = str(records.attrs["run_key"])
-    what = store.description(key)
-    if what.kind == "spec":
+    if "kind" not in records.attrs:
         spec = store.spec(key)
         return Run(key, spec, add_pooled(records.drop_dims(binned), spec, store))
+    what = store.description(key)
     fields = {**what.columns, "kind": what.kind, "name": what.name}
     return Run(key, None, records.drop_dims(binned), fields)
 

@@ -79,18 +79,27 @@ def sweep(
     if dry_run:
         _print_plan(plan, chosen.workers, as_json=as_json)
         return
-    outcomes = _carry_out(plan, chosen, store, as_json=as_json, copy_to=copy_to)
+    try:
+        outcomes = _carry_out(plan, chosen, store, as_json=as_json, copy_to=copy_to)
+    except KeyboardInterrupt:  # the second, or between two runs
+        raise _stopped(is_saved=False) from None
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if as_json:
         print(json.dumps([vars(outcome) for outcome in outcomes], indent=2))
     elif failed:
         _sum_up(failed, plan, store)
-    if any(outcome.status == "stopped" for outcome in outcomes):
-        command = shlex.join(["birthmark", *sys.argv[1:]])
-        print(f"\nStopped and saved. To go on: {command}", file=sys.stderr)
-        raise typer.Exit(130)
+    stopped = [outcome for outcome in outcomes if outcome.status == "stopped"]
+    if stopped:
+        raise _stopped(is_saved=not any(outcome.message for outcome in stopped))
     if failed:
         raise typer.Exit(1)
+
+
+def _stopped(*, is_saved: bool) -> typer.Exit:
+    how = "Stopped and saved" if is_saved else "Stopped; what was saved before is kept"
+    command = shlex.join(["birthmark", *sys.argv[1:]])
+    print(f"\n{how}. To go on: {command}", file=sys.stderr)
+    return typer.Exit(130)
 
 
 def carry_out_specs(

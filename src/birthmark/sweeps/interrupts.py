@@ -1,8 +1,9 @@
 """Ctrl-C, termination and a terminal that closes wait for the end of a step."""
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -26,25 +27,46 @@ def deferred_interrupts() -> Iterator[Interrupt]:
     thread can handle signals; elsewhere nothing is deferred.
     """
     interrupt = Interrupt()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupt
-        return
 
     def note(number: int, frame: FrameType | None) -> None:
         if interrupt.came:
             raise KeyboardInterrupt
         interrupt.came = True
 
-    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows lacks the last
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    handlers = {number: signal.getsignal(number) for number in numbers}
+    with _handled(("SIGINT", "SIGTERM", "SIGHUP"), note):
+        yield interrupt
+
+
+@contextmanager
+def raised_interrupts() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise what Ctrl-C does, so that files are closed."""
+    process = os.getpid()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == process:
+            raise KeyboardInterrupt
+        os._exit(128 + number)  # a child that a user's function has forked
+
+    with _handled(("SIGTERM", "SIGHUP"), interrupt):
+        yield
+
+
+@contextmanager
+def _handled(
+    names: Sequence[str], handle: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    """Handle these signals, but for those ignored; nothing outside the main thread."""
+    is_main = threading.current_thread() is threading.main_thread()
+    # Windows lacks SIGHUP
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    handlers = {n: signal.getsignal(n) for n in known if is_main}
     before = {
-        number: signal.signal(number, note)
+        number: signal.signal(number, handle)
         for number, handler in handlers.items()
         if handler not in (signal.SIG_IGN, None)  # None: not set by Python
     }
     try:
-        yield interrupt
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from birthmark.errors import BirthmarkError, say_error
 from birthmark.spec import RunSpec
 from birthmark.store import ClaimedError, open_store
+from birthmark.sweeps.interrupts import Stopped
 from birthmark.sweeps.pipeline import WAIT_SECONDS, run
 from birthmark.sweeps.stacks import on_threads
 from birthmark.sweeps.throughput import Progress
@@ -38,7 +39,7 @@ class Outcome:
 
     key: str
     status: Literal["done", "failed", "stopped"]
-    message: str = ""  # one line, of what failed
+    message: str = ""  # one line: why it failed, or what was not saved
     seconds: float = 0.0
 
 
@@ -111,8 +112,10 @@ def attempt(task: Task, store: Path, report: Report = lambda standing: None) -> 
                 continue
             except KeyboardInterrupt:
                 return Outcome(task.key, "stopped")
-        except KeyboardInterrupt:
+        except Stopped:
             return Outcome(task.key, "stopped")
+        except KeyboardInterrupt:
+            return Outcome(task.key, "stopped", "stopped before all was saved")
         except BirthmarkError as error:
             return Outcome(task.key, "failed", " ".join(str(error).split()))
         except Exception as error:

@@ -21,7 +21,7 @@ import torch
 
 from birthmark.errors import SpecError
 from birthmark.sweeps.executors.interface import MOST_LOSSES
-from birthmark.sweeps.interrupts import deferred_interrupts
+from birthmark.sweeps.interrupts import deferred_interrupts, raised_interrupts
 from birthmark.sweeps.tasks import Outcome, Report, Standing, Task, attempt
 
 
@@ -95,6 +95,10 @@ class Processes:
                                 waiting.insert(0, task)
                             else:
                                 yield Outcome(task.key, "failed", worker.last_words())
+        except KeyboardInterrupt:  # the second: at once
+            for worker in pool:
+                worker.process.kill()
+            raise
         finally:
             for worker in pool:
                 worker.end()
@@ -180,7 +184,10 @@ def _serve(pipe: Connection, device: int | None) -> None:
             last = time.monotonic()
             pipe.send(standing)
 
-    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+    with (
+        raised_interrupts(),
+        contextlib.suppress(EOFError, OSError, KeyboardInterrupt),
+    ):
         while (given := pipe.recv()) is not None:
             task, store = given
             pipe.send(attempt(task, store, report))
