@@ -78,8 +78,7 @@ def measure_spectra(initial: Weights, current: Weights) -> None:
     """Singular values alone."""
     spectral_distance = MEASUREMENTS["spectral_distance"].function
     for name, layer in initial.items():
-        bound = torch.ones((), device=layer.w.device)
-        for part in Pair(layer.w, current[name].w, bound=bound).split():
+        for part in Pair(layer.w, current[name].w, layer.w.abs().max).split():
             spectral_distance(part)
 
 

@@ -14,12 +14,17 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import bench_limits  # noqa: E402
+import bench_measuring  # noqa: E402
 import bench_training  # noqa: E402
+import bench_widths  # noqa: E402
 from throughput import case as case_module  # noqa: E402
 from throughput import check, rates, rounds, table, trainer  # noqa: E402
 from throughput.case import Case  # noqa: E402
 from throughput.ours import draw_start  # noqa: E402
 from throughput.torch_loops import TunedLoop  # noqa: E402
+
+from birthmark.spec import RunSpec  # noqa: E402
+from birthmark.training import Training  # noqa: E402
 
 
 def run_script(script: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -73,10 +78,26 @@ def test_small_work_of_a_script_is_done(name):
     assert done.stdout
 
 
+def test_a_width_is_timed():
+    assert bench_widths.time_width(8, bench_widths.make_dataset(4), "compiled") > 0
+
+
 def test_what_limits_a_step_is_the_c_of_the_engine(tmp_path):
     products = bench_limits.Products(str(tmp_path))
     assert products.time_tile() > 0
     products.of_step(16)()
+
+
+def test_every_part_of_a_recorded_step_is_measured():
+    spec = RunSpec(
+        data={"name": "hasyv2"},
+        network={"widths": [3]},
+        run={"replicas": 2, "device": "cpu"},
+    )
+    training = Training.from_spec(spec, bench_widths.make_dataset(2))
+    training.advance(1)
+    for measure_part in bench_measuring.list_parts(training).values():
+        measure_part()
 
 
 @pytest.mark.slow
