@@ -50,7 +50,8 @@ def figures(
     chosen = find_store(folder, store)
     survey = _survey(chosen, axis, series)
     with waited("Drawing the figures"):
-        paths = draw_figures(survey, out or chosen / "figures", formats=names)
+        into = out or chosen / "figures"
+        paths = draw_figures(survey, into, formats=names, apart=True)
     for path in paths:
         print(path)
 
@@ -74,7 +75,7 @@ def report(
     chosen = find_store(folder, store)
     survey = _survey(chosen, axis, series)
     with waited("Drawing and writing the report"):
-        path = write_report(survey, out or chosen / "report.html")
+        path = write_report(survey, out or chosen / "report.html", apart=True)
     print(path)
 
 

@@ -25,6 +25,7 @@ from birthmark.figures.palettes import (
     follow_theme,
 )
 from birthmark.figures.phases import draw_phases
+from birthmark.figures.workers import make_each
 
 __all__ = [
     "Drawing",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from birthmark.errors import SpecError, unknown_name
 from birthmark.figures.animation import animate_marks, need_ffmpeg
 from birthmark.figures.catalogue import draw_survey
 from birthmark.figures.drawings import Drawing, Kind
+from birthmark.figures.workers import make_each
 from birthmark.store import Store, make_output_folder
 from birthmark.whole_files import write_output
 
@@ -28,6 +30,7 @@ def draw_figures(
     thresholds: Thresholds | None = None,
     *,
     formats: Sequence[str] = ("pdf",),
+    apart: bool = False,
 ) -> list[Path]:
     """Write every figure that the runs of a store allow.
 
@@ -39,6 +42,7 @@ def draw_figures(
         thresholds: Of a store; a survey has its own.
         formats: What files: `pdf`, `png` (300 dots an inch), `svg`; with `gif` or
             `mp4` (which needs an ffmpeg) the marked matrices are animated too.
+        apart: Drawn in a process a core, where Linux can copy this one.
 
     Returns:
         The files, in the order of `draw_survey`, animations last.
@@ -53,7 +57,7 @@ def draw_figures(
     ffmpeg = need_ffmpeg() if "mp4" in moving else ""
     survey = as_survey(source, thresholds)
     make_output_folder(folder)
-    paths = write_drawings(draw_survey(survey).drawings, folder, still)
+    paths = write_drawings(draw_survey(survey).drawings, folder, still, apart=apart)
     for family in survey.families if moving else ():
         try:
             animations = animate_marks(family)
@@ -73,6 +77,8 @@ def write_drawings(
     drawings: Iterable[Drawing],
     folder: str | Path,
     formats: Sequence[str] = ("pdf", "png"),
+    *,
+    apart: bool = False,
 ) -> list[Path]:
     """Write drawings as `draw_figures` does: pictures, data, caption.
 
@@ -82,7 +88,8 @@ def write_drawings(
     """
     folder, still = Path(folder), _stills(formats)
     make_output_folder(folder)
-    return [path for one in drawings for path in _write_drawing(one, folder, still)]
+    write = partial(_write_drawing, folder=folder, kinds=still)
+    return sum(make_each(write, list(drawings), apart=apart), [])
 
 
 def _stills(formats: Sequence[str]) -> list[Kind]:
@@ -94,9 +101,7 @@ def _stills(formats: Sequence[str]) -> list[Kind]:
     return [kind for kind in _STILL if kind in formats]
 
 
-def _write_drawing(
-    drawing: Drawing, folder: Path, kinds: Sequence[Kind]
-) -> Iterator[Path]:
+def _write_drawing(drawing: Drawing, folder: Path, kinds: Sequence[Kind]) -> list[Path]:
     files: dict[str, bytes] = {
         kind: drawing.render(kind, opaque=kind == "png") for kind in kinds
     }
@@ -106,8 +111,10 @@ def _write_drawing(
         files["csv"] = _to_csv(drawing)
     else:
         files["npz"] = _to_npz(drawing)
-    for ending, content in files.items():
-        yield write_output(folder / f"{drawing.name}.{ending}", content)
+    return [
+        write_output(folder / f"{drawing.name}.{ending}", content)
+        for ending, content in files.items()
+    ]
 
 
 def _to_csv(drawing: Drawing) -> bytes:

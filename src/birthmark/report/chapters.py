@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from birthmark.analysis import (
     look_at,
 )
 from birthmark.figures import Drawing
-from birthmark.report.pictures import Picture, embed, embed_matrix
+from birthmark.report.pictures import Picture, embed_matrix
 from birthmark.shapes import Finding
 
 _ORDER = ("trends", "figure1", "layers", "figure6", "figure5", "figure2")
@@ -76,8 +76,10 @@ class Chapter:
     cards: tuple[Card, ...]
 
 
-def write_chapter(family: Family, drawings: Sequence[Drawing]) -> Chapter:
-    """All that a report shows of a family, of which these are the drawings."""
+def write_chapter(
+    family: Family, drawings: Sequence[Drawing], pictures: Mapping[str, Picture]
+) -> Chapter:
+    """All that a report shows of a family: its drawings, and their pictures by name."""
     overview = look_at(family)
     found = family_findings(family)
     cards = []
@@ -86,7 +88,7 @@ def write_chapter(family: Family, drawings: Sequence[Drawing]) -> Chapter:
             one for one in found if one.figure and drawing.name.startswith(one.figure)
         )
         found = [one for one in found if one not in beside]
-        cards.append(Card(embed(drawing), beside))
+        cards.append(Card(pictures[drawing.name], beside))
     return Chapter(
         name=family.name,
         said=family.said,

@@ -10,11 +10,12 @@ import pandas as pd
 
 from birthmark.analysis import Survey, Thresholds, as_survey, summarize_survey
 from birthmark.errors import StoreError
-from birthmark.figures import draw_survey
+from birthmark.figures import draw_survey, make_each
 from birthmark.report.chapters import write_chapter
 from birthmark.report.facts import split_facts
 from birthmark.report.glossary import GLOSSARY
 from birthmark.report.pages import write_page
+from birthmark.report.pictures import embed
 from birthmark.report.runs import list_runs
 from birthmark.store import Store, check_target
 
@@ -22,7 +23,11 @@ OPEN_CHAPTERS = 2  # families that are not folded
 
 
 def write_report(
-    source: Store | Survey, path: str | Path, thresholds: Thresholds | None = None
+    source: Store | Survey,
+    path: str | Path,
+    thresholds: Thresholds | None = None,
+    *,
+    apart: bool = False,
 ) -> Path:
     """Write what a store holds as one HTML file that needs nothing else to be read.
 
@@ -34,6 +39,7 @@ def write_report(
         source: A store with at least one run that has records, or a survey of one.
         path: The file; its folder must be there.
         thresholds: Of a store; a survey has its own.
+        apart: Drawn in a process a core, where Linux can copy this one.
 
     Returns:
         The path of the file.
@@ -50,15 +56,19 @@ def write_report(
             f"{where} holds no records to report: start a run with "
             f"birthmark run SPEC.toml --store {where}"
         )
-    return write_page("report.html", target, **_gather(store, survey))
+    return write_page("report.html", target, **_gather(store, survey, apart=apart))
 
 
-def _gather(store: Store, survey: Survey) -> dict[str, Any]:
+def _gather(store: Store, survey: Survey, *, apart: bool) -> dict[str, Any]:
     drawn = draw_survey(survey)
+    made = make_each(embed, drawn.drawings, apart=apart)
+    pictures = {one.name: one for one in made}
+    of_family = {
+        family.name: [one for one in drawn.drawings if one.family == family.name]
+        for family in survey.families
+    }
     chapters = [
-        write_chapter(
-            family, [one for one in drawn.drawings if one.family == family.name]
-        )
+        write_chapter(family, of_family[family.name], pictures)
         for family in survey.families
     ]
     runs = _table(store, survey)

@@ -1,0 +1,58 @@
+"""Drawings made side by side, in as many processes as there are cores.
+
+Nearly all of the time that a drawing takes is Python's own, which no thread shortens.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from birthmark.figures.drawings import Drawing
+from birthmark.figures.palettes import PALETTES, styled
+
+Made = TypeVar("Made")
+_task: list[Any] = []  # of a process that was copied: what it makes, and of which
+
+
+def make_each(
+    make: Callable[[Drawing], Made], drawings: Sequence[Drawing], *, apart: bool
+) -> list[Made]:
+    """What is made of each drawing, in their order.
+
+    Args:
+        make: Called with each.
+        drawings: Any: processes are copies of this one, so nothing is sent to them.
+        apart: In processes of their own, where Linux can copy this one; its threads
+            must hold nothing meanwhile that drawing needs.
+    """
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    workers = min(len(drawings), cores)
+    if not apart or workers < 2:
+        return list(map(make, drawings))
+    with styled(PALETTES["light"]):  # loaded once, and copied
+        for name in ("figure", "backends.backend_pdf", "backends.backend_svg"):
+            import_module(f"matplotlib.{name}")
+    with warnings.catch_warnings():
+        # Python warns of threads: those here show how long it takes, or wait for work
+        warnings.simplefilter("ignore", DeprecationWarning)
+        begin = (make, drawings)
+        with ProcessPoolExecutor(workers, get_context("fork"), _begin, begin) as pool:
+            return list(pool.map(_make, range(len(drawings))))
+
+
+def _begin(make: Callable[[Drawing], Any], drawings: Sequence[Drawing]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process has the last word
+    _task[:] = make, drawings
+
+
+def _make(place: int) -> Any:
+    make, drawings = _task
+    return make(drawings[place])
