@@ -41,7 +41,7 @@ def measure_width(width: int) -> None:
     import numpy as np
 
     import birthmark as bm
-    from birthmark.sweeps.observer import Observer
+    from birthmark.sweeps.stacks import Observer
     from birthmark.training import Training
 
     spec = bm.RunSpec(

@@ -6,8 +6,8 @@ draw and print without computing.
 
 from birthmark.analysis.axes import Axis, find_field, unify_fields
 from birthmark.analysis.columns import Column, read_columns
-from birthmark.analysis.comparison_protocols import comparison_protocol
 from birthmark.analysis.comparison_summaries import (
+    comparison_protocol,
     comparison_table,
     summarize_comparison,
 )

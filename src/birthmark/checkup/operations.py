@@ -67,7 +67,6 @@ class Node:
     parents: tuple[int, ...]
     weights: tuple[str, ...] = ()  # parameters that are matrices here
     tensors: tuple[str, ...] = ()  # all parameters here
-    by_number: bool = False  # other operands are constants
     is_norm: bool = False
     is_scores: bool = False  # products of data with data, on their way to a softmax
     is_single: bool = False  # a softmax over one key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -49,10 +50,7 @@ class LayerReading:
     @property
     def size(self) -> int:
         """Numbers that come out for one example."""
-        product = 1
-        for side in self.shape:
-            product *= side
-        return product
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -105,10 +103,7 @@ class TensorReading:
     @property
     def size(self) -> int:
         """Numbers in the tensor."""
-        product = 1
-        for side in self.shape:
-            product *= side
-        return product
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)

@@ -201,12 +201,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """An operation on data."""
         name, data = done.name, done.data
         parents = tuple(self._node_of[a] for a in data if a in self._node_of)
-        node = Node(
-            name,
-            parents,
-            tensors=done.owners,
-            by_number=not done.made and len(data) == 1,
-        )
+        node = Node(name, parents, tensors=done.owners)
         number = len(self.graph.nodes)
         node.weights = self._find_weights(done, number)
         node.is_norm = name in NORMS or self.graph.is_own_norm(name, parents)

@@ -1,5 +1,7 @@
 """The data sets by name: one entry each."""
 
+from typing import Any
+
 from birthmark.data.cifar import (
     ARCHIVE,
     PART,
@@ -21,19 +23,40 @@ from birthmark.data.idx import (
 )
 from birthmark.errors import unknown_name
 
-
-def _idx_files(mirrors: tuple[str, ...], md5: tuple[str, ...]) -> tuple[Published, ...]:
-    names = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
-    return tuple(
-        Published(name, name, tuple(mirror + name for mirror in mirrors), checksum)
-        for name, checksum in zip(names, md5, strict=True)
-    )
-
-
-_CIFAR10 = (
+_CIFAR10_URLS = (
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
 )
+_CIFAR10: dict[str, Any] = {
+    "licence": "none stated; cite Krizhevsky 2009",
+    "image_shape": (32, 32),
+    "num_channels": 3,
+    "num_classes": 10,
+}
+
+
+def _idx(
+    name: str, title: str, licence: str, mirrors: tuple[str, ...], md5: tuple[str, ...]
+) -> Entry:
+    """Ten classes in the four files of MNIST."""
+    names = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+    return Entry(
+        name=name,
+        title=title,
+        licence=licence,
+        image_shape=(28, 28),
+        num_classes=10,
+        num_train=60_000,
+        num_test=10_000,
+        read=read_idx_files,
+        keep=keep_idx_files,
+        files=tuple(
+            Published(file, file, tuple(mirror + file for mirror in mirrors), checksum)
+            for file, checksum in zip(names, md5, strict=True)
+        ),
+    )
+
+
 _ENTRIES = (
     Entry(
         name="digits",
@@ -46,53 +69,35 @@ _ENTRIES = (
         full_scale=16,
         read=read_digits,
     ),
-    Entry(
-        name="mnist",
-        title="MNIST: handwritten digits, 28x28",
-        licence="CC BY-SA 3.0",
-        image_shape=(28, 28),
-        num_classes=10,
-        num_train=60_000,
-        num_test=10_000,
-        full_scale=255,
-        read=read_idx_files,
-        keep=keep_idx_files,
-        files=_idx_files(
-            (
-                "https://ossci-datasets.s3.amazonaws.com/mnist/",
-                "https://storage.googleapis.com/cvdf-datasets/mnist/",
-            ),
-            (
-                "6bbc9ace898e44ae57da46a324031adb",
-                "a25bea736e30d166cdddb491f175f624",
-                "2646ac647ad5339dbf082846283269ea",
-                "27ae3e4e09519cfbb04c329615203637",
-            ),
+    _idx(
+        "mnist",
+        "MNIST: handwritten digits, 28x28",
+        "CC BY-SA 3.0",
+        (
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        (
+            "6bbc9ace898e44ae57da46a324031adb",
+            "a25bea736e30d166cdddb491f175f624",
+            "2646ac647ad5339dbf082846283269ea",
+            "27ae3e4e09519cfbb04c329615203637",
         ),
     ),
-    Entry(
-        name="fashion_mnist",
-        title="Fashion-MNIST: articles of clothing, 28x28",
-        licence="MIT",
-        image_shape=(28, 28),
-        num_classes=10,
-        num_train=60_000,
-        num_test=10_000,
-        full_scale=255,
-        read=read_idx_files,
-        keep=keep_idx_files,
-        files=_idx_files(
-            (
-                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
-                "master/data/fashion/",
-            ),
-            (
-                "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-                "9018921c3c673c538a1fc5bad174d6f9",
-                "8181f5470baa50b63fa0f6fddb340f0a",
-                "15d484375f8d13e6eb1aabb0c3f46965",
-            ),
+    _idx(
+        "fashion_mnist",
+        "Fashion-MNIST: articles of clothing, 28x28",
+        "MIT",
+        (
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
+            "master/data/fashion/",
+        ),
+        (
+            "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+            "9018921c3c673c538a1fc5bad174d6f9",
+            "8181f5470baa50b63fa0f6fddb340f0a",
+            "15d484375f8d13e6eb1aabb0c3f46965",
         ),
     ),
     Entry(
@@ -103,7 +108,6 @@ _ENTRIES = (
         num_classes=369,
         num_train=151_241,
         num_test=16_992,
-        full_scale=255,
         read=read_hasyv2,
         keep=keep_hasyv2,
         files=(
@@ -121,30 +125,22 @@ _ENTRIES = (
     Entry(
         name="cifar10",
         title="CIFAR-10: colour photographs, 32x32",
-        licence="none stated; cite Krizhevsky 2009",
-        image_shape=(32, 32),
-        num_channels=3,
-        num_classes=10,
         num_train=50_000,
         num_test=10_000,
-        full_scale=255,
         read=read_cifar10,
         keep=keep_cifar10,
-        files=(Published(ARCHIVE, ARCHIVE, _CIFAR10),),
+        files=(Published(ARCHIVE, ARCHIVE, _CIFAR10_URLS),),
+        **_CIFAR10,
     ),
     Entry(
         name="cifar10_12k",
         title="CIFAR-10: the first batch and 2,000 test images",
-        licence="none stated; cite Krizhevsky 2009",
-        image_shape=(32, 32),
-        num_channels=3,
-        num_classes=10,
         num_train=10_000,
         num_test=2_000,
-        full_scale=255,
         read=read_cifar10_part,
         keep=keep_cifar10_part,
-        files=(Published(ARCHIVE, PART, _CIFAR10),),
+        files=(Published(ARCHIVE, PART, _CIFAR10_URLS),),
+        **_CIFAR10,
     ),
 )
 

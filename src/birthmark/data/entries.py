@@ -63,7 +63,6 @@ class Entry:
     num_classes: int
     num_train: int  # in fold 1, where there are folds
     num_test: int
-    full_scale: int
     # from kept files by name, and the fold
     read: Callable[[Entry, Mapping[str, Path], int], Examples]
     # check one file, keep its content in a folder; the names it is kept under
@@ -71,6 +70,7 @@ class Entry:
     files: tuple[Published, ...] = ()
     num_folds: int = 1
     num_channels: int = 1
+    full_scale: int = 255  # the pixel value that becomes 1
 
     @property
     def num_inputs(self) -> int:

@@ -17,7 +17,6 @@ class Held:
     groups: dict[str, int]  # name of each parameter held: index of its group
     missing: tuple[str, ...]  # trainable, and in no group: they will never move
     frozen: tuple[str, ...]  # do not ask for a gradient
-    num_foreign: int  # tensors in the optimizer that the model does not have
 
 
 def find_held(model: nn.Module, *optimizers: torch.optim.Optimizer) -> Held:
@@ -25,7 +24,7 @@ def find_held(model: nn.Module, *optimizers: torch.optim.Optimizer) -> Held:
 
     Groups are counted through all of them. A tensor with several names (tied) stands
     under the first. A parameter that was replaced after the optimizer was made is
-    missing, and the old one foreign.
+    missing.
     """
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     group_of = {
@@ -41,5 +40,4 @@ def find_held(model: nn.Module, *optimizers: torch.optim.Optimizer) -> Held:
             name for name, p in own.items() if p.requires_grad and name not in held
         ),
         frozen=tuple(name for name, p in own.items() if not p.requires_grad),
-        num_foreign=len(group_of.keys() - {id(p) for p in own.values()}),
     )

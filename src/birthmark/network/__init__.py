@@ -43,14 +43,13 @@ from birthmark.network.initializations import (
     zero_gamma_,
 )
 from birthmark.network.laws import Law
-from birthmark.network.modules import stack_modules
 from birthmark.network.parametrized import (
     find_lr_factors,
     find_scalings,
     is_parametrized,
     scale_forward,
 )
-from birthmark.network.sequential import to_module
+from birthmark.network.sequential import stack_modules, to_module
 
 __all__ = [
     "ALIASES",

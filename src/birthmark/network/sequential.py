@@ -1,10 +1,11 @@
-"""The network of one replica as a torch module, and its weights back."""
+"""Torch modules: one replica of ours as a module, and stacks of any others."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from birthmark.errors import SpecError
 from birthmark.network.chain import Chain
 from birthmark.shapes import Layer, Weights
 
@@ -80,3 +81,33 @@ def _make_layer(chain: Chain, name: str, layer: Layer) -> nn.Module:
         stride=chain.stride(name),
         padding=kernel // 2,
     ).to(layer.w)
+
+
+def stack_modules(
+    modules: Sequence[nn.Module],
+) -> tuple[dict[str, Tensor], Callable[[Mapping[str, Tensor], Tensor], Tensor]]:
+    """Replicas of one architecture: parameters [R, ...] and the network of one replica.
+
+    The parameters are copies: the modules stay as they are.
+
+    Raises:
+        SpecError: The modules differ in architecture, or have buffers (running
+            statistics), which a function of parameters alone cannot update.
+    """
+    first = modules[0]
+    names = {name: value.shape for name, value in first.named_parameters()}
+    for module in modules:
+        if {name: value.shape for name, value in module.named_parameters()} != names:
+            raise SpecError("modules of one stack must have the same parameters")
+        if next(module.buffers(), None) is not None:
+            kind = type(module).__name__
+            raise SpecError(f"{kind} has buffers, which a stack cannot update yet")
+    by_module = [dict(module.named_parameters()) for module in modules]
+    parameters = {
+        name: torch.stack([one[name].detach() for one in by_module]) for name in names
+    }
+
+    def forward(one_replica: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(first, dict(one_replica), (x,))  # type: ignore[no-any-return]
+
+    return parameters, forward

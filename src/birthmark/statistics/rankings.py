@@ -40,8 +40,7 @@ class Standing:
     n: int
     num_censored: int  # replicas that had not reached it when the budget was spent
     letters: str  # two share one where no difference is seen; '' if it is not tested
-    best_rank: int  # between these two lies its rank: with 95 % the ranks of all
-    worst_rank: int  # candidates do so at once
+    best_rank: int  # at best it has this one: with 95 % that holds for all at once
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,9 @@ class Ranking:
 def rank(names: Sequence[str], outcome: Outcome) -> Ranking:
     """Compare all pairs, and order the candidates as far as that tells them apart.
 
-    A rank lies between 1 + the number of candidates seen to be better, and A - the
-    number seen to be worse. As the pairs hold a family-wise level, these sets of ranks
-    hold it too (Al Mohamad et al., Biometrics 78, 238, 2022).
+    The best rank that one may have is 1 + the number of candidates seen to be better.
+    As the pairs hold a family-wise level, these ranks hold it too (Al Mohamad et al.,
+    Biometrics 78, 238, 2022).
     """
     pairs = compare_pairs(names, outcome.values_AR) if outcome.is_tested else []
     curve = summarize_curves(outcome.values_AR)
@@ -95,7 +94,6 @@ def rank(names: Sequence[str], outcome: Outcome) -> Ranking:
             int(outcome.censored_AR[i].sum()),
             letters[names[i]] if outcome.is_tested else "",
             1 + sum(loser == names[i] for _, loser in beaten),
-            len(names) - sum(winner == names[i] for winner, _ in beaten),
         )
         for i in order
     ]

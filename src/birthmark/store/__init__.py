@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from birthmark.store.claims import ClaimedError as ClaimedError
     from birthmark.store.claims import LostClaimError as LostClaimError
-    from birthmark.store.copies import copy_run as copy_run
-    from birthmark.store.copies import find_copies as find_copies
     from birthmark.store.description import RUN_COLUMNS as RUN_COLUMNS
     from birthmark.store.description import RunDescription as RunDescription
     from birthmark.store.description import describe_spec as describe_spec
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     from birthmark.store.results import save_results as save_results
     from birthmark.store.runs import Store as Store
     from birthmark.store.runs import open_store as open_store
+    from birthmark.store.shipping import copy_run as copy_run
+    from birthmark.store.shipping import find_copies as find_copies
     from birthmark.store.shipping import open_shipped as open_shipped
     from birthmark.store.shipping import ship_run as ship_run
     from birthmark.store.verification import Damage as Damage

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from birthmark.errors import WeightsError
 from birthmark.weight_files.diffs import Diff, Side
+from birthmark.weight_files.findings import judge
 from birthmark.weight_files.glances import Glance, glance
 from birthmark.weight_files.opening import open_weights
 from birthmark.weight_files.pairing import Match, Pairing, pair_tensors
@@ -17,7 +18,6 @@ from birthmark.weight_files.readings import TensorDiff, read_tensor
 from birthmark.weight_files.stored import WeightFile
 from birthmark.weight_files.sums import add_up
 from birthmark.weight_files.units import in_own_unit
-from birthmark.weight_files.verdicts import judge
 
 _BUFFERS = re.compile(
     r"(running_(mean|var)|num_batches_tracked|moving_(mean|variance)|inv_freq"

@@ -9,9 +9,9 @@ from torch.nn.functional import cross_entropy
 
 from birthmark.errors import SpecError
 from birthmark.network.initializations.drawing import Rule
-from birthmark.network.initializations.in_place import draw_module_
 from birthmark.network.initializations.learned_scales import gradinit, metainit
 from birthmark.network.initializations.observing import Loss, as_in_training
+from birthmark.network.initializations.slots import draw_module_
 from birthmark.network.initializations.table import fit_parameters
 from birthmark.network.initializations.unit_variance import krahenbuhl, lsuv
 from birthmark.network.laws import Law

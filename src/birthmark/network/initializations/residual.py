@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from birthmark.errors import SpecError
-from birthmark.network.initializations.in_place import draw_module_
 from birthmark.network.initializations.observing import LAYERS
+from birthmark.network.initializations.slots import draw_module_
 
 _NORMS = (
     nn.BatchNorm1d,

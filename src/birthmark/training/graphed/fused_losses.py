@@ -33,7 +33,7 @@ class FusedLoss(ABC):
         self.scale = 1.0  # of the gradient; to be part of the rate
         self._p_RBK = torch.empty_like(z_RBK)
         self._minus_one_RB1 = -torch.ones_like(z_RBK[..., :1])
-        self._num_classes, self._eps = num_classes, eps
+        self._eps = eps
 
     @abstractmethod
     def differentiate(
