@@ -6,7 +6,7 @@ import dataclasses
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -25,6 +25,12 @@ def say_count(count: int, noun: str, many: str = "") -> str:
 def have(names: Sequence[str], one: str = "has", many: str = "have") -> str:
     """The verb that fits the number of names."""
     return one if len(names) == 1 else many
+
+
+def say_others(names: Iterable[str], worst: str) -> str:
+    """`; so are b and c`: what is true of the worst, and of others too."""
+    others = [name for name in names if name != worst]
+    return f"; so {have(others, 'is', 'are')} {say_names(others)}" if others else ""
 
 
 def align(

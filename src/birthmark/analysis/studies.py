@@ -16,6 +16,7 @@ from birthmark.analysis.kept_marks import add_pooled
 from birthmark.errors import StoreError
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
+from birthmark.store import flatten
 
 if TYPE_CHECKING:
     from birthmark.store import Store
@@ -195,17 +196,6 @@ def _study(group: Group, members: Sequence[Member], runs: Sequence[Run]) -> Stud
     values = tuple(one.value for one in members)
     chosen = tuple(runs[one.place] for one in members)
     return Study(chosen, group.axis.among(values), values)
-
-
-def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, with dotted names; an empty table is left out."""
-    flat: dict[str, Any] = {}
-    for name, value in tables.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def last_hidden(spec: RunSpec) -> str:

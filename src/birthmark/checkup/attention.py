@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from birthmark.checkup.readings import Attention
 from birthmark.checkup.second_moments import as_float
 
 FEWEST_KEYS = 8  # a query with fewer keys is left out: it is one-hot by chance
 _MOST_ROWS = 4096
 
 
-@dataclass(frozen=True)
-class Concentration:
-    """One softmax over keys, averaged over the queries that see eight and more."""
-
-    names: tuple[str, ...]  # the matrices before it
-    largest: float  # mean of the largest probability
-    entropy: float  # over ln(number of keys): 1 where all weigh the same, 0 if one-hot
-    spread: float  # standard deviation of the logits over keys
-    keys: float  # mean number of keys
-
-
 @torch.no_grad()
 def read_concentration(
     logits: Tensor, probabilities: Tensor, names: tuple[str, ...]
-) -> Concentration | None:
-    """Read a softmax over its last axis; None when no query has eight keys."""
+) -> Attention | None:
+    """Read a softmax over its last axis; None when no query has eight keys.
+
+    It is averaged over the queries that have; `names` are the matrices before it.
+    """
     if probabilities.ndim < 2 or probabilities.shape[-1] < FEWEST_KEYS:
         return None
     p = probabilities.detach().flatten(0, -2)
@@ -47,8 +39,8 @@ def read_concentration(
     zero = torch.zeros_like(z)
     mean = torch.where(open_, z, zero).sum(dim=-1) / count
     square = torch.where(open_, (z - mean[:, None]).square(), zero).sum(dim=-1) / count
-    return Concentration(
-        names=names,
+    return Attention(
+        tensors=names,
         largest=float(p.amax(dim=-1).mean()),
         entropy=float(entropy.mean()),
         spread=math.sqrt(float(square.mean())),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from birthmark.checkup.endings import find_squeezed
 from birthmark.checkup.operations import CONVOLUTIONS, NORMS, SAME, SHIFTS, Sum
 from birthmark.checkup.passes import Pass
-from birthmark.checkup.readings import Attention, Circuits
+from birthmark.checkup.readings import Circuits
 from birthmark.checkup.trace import Trace
 from birthmark.measurements import clean_name
 
@@ -30,13 +31,7 @@ def read_circuits(model: nn.Module, seen: Pass) -> Circuits:
     chains = dict(_find_linear_chains(seen))
     return Circuits(
         attention=tuple(
-            Attention(
-                tuple(map(clean_name, one.names)),
-                one.largest,
-                one.entropy,
-                one.spread,
-                one.keys,
-            )
+            replace(one, tensors=tuple(map(clean_name, one.tensors)))
             for one in trace.attention
         ),
         linear_chains=tuple(chains),

@@ -132,7 +132,7 @@ def hidden_scales(checkup: CheckUp) -> Iterator[Finding]:
     worst = max(found, key=lambda t: abs(math.log(found[t])))
     size = found[worst]
     large = size > 1
-    others = _others(found, worst)
+    others = [t.name for t in found if t is not worst]
     also = f"; so are those of {say_names(others)}" if others else ""
     yield Finding(
         what=f"{worst.name} is {worst.law}: its gain of {size:.3g} is hidden by the "
@@ -151,10 +151,6 @@ def hidden_scales(checkup: CheckUp) -> Iterator[Finding]:
         where=tuple(t.name for t in found),
         advice=f"Multiply {worst.name} by {math.sqrt(1 / size):.2g}, for a gain of 1.",
     )
-
-
-def _others(found: dict[TensorReading, float], worst: TensorReading) -> list[str]:
-    return [t.name for t in found if t is not worst]
 
 
 def recurrent_radius(checkup: CheckUp) -> Iterator[Finding]:

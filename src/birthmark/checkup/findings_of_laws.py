@@ -18,7 +18,7 @@ from birthmark.checkup.thresholds import (
     RECTIFIERS,
 )
 from birthmark.shapes import Finding
-from birthmark.wording import have, say_count, say_names
+from birthmark.wording import have, say_count, say_names, say_others
 
 
 def nonfinite_weights(checkup: CheckUp) -> Iterator[Finding]:
@@ -235,8 +235,7 @@ def oversized_weights(checkup: CheckUp) -> Iterator[Finding]:
         row = layers.get(worst.layer) or layers[worst.name]
         behind = row.activation
         wanted = 2 if behind in RECTIFIERS else 1
-        others = [t.name for t in large if t is not worst]
-        also = f"; so {have(others, 'is', 'are')} {say_names(others)}" if others else ""
+        also = say_others((t.name for t in large), worst.name)
         yield Finding(
             what=f"{worst.name} is {worst.law}: its outputs have {gain:.3g} times the "
             f"second moment of its inputs{also}.",

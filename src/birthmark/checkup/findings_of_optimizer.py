@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from birthmark.checkup.readings import CheckUp
 from birthmark.checkup.thresholds import LARGE_UPDATE
 from birthmark.shapes import Finding
-from birthmark.wording import have, say_names
+from birthmark.wording import have, say_names, say_others
 
 
 def outside_the_optimizer(checkup: CheckUp) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def first_updates(checkup: CheckUp) -> Iterator[Finding]:
         worst = max(large, key=lambda name: large[name])
         yield Finding(
             what=f"The first update changes {worst} by {large[worst]:.3g} times its "
-            f"own size{_and_more(large, worst)}.",
+            f"own size{say_others(large, worst)}.",
             why="After one step nothing is left of the initialization.",
             how="root mean square of the update of a fresh optimizer of the same kind "
             f"and settings, over that of the tensor; line at {LARGE_UPDATE:g}",
@@ -91,7 +91,7 @@ def first_updates(checkup: CheckUp) -> Iterator[Finding]:
         worst = min(lost, key=lambda name: lost[name])
         yield Finding(
             what=f"The first update of {worst} is {lost[worst]:.1e} of its size, below "
-            f"what its number format resolves{_and_more(lost, worst)}.",
+            f"what its number format resolves{say_others(lost, worst)}.",
             why="Added to the weights it is rounded away: the tensor does not move.",
             how="root mean square of the first update over that of the tensor, line at "
             "a quarter of the format's spacing",
@@ -102,11 +102,6 @@ def first_updates(checkup: CheckUp) -> Iterator[Finding]:
             where=tuple(lost),
             advice="Raise the learning rate, or keep a float32 copy of the weights.",
         )
-
-
-def _and_more(found: dict[str, float], worst: str) -> str:
-    others = [name for name in found if name != worst]
-    return f"; so {have(others, 'is', 'are')} {say_names(others)}" if others else ""
 
 
 OPTIMIZER_FINDINGS = (

@@ -78,7 +78,7 @@ def read_keras(model: Any) -> CheckUp:
         training=True,
         layers=(),
         tensors=tensors,
-        outcome=None if clip is None else _outcome_of(clip),
+        outcome=None if clip is None else Outcome(clip=clip, are_probabilities=True),
         unread=(_UNREAD, *unread),
     )
 
@@ -197,24 +197,3 @@ def _read_clip(model: Any) -> tuple[float | None, tuple[str, ...]]:
     if backend.backend() == "tensorflow":
         return None, ("loss: on TensorFlow Keras goes back to the logits by itself",)
     return float(backend.epsilon()), ()
-
-
-def _outcome_of(clip: float) -> Outcome:
-    return Outcome(
-        loss=None,
-        loss_name="",
-        loss_expected=None,
-        loss_error=None,
-        logit_std=None,
-        num_classes=None,
-        are_probabilities=True,
-        loss_takes_logits=False,
-        clip=clip,
-        nonfinite=0,
-        constant=False,
-        input_moment=None,
-        input_mean=None,
-        input_gap=None,
-        inputs_differ=True,
-        steps=None,
-    )

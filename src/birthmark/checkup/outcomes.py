@@ -90,20 +90,9 @@ def _loss_alone(seen: Pass, batch: Batch) -> Outcome:
     return Outcome(
         loss=seen.loss,
         loss_name=seen.loss_name,
-        loss_expected=None,
-        loss_error=None,
-        logit_std=None,
-        num_classes=None,
-        are_probabilities=False,
-        loss_takes_logits=False,
-        clip=None,
-        nonfinite=0,
-        constant=False,
         input_moment=second_moment(x) if floats else None,
         input_mean=float(x.double().mean()) if floats else None,
-        input_gap=None,
         inputs_differ=bool((x != x[:1]).any()) if x.ndim else True,
-        steps=None,
     )
 
 

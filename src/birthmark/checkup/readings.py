@@ -110,22 +110,22 @@ class TensorReading:
 class Outcome:
     """What comes out of the model on the batch, and its loss."""
 
-    loss: float | None
-    loss_name: str  # '' when no loss could be computed
-    loss_expected: float | None  # ln C + (1 - 1/C) s^2 / 2
-    loss_error: float | None  # standard error of the mean loss over examples
-    logit_std: float | None  # s: over classes, root mean square over examples
-    num_classes: int | None
-    are_probabilities: bool  # outputs lie in [0, 1] and sum to 1
-    loss_takes_logits: bool  # adding a constant to the outputs does not change it
-    clip: float | None  # eps below which the loss gives no gradient; None: none found
-    nonfinite: int  # NaN and Inf among the outputs
-    constant: bool  # the outputs are the same for all inputs
-    input_moment: float | None  # second moment of the inputs
-    input_mean: float | None
-    input_gap: float | None  # 1 - cosine of two inputs, mean over pairs
-    inputs_differ: bool
-    steps: int | None  # length of the sequences that recurrent layers see
+    loss: float | None = None
+    loss_name: str = ""  # '' when no loss could be computed
+    loss_expected: float | None = None  # ln C + (1 - 1/C) s^2 / 2
+    loss_error: float | None = None  # standard error of the mean loss over examples
+    logit_std: float | None = None  # s: over classes, root mean square over examples
+    num_classes: int | None = None
+    are_probabilities: bool = False  # outputs lie in [0, 1] and sum to 1
+    loss_takes_logits: bool = False  # a constant added to the outputs is nothing
+    clip: float | None = None  # eps below which there is no gradient; None: none
+    nonfinite: int = 0  # NaN and Inf among the outputs
+    constant: bool = False  # the outputs are the same for all inputs
+    input_moment: float | None = None  # second moment of the inputs
+    input_mean: float | None = None
+    input_gap: float | None = None  # 1 - cosine of two inputs, mean over pairs
+    inputs_differ: bool = True
+    steps: int | None = None  # length of the sequences that recurrent layers see
     output_moment: float | None = None  # second moment of the outputs
     target_moment: float | None = None  # ... of a target of floating numbers
     num_labels: int | None = None  # different classes in the batch

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from birthmark.checkup.attention import Concentration, read_concentration
+from birthmark.checkup.attention import read_concentration
 from birthmark.checkup.endings import LIKELIHOODS, sum_of_probabilities
 from birthmark.checkup.operation_graph import OperationGraph
 from birthmark.checkup.operations import (
@@ -48,6 +48,7 @@ from birthmark.checkup.provenance import (
     of_view,
     shares_memory,
 )
+from birthmark.checkup.readings import Attention
 from birthmark.checkup.second_moments import second_moment
 from birthmark.checkup.uses import Operation, find_uses, uses_of_factors, uses_of_sum
 
@@ -61,7 +62,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     uses: list[Use] = field(default_factory=list)
     graph: OperationGraph = field(default_factory=OperationGraph)
     sums: list[Sum] = field(default_factory=list)
-    attention: list[Concentration] = field(default_factory=list)
+    attention: list[Attention] = field(default_factory=list)
     unlikely: tuple[str, float] | None = None  # a likelihood, what its p add up to
     on_product: OnProduct | None = None  # told of each product with a parameter
 
