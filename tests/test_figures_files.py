@@ -1,6 +1,7 @@
 """Figures as files: kinds, themes, sizes, what is missing, and what may fail."""
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -248,6 +249,17 @@ def test_what_is_missing_is_explained(plain, tmp_path):
     written = draw_figures(plain, tmp_path / "figures")
     assert {path.suffix for path in written} == {".pdf", ".txt", ".npz", ".csv"}
     assert not [path for path in written if "animation" in path.name]
+
+
+def test_what_is_drawn_in_processes_of_their_own_is_the_same(
+    plain, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    alone = draw_figures(plain, tmp_path / "alone")
+    apart = draw_figures(plain, tmp_path / "apart", apart=True)
+    assert [path.name for path in apart] == [path.name for path in alone]
+    for one, other in zip(alone, apart, strict=True):
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_marked_run_that_kept_no_weights_is_told_from_one_without_a_mark(tmp_path):
