@@ -403,6 +403,11 @@ def test_weights_whose_squares_have_no_float_are_neither_silent_nor_infinite(siz
     )
     std = size * float((model.weight.detach() / size).std(correction=0))
     assert found.tensors[0].std == pytest.approx(std, rel=1e-12)
+    wide = nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 64)).double()
+    with torch.no_grad():
+        for value in wide.parameters():
+            value.mul_(size)
+    assert bm.check(wide, x).tensors[0].family == "uniform"
 
 
 def test_threads_that_check_one_model_at_once_read_it_as_one_does():

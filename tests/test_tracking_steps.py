@@ -60,6 +60,67 @@ def test_shares_of_a_step_of_sgd(nesterov):
     assert np.isnan(at.update_ratio.sel(step=0).item())
 
 
+def track_unit(unit):
+    """Eight steps whose weights and moves all lie in a unit; the loss does not."""
+    model = make()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.mul_(unit)
+    draws = torch.Generator().manual_seed(1)
+    x, c = (torch.randn(9, n, generator=draws, dtype=torch.float64) for n in (7, 5))
+    rule = {"lr": 0.01 * unit, "momentum": 0.9, "weight_decay": 0.1 / unit}
+    optimizer = torch.optim.SGD(model.parameters(), **rule)
+    tracker = bm.Tracker(
+        model,
+        optimizer,
+        schedule=1,
+        measurements="all",
+        probe=lambda model: float(model(x).abs().mean() / unit),
+    )
+    for _ in range(8):
+        optimizer.zero_grad()
+        (model(x) * c).sum().backward()
+        optimizer.step()
+    return tracker.records
+
+
+@pytest.mark.parametrize("exponent", [-600, 600])
+def test_records_of_weights_whose_squares_vanish_or_overflow(exponent):
+    """Powers of two are exact: what has a unit scales, shares and ratios stay."""
+    unit, expected = 2.0**exponent, track_unit(1.0)
+    found = track_unit(unit)
+    assert {"output_by_weights", "step_by_decay"} <= set(expected.data_vars)
+    for name, one in expected.data_vars.items():
+        if one.dtype.kind == "f":
+            factor = unit if one.attrs.get("units") == "weight" else 1.0
+            factor = 1 / unit if name == "critical_sharpness" else factor  # 1 / lr
+            np.testing.assert_allclose(
+                found[name] / factor, one, rtol=1e-9, atol=1e-12, err_msg=str(name)
+            )
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_complex_weights_have_the_records_of_both_their_parts(kind):
+    """Optimizers of torch step real and imaginary parts each for itself."""
+    draws = torch.Generator().manual_seed(0)
+    start, pull = torch.randn(2, 5, 4, 2, generator=draws, dtype=torch.float64).unbind()
+    found = []
+    for is_complex in (False, True):
+        model = nn.Module()
+        own = start.clone()
+        model.w = nn.Parameter(torch.view_as_complex(own) if is_complex else own)
+        optimizer = kind(model.parameters(), lr=0.01, weight_decay=0.1)
+        tracker = bm.Tracker(model, optimizer, schedule=1, measurements="all")
+        for step in range(4):
+            optimizer.zero_grad()
+            parts = torch.view_as_real(model.w) if is_complex else model.w
+            (parts.square() * pull + step * parts).sum().backward()
+            optimizer.step()
+        found.append(tracker.records)
+    for name in (*NAMES, "update_ratio", "distance"):
+        np.testing.assert_allclose(found[1][name], found[0][name], 1e-12, 1e-12, name)
+
+
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
 def test_shares_of_a_step_of_adam(kind):
     model = make()

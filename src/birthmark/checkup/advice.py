@@ -31,7 +31,7 @@ def advise_chain(chain: list[LayerReading], end: int, *, forward: bool) -> str:
     """One layer at fault, where there is one; else the rule of the activation."""
     passed = chain[: end + 1] if forward else chain[end:]
     steps = {
-        after.name: math.log(_size(after, forward) / _size(before, forward))
+        after.name: math.log(_size(after, forward)) - math.log(_size(before, forward))
         for before, after in zip(passed, passed[1:], strict=False)
         if _size(before, forward) > 0 and _size(after, forward) > 0
     }

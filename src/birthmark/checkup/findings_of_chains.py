@@ -140,7 +140,7 @@ def _extreme(
     for layer, start, here in pairs:
         if not (0 < start < math.inf and 0 < here < math.inf):
             continue
-        change = math.log(here / start)
+        change = math.log(here) - math.log(start)
         at = chain.index(layer)
         passed = chain[: at + 1] if forward else chain[at:]
         spread = ERRORS * width_error([one.num_units or 1 for one in passed])
@@ -161,7 +161,7 @@ def _foretold(layer: LayerReading, start: float, *, forward: bool) -> float | No
         value = None if per_number is None else per_number * layer.size
     if value is None or not 0 < value < math.inf:
         return None
-    return math.log(value / start)
+    return math.log(value) - math.log(start)
 
 
 def _how(chain: list[LayerReading], layer: LayerReading) -> str:

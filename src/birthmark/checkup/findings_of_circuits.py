@@ -87,7 +87,7 @@ def unequal_sums(checkup: CheckUp) -> Iterator[Finding]:
     for one, moment, other, second in (*circuits.sums, *circuits.positions):
         if not (moment > 0 and second > 0):
             continue  # a table of zeros is filled by its gradient
-        change = math.log(moment / second)
+        change = math.log(moment) - math.log(second)
         # features of images and sounds are told apart without positions
         may_be_small = (one, moment, other, second) in circuits.positions
         if change < TRAINABLE and -change < (BEYOND if may_be_small else TRAINABLE):

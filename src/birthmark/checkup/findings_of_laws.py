@@ -225,8 +225,8 @@ def oversized_weights(checkup: CheckUp) -> Iterator[Finding]:
         if t.is_output or t.name in attention or t.name in checkup.circuits.hidden:
             continue  # judged by the loss, by the softmax, by what a norm hides
         gain = (t.fan_in or 1) * (t.std * t.std + t.mean * t.mean)
-        if math.log(gain / LARGEST_GAIN) <= ERRORS * math.sqrt(2 / t.size):
-            continue
+        if gain <= LARGEST_GAIN * math.exp(ERRORS * math.sqrt(2 / t.size)):
+            continue  # also of squares that vanish
         if layer.forward > LARGEST_GAIN * max(layer.input or 0.0, 1.0):
             large[t] = gain
     if large:

@@ -64,7 +64,7 @@ def _odd_one(members: list[TensorReading]) -> TensorReading | None:
         # four standard errors of two sizes, and a tenth for what is drawn in parts
         error = 0.0 if t.family == "constant" else ERRORS / math.sqrt(t.size)
         size = sizes[t.name]
-        if size == 0 or abs(math.log(size / middle)) > error + SIBLING_GAP:
+        if size == 0 or abs(math.log(size) - math.log(middle)) > error + SIBLING_GAP:
             off.append(t)
     return off[0] if len(off) == 1 else None
 
@@ -81,7 +81,7 @@ def _far_one(members: list[TensorReading], pattern: str) -> TensorReading | None
     is_meant = _size(ordered[0]) == 0 or any(t.is_output for t in members)
     if not 2 <= len(members) < FEWEST_SIBLINGS or not in_blocks or is_meant:
         return None
-    gaps = [math.log(_size(b) / _size(a)) for a, b in pairwise(ordered)]
+    gaps = [math.log(_size(b)) - math.log(_size(a)) for a, b in pairwise(ordered)]
     if max(gaps) <= TRAINABLE / 2:
         return None
     if len(members) == 2:

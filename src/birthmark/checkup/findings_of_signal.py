@@ -69,7 +69,7 @@ def exploding_stream(checkup: CheckUp) -> Iterator[Finding]:
     )
     if largest is None or largest.forward <= 0:
         return
-    change = math.log(largest.forward / start)
+    change = math.log(largest.forward) - math.log(start)
     chains = {layer.name for chain in plain_chains(checkup) for layer in chain}
     if change > TRAINABLE and largest.name not in chains:
         yield Finding(

@@ -121,7 +121,7 @@ class Look:
     def take(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rows [1, N] at the places of the sample."""
         given = {
-            name: replace(self._whole[name], values=to_local(value.detach())[None])
+            name: replace(self._whole[name], values=_real(value)[None])
             for name, value in tensors.items()
         }
         taken = self._sample.take(Parameters(given))
@@ -130,3 +130,9 @@ class Look:
     def growth(self, name: str) -> float:
         """How many weights each place of a tensor stands for."""
         return self._sample.growth(name)
+
+
+def _real(value: Tensor) -> Tensor:
+    """What this process has of it; optimizers step both parts of complex numbers."""
+    local = to_local(value.detach())
+    return torch.view_as_real(local.resolve_conj()) if local.is_complex() else local
