@@ -58,7 +58,10 @@ DOCS = HERE.parents[2] / "docs"
 PICTURES = {
     "near-the-start": ["near-the-start", "near-the-start-unstable"],
     "sharpness": ["sharpness", "sharpness-paper"],
-    "untrainability": ["abandonment", "rescue", "who-is-abandoned"],
+    "untrainability": [
+        *("abandonment", "rescue"),
+        *("who-is-abandoned", "hardest-left-out"),
+    ],
 }  # pages of several
 
 

@@ -79,7 +79,12 @@ from birthmark.analysis.surveys import (
     read_survey,
 )
 from birthmark.analysis.thresholds import Thresholds
-from birthmark.analysis.transitions import Transitions, chance_loss, find_transitions
+from birthmark.analysis.transitions import (
+    Transitions,
+    chance_loss,
+    divergence_level,
+    find_transitions,
+)
 from birthmark.analysis.trends import (
     Quantity,
     Trend,

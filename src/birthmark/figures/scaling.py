@@ -83,13 +83,16 @@ def draw_scaling(family: Family) -> list[Drawing]:
         ]
         data |= {f"{measure}_{n}": x for n, x in _numbers(family, found).items()}
         counts = counts or "; ".join(map(_say_reached, curves, found))
+    has_law = bool(np.isfinite(data["deviation_std_fits"]).any())
+    if has_law and min(data["axis"]) > 0:  # on which a power law is a straight line
+        data["axis_places"] = np.log(data["axis"])
     noun = axis.noun
     title = f"Deviation at equal train loss along {noun}"
     law = (
         f"lines are power laws, deviation ~ {noun}^-γ, fitted over the replicas, with "
         "γ and Student's 95 % interval; γ = 0 is the null model of no dependence "
         f"on {noun}. "
-        if np.isfinite(data["deviation_std_fits"]).any()
+        if has_law
         else f"the null model is no dependence on {noun}, one height. "
     )
     caption = (

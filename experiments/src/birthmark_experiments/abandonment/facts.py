@@ -37,7 +37,7 @@ class AbandonmentFacts(Facts):
     num_replicas: int
     num_examples: int
     num_classes: int
-    plateau: float
+    most: float  # that the clipped loss can be, nat
     budget: int
     steps: int
     onset_share: float
@@ -65,7 +65,7 @@ def summarize(results: xr.Dataset) -> AbandonmentFacts:
     return AbandonmentFacts.read(
         results,
         num_classes=int(results["label"].max()) + 1,
-        plateau=-float(np.log(results.attrs["paper_eps"])),
+        most=-float(np.log(results.attrs["paper_eps"])),
         budget=budget,
         steps=int(budget * results.attrs["steps_per_epoch"]),
         onset_share=float(results.attrs["onset"]),

@@ -68,7 +68,7 @@ def paint(data: Data, palette: Palette) -> Figure:
     names, dotted = list(data["initialization"]), {"linestyle": ":", "linewidth": 1}
     spaces, moves, classes = panels[1, 0], panels[1, 1], panels[2, 0]
     values = np.stack([data["row_share"], data["row_overlap"]])
-    paint_groups(spaces, values, names, palette, ["share of the move", "overlap"], 0.24)
+    paint_groups(spaces, values, names, palette, ["of the move", "overlap"], 0.24)
     chance = float(data["chance"])
     spaces.axvline(chance, color=palette.ink, label="chance", **dotted)
     spaces.set(xlim=(0, 1.03), xlabel="share in the initial span of the units")
@@ -77,7 +77,7 @@ def paint(data: Data, palette: Palette) -> Figure:
     labels = [label for _, _, label in _MOVED]
     paint_groups(moves, data["moved"], names, palette, labels, 0.18)
     moves.axvline(0, color=palette.faint, linewidth=0.8, zorder=0)
-    moves.set_xlabel("change of the outputs (share of a whole swap)")
+    moves.set_xlabel("change of the outputs (of a whole swap)")
     _paint_legend(moves, palette, rows=2.2, columns=2)
     name_panel(moves, "d", "images moved in a null space")
     labels = ["at the start", "trained"]
@@ -104,7 +104,8 @@ def _paint_losses(axes: Axes, data: Data, palette: Palette) -> None:
         axes.plot(data["step"], mean, label=name, **style)
     label_log(axes)
     axes.set(xlabel="optimizer steps", ylabel="test loss (nat)")
-    axes.legend(loc="upper right", handlelength=2.4)
+    axes.set_xlim(right=1.15 * data["step"][-1])
+    axes.legend(loc="upper right", handlelength=2.0, fontsize=6)
     name_panel(axes, "a", "learning curves")
 
 
@@ -119,7 +120,7 @@ def _paint_differences(axes: Axes, data: Data, palette: Palette) -> None:
         axes.plot(mean, row, "o", markersize=4, color=colour, markerfacecolor=inside)
     axes.set_yticks(range(len(names)), labels=names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel(f"test accuracy minus that of {REFERENCE} (points)")
+    axes.set_xlabel(f"test accuracy minus {REFERENCE}'s (points)")
     name_panel(axes, "b", "paired differences")
 
 

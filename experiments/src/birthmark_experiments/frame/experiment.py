@@ -32,6 +32,8 @@ _FOLDERS: tuple[str, ...] = (
     "abandonment",
     "rescue",
     "who_is_abandoned",
+    "hardest_left_out",
+    "quiet_units",
     "near_the_start",
     "near_the_start_unstable",
     "protocol_details",

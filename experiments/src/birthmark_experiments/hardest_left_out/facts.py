@@ -21,6 +21,8 @@ ALL, HARDEST, RANDOM = "all examples", "without the hardest", "without as many o
 KINDS = (HARDEST, RANDOM)
 EVENTS = ("onset", "collapse")
 NOT_NEEDED, NEEDED, NOT_SAID = "not needed", "needed", "cannot be said"
+# networks of which none must collapse before it is said that the collapse needs them
+FEWEST = next(n for n in range(1, 100) if share_interval(0, n)[1] < 0.5)
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,12 @@ class HardestLeftOutFacts(Facts):
     fallen: float
     onset_share: float
     arms: Mapping[str, Mapping[str, Any]]
+    hardest: Sequence[str]  # arms without the hardest
     later: Sequence[Mapping[str, Any]]  # hardest minus random, by share and event
     verdict: str
     num_collapsed: int  # of the networks without the hardest, any share
     num_hardest: int
+    fewest: int = FEWEST
 
 
 def summarize(results: xr.Dataset) -> HardestLeftOutFacts:
@@ -53,6 +57,7 @@ def summarize(results: xr.Dataset) -> HardestLeftOutFacts:
         results,
         onset_share=float(results.attrs["onset"]),
         arms={name: _describe(one) for name, one in arms.items()},
+        hardest=list(left_out),
         later=compare_kinds(results),
         verdict=weigh(found, np.isfinite(collapse)),
         num_collapsed=num,

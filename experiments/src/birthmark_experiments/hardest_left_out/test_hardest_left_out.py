@@ -10,6 +10,7 @@ from birthmark.seeds import batch_order
 from birthmark.sweeps import run
 from birthmark_experiments.hardest_left_out.facts import (
     ALL,
+    FEWEST,
     HARDEST,
     NEEDED,
     NOT_NEEDED,
@@ -76,6 +77,8 @@ def test_losses_early_on_say_who_is_hard():
 )
 def test_one_collapse_refutes_and_few_escapes_prove_nothing(with_all, without, verdict):
     assert weigh(np.array(with_all), np.array(without)) == verdict
+    # (1 - 0.025^(1/n)) first falls below one half at six
+    assert FEWEST == 6
 
 
 def test_differences_are_paired_and_their_verdict_can_be_no(results):

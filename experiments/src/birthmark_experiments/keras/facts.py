@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from birthmark.analysis import FIGURE_2
+from birthmark.analysis import FIGURE_2, Thresholds, divergence_level
 from birthmark.store import open_shipped
 from .. import shipped_results
 
@@ -21,7 +21,6 @@ NAMES = {"jax": "JAX", "torch": "PyTorch", "tensorflow": "TensorFlow"}
 AGREES = 1e-3  # relative difference of two losses
 ABANDONED = 0.8  # share of the examples below the clip at the end
 SHOWN = (1, 2, 5, 10, 20, 40, 60, 80, 100, 130, 150, 200, 250, 300, 350, 400, 450)
-DIVERGED = 0.9  # of the plateau, as a train loss
 
 Line = dict[str, Any]
 
@@ -104,7 +103,7 @@ def describe_trainings() -> dict[str, Any]:
         "eps": eps,
         "num_steps": epochs * len(lines[0]["step_loss"]),
         "num_steps_an_epoch": len(lines[0]["step_loss"]),
-        "plateau": -math.log(eps),
+        "most": -math.log(eps),
         "guess": math.log(lines[0]["num_classes"]),
         "abandoned": ABANDONED,
         "agrees": AGREES,
@@ -197,7 +196,6 @@ def describe_wide() -> dict[str, Any]:
     [published] = [one for one in FIGURE_2 if one.width == width]
     losses = [line["train_loss"] for line in lines]
     lowest = find_minimum(losses)
-    plateau = -math.log(spec.training.eps)
     rows = []
     for line in lines:
         epoch = line["epoch"]
@@ -223,7 +221,8 @@ def describe_wide() -> dict[str, Any]:
         "goes_below": lowest["value"]
         < published.min_train_loss - published.error("min_train_loss"),
         "highest_since": max(losses[int(lowest["epoch"]) - 1 :]),
-        "has_diverged": max(losses[9:]) >= DIVERGED * plateau,
+        "has_diverged": max(losses[9:])
+        >= divergence_level(spec, records, Thresholds()),
     }
 
 

@@ -31,16 +31,17 @@ def draw() -> Drawing:
         f"{run['width']}-{run['width']} on a share of HASYv2 under Keras "
         f"{run['keras']}, SGD, lr {run['lr']:g}, batches of {run['batch']}, clip "
         f"{run['epsilon']:g}; a line a replica, with the same start and batches in "
-        "each panel. Dotted: the plateau -ln(clip) and the loss of a guess. (d): "
-        f"replica {wide['replica']} of the paper's protocol at width {wide['width']} "
-        f"in Keras (JAX, float32) and in birthmark ({wide['precision']} products), "
-        "same start and batches; thin: the other replicas of birthmark; square: the "
+        "each panel. Dotted: -ln(clip), the most that the loss can be, and the loss of "
+        f"a guess. (d): replica {wide['replica']} of the paper's protocol at width "
+        f"{wide['width']} in Keras (JAX, float32) and in birthmark "
+        f"({wide['precision']} products), same start and batches; thin: the other "
+        "replicas of birthmark; square: the "
         "paper's lowest train loss and its epoch, read off its Figure 2."
     )
     paper, read = wide["published"], ("min_train_epoch", "min_train_loss")
     losses = [one["train_loss"] for one in facts.read_lines("paper")]
     data: dict[str, Array] = {
-        "plateau": np.array(found["plateau"]),
+        "most": np.array(found["most"]),
         "guess": np.array(found["guess"]),
         "wide_keras": np.array(losses),
         "published": np.array([getattr(paper, name) for name in read]),
@@ -77,7 +78,7 @@ def paint(data: Data, palette: Palette) -> Figure:
 
 def draw_backend(axes: Axes, data: Data, key: str, palette: Palette) -> None:
     """A line a replica and output; dotted, the two ends."""
-    for level, text in (("plateau", "-ln(clip)"), ("guess", "a guess")):
+    for level, text in (("most", "-ln(clip)"), ("guess", "a guess")):
         height = float(data[level])
         axes.axhline(height, color=palette.faint, linestyle=":", linewidth=1)
         axes.text(1, height, text, va="bottom", color=palette.ink, fontsize=6)

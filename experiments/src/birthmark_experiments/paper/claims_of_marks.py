@@ -125,8 +125,9 @@ def claim_loss_of_mark(arms: list[Arm], reads: Sequence[Read]) -> Claim:
     known = [one for one in before if one is not None]
     because = (
         f"After the collapse the letter is still read in {int(read.sum())} of "
-        f"{len(read)} networks: right among 26 letters, where chance is 1 in 26. It is "
-        f"fainter: the pooled AUC goes from {_say_aucs(known)} to {_say_aucs(after)}."
+        f"{len(read)} networks: right among 26 letters, where chance is 1 in 26. The "
+        f"pooled AUC goes from {_say_aucs(known)} to {_say_aucs(after)}"
+        f"{', and is lower in each' if (changes < 0).all() else ''}."
     )
     return Claim("f2", verdict, p, because, power, tuple(evidence))
 

@@ -150,6 +150,7 @@ def _describe_run(store: Store, run: Run) -> dict[str, Any]:
         "epochs": int(run.records["epoch"][-1]),
         "scalars": int(np.isfinite(run.values("deviation_std", run.layer)[:, 0]).sum()),
         "distributions": run.records.sizes["distribution_step"],
+        "on": "core" if str(manifest.get("device", "")).startswith("cpu") else "GPU",
         "minutes": manifest.get("wall_time_s", float("nan")) / 60,
         "megabytes": sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
     }

@@ -1,6 +1,7 @@
 """What the trials with other details of the protocol say."""
 
 import csv
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis import FIGURE_1B, FIGURE_2, Published, running_median
+from birthmark.analysis import (
+    FIGURE_1B,
+    FIGURE_2,
+    Published,
+    Thresholds,
+    divergence_level,
+    running_median,
+)
 from birthmark.shapes import Array
 from birthmark.store import open_shipped
 from ..frame import Facts, each
@@ -21,7 +29,6 @@ REFERENCE = "as reproduced"
 FROM_LOGITS = "buffer of 1,000, loss from logits"
 _WINDOW = 20  # epochs of the running median by which a rise is dated
 NUM_TRAIN = 151_241  # examples of HASYv2, fold 1
-_PLATEAU = 0.9  # share of -ln eps from which the plateau is reached
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class ProtocolDetailsFacts(Facts):
     trend: ExactTrend  # of getting through the fork, over all buffers
     sorted_files: Mapping[int, float]  # train loss of the trial with them, by epoch
     window: int = _WINDOW
-    plateau_share: float = _PLATEAU
+    plateau_share: float = Thresholds().divergence
     from_logits: str = FROM_LOGITS
 
 
@@ -63,7 +70,7 @@ def summarize(results: xr.Dataset) -> ProtocolDetailsFacts:
         fork=fork,
         level=level,
         published={w: vars(published[w]) for w in widths if w in published},
-        followed=_follow(level, float(results.attrs["plateau"]), published),
+        followed=_follow(level, published),
         trend=_find_trend(arms, fork),
         sorted_files=_read_sorted(),
     )
@@ -92,9 +99,19 @@ def _read_sorted() -> dict[int, float]:
     return {int(r["epoch"]): float(r["train_loss"] or "nan") for r in rows}
 
 
-def _follow(
-    level: float, plateau: float, published: dict[int, Published]
-) -> list[dict[str, Any]]:
+@functools.cache
+def find_divergence_level() -> float:
+    """The train loss at which a network of HASYv2 has lost everything.
+
+    By the library's definition, of the runs that ship with this question.
+    """
+    store = open_shipped("protocol_details")
+    key = store.runs()["run_key"][0]
+    records = store.records(key, distributions=False)
+    return divergence_level(store.spec(key), records, Thresholds())
+
+
+def _follow(level: float, published: dict[int, Published]) -> list[dict[str, Any]]:
     """The runs that ship with this question, described as the arms are."""
     store, arms = open_shipped("protocol_details"), []
     for key in store.runs()["run_key"]:
@@ -103,7 +120,6 @@ def _follow(
         one = kept.sel(epoch=kept.epoch > 0).drop_vars("step").reset_coords(drop=True)
         buffer, width = spec.training.shuffle_buffer or 0, spec.network.widths[0]
         one = one.assign_coords(arm="followed", width=width, buffer=buffer)
-        one = one.assign_attrs(plateau=plateau)
         arms.append(_describe(one, level, published))
     return sorted(arms, key=lambda arm: arm["width"])
 
@@ -118,7 +134,7 @@ def _describe(
     epochs = train.epoch.to_numpy()
     loss_TR = train.transpose("epoch", "replica").to_numpy()
     smooth_TR = running_median(loss_TR, _WINDOW)
-    plateau_R = np.full(loss_TR.shape[1], one.attrs["plateau"] * _PLATEAU)
+    plateau_R = np.full(loss_TR.shape[1], find_divergence_level())
     rise = stays_above(epochs, smooth_TR, 2 * smooth_TR.min(axis=0))
     passed = [_find_first(epochs, losses_T <= level) for losses_T in loss_TR.T]
     arm = {
@@ -134,7 +150,7 @@ def _describe(
         "min_train_epoch": _epochs_of_minimum(train),
         "rise": rise.tolist(),
         "plateau": stays_above(epochs, smooth_TR, plateau_R).tolist(),
-        "last_train": loss_TR[-1].tolist(),
+        "final_train": np.median(loss_TR[-_WINDOW:], axis=0).tolist(),
         "min_test": test.min("epoch").to_numpy().tolist(),
         "min_test_epoch": _epochs_of_minimum(test),
     }

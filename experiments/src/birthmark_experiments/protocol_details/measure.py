@@ -1,6 +1,5 @@
 """Losses of each arm, epoch by epoch, beside those of the reproduction."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +39,8 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
         "buffer": ("arm", [buffers.get(name) or 0 for name in curves]),
     }
     results = _gather(curves).assign(gather(_WORDS, about, {}))
-    eps = find_spec(protocol, protocol.fork).training.eps
     results.attrs = {
         "protocol": describe(protocol),
-        "plateau": -math.log(eps),
         "fork": np.int32(protocol.fork),
     }
     return results

@@ -208,7 +208,7 @@ def made(loss_ATR, names, width=250, buffer=0, test=None) -> xr.Dataset:
             "width": ("arm", np.broadcast_to(width, num_arms)),
             "buffer": ("arm", np.broadcast_to(buffer, num_arms)),
         },
-        {"protocol": "", "plateau": 16.0, "fork": 250},
+        {"protocol": "", "fork": 250},
     )
 
 
@@ -223,7 +223,7 @@ def test_past_the_fork_is_the_first_epoch_at_half_the_published_minimum():
     assert np.isnan(reference["passed"]).all()
     assert changed["passed"] == [3]
     assert changed["min_test_epoch"] == [5]
-    assert changed["last_train"] == pytest.approx([0.02])
+    assert changed["final_train"] == pytest.approx([0.12])
 
 
 def test_a_rise_is_dated_where_the_loss_stays_above_until_the_end():
@@ -233,7 +233,9 @@ def test_a_rise_is_dated_where_the_loss_stays_above_until_the_end():
     [arm] = summarize(made(loss[None, :, None], ["x"], buffer=1_000))["arms"]
     rate = (15.9 - 0.5) / 199
     assert arm["rise"][0] == pytest.approx(201 + 0.5 / rate, abs=2)
-    assert arm["plateau"][0] == pytest.approx(201 + (14.4 - 0.5) / rate, abs=2)
+    # 2.1 % of HASYv2 are of the most frequent class, on which a lost network stands
+    lost = 0.9 * -math.log(1e-7) * (1 - 0.021)
+    assert arm["plateau"][0] == pytest.approx(201 + (lost - 0.5) / rate, abs=2)
     assert np.isnan(arm["passed"]).all()
 
 

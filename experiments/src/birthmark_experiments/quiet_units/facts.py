@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 from birthmark.shapes import Array
-from birthmark.statistics import ALPHA, holm, summarize_curves
+from birthmark.statistics import ALPHA, holm, interval, summarize_curves
 from ..frame import Facts, each
 
 QUIET = 0.05  # share of the images below which a unit is quiet
@@ -29,6 +29,8 @@ class QuietUnitsFacts(Facts):
     last: int  # epoch
     rows: Sequence[Mapping[str, Any]]  # by background and epoch
     ends: Mapping[str, Mapping[str, Any]]  # by background, at the last epoch
+    taken: Mapping[str, float]  # share of the white peak that goes with quiet units
+    is_left_on_black: bool  # more of a peak than rows that move have on white
     letters: Mapping[str, Any]  # a letter that was never set, at the last epoch
     quiet: float = QUIET
     still: float = STILL
@@ -55,6 +57,8 @@ def summarize(results: xr.Dataset) -> QuietUnitsFacts:
         last=last,
         rows=rows,
         ends=ends,
+        taken=_find_taken(ends["white"]["peaks"]),
+        is_left_on_black=_is_higher(ends["black"], ends["white"]),
         letters=_read_letters(results.sel(kept_epoch=last)),
     )
 
@@ -62,7 +66,8 @@ def summarize(results: xr.Dataset) -> QuietUnitsFacts:
 def _describe(now: xr.Dataset, epoch: int) -> dict[str, Any]:
     """What the units of one background do at one epoch."""
     ordered = now.transpose("replica", ...)
-    quiet_RU = ordered["activity"].to_numpy() < QUIET
+    activity_RU = ordered["activity"].to_numpy()
+    quiet_RU = activity_RU < QUIET
     still_RU = ordered["moved"].to_numpy() <= STILL
     peaks = {
         name: _describe_peak(find_peaks(one))
@@ -77,8 +82,15 @@ def _describe(now: xr.Dataset, epoch: int) -> dict[str, Any]:
             overlap_p(*pair) for pair in zip(quiet_RU, still_RU, strict=True)
         ],
         "peaks": peaks,
+        # medians over units of all networks: of still rows, not counting quiet units
+        "activity_of_still": _median(activity_RU[still_RU & ~quiet_RU]),
+        "activity_of_moving": _median(activity_RU[~still_RU]),
         "train_loss": float(now["train_loss"].mean()),
     }
+
+
+def _median(values: Array) -> float:
+    return float(np.median(values)) if values.size else np.nan
 
 
 def overlap_p(quiet_U: Array, still_U: Array) -> float:
@@ -106,6 +118,19 @@ def _describe_peak(peak_R: Array) -> dict[str, Any]:
     found = summarize_curves(peak_R, "log")
     ends = {"mean": float(found.mean), "low": float(found.low)}
     return {**ends, "high": float(found.high), "each": peak_R.tolist()}
+
+
+def _find_taken(peaks: Mapping[str, Any]) -> dict[str, float]:
+    """How much of what is above a flat density goes with the quiet units."""
+    above_all, above_active = (
+        np.asarray(peaks[name]["each"]) - 1 for name in ("all", "active")
+    )
+    return interval(1 - above_active / above_all)
+
+
+def _is_higher(black: Mapping[str, Any], white: Mapping[str, Any]) -> bool:
+    """Whether the black peak lies above that of the white rows that are not still."""
+    return bool(black["peaks"]["all"]["low"] > white["peaks"]["moving"]["high"])
 
 
 def _read_letters(now: xr.Dataset) -> dict[str, Any]:

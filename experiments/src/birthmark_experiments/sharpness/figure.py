@@ -3,13 +3,12 @@
 import numpy as np
 import xarray as xr
 
-from birthmark.figures import Drawing, Palette, name_panel, new_figure
+from birthmark.figures import Drawing, Palette, choose_style, name_panel, new_figure
 from ..frame import each
 from ..frame.curves import (
     Axes,
     Data,
     Figure,
-    paint_curves,
     paint_marks,
     paint_replicas,
     take,
@@ -27,14 +26,15 @@ def draw(results: xr.Dataset) -> Drawing:
     focus = str(results.attrs["focus"])
     caption = (
         f"{title}. (a) to (c) Learning rate times sharpness under the clipped loss, by "
-        "input and learning rate: geometric means with Student's 95 % interval, n = "
-        f"{results.sizes['replica']}; arrows at the foot: epochs with values below "
-        f"{_FLOOR:g}, zeros among them. Dotted: "
-        "2, above which gradient descent on a quadratic diverges. (d) and (e) The arm "
-        f"{focus} in each replica: lr times sharpness with the clip and from logits "
-        "(same start, same batches), and with the clip the train accuracy and the "
-        "share of examples below the clip. (f) Each replica of the clipped arms: "
-        "accuracy at the end against lr times sharpness at the start. Protocol: "
+        "input and learning rate: thin, each replica (n = "
+        f"{results.sizes['replica']}); thick, their median; arrows at the foot, in the "
+        f"colour of the learning rate: epochs with values below {_FLOOR:g}, zeros "
+        "among them. Dotted: 2, above which gradient descent on a quadratic diverges. "
+        f"(d) and (e) The arm {focus} in each replica: lr times sharpness with the "
+        "clip and from logits (same start, same batches), and with the clip the train "
+        "accuracy and the share of examples below the clip. (f) Each replica of the "
+        "clipped arms: accuracy at the "
+        "end against lr times sharpness at the start. Protocol: "
         f"{results.attrs['protocol']}"
     )
     results = results.assign(scaled=results["lr"] * results["sharpness"])
@@ -78,18 +78,22 @@ def paint(data: Data, palette: Palette) -> Figure:
 
 def _paint_input(axes: Axes, data: Data, palette: Palette, name: str) -> None:
     mine, look = data["pixels"] == name, data["look"]
-    names = [f"{lr:g}" for lr in data["lr"][mine]]
-    scaled_ATR = data["scaled"][mine]
-    values = np.maximum(scaled_ATR, _FLOOR)
-    paint_curves(axes, look, values, names, palette, "log")
+    for place, lr in enumerate(data["lr"][mine]):
+        scaled_TR = data["scaled"][mine][place]
+        values_TR = np.maximum(scaled_TR, _FLOOR)
+        style = choose_style(place, palette)
+        thin = style | {"linewidth": 0.6, "alpha": 0.45, "linestyle": "-"}
+        paint_replicas(axes, look, values_TR, label="", **thin)
+        median_T = np.median(values_TR, axis=1)
+        known = np.isfinite(median_T)
+        thick = style | {"linewidth": 1.8, "label": f"{lr:g}"}
+        axes.plot(look[known], median_T[known], **thick)
+        # zero has no place on the axis; a colour has its own height there
+        below = (scaled_TR < _FLOOR).any(axis=1)
+        if below.any():
+            foot = np.full(int(below.sum()), _FLOOR * 1.25**place)
+            paint_marks(axes, look[below], foot, "v", style["color"], clip_on=False)
     axes.set_yscale("log")
-    # an arrow at the foot where some value is below the axis: zero has no place there
-    below = (scaled_ATR < _FLOOR).any(axis=(0, 2))
-    if (
-        below.any()
-    ):  # markers of no places would take the corner of the figure as theirs
-        foot = np.full(int(below.sum()), _FLOOR * 1.3)
-        paint_marks(axes, look[below], foot, "v", palette.ink, clip_on=False)
     # the first epochs apart, the later ones by their logarithm
     last = float(look[-1])
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
