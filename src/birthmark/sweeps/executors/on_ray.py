@@ -90,9 +90,11 @@ class OnRay:
         if self._ray is not None:
             return self._ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # a cluster that is there has its own rule, and Ray reads it when it is imported
-        if not self.address and "ray" not in sys.modules:
+        # Ray reads its rules when it is imported; since 2.60 a head asks for a token
+        # where its user has one
+        if "ray" not in sys.modules and (not self.address or _has_token()):
             os.environ.setdefault("RAY_AUTH_MODE", "token")
+        if not self.address and "ray" not in sys.modules:
             # so named since loopback is its rule on those systems; Ray resolves an
             # address of the loopback that it is given to that of the machine
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -122,6 +124,12 @@ class OnRay:
 
 def _attempt(task: Task, store: Path) -> Outcome:
     return attempt(task, store)
+
+
+def _has_token() -> bool:
+    """Whether Ray would find a token of this user."""
+    said = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    return bool(said) or (Path.home() / ".ray" / "auth_token").exists()
 
 
 def _first_line(error: Exception) -> str:
