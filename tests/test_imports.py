@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from birthmark import store
+
 ROOT = Path(__file__).parent.parent
 ROOMS = ROOT / "src" / "birthmark"
 EXPERIMENTS = ROOT / "experiments" / "src" / "birthmark_experiments"
@@ -172,3 +174,7 @@ def test_the_front_door_has_what_it_promises():
         assert getattr(birthmark, name) is not None
     with pytest.raises(AttributeError):
         _ = birthmark.no_such_thing
+
+
+def test_all_that_a_store_loads_late_is_there():
+    assert all(getattr(store, name) is not None for name in store._FILES)
