@@ -28,9 +28,9 @@ typedef REAL vector
 #define STORE(pointer, value) (*(vector *)(pointer) = (value))
 #define UNROLLED _Pragma("GCC unroll 32")
 
-/* One value in all places; sum += left * right. As an instruction where there is one:
-   the intrinsic for pairs would make GCC 12 keep the sums in memory, and what it makes of
-   a product and a sum are copies of registers beside. */
+/* One value in all places; sum += left * right, as an instruction where there is one: of
+   the intrinsic for pairs GCC 12 makes sums in memory, and of a product and a sum copies
+   of registers. */
 #ifdef BF16
 #ifndef __AVX512BF16__
 #error "this processor has no products of bfloat16"
@@ -77,8 +77,9 @@ typedef struct {
     right_matrix before, start, c;
 } ends;
 
-/* ROWS x VECTORS accumulators stay in registers for the whole sum. It begins at zero, and
-   `start` is added at the end: each of many small terms would be lost beside a weight. */
+/* ROWS x VECTORS accumulators stay in registers for the whole sum. It begins at zero or
+   where it was put aside, and `start` is added at the end: each of many small terms would
+   be lost beside a weight. */
 #define DEFINE_TILE(ROWS, VECTORS)                                                   \
     static void tile_##ROWS##x##VECTORS(int64_t depth, const left_matrix *left,      \
                                         right_matrix b, const ends *at)              \
