@@ -54,7 +54,7 @@ def _lost_epochs(run: Run) -> Array:
     curves = [run.values(one.name) for one in find_metrics([run]) if "loss" in one.name]
     lost = [lost_since(run.epochs, curve_TR) for curve_TR in curves]
     nothing = np.full(run.num_replicas, np.nan)
-    return np.fmin.reduce([nothing, *lost])
+    return np.asarray(np.fmin.reduce([nothing, *lost]))
 
 
 def find_farthest(family: Family) -> Finding | None:

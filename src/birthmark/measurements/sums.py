@@ -54,7 +54,6 @@ _POWERS = {
     **{"mean": (0,), "m2": 2 * (0,), "m3": 3 * (0,), "m4": 4 * (0,)},
     **{"mean_a": (1,), "aa": (1, 1), "mean_b": (2,), "bb": (2, 2), "ab": (1, 2)},
 }
-_NUM_SCALES = 3
 _ROW = 8 * len(NAMES)  # bytes
 _PIECE = 2**18  # numbers that one thread takes at a time
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
@@ -94,7 +93,7 @@ class Sums:
     @classmethod
     def of_scaled(cls, whole: Tensor) -> Sums:
         """From what `with_scales` gives."""
-        values_RS, scales_R3 = whole.split([len(NAMES), _NUM_SCALES], dim=1)
+        values_RS, scales_R3 = whole[:, : len(NAMES)], whole[:, len(NAMES) :]
         is_one = bool((scales_R3 == 1).all())
         of_d, of_a, of_b = scales_R3.unbind(1)
         return cls(values_RS, None if is_one else (of_d, of_a, of_b))
@@ -272,8 +271,7 @@ def merge_scaled(parts: Tensor) -> Tensor:
     All are brought to the largest scale, beside which what is far smaller may vanish:
     to that of the whole tensor. Parts of zeros alone have no say in it.
     """
-    values, scales = parts.split([len(NAMES), _NUM_SCALES], dim=-1)
-    values = values.clone()
+    values, scales = parts[..., : len(NAMES)].clone(), parts[..., len(NAMES) :]
     central = (("mean", "m2"), ("mean_a", "aa"), ("mean_b", "bb"))
     is_zero = torch.stack(
         [(values[..., [_PLACES[n] for n in pair]] == 0).all(-1) for pair in central], -1
