@@ -57,8 +57,15 @@ def paint(data: Data, palette: Palette) -> Figure:
 
 def _paint_units(axes: Axes, activity: Any, moved: Any, palette: Palette) -> None:
     for r, (x, y) in enumerate(zip(activity, moved, strict=True)):
-        style = {"color": palette.lines[r], "markersize": 2.5, "alpha": 0.7}
-        axes.plot(np.maximum(x, _SILENT), y, "os^"[r % 3], **style, linestyle="none")
+        style: dict[str, Any] = {"color": palette.lines[r], "markersize": 2.5}
+        axes.plot(
+            np.maximum(x, _SILENT),
+            y,
+            "os^"[r % 3],
+            alpha=0.7,
+            linestyle="none",
+            **style,
+        )
     axes.axvline(QUIET, color=palette.ink, linestyle=":", linewidth=1)
     axes.axhline(STILL, color=palette.ink, linestyle=":", linewidth=1)
     axes.set(xscale="log", ylim=(0, None))

@@ -72,7 +72,10 @@ def look(store: Store, spec: RunSpec) -> xr.Dataset:
         "density": ("selection", "bin"),
     }
     named = {
-        name: (("kept_epoch", "replica", *dims.get(name, ())), np.float32(each))
+        name: (
+            ("kept_epoch", "replica", *dims.get(name, ())),
+            np.asarray(each, dtype=np.float32),
+        )
         for name, each in values.items()
     }
     centres = (np.arange(NUM_BINS) + 0.5) * WIDTH_OF_BINS
