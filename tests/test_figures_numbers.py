@@ -1,6 +1,7 @@
 """What is drawn, against the weights themselves and plain NumPy."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -273,6 +274,17 @@ def test_figure_6_draws_the_deviations_at_equal_loss_of_the_analysis(drawings, m
     np.testing.assert_allclose(
         data["distance_mean"][0], np.exp(np.nanmean(logs, axis=-1))
     )
+
+
+def test_figure_6_has_no_panel_of_a_norm_that_was_never_measured(drawings):
+    drawing = drawings[6]
+    before = len(drawing.draw("light").axes)
+    data = {
+        name: np.full_like(array, np.nan) if name.startswith("spectral") else array
+        for name, array in drawing.data.items()
+    }
+    figure = replace(drawing, data=data).draw("light")
+    assert len(figure.axes) == before - 1 == 2
 
 
 def test_captions_name_protocol_replicas_and_runs(store, drawings):

@@ -336,6 +336,13 @@ def test_a_run_in_a_loop_of_its_own_is_reported_by_its_layers(tmp_path):
         "Layer head has moved the farthest from its start, 1.4"
     )
     assert overview.fates == () and overview.numbers[0].text == "1.4"
+    assert overview.title == "runs: 2 networks along learning rate"
+    named = [
+        Run(one.run_key, None, records, {**one.fields, "name": f"mine, lr {lr}"})
+        for one, lr in ((run, 0.1), (other, 0.3))
+    ]
+    (family,) = Survey(None, tuple(named)).families
+    assert look_at(family).title == "mine: 2 networks along learning rate"
     files = draw_figures(Survey(None, (run, other)), tmp_path)
     assert {path.stem for path in files} == {"layers-mine", "trends-mine"}
 

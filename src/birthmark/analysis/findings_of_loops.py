@@ -65,7 +65,7 @@ def find_farthest(family: Family) -> Finding | None:
         return None
     (least, low), (most, high) = layers[0], layers[-1]
     what = f"Layer {most} has moved the farthest from its start, "
-    what += f"{say_number(high, 2)} of its initial norm"
+    what += f"{say_number(high, 2)} times its initial norm"
     if len(layers) > 1:
         what += f"; layer {least} the least, {say_number(low, 2)}"
     return Finding(

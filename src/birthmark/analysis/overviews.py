@@ -104,8 +104,9 @@ def _look_at(family: Family) -> Overview:
     along = f" along {family.axis.noun}" if family.is_along else ""
     series = f" and {family.series.noun}" if family.series else ""
     runs = family.study.at(family.study.values[-1])
+    count = say_count(networks, "network")
     return Overview(
-        title=f"{_name(runs[0])}: {say_count(networks, 'network')}{along}{series}",
+        title=f"{_name_all(family.runs)}: {count}{along}{series}",
         sentence=" ".join(found[:TOLD]) or "Nothing has been measured of it yet.",
         numbers=_numbers(family) if family.is_judged else _moves(runs),
         axis=family.axis.label,
@@ -186,3 +187,18 @@ def _fate(family: Family, column: Column) -> Fate:
 
 def _name(run: Run) -> str:
     return str(run.fields.get("data.name") or run.fields.get("name") or "runs")
+
+
+def _name_all(runs: Sequence[Run]) -> str:
+    """The name that runs share, or the words with which all their names begin."""
+    names = list(dict.fromkeys(map(_name, runs)))
+    if len(names) == 1:
+        return names[0]
+    words = []
+    for first, *others in zip(*(name.split() for name in names), strict=False):
+        if any(other != first for other in others):
+            break
+        words.append(first)
+    while words and any(words[-1] in run.fields for run in runs):
+        words.pop()  # a number follows it in each name
+    return " ".join(words).rstrip(" ,:;-_") or "runs"

@@ -275,7 +275,9 @@ def _paint_phases(axes: Axes, data: Mapping[str, Array], palette: Palette) -> No
     axes.set_yscale("log")
     name_powers(axes.yaxis)
     beyond = (epochs[-1] / epochs[0]) ** 0.03  # so that the last epoch is no edge
-    axes.set(ylabel="epoch", ylim=(epochs[0], epochs[-1] * beyond))
+    axes.set_ylabel("epoch")
+    if len(epochs) > 1:
+        axes.set_ylim(epochs[0], epochs[-1] * beyond)
     tick_axis(axes, data)
     lines, _ = axes.get_legend_handles_labels()
     regions = [

@@ -165,13 +165,17 @@ def _fit(law: PowerLaw | None) -> list[float]:
 
 
 def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
-    """Three panels, a colour for each level of the loss or value of the series."""
+    """A panel a norm, a colour for each level of the loss or value of the series.
+
+    What was measured at none of the times, as spectra may be, has no panel.
+    """
     figure = new_figure(3.3)
-    axes = figure.subplots(1, 3)
-    ends = {measure: _ends(data, measure) for measure in _NORMS}
+    norms = {n: label for n, label in _NORMS.items() if _is_known(data, n)}
+    axes = figure.subplots(1, len(norms), squeeze=False)[0]
+    ends = {measure: _ends(data, measure) for measure in norms}
     span = 1.1 * max(high - low for low, high in ends.values())
     for panel, letter, (measure, label) in zip(
-        axes, "abc", _NORMS.items(), strict=True
+        axes, "abc", norms.items(), strict=False
     ):
         _paint_norm(panel, data, measure, palette)
         # as many decades in each panel, so that slopes can be compared; room for text
@@ -185,6 +189,10 @@ def paint(data: Mapping[str, Array], palette: Palette) -> Figure:
     ncols = max(1, min(len(labels), 110 // (max(map(len, labels)) + 6)))
     figure.legend(handles, labels, loc="outside lower center", ncols=ncols)
     return figure
+
+
+def _is_known(data: Mapping[str, Array], measure: str) -> bool:
+    return bool(np.isfinite(data[f"{measure}_values"]).any())
 
 
 def _ends(data: Mapping[str, Array], measure: str) -> tuple[float, float]:

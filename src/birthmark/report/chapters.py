@@ -50,7 +50,7 @@ class Bars:
     label: str
     said: str  # the same in words
     bars: tuple[Bar, ...]
-    texts: tuple[tuple[float, str], ...]  # place and text of labels
+    texts: tuple[str, ...]  # under each bar; '' where there is no room
     width: float
 
 
@@ -136,7 +136,6 @@ def _stack(fates: Fates) -> Bars:
         pairs = zip(LEARNERS, fate.counts, strict=True)
         counts = ", ".join(f"{n} {name}" for name, n in pairs if n)
         said.append(f"{fate.text}: {counts}")
-        if place % every == 0:
-            texts.append(((place + 0.45) * _STEP, fate.text))
+        texts.append(fate.text if place % every == 0 else "")
     width = len(fates.along) * _STEP
     return Bars(fates.label, "; ".join(said), tuple(bars), tuple(texts), width)

@@ -98,7 +98,8 @@ def _table(store: Store, survey: Survey) -> pd.DataFrame:
 
 
 def _asked(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: value for name, value in fields.items() if "." in name or value}
+    nothing = (None, "", ())
+    return {n: v for n, v in fields.items() if "." in n or v not in nothing}
 
 
 def _origin(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,7 +63,9 @@ def _means(values: Array) -> Array:
     known = np.isfinite(values)
     counts = known.sum(axis=1)
     sums = np.where(known, values, 0).sum(axis=1, dtype=float)
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    means = np.full(sums.shape, np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means
 
 
 def _curve(means_T: Array) -> dict[str, Any] | None:

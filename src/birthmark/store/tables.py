@@ -29,7 +29,11 @@ class OpenTable:
 
     def __init__(self, folder: Path, table: str, *, keeps_files: bool) -> None:
         self._folder, self._table, self._keeps_files = folder, table, keeps_files
-        self._forget()
+        self._rooms: dict[str, Array] = {}
+        self._count = 0
+        self._newest: Segment | None = None
+        self._names: set[str] = set()
+        self._stored = StoredTable(())
 
     @property
     def stored(self) -> StoredTable:
@@ -81,11 +85,8 @@ class OpenTable:
             self._stored = StoredTable(self._stored.contents + stored.contents)
 
     def _forget(self) -> None:
-        self._rooms: dict[str, Array] = {}
-        self._count = 0
-        self._newest: Segment | None = None
-        self._names = set[str]()
-        self._stored = StoredTable(())
+        self._rooms, self._count, self._newest = {}, 0, None
+        self._names, self._stored = set(), StoredTable(())
 
 
 def _seen(room: Array, count: int) -> Array:

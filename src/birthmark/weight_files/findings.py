@@ -342,7 +342,8 @@ def _cosine(reading: Reading) -> str:
     if reading.redraw is None:
         return f"{reading.value:.3g}"
     spread = f" ± {reading.redraw_std:.1g}" if reading.redraw_std is not None else ""
-    return f"{reading.value:.3f} (a re-draw: {reading.redraw:.3f}{spread})"
+    redraw = round(reading.redraw, 3) + 0.0  # no -0.000
+    return f"{reading.value:.3f} (a re-draw: {redraw:.3f}{spread})"
 
 
 def _common_law(tensors: Sequence[TensorDiff]) -> str:

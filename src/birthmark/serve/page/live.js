@@ -120,9 +120,26 @@ function findVaried() {
     }
   }
   const mayLack = [...runs.values()].every((run) => run.kind !== "spec");
-  return [...firsts.keys()]
+  const names = [...firsts.keys()]
     .filter((name) => differing.has(name) || (mayLack && counts.get(name) < runs.size))
     .sort((a, b) => rank(a) - rank(b));
+  return dropAlike(names);
+}
+
+/** Of fields that some runs lack and that part the others alike, as those of a mark do, the first. */
+function dropAlike(names) {
+  const ways = new Set();
+  return names.filter((name) => {
+    const values = [...runs.values()].map(({ fields }) => fields[name] ?? null);
+    if (!values.includes(null)) return true;
+    const groups = new Map();
+    const way = values.map((value) => {
+      const text = JSON.stringify(value);
+      if (!groups.has(text)) groups.set(text, groups.size);
+      return groups.get(text);
+    }).join();
+    return !ways.has(way) && ways.add(way);
+  });
 }
 
 const FIRST = ["network.widths", "training.lr", "initialization.name", "data.name",

@@ -157,7 +157,7 @@ function linesOfOne({ x, metrics, layers }) {
 
 function layered(x, layers, name) {
   const lines = Object.entries(layers[name].of).map(([layer, { mean }], n) =>
-    ({ name: layer, x, y: mean, colour: colour(n) }));
+    ({ name: /^\d/.test(layer) ? `layer ${layer}` : layer, x, y: mean, colour: colour(n) }));
   return { caption: captionOf([{ layers }], name), log: false, lines };
 }
 
