@@ -184,7 +184,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise StoreError(
-            f"cannot make the folder {path}: {say_reason(error)}"
+            f"cannot make the folder {path}: {say_reason(error)}; name another folder"
         ) from error
 
 
