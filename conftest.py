@@ -46,11 +46,12 @@ def same_numbers():
     """What a test draws without a seed is the same on every run of `make test` too."""
     if os.environ.get("HYPOTHESIS_PROFILE", "same") != "same":
         return
-    random.seed(0)
+    seed = 201202550  # none that a test takes itself: two draws would be equal
+    random.seed(seed)
     if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(0)
+        sys.modules["numpy"].random.seed(seed)
     if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
+        sys.modules["torch"].manual_seed(seed)
 
 
 @pytest.fixture

@@ -38,12 +38,12 @@ FRAMES = """() => {
   const note = (found) => tasks.push(...found.getEntries().map((one) => one.duration));
   new PerformanceObserver(note).observe({ entryTypes: ["longtask"] });
 }"""
-LISTED = """() => new Promise((done) => {
+LISTED = """window.listed = new Promise((done) => {
   const drawn = () => requestAnimationFrame(() => done(performance.now()));
   const look = () => document.querySelectorAll("tbody tr").length >= 200
     ? drawn() : requestAnimationFrame(look);
   look();
-})"""
+})"""  # in the page from its first moment: what the test itself takes is no part of it
 
 
 def write_live(path: str) -> None:
@@ -76,10 +76,11 @@ def time_list(browser: object, folder: Path) -> list[float]:
     with open_page(browser, viewport={"width": 1200, "height": 900}) as page:
         page.goto(server.door)
         page.wait_for_timeout(30_000)  # until all records have been read
+        page.add_init_script(LISTED)
         found = []
         for _ in range(7):
             page.goto(server.address)
-            found.append(page.evaluate(LISTED))
+            found.append(page.evaluate("window.listed"))
             page.wait_for_timeout(500)
     server.stop()
     return found

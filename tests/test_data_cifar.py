@@ -162,14 +162,12 @@ def test_an_archive_in_a_named_folder_is_found(archive, places, monkeypatch):
     assert fetch_dataset("cifar10_12k").is_here
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar10_12k"])
-def test_another_archive_is_refused_in_one_line_and_not_kept(archive, places, name):
+def test_another_archive_is_refused_in_one_line_and_not_kept(archive, places):
     content = bytearray(archive.read_bytes())
     content[-20] ^= 1
     (places / "other.tgz").write_bytes(content)
-    why = "wrong checksum: expected sha256|cut short"
-    with pytest.raises(DataError, match=why) as caught:
-        import_dataset(name, places / "other.tgz")
+    with pytest.raises(DataError, match="wrong checksum: expected sha256") as caught:
+        import_dataset("cifar10", places / "other.tgz")
     assert "\n" not in str(caught.value)
     assert not list((places / "cache").rglob("*.*"))
 

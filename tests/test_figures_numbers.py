@@ -280,7 +280,7 @@ def test_figure_6_has_no_panel_of_a_norm_that_was_never_measured(drawings):
     drawing = drawings[6]
     before = len(drawing.draw("light").axes)
     data = {
-        name: np.full_like(array, np.nan) if name.startswith("spectral") else array
+        name: np.full(array.shape, np.nan) if name.startswith("spectral") else array
         for name, array in drawing.data.items()
     }
     figure = replace(drawing, data=data).draw("light")
