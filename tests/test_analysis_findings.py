@@ -92,7 +92,8 @@ def _text(finding):
 def test_the_learners_are_counted_and_told_by_width(study):
     found = _named(study, "learners")
     assert found.what == (
-        "10 of 20 networks lose what they had learned, 5 never learn."
+        "10 of 20 networks lose what they had learned, "
+        "5 never reach a train loss of 0.23."  # a tenth of ln 10
     )
     assert "width 8: 5 weak; width 32: 5 unstable" in found.details
     assert "width 128: 5 strong" in found.details
@@ -157,7 +158,7 @@ def test_networks_that_nan_froze_stand_in_the_headlines():
     assert collapse.what == "None of 5 networks diverges; NaN or Inf froze 2."
     assert collapse.level == "warning"
     assert _named(frozen, "learners").what == (
-        "2 of 5 networks never learn; NaN or Inf froze 2."
+        "2 of 5 networks never reach a train loss of 0.23; NaN or Inf froze 2."
     )
 
 
@@ -190,11 +191,14 @@ def _mix(*ends, marked=True):
 @pytest.mark.parametrize(
     ("ends", "said"),
     [
-        (["frozen"] * 2, "2 of 2 networks never learn; NaN or Inf froze 2."),
-        (["huge", "huge"], "2 of 2 networks never learn."),
-        (["strong", "huge", "frozen"], "2 of 3 networks never learn; NaN or Inf fr"),
+        (["frozen"] * 2, "2 of 2 networks never reach a train loss of 0.23; NaN"),
+        (["huge", "huge"], "2 of 2 networks never reach a train loss of 0.009."),
+        (["strong", "huge", "frozen"], "2 of 3 networks never reach a train loss of"),
         (["strong", "between"], "1 of 2 networks are strong learners, 1 is undecided."),
-        (["weak", "between", "between"], "1 of 3 networks never learns, 2 are unde"),
+        (
+            ["weak", "between", "between"],
+            "1 of 3 networks never reaches a train loss of 0.23, 2 ",
+        ),
         (["strong", "strong"], "All 2 networks learn, and keep what they learned."),
     ],
 )

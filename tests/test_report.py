@@ -333,7 +333,7 @@ def test_a_run_in_a_loop_of_its_own_is_reported_by_its_layers(tmp_path):
     assert family.axis == Axis("lr", (0.1, 0.3))
     overview = look_at(family)
     assert overview.sentence.startswith(
-        "Layer head has moved the farthest from its start, 1.4"
+        "At learning rate 0.3: layer head has moved the farthest from its start, 1.4"
     )
     assert overview.fates == () and overview.numbers[0].text == "1.4"
     assert overview.title == "runs: 2 networks along learning rate"

@@ -64,7 +64,8 @@ def find_farthest(family: Family) -> Finding | None:
     if not layers:
         return None
     (least, low), (most, high) = layers[0], layers[-1]
-    what = f"Layer {most} has moved the farthest from its start, "
+    at = f"At {family.say(last[0])}: layer" if family.is_along else "Layer"
+    what = f"{at} {most} has moved the farthest from its start, "
     what += f"{say_number(high, 2)} times its initial norm"
     if len(layers) > 1:
         what += f"; layer {least} the least, {say_number(low, 2)}"

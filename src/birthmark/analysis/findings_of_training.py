@@ -53,7 +53,12 @@ def find_learners(family: Family) -> Finding:
     frozen = _all(columns, "nonfinite_epoch")
     chance = columns[0].transitions[0].chance_loss
     return Finding(
-        what=_say_fate(counts, n, int(np.isfinite(frozen).sum())),
+        what=_say_fate(
+            counts,
+            n,
+            int(np.isfinite(frozen).sum()),
+            learned=f"{lines.reached * chance:.2g}",
+        ),
         why="Training may succeed, fail to learn, or lose what it had learned: which "
         f"of these may depend on {family.axis.noun}.",
         how=f"strong: final train loss at most {lines.strong * chance:.3g} "
@@ -70,7 +75,7 @@ def find_learners(family: Family) -> Finding:
     )
 
 
-def _say_fate(counts: Counter[str], n: int, frozen: int) -> str:
+def _say_fate(counts: Counter[str], n: int, frozen: int, *, learned: str) -> str:
     """All that did not end as strong learners, and of which kind they are."""
     lost, never, between = (counts[one] for one in ("unstable", "weak", "undecided"))
     said = []
@@ -78,8 +83,9 @@ def _say_fate(counts: Counter[str], n: int, frozen: int) -> str:
         one = "loses what it" if lost == 1 else "lose what they"
         said.append(f"{lost} of {n} networks {one} had learned")
     if never:
-        learn = "learns" if never == 1 else "learn"
-        said.append(f"{never}{'' if said else f' of {n} networks'} never {learn}")
+        reach = "reaches" if never == 1 else "reach"
+        whose = "" if said else f" of {n} networks"
+        said.append(f"{never}{whose} never {reach} a train loss of {learned}")
     if not said and not between:
         return f"All {n} networks learn, and keep what they learned."
     if not said:

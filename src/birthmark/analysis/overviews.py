@@ -121,7 +121,9 @@ def _numbers(family: Family) -> tuple[Number, ...]:
     learners = Counter(str(name) for one in columns for name in one.learners)
     n = learners.total()
     strong = learners["strong"]
-    numbers = [Number(f"{strong} of {n}", "networks learn, and keep what they learned")]
+    line = family.thresholds.strong * columns[0].transitions[0].chance_loss
+    label = f"networks end at a train loss of at most {line:.2g}"
+    numbers = [Number(f"{strong} of {n}", label)]
     distance = np.concatenate([_read_distance(column) for column in columns])
     if np.isfinite(distance).any():
         known = distance[np.isfinite(distance)]
