@@ -403,11 +403,15 @@ def test_weights_whose_squares_have_no_float_are_neither_silent_nor_infinite(siz
     )
     std = size * float((model.weight.detach() / size).std(correction=0))
     assert found.tensors[0].std == pytest.approx(std, rel=1e-12)
-    wide = nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 64)).double()
-    with torch.no_grad():
-        for value in wide.parameters():
-            value.mul_(size)
-    assert bm.check(wide, x).tensors[0].family == "uniform"
+    laws = []
+    for scale in (size, 0.01):  # the law of a draw does not depend on its unit
+        torch.manual_seed(1)
+        wide = nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 64)).double()
+        with torch.no_grad():
+            for value in wide.parameters():
+                value.mul_(scale)
+        laws.append([one.family for one in bm.check(wide, x).tensors])
+    assert laws[0] == laws[1] and "uniform" in laws[0]
 
 
 def test_threads_that_check_one_model_at_once_read_it_as_one_does():
