@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import threading
 import time
@@ -48,6 +49,7 @@ class Watch:
         self._listing = ("", "")  # of which version
         self._finding, self._reading = threading.Lock(), threading.Lock()
         self._started, self._changes = secrets.token_hex(4), 0
+        self._numbers = itertools.count(1)  # of changes: no two threads get the same
 
     def refresh(self, budget_s: float = 0.25) -> list[str]:
         """Look what has changed, and read as much of it as the time allows.
@@ -64,8 +66,7 @@ class Watch:
         waiting = [row for row in self._rows.values() if not row.is_read]
         waiting.sort(key=lambda row: row.read_at)
         changed += self._in_turn(read_outcomes, waiting, budget_s)
-        self._changes += bool(changed)
-        return list(dict.fromkeys(changed))
+        return self._told(list(dict.fromkeys(changed)))
 
     def judge(self, budget_s: float = 0.25) -> list[str]:
         """Say anew what those are that have changed, as far as the time allows.
@@ -80,8 +81,12 @@ class Watch:
         before = {row.run_key: (row.alarms, row.verdict) for row in waiting}
         judged = self._in_turn(judge_outcomes, waiting, budget_s)
         now = {row.run_key: (row.alarms, row.verdict) for row in waiting}
-        changed = [key for key in judged if now[key] != before[key]]
-        self._changes += bool(changed)
+        return self._told([key for key in judged if now[key] != before[key]])
+
+    def _told(self, changed: list[str]) -> list[str]:
+        """The same keys, with a version of their own if there are any."""
+        if changed:
+            self._changes = next(self._numbers)
         return changed
 
     def _in_turn(
