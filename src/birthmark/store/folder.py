@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,18 @@ class RunFolder:
     def close(self) -> None:
         """Let other writers have the run; what was not saved is lost."""
         self._claim.release()
+
+    @contextmanager
+    def closed_on_failure(self) -> Iterator[None]:
+        """Let other writers have the run where the block fails.
+
+        Else they wait for as long as a traceback, which a notebook keeps, holds it.
+        """
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     @cached_property
     def _last_epoch(self) -> int:

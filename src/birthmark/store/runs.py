@@ -106,7 +106,7 @@ class Store:
         paths = RunPaths(self.path / described.run_key)
         files.make_folder(paths.folder)
         run = RunFolder(paths.folder, described, Claim.take(paths.claim))
-        try:
+        with run.closed_on_failure():
             if paths.is_described:
                 self.description(described.run_key)
             elif run.is_done:
@@ -119,9 +119,6 @@ class Store:
             if reopen:
                 run.reopen()
             run.put_in_order()
-        except BaseException:
-            run.close()
-            raise
         return run
 
     def is_done(self, run_key: str) -> bool:

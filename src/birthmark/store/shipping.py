@@ -61,19 +61,20 @@ def ship_run(
     folder = target.path / spec.run_key
     _clear(folder)
     run = target.start_run(spec)
-    files.write_json(run.paths.schema, files.read_json(origin.schema))
-    for table in TABLES:
-        stored = open_table(origin.folder, table)
-        if stored is not None:
-            rows = stored.read()
-            narrow = rows if table == "metrics" else to_float32(rows)
-            last = last_epoch(origin.folder, table)
-            write_compact(folder, table, narrow.combine_chunks(), last)
-    for epoch, weights in kept.items():
-        assert spec.mark is not None
-        run.save_weights(epoch, _to_float16(weights, spec.mark.layer))
-    run.save_manifest(store.manifest(spec.run_key))
-    run.seal()
+    with run.closed_on_failure():
+        files.write_json(run.paths.schema, files.read_json(origin.schema))
+        for table in TABLES:
+            stored = open_table(origin.folder, table)
+            if stored is not None:
+                rows = stored.read()
+                narrow = rows if table == "metrics" else to_float32(rows)
+                last = last_epoch(origin.folder, table)
+                write_compact(folder, table, narrow.combine_chunks(), last)
+        for epoch, weights in kept.items():
+            assert spec.mark is not None
+            run.save_weights(epoch, _to_float16(weights, spec.mark.layer))
+        run.save_manifest(store.manifest(spec.run_key))
+        run.seal()
     return sum(path.stat().st_size for path in folder.iterdir())
 
 

@@ -125,8 +125,10 @@ def train_models(
         what = _describe(factory, rule, spec, shape, own, start)
         if not kept.is_done(what.run_key):
             with deferred_interrupts() as interrupt:
-                run = _ModelRun(kept.start_run(what), training, path, layers, dataset)
-                run.carry_out(interrupt, watch)
+                begun = kept.start_run(what)
+                with begun.closed_on_failure():
+                    run = _ModelRun(begun, training, path, layers, dataset)
+                    run.carry_out(interrupt, watch)
         records = kept.records(what.run_key, distributions=False).load()
     frozen = records.nonfinite_step.isel(step=-1, drop=True).astype(int)
     return records.assign(nonfinite_step=frozen)
@@ -155,19 +157,16 @@ class _ModelRun:
         self, interrupt: Interrupt, watch: Callable[[EpochMetrics], None] | None
     ) -> None:
         """Go on to the end; what a kill costs is a minute at most."""
-        try:
-            arrays, facts = self._folder.load_checkpoint() or ({}, {})
-            with on_threads(facts.get("threads")):
-                if arrays:
-                    self._recorder.load_state_dict(arrays)
-                    self._training.load_state_dict(arrays, facts)
-                else:
-                    self._folder.save_manifest(self._facts)
-                    self._record(self._training.metrics_at_start())
-                self._train(interrupt, watch)
-            self._folder.finish(self._facts)
-        finally:
-            self._folder.close()
+        arrays, facts = self._folder.load_checkpoint() or ({}, {})
+        with on_threads(facts.get("threads")):
+            if arrays:
+                self._recorder.load_state_dict(arrays)
+                self._training.load_state_dict(arrays, facts)
+            else:
+                self._folder.save_manifest(self._facts)
+                self._record(self._training.metrics_at_start())
+            self._train(interrupt, watch)
+        self._folder.finish(self._facts)
 
     def _train(
         self, interrupt: Interrupt, watch: Callable[[EpochMetrics], None] | None

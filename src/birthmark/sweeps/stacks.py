@@ -54,11 +54,8 @@ class Stack:
         self._started = self.saved = time.monotonic()
         self._last: EpochMetrics | None = None
         self.run_key, self._folder = spec.run_key, folder
-        try:
+        with folder.closed_on_failure():
             self._begin(spec, dataset, notes, how)
-        except BaseException:
-            self._folder.close()
-            raise
 
     def _begin(
         self,

@@ -83,13 +83,20 @@ class TrackedRun:
         known = self._keys()
         self._refuse_another_start(what, known)
         folder = self.store.start_run(what)
+        with folder.closed_on_failure():
+            self._begin_in(folder, what, is_again=what.run_key in known)
+
+    def _begin_in(
+        self, folder: RunFolder, what: RunDescription, *, is_again: bool
+    ) -> None:
+        assert self.start is not None
         if folder.is_done:
             raise StoreError(
                 f"{self.name!r} is done in {self.store.path} ({what.run_key}): give "
                 "another name, other fields or another replica=; to train it anew, "
                 f"delete {self.store.path / what.run_key}"
             )
-        if what.run_key in known:
+        if is_again:
             _log.warning(
                 "%r (%s) is in %s already and begins again from step 0",
                 *(self.name, what.run_key, self.store.path),
@@ -148,16 +155,17 @@ class TrackedRun:
                 "its start: say the store in which it was begun"
             )
         folder = self.store.start_run(what, reopen=True)
-        tensors = state["start"] or self._load(folder)
-        start = expected.restored(
-            tensors, state["fingerprint"], state["units"], state["norms"]
-        )
-        if start.kept_fingerprint != state["kept"]:
-            raise WeightsError(
-                f"the start kept for {self.name!r} is not the one that its training "
-                f"began with: restore {folder.paths.start}"
+        with folder.closed_on_failure():
+            tensors = state["start"] or self._load(folder)
+            start = expected.restored(
+                tensors, state["fingerprint"], state["units"], state["norms"]
             )
-        folder.rewind(step - 1)
+            if start.kept_fingerprint != state["kept"]:
+                raise WeightsError(
+                    f"the start kept for {self.name!r} is not the one that its "
+                    f"training began with: restore {folder.paths.start}"
+                )
+            folder.rewind(step - 1)
         self.folder, self.start = folder, start
 
     @property
