@@ -45,9 +45,9 @@ def images():
 @pytest.fixture
 def archive(places, images, monkeypatch):
     """A small archive of the published form, which the catalogue takes for the one."""
-    path = write_archive(places / "cifar.tgz", *images)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(cifar, "ARCHIVE_SHA256", digest)
+    for name, content in batches(*images):
+        monkeypatch.setitem(cifar.FILES, name, hashlib.sha1(content).hexdigest())
+    monkeypatch.setattr(cifar, "PER_FILE", PER_BATCH)
     x, y = images
     part = hashlib.sha256()
     for rows in (slice(0, 6), slice(30, 34)):
@@ -57,7 +57,7 @@ def archive(places, images, monkeypatch):
     for name, train, test in (("cifar10", 30, 6), ("cifar10_12k", 6, 4)):
         small = replace(CATALOGUE[name], num_train=train, num_test=test)
         monkeypatch.setitem(CATALOGUE, name, small)
-    return path
+    return write_archive(places / "cifar.tgz", *images)
 
 
 def batches(x, y):
@@ -130,28 +130,44 @@ def _each_packed(folder, images):
         (folder / f"{name}.gz").write_bytes(gzip.compress(content))
 
 
-@pytest.mark.parametrize("lay", [_as_tar_xz, _as_zip, _unpacked, _each_packed])
-def test_the_part_is_taken_out_of_any_wrapping_by_its_content(
+def _renamed(folder, images):
+    for number, (_, content) in enumerate(batches(*images)):
+        (folder / f"part {number}").write_bytes(content)
+    (folder / "notes.zip").write_bytes(b"PK\x03\x04 cut")
+
+
+def _as_arrays(folder, images):
+    x, y = images
+    arrays = {"x_train": x[:30], "y_train": y[:30, None], "x_test": x[30:]}
+    np.savez(folder / "cifar10.npz", **arrays, y_test=y[30:, None])
+
+
+@pytest.mark.parametrize(
+    "lay", [_as_tar_xz, _as_zip, _unpacked, _each_packed, _renamed, _as_arrays]
+)
+def test_all_and_the_part_are_taken_out_of_any_wrapping_by_content(
     archive, images, places, lay
 ):
     folder = places / "down"
     folder.mkdir()
     lay(folder, images)
     (path, *more) = folder.iterdir()
-    assert import_dataset("cifar10_12k", folder if more else path).is_here
-    dataset = load_dataset("cifar10_12k")
-    np.testing.assert_array_equal(as_images(dataset.x_train), images[0][:6])
+    for name, num_train, num_test in (("cifar10_12k", 6, 4), ("cifar10", 30, 6)):
+        assert import_dataset(name, folder if more else path).is_here
+        dataset = load_dataset(name)
+        np.testing.assert_array_equal(as_images(dataset.x_train), images[0][:num_train])
+        x_test = images[0][30 : 30 + num_test]
+        np.testing.assert_array_equal(as_images(dataset.x_test), x_test)
     shutil.rmtree(places / "cache")
     shutil.rmtree(folder)
     folder.mkdir()
     images[0][3, 1, 2, 0] ^= 1  # one bit of another image
     lay(folder, images)
     (path, *more) = folder.iterdir()
-    with pytest.raises(DataError, match="wrong checksum: expected sha256 of pixels"):
-        import_dataset("cifar10_12k", folder if more else path)
+    for name in ("cifar10", "cifar10_12k"):
+        with pytest.raises(DataError, match=r"wrong checksum|no data_batch_1\.bin"):
+            import_dataset(name, folder if more else path)
     assert not list((places / "cache").rglob("*.*"))
-    with pytest.raises(DataError, match="get (it anew|the archive as published)"):
-        import_dataset("cifar10", folder if more else path)  # no checksum is known
 
 
 def test_an_archive_in_a_named_folder_is_found(archive, places, monkeypatch):
@@ -162,11 +178,11 @@ def test_an_archive_in_a_named_folder_is_found(archive, places, monkeypatch):
     assert fetch_dataset("cifar10_12k").is_here
 
 
-def test_another_archive_is_refused_in_one_line_and_not_kept(archive, places):
-    content = bytearray(archive.read_bytes())
-    content[-20] ^= 1
-    (places / "other.tgz").write_bytes(content)
-    with pytest.raises(DataError, match="wrong checksum: expected sha256") as caught:
+def test_another_archive_is_refused_in_one_line_and_not_kept(archive, images, places):
+    images[0][33, 1, 2, 0] ^= 1
+    write_archive(places / "other.tgz", *images)
+    match = "wrong checksum: expected sha1 .* of test_batch.bin, got .*: get it anew"
+    with pytest.raises(DataError, match=match) as caught:
         import_dataset("cifar10", places / "other.tgz")
     assert "\n" not in str(caught.value)
     assert not list((places / "cache").rglob("*.*"))
@@ -187,7 +203,10 @@ def test_the_real_part_is_what_its_file_holds(real_data):
         np.testing.assert_array_equal(as_images(dataset.x_train), file["x_train"])
         np.testing.assert_array_equal(as_images(dataset.x_test), file["x_test"])
         assert dataset.y_train.tolist() == file["y_train"].tolist()
-    # the first labels of data_batch_1, as its publisher's page shows them
+    # the publisher's first file, by the checksum that is public
+    first = np.column_stack([dataset.y_train.astype(np.uint8), dataset.x_train])
+    assert hashlib.sha1(first).hexdigest() == cifar.FILES["data_batch_1.bin"]
+    # its first labels, as the publisher's page shows them
     assert dataset.y_train[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
     facts = describe_dataset("cifar10_12k")
     assert (facts.num_train, facts.num_test) == (10_000, 2_000)

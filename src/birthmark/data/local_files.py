@@ -11,10 +11,8 @@ from birthmark.data.catalogue import CATALOGUE, find_entry
 from birthmark.data.entries import Entry
 from birthmark.data.folders import cache_folder
 from birthmark.data.lookup import find_files, obtain, way_out, where_missing
-from birthmark.data.wrappings import is_clutter
+from birthmark.data.wrappings import MOST_FILES, is_clutter
 from birthmark.errors import DataError
-
-MOST_FILES = 1000  # of a folder that are looked into
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from birthmark.foreign_files import (
     read_entry,
 )
 
+MOST_FILES = 1000  # of a folder that are looked into
 MOST_MEMBERS = 1_000_000  # of an archive
 MOST_LAYERS = 3  # of packing, one in another
 MOST_TIMES = 64  # the largest content that is wanted, in all contents together
@@ -66,17 +67,26 @@ def unwrap(path: Path, most: int) -> Iterator[tuple[str, bytes]]:
 def find_contents(
     path: Path, most: int, names: Collection[str]
 ) -> Iterator[tuple[str, bytes]]:
-    """As `unwrap`, of a file or of those files in a folder whose names begin so.
+    """As `unwrap`, of a file or of those in a folder, first where names begin so.
 
     Raises:
-        DataError: As `unwrap`.
+        DataError: As `unwrap`; in a folder at the end, and only of what is named so.
     """
     if not path.is_dir():
         yield from unwrap(path, most)
         return
-    for file in sorted(path.rglob("*")):
-        if file.name.startswith(tuple(names)) and file.is_file():
+    alike = tuple(names)
+    files = [f for f in sorted(path.rglob("*")) if not is_clutter(f.name)]
+    files.sort(key=lambda f: not f.name.startswith(alike))
+    damaged: DataError | None = None
+    for file in [f for f in files if f.is_file()][:MOST_FILES]:
+        try:
             yield from unwrap(file, most)
+        except DataError as error:
+            if file.name.startswith(alike):
+                damaged = damaged or error
+    if damaged is not None:
+        raise damaged
 
 
 def _contents(
