@@ -357,10 +357,29 @@ def own_optimizer(model):
     return torch.optim.AdamW(groups, weight_decay=0.3)
 
 
+def test_own_data_may_be_arrays_of_any_numbers():
+    x, y = own_data()[:2]
+    expected = read_own_data((x, y, x, y))
+    for dtype in ("<f8", ">f8", "g"):
+        array = x.numpy().astype(dtype)[::-1][::-1]
+        array.flags.writeable = False
+        assert read_own_data((array, y, array, y)).checksum == expected.checksum
+
+
 def own_rule(module):
     """As for `model.apply`."""
     if isinstance(module, nn.Linear):
         nn.init.uniform_(module.weight, 0.1, 0.2)
+
+
+class OneHalf(nn.Linear):
+    """Fits itself, but no other precision."""
+
+    def __init__(self):
+        super().__init__(6, 2, dtype=torch.bfloat16)
+
+    def forward(self, x):
+        return super().forward(x.to(torch.bfloat16)).float()
 
 
 OWN = {
@@ -524,6 +543,15 @@ def test_own_parts_that_do_not_fit_are_refused_in_one_line(tmp_path):
     assert "inputs [4, 6] and targets [3]" in wrong(
         data=(np.ones((4, 6)), np.ones(3), np.ones((4, 6)), np.ones(4))
     )
+    other = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+    assert "none of its parameters is one" in wrong(optimizer=lambda model: other)
+    x = torch.ones(4, 6)
+    for odd in (x.to(torch.complex64), x.to_sparse(), x.to("meta")):
+        assert "give dense, real numbers" in wrong(data=(odd, x[:, 0], x, x[:, 0]))
+    assert "of torch.complex64" in wrong(
+        model=lambda: nn.Linear(6, 2, dtype=torch.complex64)
+    )
+    assert "does not take examples" in wrong(model=OneHalf)
     with pytest.raises(SpecError, match="changed no weight"):
         bm.compare(["as_built", lambda model: None], OWN_SPEC, **OWN)
 

@@ -12,7 +12,8 @@ import birthmark as bm
 import store_writer as writer
 from birthmark.errors import StoreError
 from birthmark.shapes import StepMetrics
-from birthmark.store import RunDescription, RunFolder, Store, open_store
+from birthmark.store import RunDescription, RunFolder, Store, open_store, verify_store
+from birthmark.store.files import read_json, write_json
 
 WHAT = RunDescription(
     "tracked", "mine", {"lr": 3e-4, "model": {"depth": 2}}, (3,), start="ab" * 32
@@ -144,10 +145,26 @@ def test_the_key_is_of_all_that_makes_a_run_another_one(store: Store) -> None:
     assert store.runs()["state"].tolist() == ["damaged"]
 
 
-@pytest.mark.parametrize("fields", [{"state": 1}, {"a": object()}, {"a": np.nan}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"state": 1}, {"a": object()}, {"a": np.nan}, {"\ud800": 1}, {"a": ["\ud800"]}],
+)
 def test_fields_that_cannot_be_columns_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(StoreError, match="field"):
         RunDescription("tracked", "mine", fields)
+
+
+def test_half_of_a_character_that_an_older_version_took_harms_no_other_run(store):
+    with pytest.raises(StoreError, match="no text in UTF-8"):
+        RunDescription("tracked", "\ud800")
+    for name in ("mine", "ours"):
+        folder = store.start_run(RunDescription("tracked", name)).paths.folder
+    path = folder / "description.json"
+    write_json(path, {**read_json(path), "name": "\ud800"})
+    states = open_store(store.path).runs().set_index("run_key")["state"]
+    assert states.pop(folder.name) == "damaged"
+    assert "damaged" not in states.tolist()
+    assert [one.run_key for one in verify_store(store)] == [folder.name]
 
 
 def test_a_killed_run_of_the_first_format_goes_on(tmp_path: Path) -> None:

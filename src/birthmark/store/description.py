@@ -50,7 +50,7 @@ class RunDescription:
     spec_key: str = ""  # of a spec: its own run key
 
     def __post_init__(self) -> None:
-        """Refuse fields that are not plain values, or have the name of a column.
+        """Refuse fields that are not plain texts and numbers, or named as a column.
 
         Raises:
             StoreError: Says which.
@@ -68,6 +68,14 @@ class RunDescription:
                     f"field {key!r} is {type(value).__name__}: give numbers, texts, "
                     "true or false, or lists of them"
                 )
+        said = [self.name, _as_dict(self.fields), _as_dict(self.measured)]
+        try:
+            json.dumps(said, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise StoreError(
+                f"{error.object[error.start : error.end]!r} in the name or a field of "
+                "a run is no text in UTF-8: give other texts"
+            ) from error
 
     @property
     def run_key(self) -> str:

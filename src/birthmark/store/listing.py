@@ -137,7 +137,10 @@ def read_description(paths: RunPaths) -> RunDescription:
     """
     content = files.read_json(paths.description)
     with files.reading(paths.description):
-        what = RunDescription.from_content(content)
+        try:
+            what = RunDescription.from_content(content)
+        except StoreError as error:  # an older version may have taken it
+            raise ValueError(str(error)) from error
     if what.run_key != paths.folder.name:
         raise files.DamageError(
             f"{paths.description} was changed: its run key is {what.run_key} now; "

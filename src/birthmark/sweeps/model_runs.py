@@ -109,7 +109,7 @@ def train_models(
     )
     check_precision(spec)
     device = find_device(spec.run.device)
-    modules = [m.to(device, getattr(torch, spec.run.dtype)) for m in modules]
+    modules = [module.to(device) for module in modules]
     path = choose_path(spec, modules, example_shape, dataset, own)
     training = Training(
         spec,

@@ -44,9 +44,9 @@ def build_models(
 ) -> tuple[list[nn.Module], tuple[int, ...]]:
     """The replicas as they start, and the shape of one example as they take it.
 
-    What the factory itself draws, and what the rule leaves alone, comes from a stream
-    of each (seed, replica), so that all rules share it; a user's own rule draws from
-    another one.
+    They are of the dtype in which the run is trained. What the factory itself draws,
+    and what the rule leaves alone, comes from a stream of each (seed, replica), so that
+    all rules share it; a user's own rule draws from another one.
 
     Raises:
         SpecError: The spec has a mark, the factory makes no module or one that does not
@@ -75,12 +75,23 @@ def build_models(
                 bias=spec.initialization.bias,
                 batch=(x, y),
             )
+        _refuse_complex(module)
+        module = module.to(dtype=getattr(torch, spec.run.dtype))
         if replica == 0:
             outputs = _outputs(module, x[:2])
             if not own_loss:
                 _check_outputs(outputs, dataset)
         modules.append(module)
     return modules, tuple(x.shape[1:])
+
+
+def _refuse_complex(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        if parameter.is_complex():
+            raise SpecError(
+                f"the model's {name} is of {parameter.dtype}, and a comparison trains "
+                "real numbers: give it real and imaginary parts apart"
+            )
 
 
 @contextmanager
@@ -131,7 +142,8 @@ def _outputs(module: nn.Module, x: Tensor) -> Any:
     Raises:
         SpecError: It does not take them.
     """
-    first = next(module.parameters(), torch.empty(0))
+    numbers = (one for one in module.parameters() if one.is_floating_point())
+    first = next(numbers, torch.empty(0))
     inputs = x.to(first.device, first.dtype if x.is_floating_point() else x.dtype)
     module.eval()
     try:
@@ -140,8 +152,9 @@ def _outputs(module: nn.Module, x: Tensor) -> Any:
     except Exception as error:
         reason = say_error(error)
         raise SpecError(
-            f"the model does not take examples of shape {tuple(x.shape[1:])} "
-            f"({reason}): mend it, or say shape='flat' or 'image'"
+            f"the model does not take examples of shape {tuple(x.shape[1:])} in "
+            f"{str(inputs.dtype).removeprefix('torch.')} ({reason}): "
+            "mend it, or say shape='flat' or 'image'"
         ) from error
     finally:
         module.train()
@@ -193,7 +206,7 @@ def choose_path(
         x_BI = torch.zeros(2, int(np.prod(shape)), dtype=first.dtype)
         y_RB = torch.zeros(len(modules), 2, dtype=torch.int64)
         path.differentiate(x_BI.to(first.device), y_RB.to(first.device))
-    except (BirthmarkError, RuntimeError):
+    except Exception:  # of what a stack does not take there is no list
         return OneByOnePath(spec, modules, shape)
     return path
 
@@ -213,7 +226,6 @@ def try_own(
     Raises:
         SpecError: A part of the user's does not do what it is for; says which.
     """
-    module = module.to(dtype=getattr(torch, spec.run.dtype))
     x, y = first_examples(dataset, module, shape)
     size = min(spec.training.batch_size, len(x))
     x, y = (
@@ -225,13 +237,22 @@ def try_own(
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"it made {type(optimizer).__name__}")
         lr = max(read_lrs(optimizer))
-    outputs = module(x)
+        _check_optimized(optimizer, module)
+    with _saying("model", None):
+        outputs = module(x)
     with _saying("loss", own.loss):
         losses = find_losses(spec, own.loss)(outputs, y)
         torch.autograd.backward(losses.mean())
     with _saying("optimizer", own.optimizer):
         optimizer.step()
     return lr, _say_optimizer(optimizer)
+
+
+def _check_optimized(optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
+    """Refuse one that would train nothing: it was made of another model."""
+    stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if stepped.isdisjoint(map(id, module.parameters())):
+        raise ValueError("none of its parameters is one of the model that it is given")
 
 
 def _say_optimizer(optimizer: torch.optim.Optimizer) -> str:

@@ -137,13 +137,17 @@ def _unpack(half: Any) -> tuple[Any, Any]:
 def _to_tensor(value: Any) -> Tensor:
     if isinstance(value, Tensor):
         tensor = value.detach()
+        if tensor.is_complex() or tensor.is_meta or tensor.layout is not torch.strided:
+            kind = "meta" if tensor.is_meta else f"{tensor.layout} {tensor.dtype}"
+            raise SpecError(f"own data are a {kind} tensor: give dense, real numbers")
     else:
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
             raise SpecError(f"own data hold {array.dtype}: give numbers")
-        tensor = torch.from_numpy(
-            np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-        )
+        # neither read-only, nor of more bytes than torch knows
+        is_long = array.dtype.kind == "f" and array.dtype.itemsize > 8
+        dtype = np.dtype(np.float64) if is_long else array.dtype.newbyteorder("=")
+        tensor = torch.from_numpy(np.require(array, dtype, ["C", "W"]))
     return tensor if tensor.is_floating_point() else tensor.long()
 
 
