@@ -242,7 +242,7 @@ def test_as_built_keeps_the_factory_and_a_rule_draws_as_initialize_does():
     drawn, _ = build_models(factory, make_rule("orthogonal"), SPEC, data)
     expected = factory()
     initialize_(expected, "orthogonal", seed=0, replica=2)
-    torch.testing.assert_close(drawn[2][1].weight, expected[1].weight)
+    torch.testing.assert_close(drawn[2][1].weight, expected[1].weight.double())
 
 
 def test_noise_depends_on_seed_replica_and_step_alone():

@@ -400,9 +400,29 @@ def test_a_named_folder_may_hold_the_files_unpacked(
     assert load_dataset("mnist").x_test.tobytes() == mnist[NAMES[2]][16:]
 
 
-def test_a_small_file_that_stands_for_a_large_one_is_not_unpacked(places, mnist):
-    path = places / "bomb.gz"
-    path.write_bytes(gzip.compress(bytes(60_000_000), 9))
+def _bomb_in_zip(path, content):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train-images-idx3-ubyte", content)
+
+
+def _bomb_in_tar(path, content):
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        member = tarfile.TarInfo("train-images-idx3-ubyte")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda path, content: path.write_bytes(gzip.compress(content, 1)),
+        _bomb_in_zip,
+        _bomb_in_tar,
+    ],
+)
+def test_a_small_file_that_stands_for_a_large_one_is_not_unpacked(places, mnist, pack):
+    path = places / "bomb"
+    pack(path, bytes(60_000_000))
     tracemalloc.start()
     with pytest.raises(DataError, match="nothing in it has the size") as caught:
         import_dataset("mnist", path)
