@@ -1,5 +1,6 @@
 """A writer killed at any moment: readers see a beginning, a resume the same end."""
 
+import contextlib
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ from birthmark.store import RunFolder, Store, open_store
 from birthmark.store.segments import join_segments
 from faults import killed_at
 from kills import start
+from power_cuts import Disk
 from store_writer import EPOCHS, STEPS, make_spec
 
 SPEC = make_spec()
@@ -96,7 +98,7 @@ def test_killed_before_a_change_of_a_file_it_goes_on_to_the_same_end(
     undisturbed: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.fsync", lambda file: None)
-    seen = kill_before_each(range(3, 200, 8), tmp_path, undisturbed)
+    seen = kill_before_each(range(3, 200, 12), tmp_path, undisturbed)
     assert len(seen) >= 3
 
 
@@ -128,11 +130,36 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(
     monkeypatch.setattr(Path, "replace", note_replace)
     run.append_metrics(writer.metrics(6))
     run.save_checkpoint({}, {})
-    expected = []
+    expected = [f"sync {run.run_key}"]  # what metrics and checkpoint count on
     for name in ("metrics-000006.parquet", "checkpoint.safetensors"):
         expected += [f"sync .{name}.*.tmp", f"rename .{name}.*.tmp to {name}"]
         expected += [f"sync {run.run_key}"]
     assert [re.sub(r"\.[0-9a-f]{32}\.", ".*.", event) for event in events] == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for names of files")
+def test_what_is_said_done_survives_a_loss_of_power_and_the_rest_goes_on(
+    undisturbed: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    disk = Disk(store, monkeypatch)
+    writer.write_run(store, SPEC)
+    disk.close()
+    monkeypatch.setattr("os.fsync", lambda file: None)
+    whole, rng = undisturbed.records(SPEC.run_key), np.random.default_rng()
+    reached = set()
+    for count in rng.permutation(len(disk.changes))[:10]:
+        disk.cut(count, rng)
+        if has_begun(store):
+            with contextlib.suppress(StoreError):  # it may name what is missing
+                reached.add(assert_beginning(open_store(store), whole))
+        writer.write_run(store, SPEC)
+        assert_same(open_store(store), undisturbed)
+    assert reached
+    for _ in range(3):
+        disk.cut(len(disk.changes), rng)
+        assert open_store(store).is_done(SPEC.run_key)
+        assert_same(open_store(store), undisturbed)
 
 
 def test_killed_at_random_moments_it_comes_to_the_same_end(

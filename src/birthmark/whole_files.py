@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,27 +21,32 @@ _NO_FILE = "what is there is no file, name another"
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     """Give a temporary path to write to; on leaving, the file gets its name at once.
 
     Any number of threads, processes and machines may replace one file: the last wins.
 
+    Args:
+        path: Of the file.
+        lasting: Whether its name is on the disk on leaving; else a loss of power may
+            take it back, until `sync_folder`.
+
     Raises:
         OSError: It cannot be written; what stood there before still stands.
     """
-    with _renaming(path) as temporary:
+    with _renaming(path, lasting) as temporary:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
 
 
-def replace_content(path: Path, content: bytes) -> None:
+def replace_content(path: Path, content: bytes, *, lasting: bool = True) -> None:
     """As `replacing`, of what lies in memory: the file is opened once.
 
     Raises:
         OSError: It cannot be written; what stood there before still stands.
     """
-    with _renaming(path) as temporary, temporary.open("xb") as file:
+    with _renaming(path, lasting) as temporary, temporary.open("xb") as file:
         if content:  # of an empty one there is the name alone
             file.write(content)
             file.flush()
@@ -48,18 +54,21 @@ def replace_content(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _renaming(path: Path) -> Iterator[Path]:
+def _renaming(path: Path, lasting: bool) -> Iterator[Path]:
     """Give a temporary path; what was written and flushed there gets its name."""
     temporary = temporary_beside(path)
-    try:
-        if path.exists() and not path.is_file():
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise OSError(errno.EINVAL, _NO_FILE, str(path))
+    try:
         yield temporary
         temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
+    except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        raise
+    if lasting:
+        sync_folder(path.parent)
 
 
 def temporary_beside(path: Path) -> Path:

@@ -22,9 +22,8 @@ class ChecksumError(ValueError):
     """The bytes of a file are not those that were written."""
 
 
-def sealed(text: str) -> bytes:
-    """A text as bytes, with its checksum in the place of the last `BLANK`."""
-    content = text.encode()
+def sealed(content: bytes) -> bytes:
+    """The same with its checksum in the place of the last `BLANK`."""
     at = content.rindex(BLANK.encode()) + len(_NAME)
     return b"".join((content[:at], _digest(content, at), content[at + _DIGITS :]))
 

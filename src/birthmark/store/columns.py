@@ -17,13 +17,13 @@ import pyarrow as pa
 from birthmark.shapes import Array
 
 _DTYPE = b"dtype"
+_KINDS = tuple((np.iinfo(kind).max, kind) for kind in (np.int8, np.int16))
 
 
 def narrowest(counts: Array) -> np.dtype[Any]:
-    """The kind of whole numbers that is wide enough; their own if any is negative."""
-    most = counts.view(f"u{counts.itemsize}").max(initial=0)
-    fit = (kind for kind in (np.int8, np.int16) if most <= np.iinfo(kind).max)
-    return np.dtype(next(fit, counts.dtype))
+    """The kind of whole numbers that is wide enough; no matrix has 2^31 weights."""
+    most = counts.view(f"u{counts.itemsize}").max(initial=0)  # of -1 the largest
+    return np.dtype(next((kind for end, kind in _KINDS if most <= end), np.int32))
 
 
 def make_table(columns: Mapping[str, Any]) -> pa.Table:

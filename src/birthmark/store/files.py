@@ -14,7 +14,7 @@ from typing import Any
 
 from birthmark.errors import SpecError, StoreError
 from birthmark.store.checksums import BLANK, ChecksumError, checksum, seal, sealed
-from birthmark.store.layout import STORE_FILE, is_run_key
+from birthmark.store.layout import STORE_FILE, is_run_key, list_files
 from birthmark.whole_files import check_target as check_output
 from birthmark.whole_files import replace_content as replace_whole
 from birthmark.whole_files import replacing as replacing_file
@@ -30,24 +30,34 @@ class MissingFileError(DamageError):
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     """As `whole_files.replacing`, which says what is promised.
 
     Raises:
         StoreError: The file cannot be written; what stood there before still stands.
     """
-    with _in_one_line(path), replacing_file(path) as temporary:
+    with _in_one_line(path), replacing_file(path, lasting=lasting) as temporary:
         yield temporary
 
 
 def replace_content(path: Path, content: bytes) -> None:
-    """As `replacing`, of what lies in memory: the file is opened once.
+    """Replace a file by what lies in memory; its name lasts from the next `sync`.
 
     Raises:
         StoreError: The file cannot be written; what stood there before still stands.
     """
     with _in_one_line(path):
-        replace_whole(path, content)
+        replace_whole(path, content, lasting=False)
+
+
+def sync(folder: Path) -> None:
+    """Have on the disk which files a folder has: what comes later comes after that.
+
+    Raises:
+        StoreError: The system cannot.
+    """
+    with _in_one_line(folder):
+        sync_folder(folder)
 
 
 @contextlib.contextmanager
@@ -130,8 +140,8 @@ def replacing_folder(path: Path, is_ours: Callable[[Path], bool]) -> Iterator[Pa
 
 @contextlib.contextmanager
 def sealing(path: Path) -> Iterator[Path]:
-    """As `replacing`, for a file that holds `BLANK`: it gets its checksum."""
-    with replacing(path) as temporary:
+    """For a file that holds `BLANK`: it gets its checksum, and lasts from `sync`."""
+    with replacing(path, lasting=False) as temporary:
         yield temporary
         seal(temporary)
 
@@ -205,8 +215,9 @@ def remove_temporary(folder: Path) -> None:
 
     Only for who has the folder to himself.
     """
-    for path in folder.glob(".*.tmp"):
-        remove(path)
+    for name in list_files(folder):
+        if name.startswith(".") and name.endswith(".tmp"):
+            remove(folder / name)
 
 
 def is_there(path: Path) -> bool:
@@ -262,7 +273,7 @@ def write_mark(path: Path) -> None:
 
 def write_toml(path: Path, text: str) -> None:
     """Replace a TOML file."""
-    replace_content(path, sealed(f"{text.rstrip()}\n\n# {BLANK}\n"))
+    replace_content(path, sealed(f"{text.rstrip()}\n\n# {BLANK}\n".encode()))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -280,7 +291,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         for key, inner in {**value, **owner(path), "checksum": BLANK}.items()
     ]
     text = ",\n".join(lines)
-    replace_content(path, sealed(f"{{\n{text}\n}}\n"))
+    replace_content(path, sealed(f"{{\n{text}\n}}\n".encode()))
 
 
 def read_json(path: Path) -> dict[str, Any]:

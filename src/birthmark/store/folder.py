@@ -152,17 +152,21 @@ class RunFolder:
     ) -> None:
         """Write the records that wait, then what is needed to go on from here.
 
+        It never stands on a disk without what was written before it.
+
         Args:
             arrays: NumPy arrays by name.
             facts: Whatever else there is to know, as JSON has it.
         """
-        self.flush()
+        self._write_waiting()
+        files.sync(self.paths.folder)
         header = {
             "epoch": self._last_epoch,
             "weights": self.paths.weights_epochs(),
             "facts": dict(facts),
         }
         write_arrays(self.paths.checkpoint, arrays, header)
+        files.sync(self.paths.folder)
 
     def load_checkpoint(self) -> tuple[dict[str, Array], dict[str, Any]] | None:
         """Go back to the last checkpoint: drop what is newer, give what was saved.
@@ -210,11 +214,12 @@ class RunFolder:
         """Say that the writer leaves on purpose; `start_run` takes the word back."""
         self._check_may_write()
         files.write_mark(self.paths.stopped)
+        files.sync(self.paths.folder)
         self.close()
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Write what waits, make one segment of many, and declare the run done."""
-        self.flush()
+        self._write_waiting()
         for table in TABLES:
             if table not in self._whole:
                 join_segments(self.paths.folder, table)
@@ -223,10 +228,16 @@ class RunFolder:
 
     def seal(self) -> None:
         """Write down which files there are, and declare the run done."""
+        files.sync(self.paths.folder)
         write_contents(self.paths)
+        self._mark_done()
+        self.put_in_order()
+
+    def _mark_done(self) -> None:
+        files.sync(self.paths.folder)
         files.remove(self.paths.checkpoint)  # nobody comes back to a run that is done
         files.write_mark(self.paths.done)
-        self.put_in_order()
+        files.sync(self.paths.folder)
 
     def reopen(self) -> None:
         """Let a run that was done go on, as a training that is made longer does."""
@@ -243,7 +254,7 @@ class RunFolder:
         files.remove(self.paths.stopped)
         if self.paths.contents.exists() and not self.is_done:
             check_contents(self.paths)
-            files.write_mark(self.paths.done)
+            self._mark_done()
         if self.is_done:
             files.remove(self.paths.checkpoint)
             self.close()
@@ -288,13 +299,19 @@ class RunFolder:
         self._schema_is_written = True
 
     def flush(self) -> None:
-        """Write the records that wait."""
+        """Write the records that wait, so that they last."""
+        self._write_waiting()
+        files.sync(self.paths.folder)
+
+    def _write_waiting(self) -> None:
         self._check_may_write()
         if not self._schema_is_written:
             self._schema.write(self.paths.schema)
             self._schema_is_written = True
         for table, waiting in self._waiting.items():
             if waiting:
+                if table == "metrics":  # an epoch counts with them
+                    files.sync(self.paths.folder)
                 rows = self._to_rows(table, waiting)
                 last = self._last_epoch
                 is_whole = append_segment(self.paths.folder, table, rows, last)

@@ -6,6 +6,7 @@ Version 3 keeps arrays in the tables as bytes; what was written before is read a
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from birthmark.errors import StoreError
@@ -22,7 +23,7 @@ def describe_store(folder: Path) -> None:
     runs = [RunPaths(folder / key) for key in run_keys(folder)]
     is_old = any(run.done.exists() and not run.contents.exists() for run in runs)
     version = 1 if is_old else FORMAT_VERSION
-    files.write_json(folder / STORE_FILE, {"format_version": version})
+    _write_version(folder, version)
 
 
 def read_version(folder: Path) -> int:
@@ -63,7 +64,12 @@ def migrate(folder: Path) -> None:
     """
     if read_version(folder) == 1:
         _seal_runs(folder)
-    files.write_json(folder / STORE_FILE, {"format_version": FORMAT_VERSION})
+    _write_version(folder, FORMAT_VERSION)
+
+
+def _write_version(folder: Path, version: int) -> None:
+    files.write_json(folder / STORE_FILE, {"format_version": version})
+    files.sync(folder)
 
 
 def _seal_runs(folder: Path) -> None:
@@ -71,12 +77,12 @@ def _seal_runs(folder: Path) -> None:
         paths = RunPaths(folder / key)
         claim = Claim.take(paths.claim)
         try:
-            for path in sorted(paths.folder.iterdir()):
-                _seal(path)
-            if paths.done.exists():
-                write_contents(paths)
-        except files.DamageError:
-            continue
+            with contextlib.suppress(files.DamageError):
+                for path in sorted(paths.folder.iterdir()):
+                    _seal(path)
+                if paths.done.exists():
+                    write_contents(paths)
+            files.sync(paths.folder)
         finally:
             claim.release()
 

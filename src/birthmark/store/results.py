@@ -16,7 +16,7 @@ import xarray as xr
 
 from birthmark.errors import StoreError
 from birthmark.store.checksums import checksum
-from birthmark.store.files import reading, replacing, write_json
+from birthmark.store.files import reading, replacing, sync, write_json
 
 _RESULTS, _MANIFEST = "results.nc", "manifest.json"
 _CHECKSUM = "results_sha256"
@@ -54,6 +54,7 @@ def save_results(
         path.write_bytes(content)
     facts = {**manifest, _CHECKSUM: hashlib.sha256(content).hexdigest()}
     write_json(folder / _MANIFEST, dict(sorted(facts.items())))
+    sync(folder)
 
 
 def load_results(folder: str | Path) -> tuple[xr.Dataset, dict[str, Any]]:

@@ -67,6 +67,13 @@ def open_store(path: str | Path, *, create: bool = False) -> Store:
     return Store(folder)
 
 
+def _describe(paths: RunPaths, what: RunSpec | RunDescription) -> None:
+    if isinstance(what, RunSpec):
+        files.write_toml(paths.spec, what.to_toml())
+    else:
+        files.write_json(paths.description, what.content)
+
+
 def _check_text(folder: Path) -> None:
     """Refuse a name whose bytes are no text: what writes tables cannot open it."""
     try:
@@ -112,10 +119,9 @@ class Store:
             elif run.is_done:
                 is_spec = isinstance(what, RunSpec)
                 files.check_exists(paths.spec if is_spec else paths.description)
-            elif isinstance(what, RunSpec):
-                files.write_toml(paths.spec, what.to_toml())
             else:
-                files.write_json(paths.description, what.content)
+                _describe(paths, what)
+                files.sync(self.path)
             if reopen:
                 run.reopen()
             run.put_in_order()

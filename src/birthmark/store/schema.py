@@ -135,14 +135,14 @@ class Schema:
     def take(self, table: str, epoch: int, step: int, dataset: xr.Dataset) -> Measured:
         """What becomes the rows of one epoch; arrays are copied."""
         variables, columns = dataset.variables, {}
+        rows = ("replica", self.axis)
         for name, column in self.tables[table].items():
-            variable, dims = variables[name], ("replica", self.axis, *column.dims)
+            variable, dims = variables[name], rows + column.dims
             if variable.dims != dims:
                 variable = variable.transpose(*dims)
-            # counts by bin: no matrix has 2^31 weights
-            is_count = column.dims and variable.dtype.kind in "iu"
-            values = np.array(variable.data, dtype=np.int32 if is_count else None)
-            columns[name] = values.astype(narrowest(values)) if is_count else values
+            values = variable.data
+            is_count = column.dims and values.dtype.kind in "iu"
+            columns[name] = np.array(values, narrowest(values) if is_count else None)
         return Measured(epoch, step, dataset.sizes["replica"], columns)
 
     def to_rows(self, table: str, many: Sequence[Measured]) -> pa.Table:

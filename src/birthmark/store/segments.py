@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from birthmark.errors import StoreError
-from birthmark.store.checksums import BLANK
+from birthmark.store.checksums import BLANK, sealed
 from birthmark.store.columns import alike, as_bytes, bare, dtype_of, narrowed
 from birthmark.store.files import (
     check_exists,
@@ -33,7 +33,9 @@ from birthmark.store.files import (
     read_sealed,
     reading,
     remove,
+    replace_content,
     sealing,
+    sync,
 )
 from birthmark.store.layout import find_segments, last_epoch, list_files
 
@@ -142,6 +144,7 @@ def join_segments(folder: Path, table: str) -> None:
             parts = iter([_join(list(parts))])
         newest = chain[-1]
         _write(folder, table, parts, after=-1, last=newest.last, reach=newest.reach)
+        sync(folder)
     _remove_all_but(folder, table, [last_epoch(folder, table)])
 
 
@@ -196,6 +199,7 @@ def cut_segments(folder: Path, table: str, epoch: int) -> None:
         rows = narrowed(_read(one.path).filter(pc.field("epoch") <= epoch))
         reach = {other: min(end, epoch) for other, end in one.reach.items()}
         _write(folder, table, [rows], after=one.after, last=epoch, reach=reach)
+        sync(folder)
     _remove_all_but(folder, table, kept + [epoch] * len(straddling))
 
 
@@ -250,8 +254,8 @@ def walk_back(
     last = max(segments, default=-1)
     while last != -1:
         path = folder / segments.get(last, _file_name(table, last))
-        content, sealed = read_sealed(path)
-        if known is not None and (path, sealed) == (known.path, known.checksum):
+        content, found = read_sealed(path)
+        if known is not None and (path, found) == (known.path, known.checksum):
             yield known, content
             return
         with reading(path), _parse(content) as file:
@@ -262,7 +266,7 @@ def walk_back(
             if not -1 <= after < last:
                 raise ValueError("not a segment of this store")
             reach = json.loads(metadata.get(_REACH, b"{}"))
-        yield Segment(path, after, last, reach, sealed), content
+        yield Segment(path, after, last, reach, found), content
         last = after
 
 
@@ -297,7 +301,7 @@ def _write(
 ) -> None:
     path = folder / _file_name(table, last)
     groups = _regroup(parts, _GROUPS.get(table, _GROUP))
-    first = next(groups)
+    first, second = next(groups), next(groups, None)
     metadata = {
         _AFTER: str(after).encode(),
         _OF: _name_table(path),
@@ -306,19 +310,28 @@ def _write(
     if reach:
         metadata[_REACH] = json.dumps(reach).encode()
     schema = pa.schema([bare(field) for field in first.schema], metadata)
+    if second is None:  # the file is opened once
+        sink = pa.BufferOutputStream()
+        _write_groups(sink, [first], schema, options)
+        replace_content(path, sealed(sink.getvalue().to_pybytes()))
+    else:
+        with sealing(path) as temporary:
+            many = itertools.chain([first, second], groups)
+            _write_groups(temporary, many, schema, options)
+
+
+def _write_groups(
+    target: Any, groups: Iterable[pa.Table], schema: pa.Schema, options: dict[str, Any]
+) -> None:
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    with (
-        sealing(path) as temporary,
-        pq.ParquetWriter(
-            temporary,
-            schema,
-            compression="zstd",
-            write_statistics=False,  # nobody asks, and of bytes they say nothing
-            write_page_checksum=True,
-            **{"use_dictionary": texts, **options},  # numbers hardly come twice
-        ) as writer,
-    ):
-        for rows in itertools.chain([first], groups):
+    with pq.ParquetWriter(
+        target,
+        schema,
+        compression="zstd",
+        write_statistics=False,  # nobody asks, and of bytes they say nothing
+        **{"use_dictionary": texts, **options},  # numbers hardly come twice
+    ) as writer:
+        for rows in groups:
             writer.write_table(pa.table(rows.columns, schema=schema))
 
 
