@@ -248,6 +248,25 @@ def test_a_call_that_is_terminated_keeps_its_records(tmp_path, executor):
         assert store.records(key).loss.values.ravel().tolist() == [0, 1, 2]
 
 
+class Done:
+    """A task of which nothing is left to do."""
+
+    key = "0"
+
+    def is_done(self, store):
+        return True
+
+
+def test_terminated_between_two_runs_it_stops_as_by_ctrl_c(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    outcomes = Here().carry_out([Done(), Done()], tmp_path, lambda standing: None)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in outcomes:
+            os.kill(os.getpid(), signal.SIGTERM)
+    outcomes.close()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_a_call_that_fails_is_logged_by_its_fields(tmp_path, caplog):
     outcomes = sweep(
         lambda track, lr: 1 / lr, {"lr": [0.0]}, store=tmp_path, name="mine"

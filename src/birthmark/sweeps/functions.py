@@ -24,7 +24,6 @@ from birthmark.store import RUN_COLUMNS, Store, flatten, open_store
 from birthmark.sweeps.cells import expand_cells
 from birthmark.sweeps.executors import Executor, Here
 from birthmark.sweeps.grid import Rule, apply_rules, check_rules, list_values
-from birthmark.sweeps.interrupts import raised_interrupts
 from birthmark.sweeps.tasks import Outcome, Report
 from birthmark.tracking import Tracker
 
@@ -160,13 +159,12 @@ def sweep(
     done = _find_done(opened, named)  # once: many runs take a while to list
     waiting = [task for task in tasks if task.cell not in done]
     chosen = executor or Here()
-    with raised_interrupts():
-        for outcome in chosen.carry_out(waiting, opened.path, lambda standing: None):
-            found[outcome.key] = outcome
-            if outcome.status == "failed":
-                _log.warning("%s failed: %s", outcome.key, outcome.message)
-            if finished is not None:
-                finished(outcome)
+    for outcome in chosen.carry_out(waiting, opened.path, lambda standing: None):
+        found[outcome.key] = outcome
+        if outcome.status == "failed":
+            _log.warning("%s failed: %s", outcome.key, outcome.message)
+        if finished is not None:
+            finished(outcome)
     stopped = any(outcome.status == "stopped" for outcome in found.values())
     if stopped:
         raise KeyboardInterrupt

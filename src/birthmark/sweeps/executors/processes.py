@@ -34,11 +34,12 @@ class Here:
         self, tasks: Sequence[Task], store: Path, report: Report
     ) -> Iterator[Outcome]:
         """Carry all tasks out, and yield what becomes of each."""
-        for task in tasks:
-            outcome = attempt(task, store, report)
-            yield outcome
-            if outcome.status == "stopped":
-                return
+        with raised_interrupts():  # between two of them too
+            for task in tasks:
+                outcome = attempt(task, store, report)
+                yield outcome
+                if outcome.status == "stopped":
+                    return
 
 
 _LOOK_SECONDS = 0.2  # between two looks at signals
