@@ -97,7 +97,7 @@ def test_killed_before_a_change_of_a_file_it_goes_on_to_the_same_end(
     undisturbed: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.fsync", lambda file: None)
-    seen = kill_before_each(range(3, 200, 12), tmp_path, undisturbed)
+    seen = kill_before_each(range(3, 200, 8), tmp_path, undisturbed)
     assert len(seen) >= 3
 
 
