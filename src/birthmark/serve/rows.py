@@ -185,7 +185,8 @@ def _last_mean(values_TR: Array) -> float | None:
     recorded = np.flatnonzero(np.isfinite(values_TR).any(axis=1))
     if not len(recorded):
         return None
-    return float(np.nanmean(values_TR[recorded[-1]]))
+    mean = float(np.nanmean(values_TR[recorded[-1]]))
+    return float(f"{mean:.6g}")  # each digit is sent for each run
 
 
 def _judge(

@@ -12,14 +12,12 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
-const counts = new Intl.NumberFormat("en");
-
 /** A number in as many digits as one reads. */
 export function say(value) {
   if (value === null || value === undefined) return "–";
   if (Array.isArray(value)) return value.map(say).join(" × ");
   if (typeof value !== "number") return String(value);
-  if (Number.isInteger(value)) return counts.format(value);
+  if (Number.isInteger(value)) return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
   const size = Math.abs(value);
   return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(3)))
     : value.toExponential(2);

@@ -1,14 +1,13 @@
 // The list of runs: filtered, sorted, chosen for comparison; rows change in place.
 
-import { badge, h, label, say } from "./elements.js";
+import { h, label, say } from "./elements.js";
 import { runs, sayField, short, title, varied } from "./live.js";
 
 const OUTCOMES = ["train_loss", "loss", "test_loss", "test_accuracy", "accuracy",
   "relative_distance", "mark_auc", "learners"];
 const MOST_FIELDS = 5;
-const MOST_PX = 280; // of a column, but for its padding
+const [LONG, MOST_DIGITS] = [18, 37]; // of a text that may be too wide, and of a column
 const LEAST_PX = 30; // height of a row
-const pen = document.createElement("canvas").getContext("2d");
 const chosen = new Set();
 let order = { by: "changed", down: true };
 let wanted = "";
@@ -16,7 +15,7 @@ let wanted = "";
 export function show(view) {
   let rows = new Map();
   let columns = [];
-  let longest = []; // what takes most room in a column
+  let room = []; // of each column, in digits
   let blank = null; // an empty row, copied for each run
   const body = h("tbody", { role: "rowgroup", onchange: ({ target }) => {
     const { key } = target.closest("tr").dataset;
@@ -47,10 +46,10 @@ export function show(view) {
           h("button", { onclick: () => sortBy(column.id) },
             column.label + (isBy ? (order.down ? " ↓" : " ↑") : "")));
       })));
-    longest = columns.map(() => ["", 0]);
+    room = columns.map((column) => 1.1 * digits(column.label) + 2); // bold, with an arrow
     blank = h("tr", { role: "row" },
       h("td", { role: "cell" }, h("input", { type: "checkbox" })),
-      columns.map((column) => h("td", { role: "cell", "data-label": column.label })));
+      columns.map((column) => h("td", { role: "cell", "data-label": column.label }, column.holds?.() ?? [])));
     rows = new Map();
     arrange();
     drawFirst(Math.ceil(innerHeight / LEAST_PX));
@@ -91,33 +90,21 @@ export function show(view) {
 
   function fill(row, run) {
     let cell = row.firstChild;
-    columns.forEach((column, n) => {
+    for (let n = 0; n < columns.length; n++) {
       cell = cell.nextSibling;
-      const content = column.cell(run);
-      const text = content.textContent ?? String(content);
-      if (content instanceof Node) cell.replaceChildren(content);
-      else cell.textContent = text;
-      const more = column.room?.(run) ?? 0;
-      if (text.length + more > longest[n][0].length + longest[n][1]) longest[n] = [text, more];
-    });
+      const text = columns[n].put(cell, run);
+      room[n] = Math.max(room[n], digits(text) + (columns[n].more ?? 0));
+      if (text.length > LONG) cell.classList.add("cut"); // costs layout, so not all are
+    }
   }
 
   /** Rows are laid out alone, so that those out of sight cost nothing. */
   function placeColumns() {
-    const { fontSize, fontFamily } = getComputedStyle(table);
-    const measured = (text, weight) => {
-      pen.font = `${weight} ${fontSize} ${fontFamily}`;
-      return pen.measureText(text).width;
-    };
-    const widths = columns.map(({ id, label: name }, n) => {
-      const [text, more] = longest[n];
-      const title = measured(order.by === id ? `${name} ↓` : name, 600);
-      const digit = measured("0", 400);
-      return Math.ceil(Math.min(Math.max(title, measured(text, 400) + more * digit), MOST_PX)) + 15;
-    });
-    const tracks = widths.map((width) => `minmax(${width}px, ${width}fr)`).join(" ");
+    const widths = room.map((digits) => Math.ceil(Math.min(digits, MOST_DIGITS)));
+    const tracks = widths.map((width) => `minmax(calc(${width}ch + 1rem), ${width}fr)`).join(" ");
     table.style.setProperty("--columns", tracks);
-    table.style.setProperty("--least", `${widths.reduce((sum, width) => sum + width, 36)}px`);
+    const sum = widths.reduce((before, width) => before + width, 0);
+    table.style.setProperty("--least", `calc(${sum}ch + ${widths.length}rem + 36px)`);
   }
 
   function sortBy(id) {
@@ -146,33 +133,70 @@ function findColumns() {
   const all = [...runs.values()];
   const known = OUTCOMES.filter((name) => all.some((run) => name in run.outcomes));
   return [
-    { id: "state", label: "state", value: (run) => run.state, cell: badge, room: () => 2 },
     {
-      id: "run", label: "run", value: (run) => run.name || run.key, room: () => 1,
-      cell: (run) => h("a", { href: `#/runs/${run.key}` }, run.name || run.key.slice(0, 8)),
+      id: "state", label: "state", value: (run) => run.state, more: 2,
+      holds: () => h("span", { className: "badge" }),
+      put: ({ firstChild: badge }, { state }) => {
+        badge.dataset.state = state;
+        return write(badge, state);
+      },
+    },
+    {
+      id: "run", label: "run", value: (run) => run.name || run.key, more: 1,
+      holds: () => h("a"),
+      put: ({ firstChild: link }, { key, name }) => {
+        link.href = `#/runs/${key}`;
+        return write(link, name || key.slice(0, 8));
+      },
     },
     ...names.slice(0, MOST_FIELDS).map((name) => ({
       id: name, label: short(name), value: (run) => run.fields[name],
-      cell: (run) => sayField(run.fields[name]),
+      put: (cell, run) => write(cell, sayField(run.fields[name])),
     })),
-    { id: "at", label: "at", value: (run) => run.at, cell: progress, room: (run) => (isUnderWay(run) ? 10 : 0) },
     {
-      id: "alarms", label: "alarms", value: (run) => run.alarms.length,
-      cell: ({ alarms }) => (alarms.length ? h("span", { className: "warning" }, alarms.length) : "–"),
+      id: "at", label: "at", value: (run) => run.at,
+      put: (cell, run) => {
+        if (!isUnderWay(run)) return write(cell, sayProgress(run));
+        cell.replaceChildren(progress(run));
+        return `${"0".repeat(10)}${cell.textContent}`; // as wide as the bar before it
+      },
     },
+    ...(all.some((run) => run.alarms.length) ? [{
+      id: "alarms", label: "alarms", value: (run) => run.alarms.length,
+      put: (cell, { alarms }) => {
+        cell.classList.toggle("warning", alarms.length > 0);
+        return write(cell, alarms.length ? String(alarms.length) : "–");
+      },
+    }] : []),
     ...known.map((name) => ({
       id: name, label: label(name), value: (run) => run.outcomes[name],
-      cell: (run) => say(run.outcomes[name]),
+      put: (cell, run) => write(cell, say(run.outcomes[name])),
     })),
-    { id: "changed", label: "changed", value: (run) => run.changed, cell: (run) => ago(run.changed) },
+    {
+      id: "changed", label: "changed", value: (run) => run.changed,
+      put: (cell, run) => write(cell, ago(run.changed)),
+    },
   ];
 }
 
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+  return text;
+}
+
+/** About as many digits as a text is wide: capitals and other scripts are wider. */
+const digits = (text) => (/^[ -?a-~–]*$/.test(text) ? text.length
+  : text.replace(/[@-Z]|[^ -~–…×]/g, "00").length);
+
 const isUnderWay = (run) => run.at !== null && run.until && run.state !== "done";
 
+function sayProgress({ at, until, clock }) {
+  if (at === null) return "–";
+  return until ? `${say(at)} of ${say(until)}` : `${clock} ${say(at)}`;
+}
+
 export function progress(run) {
-  if (run.at === null) return "–";
-  const text = run.until ? `${say(run.at)} of ${say(run.until)}` : `${run.clock} ${say(run.at)}`;
+  const text = sayProgress(run);
   if (!isUnderWay(run)) return text;
   return h("span", {}, h("progress", { max: run.until, value: run.at, ariaLabel: text }), ` ${text}`);
 }
