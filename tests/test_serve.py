@@ -2,12 +2,15 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import re
 import signal
 import socket
 import time
+import types
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -21,7 +24,7 @@ pytest.importorskip("uvicorn")
 from birthmark.serve.rows import group_rows
 from birthmark.serve.watch import Watch
 from birthmark.shapes import StepMetrics
-from birthmark.store import FollowedRun, RunDescription, open_store
+from birthmark.store import FollowedRun, RunDescription, claims, open_store
 from pages_server import TOKEN, Server
 
 
@@ -232,6 +235,29 @@ def test_a_killed_trainer_shows_as_interrupted(tmp_path):
         time.sleep(0.2)
         watch.refresh(60)
     assert watch.rows()[0]["at"] >= 0  # what was recorded is there
+
+
+def test_a_writer_lost_with_its_machine_shows_as_interrupted(tmp_path, monkeypatch):
+    run = pages_store.write_run(tmp_path, pages_store.make_spec(), 3, finish=False)
+    run.close()
+    now, count = [0.0], itertools.count()
+    clock = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(claims, "time", clock)
+    watch = Watch(open_store(tmp_path))
+
+    def state_after(seconds, *, is_alive):
+        now[0] += seconds
+        if is_alive:
+            holder = claims.Holder("t", "node7", "another", 3, next(count))
+            run.paths.claim.write_text(json.dumps(asdict(holder)))
+        watch.refresh(60)
+        return watch.rows()[0]["state"]
+
+    for _ in range(4):
+        assert state_after(15.0, is_alive=True) == "running"
+    assert state_after(19.0, is_alive=False) == "running"
+    assert state_after(2.0, is_alive=False) == "interrupted"
+    assert state_after(1.0, is_alive=True) == "running"  # it was only out of reach
 
 
 def test_runs_without_a_spec_have_steps_and_alarms_of_their_own(tmp_path):

@@ -25,7 +25,7 @@ from birthmark.errors import BirthmarkError, StoreError
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 from birthmark.statistics import find_jumps
-from birthmark.store import RunDescription, Store, describe_spec
+from birthmark.store import Leases, RunDescription, Store, describe_spec
 
 _MARK = "mark_auc"
 _OF_LAYERS = ("relative_distance", "deviation_std", "correlation", "distinct_units")
@@ -102,19 +102,19 @@ def group_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-def say_state(store: Store, run_key: str) -> str:
+def say_state(store: Store, run_key: str, leases: Leases) -> str:
     """`done`, `running`, `stopped` (on purpose) or `interrupted` (killed)."""
-    state = store.state(run_key)
+    state = store.state(run_key, leases)
     return "interrupted" if state == "unfinished" else state
 
 
-def begin_row(store: Store, run_key: str, stamp: int) -> Row:
+def begin_row(store: Store, run_key: str, stamp: int, leases: Leases) -> Row:
     """What is known of a run without its records."""
     row = Row(run_key, "damaged", stamp)
     try:
         row.spec, row.description = _describe(store, run_key)
         row.fields = {k: plain(v) for k, v in row.description.columns.items()}
-        row.state = say_state(store, run_key)
+        row.state = say_state(store, run_key, leases)
     except BirthmarkError as error:
         row.problem, row.is_read, row.read_at = str(error), True, time.monotonic()
     return row

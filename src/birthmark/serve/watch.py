@@ -25,7 +25,7 @@ from birthmark.serve.rows import (
     say_state,
     to_text,
 )
-from birthmark.store import FollowedRun, Store
+from birthmark.store import FollowedRun, Leases, Store
 
 _KEPT = 2**29  # bytes of records that stay in memory, besides those of one run
 
@@ -44,6 +44,7 @@ class Watch:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._rows: dict[str, Row] = {}
+        self._leases = Leases()
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
         self._findings: tuple[int, list[dict[str, Any]]] = (-1, [])
         self._listing = ("", "")  # of which version
@@ -107,17 +108,17 @@ class Watch:
     def _note(self, key: str, stamp: int) -> bool:
         row = self._rows.get(key)
         if row is None:
-            self._rows[key] = begin_row(self.store, key, stamp)
+            self._rows[key] = begin_row(self.store, key, stamp, self._leases)
             return True
         has_changed = row.stamp != stamp
         if has_changed:
             row.stamp, row.is_read = stamp, False
             if row.description is None:
-                self._rows[key] = begin_row(self.store, key, stamp)
+                self._rows[key] = begin_row(self.store, key, stamp, self._leases)
                 return True
         if row.state in ("done", "damaged") and not has_changed:
             return False
-        before, row.state = row.state, say_state(self.store, key)
+        before, row.state = row.state, say_state(self.store, key, self._leases)
         return has_changed or row.state != before
 
     @property

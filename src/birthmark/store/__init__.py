@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from birthmark.store.claims import ClaimedError as ClaimedError
+    from birthmark.store.claims import Leases as Leases
     from birthmark.store.claims import LostClaimError as LostClaimError
     from birthmark.store.description import RUN_COLUMNS as RUN_COLUMNS
     from birthmark.store.description import RunDescription as RunDescription
@@ -45,6 +46,7 @@ _FILES = {
     "DamageError": "files",
     "FORMAT_VERSION": "formats",
     "FollowedRun": "followed",
+    "Leases": "claims",
     "LostClaimError": "claims",
     "RUN_COLUMNS": "description",
     "RunDescription": "description",

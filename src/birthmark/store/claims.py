@@ -152,7 +152,8 @@ def read_holder(path: Path) -> Holder | None:
 def is_at_work(path: Path) -> bool:
     """Whether the writer that has claimed a run lives, as far as this machine knows.
 
-    Of a writer on another machine only `Claim.take` finds out, by waiting.
+    Of a writer on another machine only `Claim.take` finds out, by waiting, and
+    `Leases`, by looking again.
     """
     holder = read_holder(path)
     if holder is None or holder.machine != _machine():
@@ -165,6 +166,26 @@ def is_at_work(path: Path) -> bool:
         return not try_lock(file)
     finally:
         os.close(file)
+
+
+class Leases:
+    """Who watches runs sees also writers on other machines die: their count stands."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, tuple[Holder, float]] = {}  # and since when, here
+
+    def is_at_work(self, path: Path) -> bool:
+        """As the function of this name, but for leases that have expired meanwhile."""
+        holder = read_holder(path)
+        if holder is None or holder.machine == _machine():
+            self._seen.pop(path, None)
+            return is_at_work(path)
+        now = time.monotonic()
+        before, since = self._seen.get(path, (None, now))
+        if holder != before:
+            self._seen[path] = holder, now
+            return True
+        return now - since < EXPIRES_AFTER * BEAT_SECONDS
 
 
 def _open_and_lock(path: Path) -> int:

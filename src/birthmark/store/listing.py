@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from birthmark.errors import StoreError
 from birthmark.store import files
-from birthmark.store.claims import is_at_work
+from birthmark.store.claims import Leases, is_at_work
 from birthmark.store.contents import check_done
 from birthmark.store.description import SPEC, RunDescription, describe_spec
 from birthmark.store.formats import read_version
@@ -69,11 +69,11 @@ def look_at(
     return row | what.columns
 
 
-def find_state(paths: RunPaths) -> str:
-    """How far a run is."""
+def find_state(paths: RunPaths, leases: Leases | None = None) -> str:
+    """How far a run is; who looks again and again keeps the leases that he saw."""
     if paths.done.exists():
         return "done"
-    if is_at_work(paths.claim):
+    if leases.is_at_work(paths.claim) if leases else is_at_work(paths.claim):
         return "running"
     return "stopped" if paths.stopped.exists() else "unfinished"
 

@@ -15,7 +15,7 @@ from birthmark.shapes import Layer, Weights
 from birthmark.spec import RunSpec
 from birthmark.store import files
 from birthmark.store.arrays import read_arrays
-from birthmark.store.claims import Claim
+from birthmark.store.claims import Claim, Leases
 from birthmark.store.contents import check_done
 from birthmark.store.description import RunDescription, describe_spec
 from birthmark.store.folder import RunFolder
@@ -135,9 +135,15 @@ class Store:
         """By run key, when its folder last changed, in ns: cheap, for who watches."""
         return {key: (self.path / key).stat().st_mtime_ns for key in self._keys()}
 
-    def state(self, run_key: str) -> str:
-        """How far the run with this key is, as `runs` says it."""
-        return find_state(self._find(run_key))
+    def state(self, run_key: str, leases: Leases | None = None) -> str:
+        """How far the run with this key is, as `runs` says it.
+
+        Args:
+            run_key: Of the run.
+            leases: Of who looks again and again: a writer on another machine whose
+                count of signs of life stands still is not at work any more.
+        """
+        return find_state(self._find(run_key), leases)
 
     def runs(self, **filters: Any) -> pd.DataFrame:
         """A table of the runs, one row a run.

@@ -13,7 +13,6 @@ await new Promise((onload, onerror) => { // a plain script, fetched with the fir
 const COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#8c6d1f", "#56b4e9",
   "#7f3c8d", "#4d7c0f", "#b91c1c", "#0f766e"];
 const HEIGHT = 220;
-const FRAME_MS = 8;
 const all = new Set();
 const waiting = new Map(); // charts with lines that are still to be drawn
 
@@ -107,14 +106,11 @@ export function makeChart(caption, { log = false, clock = "epoch", named = true 
   return chart;
 }
 
-/** Draw as many charts as a frame has time for, and the others in the next. */
+/** One chart a frame: uPlot draws after the call, and the browser paints it later still. */
 function drawWaiting() {
-  const end = performance.now() + FRAME_MS;
-  for (const [chart, lines] of waiting) {
-    waiting.delete(chart);
-    if (chart.figure.isConnected) chart.draw(lines);
-    if (performance.now() > end) break;
-  }
+  const [chart, lines] = waiting.entries().next().value ?? [];
+  waiting.delete(chart);
+  if (chart?.figure.isConnected) chart.draw(lines);
   if (waiting.size) requestAnimationFrame(drawWaiting);
 }
 

@@ -36,7 +36,7 @@ export function badge(run) {
 }
 
 const LABELS = {
-  relative_distance: "distance", deviation_std: "deviation", mark_auc: "mark readable",
+  relative_distance: "relative distance", deviation_std: "deviation", mark_auc: "retention",
 };
 
 /** What an outcome is called in the page. */

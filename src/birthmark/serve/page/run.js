@@ -11,12 +11,14 @@ let measure = "relative_distance";
 export function show(view, keys) {
   const isAlone = keys.length === 1;
   const head = h("section", { className: "head" });
+  const absent = h("p", { className: "problem", hidden: true });
   const alarms = h("section", { className: "alarms" });
   const grid = h("section", { className: "grid" });
   const chosen = h("div", { className: "bar" });
   const below = h("div");
-  view.append(head, alarms, chosen, grid, below);
+  view.append(head, absent, alarms, chosen, grid, below);
   const charts = new Map();
+  const compared = makeComparison();
   subscribe(keys);
 
   function chart(id, caption, options) {
@@ -59,8 +61,12 @@ export function show(view, keys) {
       head.replaceChildren(...describeOne(here[0]));
       if (!below.hasChildNodes()) showBelow(below, here[0]);
     }
-    else if (here.length) head.replaceChildren(h("h2", {}, `${here.length} runs over each other`), compareFields(here));
-    if (missing.length) head.append(h("p", { className: "problem" }, `No run ${missing.join(", ")} in this store.`));
+    else if (here.length) {
+      const table = compared(here);
+      if (!table.isConnected) head.replaceChildren(h("h2", {}, `${here.length} runs over each other`), table);
+    }
+    absent.hidden = !missing.length;
+    absent.textContent = `No run ${missing.join(", ")} in this store.`;
     const found = here.flatMap((run) => run.alarms.map((alarm) => ({ ...alarm, run })));
     alarms.replaceChildren(...listAlarms(found, here));
   }
@@ -95,8 +101,24 @@ const tile = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value)
 const apart = (here) => varied().filter((name) =>
   new Set(here.map((run) => JSON.stringify(run.fields[name]))).size > 1);
 
-function compareFields(here) {
-  const names = apart(here);
+/** A table of runs, in which later only what moves is put anew. */
+function makeComparison() {
+  let [table, shape] = [null, ""];
+  return (here) => {
+    const names = apart(here);
+    const now = JSON.stringify([names, here.map((run) => run.key)]);
+    if (now !== shape) [table, shape] = [compareFields(here, names), now];
+    else here.forEach((run, n) => tell(table.querySelectorAll("tbody tr")[n].cells, run));
+    return table;
+  };
+}
+
+function tell({ 2: state, 3: at }, run) {
+  state.replaceChildren(badge(run));
+  at.replaceChildren(progress(run));
+}
+
+function compareFields(here, names) {
   return h("div", { className: "wide" }, h("table", {},
     h("thead", {}, h("tr", {}, ["", "run", "state", "at", ...names.map(short)].map((name) => h("th", {}, name)))),
     h("tbody", {}, here.map((run, n) => {
@@ -151,7 +173,7 @@ function linesOfOne({ x, metrics, layers }) {
     lines.push({ name: label(name), x, y: mean, colour: colour(lines.length) });
   }
   if (layers[measure]) of.set("layers", layered(x, layers, measure));
-  if (layers.mark_auc && measure !== "mark_auc") of.set("mark", { ...layered(x, layers, "mark_auc"), caption: "How readable the mark is (1 perfect, 0.5 gone)" });
+  if (layers.mark_auc && measure !== "mark_auc") of.set("mark", { ...layered(x, layers, "mark_auc"), caption: "Retention of the mark (AUC: 1 perfect, 0.5 gone)" });
   return of;
 }
 
@@ -183,7 +205,7 @@ function linesOfSeveral(known) {
       return found.of[names[Math.max(names.length - 2, 0)]].mean;
     };
     if (one.layers[measure]) put("layers", captionOf(known, measure), false, one, middle(one.layers[measure]));
-    if (one.layers.mark_auc) put("mark", "How readable the mark is (1 perfect, 0.5 gone)", false, one, Object.values(one.layers.mark_auc.of)[0].mean);
+    if (one.layers.mark_auc) put("mark", "Retention of the mark (AUC: 1 perfect, 0.5 gone)", false, one, Object.values(one.layers.mark_auc.of)[0].mean);
   }
   return of;
 }
