@@ -92,8 +92,8 @@ def _text(finding):
 def test_the_learners_are_counted_and_told_by_width(study):
     found = _named(study, "learners")
     assert found.what == (
-        "10 of 20 networks lose what they had learned, "
-        "5 never reach a train loss of 0.23."  # a tenth of ln 10
+        "5 of 20 networks are strong, 10 unstable (had learned, and lost it), "
+        "5 weak (never reached a train loss of 0.23)."  # a tenth of ln 10
     )
     assert "width 8: 5 weak; width 32: 5 unstable" in found.details
     assert "width 128: 5 strong" in found.details
@@ -191,15 +191,21 @@ def _mix(*ends, marked=True):
 @pytest.mark.parametrize(
     ("ends", "said"),
     [
-        (["frozen"] * 2, "2 of 2 networks never reach a train loss of 0.23; NaN"),
-        (["huge", "huge"], "2 of 2 networks never reach a train loss of 0.009."),
-        (["strong", "huge", "frozen"], "2 of 3 networks never reach a train loss of"),
-        (["strong", "between"], "1 of 2 networks are strong learners, 1 is undecided."),
+        (
+            ["frozen"] * 2,
+            "2 of 2 networks are weak (never reached a train loss of 0.23); NaN",
+        ),
+        (["huge"], "1 of 1 networks is weak (never reached a train loss of 0.009)."),
+        (["strong", "huge", "frozen"], "1 of 3 networks is strong, 2 weak (never "),
+        (
+            ["strong", "between"],
+            "1 of 2 networks is strong, 1 undecided (between: reached 0.23, and did",
+        ),
         (
             ["weak", "between", "between"],
-            "1 of 3 networks never reaches a train loss of 0.23, 2 ",
+            "1 of 3 networks is weak (never reached a train loss of 0.23), 2 undec",
         ),
-        (["strong", "strong"], "All 2 networks learn, and keep what they learned."),
+        (["strong", "strong"], "All 2 networks are strong: they learned, and kept it."),
     ],
 )
 def test_whatever_became_of_a_network_the_first_sentence_counts_it(ends, said):

@@ -185,7 +185,7 @@ def test_the_first_screen_says_what_happened(store, page):
         if one.name == "learners"
     )
     assert learners.what in glance
-    assert "how readable the mark is at the end, median" in glance
+    assert "retention of the mark at the end, median (AUC, perfect: 1" in glance
     pictures = [one for one in page.all("img") if one.get("class") == "matrix"]
     assert len(pictures) == 2
     labels = [one["aria-label"] for one in page.all("svg") if "aria-label" in one]

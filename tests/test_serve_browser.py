@@ -97,7 +97,7 @@ def test_a_run_has_curves_deviation_mark_and_weights(page):
             "Loss",
             "Accuracy",
             "Distance over the norm of the start",
-            "How readable the mark is (1 perfect, 0.5 gone)",
+            "Retention of the mark (AUC: 1 perfect, 0.5 gone)",
         ]
     )
     legend = page.locator("figure", has_text="Distance over").locator(".legend")

@@ -51,19 +51,19 @@ def find_learners(family: Family) -> Finding:
         for column in columns
     )
     frozen = _all(columns, "nonfinite_epoch")
-    chance = columns[0].transitions[0].chance_loss
+    strong, learned, chance = family.losses
     return Finding(
         what=_say_fate(
             counts,
             n,
             int(np.isfinite(frozen).sum()),
-            learned=f"{lines.reached * chance:.2g}",
+            learned=f"{learned:.2g}",
         ),
         why="Training may succeed, fail to learn, or lose what it had learned: which "
         f"of these may depend on {family.axis.noun}.",
-        how=f"strong: final train loss at most {lines.strong * chance:.3g} "
+        how=f"strong: final train loss at most {strong:.3g} "
         f"({came_back} of these came back from a jump); unstable: "
-        f"{lines.reached * chance:.3g} was reached and lost by a jump, divergence, or "
+        f"{learned:.3g} was reached and lost by a jump, divergence, or "
         "NaN; weak: never reached; undecided: none of these "
         f"({lines.strong:g} and {lines.reached:g} of the loss of chance, {chance:.3g})",
         source=f"{PAPER}, Figure 2",
@@ -76,24 +76,26 @@ def find_learners(family: Family) -> Finding:
 
 
 def _say_fate(counts: Counter[str], n: int, frozen: int, *, learned: str) -> str:
-    """All that did not end as strong learners, and of which kind they are."""
-    lost, never, between = (counts[one] for one in ("unstable", "weak", "undecided"))
-    said = []
-    if lost:
-        one = "loses what it" if lost == 1 else "lose what they"
-        said.append(f"{lost} of {n} networks {one} had learned")
-    if never:
-        reach = "reaches" if never == 1 else "reach"
-        whose = "" if said else f" of {n} networks"
-        said.append(f"{never}{whose} never {reach} a train loss of {learned}")
-    if not said and not between:
-        return f"All {n} networks learn, and keep what they learned."
+    """How many networks are which learner, and what that means, the worst first."""
+    meanings = (
+        ("unstable", "had learned, and lost it"),
+        ("weak", f"never reached a train loss of {learned}"),
+        ("undecided", f"between: reached {learned}, and did not end strong"),
+    )
+    said = [
+        f"{counts[name]}{{}} {name} ({meaning})"
+        for name, meaning in meanings
+        if counts[name]
+    ]
     if not said:
-        said.append(f"{counts['strong']} of {n} networks are strong learners")
-    if between:
-        said.append(f"{between} {'is' if between == 1 else 'are'} undecided")
+        return f"All {n} networks are strong: they learned, and kept it."
+    if counts["strong"]:
+        said.insert(0, f"{counts['strong']}{{}} strong")
+    first, *others = said
+    is_one = first.startswith("1{}")
+    first = first.format(f" of {n} networks {'is' if is_one else 'are'}")
     froze = f"; NaN or Inf froze {frozen}" if frozen else ""
-    return f"{', '.join(said)}{froze}."
+    return f"{', '.join([first, *(one.format('') for one in others)])}{froze}."
 
 
 def _say_learners(family: Family, column: Column) -> str:

@@ -63,8 +63,9 @@ class Overview:
     layers_of: str  # which runs these are of
 
 
-_READABLE = "how readable the mark is at the end, median (perfect: 1, gone: 0.5)"
-_BY_WEIGHT = "what single weights still tell of the mark, median (all: 1, nothing: 0.5)"
+_AUC = "(AUC, perfect: 1, gone: 0.5)"
+_READABLE = f"retention of the mark at the end, median {_AUC}"
+_BY_WEIGHT = f"retention of the mark at the end by single weights, median {_AUC}"
 
 
 def look_at(family: Family) -> Overview:
@@ -92,6 +93,9 @@ def summarize_survey(survey: Survey) -> str:
         )
         if keys
     )
+    twins = sum(family.num_twins for family in survey.families)
+    apart = f"; {twins} of them with another mark or none, counted apart"
+    beside = f"{apart if twins else ''}{beside}"
     return (
         f"{say_count(networks, 'network')} in {say_count(len(runs), 'run')}{on}, up to "
         f"{say_count(last, clock)}{beside}."
@@ -121,8 +125,11 @@ def _numbers(family: Family) -> tuple[Number, ...]:
     learners = Counter(str(name) for one in columns for name in one.learners)
     n = learners.total()
     strong = learners["strong"]
-    line = family.thresholds.strong * columns[0].transitions[0].chance_loss
-    label = f"networks end at a train loss of at most {line:.2g}"
+    line, _, chance = family.losses
+    label = (
+        f"networks are strong: they end at a train loss of at most {line:.2g} "
+        f"(a guess: {chance:.2g})"
+    )
     numbers = [Number(f"{strong} of {n}", label)]
     distance = np.concatenate([_read_distance(column) for column in columns])
     if np.isfinite(distance).any():
@@ -143,9 +150,18 @@ def _numbers(family: Family) -> tuple[Number, ...]:
         accuracy = np.concatenate([one.final("test_accuracy") for one in columns])
         if np.isfinite(accuracy).any():
             best = f"{100 * np.nanmax(accuracy):.1f} %"
-            label = f"best test accuracy at the end{_say_known(accuracy)}"
+            label = (
+                f"best test accuracy at the end{_say_guess(columns[0].runs[0])}"
+                f"{_say_known(accuracy)}"
+            )
             numbers.append(Number(best, label))
     return tuple(numbers)
+
+
+def _say_guess(run: Run) -> str:
+    """The accuracy of who names the largest class each time, where it is known."""
+    share = run.records.attrs.get("largest_class_share")
+    return "" if share is None else f" (a guess: {100 * float(share):.0f} %)"
 
 
 def _say_known(values: Array) -> str:

@@ -47,7 +47,8 @@ def classify_learners(
         [last_jump, transitions.divergence_epoch, transitions.nonfinite_epoch]
     )
     unstable = (losses >= reached).any(axis=0)  # false where either is NaN
-    ends = transitions.final_train_loss <= lines.strong * transitions.chance_loss
+    strong, _ = lines.losses(transitions.chance_loss)
+    ends = transitions.final_train_loss <= strong
     started = np.isfinite(transitions.min_train_loss) | (losses[2] >= 0)
     return np.select(
         [ends, unstable, started & np.isnan(reached)],
@@ -76,8 +77,8 @@ def label_regimes(
     epochs = records["epoch"].to_numpy().astype(float)
     loss_TR = curves(records, "train_loss")
     smooth_TR = running_median(loss_TR, found.window)
-    high_TR = smooth_TR <= lines.reached * found.chance_loss
-    strong = lines.strong * found.chance_loss
+    strong, reached = lines.losses(found.chance_loss)
+    high_TR = smooth_TR <= reached
     rises = found.final_train_loss > np.maximum(
         lines.rise * found.min_train_loss, strong
     )

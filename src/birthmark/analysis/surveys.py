@@ -113,6 +113,17 @@ class Family:
         )
 
     @property
+    def losses(self) -> tuple[float, float, float]:
+        """The train losses of a strong network, of one that has learned, of chance."""
+        chance = self.columns[0].transitions[0].chance_loss
+        return *self.thresholds.losses(chance), chance
+
+    @property
+    def num_twins(self) -> int:
+        """Networks that have another mark or none, and are compared apart."""
+        return sum(run.num_replicas for _, study in self.twins for run in study)
+
+    @property
     def runs(self) -> tuple[Run, ...]:
         """All of them, line by line, twins last."""
         lines = [line.study for line in self.lines]

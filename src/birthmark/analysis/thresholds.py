@@ -74,6 +74,14 @@ class Thresholds:
             for one in fields(self)
         ]
 
+    def losses(self, chance: float) -> tuple[float, float]:
+        """The train losses at which a network is strong, and at which it has learned.
+
+        Args:
+            chance: The loss of chance.
+        """
+        return self.strong * chance, self.reached * chance
+
     def window_epochs(self, last_epoch: int) -> int:
         """The window of a jump in epochs; 20 of 1000."""
         return max(4, round(self.window * last_epoch))

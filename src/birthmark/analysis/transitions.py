@@ -91,7 +91,7 @@ def find_transitions(
     last = int(epochs[-1])
     window = lines.window_epochs(last)
     chance = chance_loss(spec, int(fact(records, "num_classes")))
-    learned = lines.reached * chance
+    _, learned = lines.losses(chance)
     level = divergence_level(spec, records, lines)
     lost_epoch = lost_since(epochs, train_TR)
     step = np.full(lost_epoch.shape, -1.0)

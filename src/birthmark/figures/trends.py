@@ -15,6 +15,7 @@ from birthmark.analysis import (
     Trend,
     find_quantities,
     find_trend,
+    name_layer,
 )
 from birthmark.figures.canvas import (
     axis_data,
@@ -73,7 +74,9 @@ def draw_trends(family: Family) -> list[Drawing]:
         data["learners"] = np.stack(counts)
         first = f"(a) {_say_learners(family)}. Other panels: "
     told = "" if family.series is None else f", {family.series.noun} in colours"
-    title = f"What networks end with along {axis.noun}{told}"
+    is_of_layer = "relative_distance" in names
+    of = f"; distances of {name_layer(family.layer)}" if is_of_layer else ""
+    title = f"What networks end with along {axis.noun}{told}{of}"
     caption = (
         f"{title}. {first}Means over replicas with Student's 95 % interval (geometric "
         "on log axes); hollow where fewer than half of the replicas have a "

@@ -23,6 +23,12 @@ _ORDER = ("trends", "figure1", "layers", "figure6", "figure5", "figure2")
 _HEIGHT = 100.0  # of a stack of bars
 _STEP = 30.0  # between bars
 _LABELS = 14  # at most, below the bars
+_KINDS = (  # of learners, from the bottom of a bar up
+    ("strong", "ends at a small train loss"),
+    ("undecided", "between these"),
+    ("weak", "never learned"),
+    ("unstable", "learned, then lost it"),
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class Chapter:
     said: str  # what sets it apart; '' for one alone
     overview: Overview
     bars: tuple[Bars, ...]
+    kinds: tuple[tuple[str, str], ...]  # of learners in the bars, with their meaning
     marks: tuple[Mark, ...]  # at the start and at the end; none without a mark
     findings: tuple[Finding, ...]  # without a picture
     cards: tuple[Card, ...]
@@ -81,6 +88,7 @@ def write_chapter(
 ) -> Chapter:
     """All that a report shows of a family: its drawings, and their pictures by name."""
     overview = look_at(family)
+    bars = tuple(_stack(fates) for fates in overview.fates)
     found = family_findings(family)
     cards = []
     for drawing in sorted(drawings, key=_place):
@@ -93,7 +101,8 @@ def write_chapter(
         name=family.name,
         said=family.said,
         overview=overview,
-        bars=tuple(_stack(fates) for fates in overview.fates),
+        bars=bars,
+        kinds=_find_kinds(bars),
         marks=_marks(drawings),
         findings=tuple(found),
         cards=tuple(cards),
@@ -122,12 +131,17 @@ def _marks(drawings: Sequence[Drawing]) -> tuple[Mark, ...]:
     return ()
 
 
+def _find_kinds(bars: Sequence[Bars]) -> tuple[tuple[str, str], ...]:
+    drawn = {bar.kind for one in bars for bar in one.bars}
+    return tuple((kind, meaning) for kind, meaning in _KINDS if kind in drawn)
+
+
 def _stack(fates: Fates) -> Bars:
     bars, said, texts = [], [], []
     every = -(-len(fates.along) // _LABELS)
     for place, fate in enumerate(fates.along):
         top, total = _HEIGHT, max(sum(fate.counts), 1)
-        for kind in ("strong", "undecided", "weak", "unstable"):
+        for kind, _ in _KINDS:
             count = fate.counts[LEARNERS.index(kind)]
             if count:
                 height = _HEIGHT * count / total

@@ -25,8 +25,9 @@ GLOSSARY: dict[str, str] = {
     "gradient either, because it is right",
     "regime": "where a network stands at an epoch: low trainability (not learned yet), "
     "high trainability (learned), untrainability (more training makes it worse)",
-    "learner": "what a network is over its whole training: strong, weak, unstable, or "
-    "undecided, by the thresholds printed above",
+    "learner": "what a network is over its whole training, by the thresholds printed "
+    "above: strong (ends at a small train loss), weak (never reached one), unstable "
+    "(reached one and lost it), undecided (reached one and did not end strong)",
     "divergence": "the train loss reaches the plateau of a network that answers with "
     "one class (for losses without a plateau: it rises above the loss of chance)",
     "run, run key": "one spec carried out for all its replicas; the key is a hash of "
