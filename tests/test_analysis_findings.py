@@ -92,8 +92,8 @@ def _text(finding):
 def test_the_learners_are_counted_and_told_by_width(study):
     found = _named(study, "learners")
     assert found.what == (
-        "5 of 20 networks are strong, 10 unstable (had learned, and lost it), "
-        "5 weak (never reached a train loss of 0.23)."  # a tenth of ln 10
+        "10 of 20 networks are unstable (had learned, and lost it), "
+        "5 weak (never reached a train loss of 0.23), 5 strong."  # a tenth of ln 10
     )
     assert "width 8: 5 weak; width 32: 5 unstable" in found.details
     assert "width 128: 5 strong" in found.details
@@ -158,7 +158,8 @@ def test_networks_that_nan_froze_stand_in_the_headlines():
     assert collapse.what == "None of 5 networks diverges; NaN or Inf froze 2."
     assert collapse.level == "warning"
     assert _named(frozen, "learners").what == (
-        "2 of 5 networks never reach a train loss of 0.23; NaN or Inf froze 2."
+        "2 of 5 networks are weak (never reached a train loss of 0.23), 3 strong; "
+        "NaN or Inf froze 2."
     )
 
 
@@ -196,10 +197,10 @@ def _mix(*ends, marked=True):
             "2 of 2 networks are weak (never reached a train loss of 0.23); NaN",
         ),
         (["huge"], "1 of 1 networks is weak (never reached a train loss of 0.009)."),
-        (["strong", "huge", "frozen"], "1 of 3 networks is strong, 2 weak (never "),
+        (["strong", "huge", "frozen"], "2 of 3 networks are weak (never "),
         (
             ["strong", "between"],
-            "1 of 2 networks is strong, 1 undecided (between: reached 0.23, and did",
+            "1 of 2 networks is undecided (between: reached 0.23, and did not end st",
         ),
         (
             ["weak", "between", "between"],
@@ -382,7 +383,7 @@ def test_an_unfinished_run_is_told_first(study):
 
 def test_headlines_are_one_sentence_each_and_five_at_most(study):
     lines = find_headlines(study)
-    assert len(lines) == 5 and lines[0].startswith("10 of 20 networks lose")
+    assert len(lines) == 5 and lines[0].startswith("10 of 20 networks are unstable")
     assert not any("\n" in line or len(line) > 160 for line in lines)
     assert find_headlines(Study(())) == []
 
@@ -536,7 +537,7 @@ def test_a_network_whose_loss_became_nan_is_no_learner_though_nothing_froze_it()
     records = run.records.assign(train_loss=(("step", "replica"), loss))
     for given in (records, records.drop_vars("nonfinite_step")):
         study = Study((Run(run.run_key, run.spec, given),))
-        assert _named(study, "learners").what.startswith("1 of 2 networks loses")
+        assert _named(study, "learners").what.startswith("1 of 2 networks is unstable")
         collapse = _named(study, "collapse")
         assert collapse.values["nonfinite"] == 1 and "None met" not in collapse.details
         (column,) = read_columns(study)

@@ -90,7 +90,7 @@ def _say_fate(counts: Counter[str], n: int, frozen: int, *, learned: str) -> str
     if not said:
         return f"All {n} networks are strong: they learned, and kept it."
     if counts["strong"]:
-        said.insert(0, f"{counts['strong']}{{}} strong")
+        said.append(f"{counts['strong']}{{}} strong")
     first, *others = said
     is_one = first.startswith("1{}")
     first = first.format(f" of {n} networks {'is' if is_one else 'are'}")
