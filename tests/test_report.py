@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from birthmark.analysis import (
+    LEARNERS,
     Axis,
     Run,
     Survey,
@@ -190,6 +191,9 @@ def test_the_first_screen_says_what_happened(store, page):
     assert len(pictures) == 2
     labels = [one["aria-label"] for one in page.all("svg") if "aria-label" in one]
     assert labels and labels[0].startswith("16: ")
+    drawn = {one["class"] for one in page.all("rect") if one.get("class")}
+    meant = {name for name in LEARNERS if f" {name}: " in glance.partition("became")[2]}
+    assert meant == drawn  # each kind in the bars, and no other, has its meaning there
 
 
 def test_the_mark_is_shown_on_the_scale_of_its_start(store, page):

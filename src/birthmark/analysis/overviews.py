@@ -137,8 +137,8 @@ def _numbers(family: Family) -> tuple[Number, ...]:
         low, high = known.min(), known.max()
         span = f"{say_number(float(low), 2)} to {say_number(float(high), 2)}"
         label = (
-            "times their initial size: how far the weights have moved "
-            "(drawn anew: 1.41)"
+            "relative distance: how far the weights have moved, over their size "
+            "at the start (drawn anew: 1.41)"
         )
         numbers.append(Number(span, label + _say_known(distance)))
     pooled = read_as_an_eye(columns)

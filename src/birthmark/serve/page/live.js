@@ -121,6 +121,7 @@ function findVaried() {
   }
   const mayLack = [...runs.values()].every((run) => run.kind !== "spec");
   const names = [...firsts.keys()]
+    .filter((name) => !name.startsWith("record.")) // what is kept makes no other network
     .filter((name) => differing.has(name) || (mayLack && counts.get(name) < runs.size))
     .sort((a, b) => rank(a) - rank(b));
   return dropAlike(names);

@@ -46,7 +46,10 @@ export function show(view) {
           h("button", { onclick: () => sortBy(column.id) },
             column.label + (isBy ? (order.down ? " ↓" : " ↑") : "")));
       })));
-    room = columns.map((column) => 1.1 * digits(column.label) + 2); // bold, with an arrow
+    room = columns.map(({ id, label: name }) => { // bold, a word a line, with an arrow
+      const words = name.split(" ").map((word) => 1.1 * digits(word));
+      return Math.max(...words) + (order.by === id ? 2 : 0);
+    });
     blank = h("tr", { role: "row" },
       h("td", { role: "cell" }, h("input", { type: "checkbox" })),
       columns.map((column) => h("td", { role: "cell", "data-label": column.label }, column.holds?.() ?? [])));
@@ -93,7 +96,8 @@ export function show(view) {
     for (let n = 0; n < columns.length; n++) {
       cell = cell.nextSibling;
       const text = columns[n].put(cell, run);
-      room[n] = Math.max(room[n], digits(text) + (columns[n].more ?? 0));
+      const more = columns[n].more ?? 0;
+      if (text.length + more > room[n] || !PLAIN.test(text)) room[n] = Math.max(room[n], digits(text) + more);
       if (text.length > LONG) cell.classList.add("cut"); // costs layout, so not all are
     }
   }
@@ -101,10 +105,10 @@ export function show(view) {
   /** Rows are laid out alone, so that those out of sight cost nothing. */
   function placeColumns() {
     const widths = room.map((digits) => Math.ceil(Math.min(digits, MOST_DIGITS)));
-    const tracks = widths.map((width) => `minmax(calc(${width}ch + 1rem), ${width}fr)`).join(" ");
+    const tracks = widths.map((width) => `minmax(calc(${width}ch + 0.7rem), ${width}fr)`).join(" ");
     table.style.setProperty("--columns", tracks);
     const sum = widths.reduce((before, width) => before + width, 0);
-    table.style.setProperty("--least", `calc(${sum}ch + ${widths.length}rem + 36px)`);
+    table.style.setProperty("--least", `calc(${sum}ch + ${0.7 * widths.length}rem + 36px)`);
   }
 
   function sortBy(id) {
@@ -161,6 +165,10 @@ function findColumns() {
         return `${"0".repeat(10)}${cell.textContent}`; // as wide as the bar before it
       },
     },
+    {
+      id: "changed", label: "changed", value: (run) => run.changed,
+      put: (cell, run) => write(cell, ago(run.changed)),
+    },
     ...(all.some((run) => run.alarms.length) ? [{
       id: "alarms", label: "alarms", value: (run) => run.alarms.length,
       put: (cell, { alarms }) => {
@@ -172,10 +180,6 @@ function findColumns() {
       id: name, label: label(name), value: (run) => run.outcomes[name],
       put: (cell, run) => write(cell, say(run.outcomes[name])),
     })),
-    {
-      id: "changed", label: "changed", value: (run) => run.changed,
-      put: (cell, run) => write(cell, ago(run.changed)),
-    },
   ];
 }
 
@@ -185,8 +189,11 @@ function write(element, text) {
 }
 
 /** About as many digits as a text is wide: capitals and other scripts are wider. */
-const digits = (text) => (/^[ -?a-~–]*$/.test(text) ? text.length
-  : text.replace(/[@-Z]|[^ -~–…×]/g, "00").length);
+function digits(text) {
+  const letters = text.match(/[a-z]/g)?.length ?? 0;
+  return (PLAIN.test(text) ? text : text.replace(WIDE, "00")).length - 0.08 * letters;
+}
+const [PLAIN, WIDE] = [/^[ -?a-~–×]*$/, /[@-Z]|[^ -~–…×]/g];
 
 const isUnderWay = (run) => run.at !== null && run.until && run.state !== "done";
 
