@@ -157,6 +157,14 @@ def test_the_phase_diagram_has_any_axes_and_leads_to_runs(page):
     expect(page.locator("h2")).to_contain_text("widths 32×32, lr 0.1")
 
 
+def test_runs_over_each_other_name_one_that_is_not_there(page, server):
+    keys = [pages_store.make_spec(width, 0.1).run_key for width in WIDTHS]
+    page.goto(f"{server.address}/#/runs/{','.join(keys)},0123abcd")
+    expect(page.locator(".problem")).to_have_text("No run 0123abcd in this store.")
+    expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.locator("tbody tr").nth(1)).to_contain_text("40 of 40")
+
+
 def test_findings_are_stated_with_how_they_were_found(page):
     page.get_by_role("link", name="Findings").click()
     first = page.locator(".finding").first

@@ -11,7 +11,7 @@ let measure = "relative_distance";
 export function show(view, keys) {
   const isAlone = keys.length === 1;
   const head = h("section", { className: "head" });
-  const absent = h("p", { className: "problem", hidden: true });
+  const absent = h("section");
   const alarms = h("section", { className: "alarms" });
   const grid = h("section", { className: "grid" });
   const chosen = h("div", { className: "bar" });
@@ -65,8 +65,8 @@ export function show(view, keys) {
       const table = compared(here);
       if (!table.isConnected) head.replaceChildren(h("h2", {}, `${here.length} runs over each other`), table);
     }
-    absent.hidden = !missing.length;
-    absent.textContent = `No run ${missing.join(", ")} in this store.`;
+    const problem = `No run ${missing.join(", ")} in this store.`;
+    absent.replaceChildren(...(missing.length ? [h("p", { className: "problem" }, problem)] : []));
     const found = here.flatMap((run) => run.alarms.map((alarm) => ({ ...alarm, run })));
     alarms.replaceChildren(...listAlarms(found, here));
   }
