@@ -171,7 +171,7 @@ test-lowest: .venv-lowest/ready
 	grep -E '^(editables|h5py|hatchling|hypothesis|playwright|pytest.*|torch)==' requirements.lock > .venv-lowest/tools.txt
 	echo import-linter >> .venv-lowest/tools.txt  # its newest wants a newer rich
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --requirement .venv-lowest/constraints.txt --requirement .venv-lowest/tools.txt
-	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable experiments
 	touch $@
 
 # every number on the pages about the paper and the experiments, from shipped records

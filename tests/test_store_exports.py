@@ -81,9 +81,13 @@ def test_an_export_that_breaks_off_leaves_what_was_there(
             (target.write if ending == "parquet" else target.write_bytes)(b"half")
         raise OSError(28, "No space left on device")
 
-    kind = xr.Dataset if ending in ("nc", "zarr") else pd.DataFrame
-    name = {"nc": "to_netcdf"}.get(ending, f"to_{ending}")
-    monkeypatch.setattr(kind, name, full)
+    writers = {
+        "parquet": (pq, "write_table"),
+        "csv": (pd.DataFrame, "to_csv"),
+        "nc": (xr.Dataset, "to_netcdf"),
+        "zarr": (xr.Dataset, "to_zarr"),
+    }
+    monkeypatch.setattr(*writers[ending], full)
     with pytest.raises(StoreError, match="No space left"):
         export_store(store, out)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before

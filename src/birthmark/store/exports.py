@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import xarray as xr
 
 from birthmark.errors import MissingDependencyError, StoreError
@@ -139,7 +141,8 @@ def _write_table(store: Store, path: Path) -> Path:
             whole.to_csv(temporary, index=False)
         else:
             with temporary.open("wb") as file:  # its name need not be UTF-8
-                whole.to_parquet(file, index=False)
+                rows = pa.Table.from_pandas(whole, preserve_index=False)
+                pq.write_table(rows, file)
     return path
 
 
