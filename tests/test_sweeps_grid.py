@@ -5,6 +5,7 @@ import pytest
 
 from birthmark.errors import SpecError
 from birthmark.spec import RunSpec
+from birthmark.store import open_store
 from birthmark.sweeps import Grid, make_plan, parse_shard, sweep
 from birthmark.sweeps.expressions import evaluate
 
@@ -150,6 +151,17 @@ def test_values_of_numpy_are_those_of_python_and_a_number_is_no_list(tmp_path):
     with pytest.raises(SpecError, match="seed: needs whole numbers, got 'a'"):
         sweep(print, {"seed": ["a"]}, store=tmp_path / "nowhere")
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_part_of_a_plan_speaks_of_its_own_runs_alone(tmp_path):
+    specs = list(grid(product={"run.seed": {"seeds": 5}}))
+    store = open_store(tmp_path, create=True)
+    for spec in specs[:2]:
+        store.start_run(spec).finish({})
+    parts = [make_plan(specs, store, shard=(i, 2), threads=1) for i in (1, 2)]
+    assert [[*part.done] for part in parts] == [[specs[0]], [specs[1]]]
+    left = [[task.spec for task in part.tasks] for part in parts]
+    assert left == [[specs[2], specs[4]], [specs[3]]]
 
 
 def test_the_shards_of_a_plan_have_each_run_once():

@@ -83,15 +83,16 @@ def make_plan(
     specs = list(specs)
     for spec in specs:
         check_spec(spec)
-    done = [spec for spec in specs if store is not None and store.is_done(spec.run_key)]
-    keys = {spec.run_key for spec in done}
     # dealt out before what is done is left out: the same in each array task
-    mine = [spec for spec in list(_deal(specs, *shard)) if spec.run_key not in keys]
-    for spec in mine:
+    mine = [*_deal(specs, *shard)]
+    done = [spec for spec in mine if store is not None and store.is_done(spec.run_key)]
+    keys = {spec.run_key for spec in done}
+    left = [spec for spec in mine if spec.run_key not in keys]
+    for spec in left:
         check_memory(spec)
     count = threads or torch.get_num_threads()
     words = _tell_apart(specs)
-    tasks = [RunTask(spec, _fix(spec, count), words[spec.run_key]) for spec in mine]
+    tasks = [RunTask(spec, _fix(spec, count), words[spec.run_key]) for spec in left]
     seconds: dict[str, float] = {}
     if timed:
         seconds = {
