@@ -7,7 +7,7 @@ const OUTCOMES = ["train_loss", "loss", "test_loss", "test_accuracy", "accuracy"
   "relative_distance", "mark_auc", "learners"];
 const MOST_FIELDS = 5;
 const [LONG, MOST_DIGITS] = [18, 37]; // of a text that may be too wide, and of a column
-const LEAST_PX = 30; // height of a row
+const [LEAST_PX, ABOVE_PX] = [34, 120]; // height of a row, and of what stands above all
 const chosen = new Set();
 let order = { by: "changed", down: true };
 let wanted = "";
@@ -55,7 +55,7 @@ export function show(view) {
       columns.map((column) => h("td", { role: "cell", "data-label": column.label }, column.holds?.() ?? [])));
     rows = new Map();
     arrange();
-    drawFirst(Math.ceil(innerHeight / LEAST_PX));
+    drawFirst(Math.ceil((innerHeight - ABOVE_PX) / LEAST_PX));
   }
 
   /** Rows that fill the window are laid out first, the others when these are seen. */
