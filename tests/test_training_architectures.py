@@ -171,6 +171,23 @@ def test_a_stack_equals_separate_trainings_in_plain_torch(network, optimizer):
     assert moved.abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("network", [n for n in NETWORKS if "convolutional" in n])
+def test_convolutions_in_float32_have_their_channels_last(network, monkeypatch):
+    seen = []
+
+    def spy(a, w, *others, **options):
+        layout = {"memory_format": torch.channels_last}
+        seen.append((a.is_contiguous(**layout), w.is_contiguous(**layout)))
+        return functional.conv2d(a, w, *others, **options)
+
+    monkeypatch.setattr("birthmark.network.forward.conv2d", spy)
+    data, spec = colours(), make_spec(NETWORKS[network], "float32", lr=0.05)
+    training = train_stack(spec, data, steps=3)
+    modules = [train_plainly(spec, data, training.initial, row, 3) for row in range(3)]
+    assert_equal(training, modules, rtol=2e-4, atol=2e-6)
+    assert seen and {*seen} == {(True, True)}
+
+
 @pytest.mark.parametrize("path", ["compiled", "fast", "general"])
 def test_thirty_layers_are_equal_on_every_path(path):
     spec = make_spec(NETWORKS["deep"], lr=0.05)

@@ -141,13 +141,16 @@ def _make_general(
     numbers = tuple(replicas) or tuple(range(weights.num_replicas))
     dropout = Dropout(chain, spec.run.seed, numbers, device)
     scalings = find_scalings(spec, *_outer_sizes(weights))
+    in_turn = goes_in_turn(spec.network, device)
+    # a convolution alone is quicker so, but not in float64
+    forward = make_forward(chain, channels_last=in_turn and spec.run.dtype == "float32")
     return GeneralPath(
         spec,
         name_parameters(weights.clone()),
-        scale_forward(make_forward(chain), scalings),
+        scale_forward(forward, scalings),
         dropout=dropout if spec.network.dropout else None,
         lr_factors=find_lr_factors(scalings, spec.training.optimizer),
-        in_turn=goes_in_turn(spec.network, device),
+        in_turn=in_turn,
     )
 
 
