@@ -75,6 +75,7 @@ spec = bm.RunSpec(**tables)
 data = bm.load_dataset(spec.data)
 num_inputs, num_examples = data.num_inputs, len(data.y_train)
 pixels, classes = data.x_train.nbytes + data.x_test.nbytes, data.num_classes
+del data  # the run reads its own
 bm.run(spec, folder)
 found = {
     "peak": peak(), "seconds": seconds(), "libraries": libraries, "imported": imported,

@@ -22,17 +22,17 @@ from birthmark.training.paths import count_bytes, find_path_name
 from birthmark.training.sizes import StackSizes
 from birthmark.training.stepwise import EVALUATION_BATCH
 
-_RUNTIME = 430e6  # Python with torch, NumPy, pandas, and their libraries
+_RUNTIME = 418e6  # Python with torch, NumPy, pandas, and their libraries
 _RUNTIME_OF_GPU = 1200e6  # and the libraries of CUDA, in main memory
 _CONTEXT_OF_GPU = 600e6  # and in that of the GPU, with the workspace of its products
 _PACKED = 0.15  # files of a data set, packed, beside what is unpacked of them
-_MEASURED_COPIES = 18  # float64, of what is measured at a time
+_MEASURED_COPIES = {"cpu": 28, "cuda": 18}  # float64, of what is measured at a time
 _MEASURED_VALUES = {"cpu": 2**18, "cuda": 2**24}  # at least so many, if there are
 _RECORD = 8 * 41 * 161  # bytes of the joint counts of a tensor, which are most of it
 _RECORD_COPIES = 5  # while they are gathered
 _MEASURED_AT_ONCE = 2**21  # by all threads of a CPU
-_WAITS = 4 * 41 * 161 + 8 * 41 * 10  # bytes of them, and of what stands by bin
-_WRITTEN_COPIES = 3  # of what waits, while it is written and joined
+_JOINT, _BY_BIN = 41 * 161, 8 * 41 * 10  # numbers of them; bytes of what stands by bin
+_WIDE = 20 * 2**15  # weights of a matrix whose counts do not fit in two bytes
 MOST_WAITING = 2**27  # bytes of it: of what a store lets wait
 WRITTEN_EVERY = 60  # seconds, by a sweep
 _QUICK = 1e11  # operations a second of a machine on which much waits
@@ -56,7 +56,8 @@ class MemoryEstimate:
     records: int  # what was measured and is not yet written
     evaluation: int  # beyond that, while a data set is evaluated
     measurement: int  # ... while an epoch is measured
-    checkpoint: int  # ... while records and a checkpoint are written
+    checkpoint: int  # ... while a checkpoint is written
+    writing: int  # beyond all that, while records are
     host_runtime: int = 0  # on a GPU: of the interpreter and libraries
 
     @property
@@ -66,7 +67,8 @@ class MemoryEstimate:
         passing = max(self.evaluation, self.measurement)
         if self.device != "cpu":
             return self.runtime + lasting + passing
-        lasting += self.records
+        # what measuring gives back the allocator keeps: records are written beside it
+        lasting += self.records + self.writing
         passing = max(passing, self.checkpoint)
         return self.runtime + max(self.loading, lasting + passing)
 
@@ -75,7 +77,7 @@ class MemoryEstimate:
         """The peak in main memory; on a CPU that is all there is."""
         if self.device == "cpu":
             return self.total
-        lasting = self.dataset + self.records
+        lasting = self.dataset + self.records + self.writing
         return self.host_runtime + max(self.loading, lasting + self.checkpoint)
 
     def __str__(self) -> str:
@@ -124,9 +126,8 @@ def estimate_memory(
         records=waiting,
         evaluation=path.evaluation,
         measurement=_count_measurement(sizes),
-        checkpoint=max(
-            ((2 if on_gpu else 1) + state) * sizes.weights, _WRITTEN_COPIES * waiting
-        ),
+        checkpoint=((2 if on_gpu else 1) + state) * sizes.weights,
+        writing=waiting,
         host_runtime=int(_RUNTIME + _RUNTIME_OF_GPU) if on_gpu else 0,
     )
 
@@ -142,7 +143,8 @@ def _count_waiting(sizes: StackSizes, num_examples: int) -> int:
     last = WRITTEN_EVERY * _QUICK / operations
     count = sum(epoch <= last for epoch in sizes.spec.distribution_epochs)
     tensors = sizes.num_replicas * 2 * len(sizes.layers)
-    return min(MOST_WAITING, max(1, count) * tensors * _WAITS)
+    of_tensor = _JOINT * (2 if sizes.largest <= _WIDE else 4) + _BY_BIN
+    return min(MOST_WAITING, max(1, count) * tensors * of_tensor)
 
 
 def _count_measurement(sizes: StackSizes) -> int:
@@ -153,7 +155,7 @@ def _count_measurement(sizes: StackSizes) -> int:
     if kind == "cpu":
         blocks = min(torch.get_num_threads(), -(-replicas * largest // block))
         block *= max(1, min(blocks, _MEASURED_AT_ONCE // largest))
-    return _MEASURED_COPIES * 8 * block + _RECORD_COPIES * _count_record(sizes)
+    return _MEASURED_COPIES[kind] * 8 * block + _RECORD_COPIES * _count_record(sizes)
 
 
 @dataclass(frozen=True)
