@@ -23,6 +23,7 @@ from birthmark.training.sizes import StackSizes
 from birthmark.training.stepwise import EVALUATION_BATCH
 
 _RUNTIME = 418e6  # Python with torch, NumPy, pandas, and their libraries
+_UNUSED_CUDA = 287e6  # of a torch that was built for CUDA, on a CPU
 _RUNTIME_OF_GPU = 1200e6  # and the libraries of CUDA, in main memory
 _CONTEXT_OF_GPU = 600e6  # and in that of the GPU, with the workspace of its products
 _PACKED = 0.15  # files of a data set, packed, beside what is unpacked of them
@@ -33,6 +34,7 @@ _RECORD_COPIES = 5  # while they are gathered
 _MEASURED_AT_ONCE = 2**21  # by all threads of a CPU
 _JOINT, _BY_BIN = 41 * 161, 8 * 41 * 10  # numbers of them; bytes of what stands by bin
 _WIDE = 20 * 2**15  # weights of a matrix whose counts do not fit in two bytes
+_GIVEN_BACK = 2**25  # bytes from which an array has pages of its own, glibc's highest
 MOST_WAITING = 2**27  # bytes of it: of what a store lets wait
 WRITTEN_EVERY = 60  # seconds, by a sweep
 _QUICK = 1e11  # operations a second of a machine on which much waits
@@ -67,7 +69,7 @@ class MemoryEstimate:
         passing = max(self.evaluation, self.measurement)
         if self.device != "cpu":
             return self.runtime + lasting + passing
-        # what measuring gives back the allocator keeps: records are written beside it
+        # the allocator keeps what measuring frees, if small: records stand beside it
         lasting += self.records + self.writing
         passing = max(passing, self.checkpoint)
         return self.runtime + max(self.loading, lasting + passing)
@@ -117,7 +119,7 @@ def estimate_memory(
     state = {"adam": 2}.get(spec.training.optimizer, int(spec.training.momentum > 0))
     return MemoryEstimate(
         device=device,
-        runtime=int(_CONTEXT_OF_GPU if on_gpu else _RUNTIME),
+        runtime=int(_CONTEXT_OF_GPU if on_gpu else _find_runtime()),
         loading=data.loading,
         dataset=data.size,
         weights=2 * sizes.weights + path.weights,
@@ -127,9 +129,20 @@ def estimate_memory(
         evaluation=path.evaluation,
         measurement=_count_measurement(sizes),
         checkpoint=((2 if on_gpu else 1) + state) * sizes.weights,
-        writing=waiting,
+        writing=_count_writing(sizes, waiting),
         host_runtime=int(_RUNTIME + _RUNTIME_OF_GPU) if on_gpu else 0,
     )
+
+
+def _find_runtime() -> float:
+    return _RUNTIME + (_UNUSED_CUDA if torch.version.cuda else 0)
+
+
+def _count_writing(sizes: StackSizes, waiting: int) -> int:
+    """While records are written: a copy, in the place of what measuring gave back."""
+    record = _count_record(sizes)
+    given_back = _RECORD_COPIES * record if record >= _GIVEN_BACK else 0
+    return max(0, waiting - given_back)
 
 
 def _count_record(sizes: StackSizes) -> int:
