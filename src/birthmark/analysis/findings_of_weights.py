@@ -6,6 +6,7 @@ import numpy as np
 
 from birthmark.analysis.columns import Column
 from birthmark.analysis.kept_marks import TWINS, read_at_end
+from birthmark.analysis.layers import name_layer
 from birthmark.analysis.scaling import (
     DeviationAtLoss,
     Measure,
@@ -230,28 +231,33 @@ def _say_levels(family: Family, known: DeviationAtLoss) -> Said | None:
     return what, details, {"factor": factor}
 
 
+def find_leading(family: Family) -> Column:
+    """The networks to speak of: at the last value with strong ones, or the best."""
+    columns = family.all_columns
+    strong = [one for one in columns if "strong" in one.learners]
+    return strong[-1] if strong else min(columns, key=_mean_loss)
+
+
 def find_nearness(family: Family) -> Finding | None:
     """How near strong learners stay to their start, at the last value with any.
 
     Without any: all networks, at the value with the least train loss.
     """
-    columns = family.all_columns
-    with_strong = [one for one in columns if "strong" in one.learners]
-    column = with_strong[-1] if with_strong else min(columns, key=_mean_loss)
-    use = np.ones(column.num_replicas, dtype=bool)
-    if with_strong:
-        use = np.asarray(column.learners == "strong")
+    column = find_leading(family)
+    use = np.asarray(column.learners == "strong")
+    who = "Strong learners" if use.any() else "Networks"
+    if not use.any():
+        use = np.ones(column.num_replicas, dtype=bool)
     distance = summarize(column.final("relative_distance", column.layer)[use])
     correlation = summarize(column.final("correlation", column.layer)[use])
     if not distance.n or not correlation.n:
         return None
-    who = "Strong learners" if with_strong else "Networks"
     if distance.n < use.sum():
         who = f"{distance.n} of {use.sum()} {who.lower()}"
     at = family.say(column.runs[0])
     return Finding(
-        what=f"{who} of {at} end at a relative distance of "
-        f"{say_number(distance.mean)} from their start.",
+        what=f"{who} of {at} end with {name_layer(column.layer)} at a relative "
+        f"distance of {say_number(distance.mean)} from its start (a re-draw: 1.41).",
         why="How much of the start is left in a solution: an independent draw would "
         "stand at a relative distance of 1.41 with correlation 0.",
         how="norm of the deviation over the norm of the initial weights; Pearson",

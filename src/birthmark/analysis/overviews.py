@@ -13,6 +13,7 @@ import numpy as np
 
 from birthmark.analysis.columns import Column
 from birthmark.analysis.findings import family_findings
+from birthmark.analysis.findings_of_weights import find_leading
 from birthmark.analysis.layers import final_distances, name_layer
 from birthmark.analysis.regimes import LEARNERS
 from birthmark.analysis.studies import Run
@@ -107,7 +108,9 @@ def _look_at(family: Family) -> Overview:
     networks = sum(one.num_replicas for line in family.lines for one in line.study)
     along = f" along {family.axis.noun}" if family.is_along else ""
     series = f" and {family.series.noun}" if family.series else ""
-    runs = family.study.at(family.study.values[-1])
+    runs: Sequence[Run] = family.study.at(family.study.values[-1])
+    if family.is_judged:
+        runs = find_leading(family).runs
     count = say_count(networks, "network")
     return Overview(
         title=f"{_name_all(family.runs)}: {count}{along}{series}",
@@ -137,8 +140,8 @@ def _numbers(family: Family) -> tuple[Number, ...]:
         low, high = known.min(), known.max()
         span = f"{say_number(float(low), 2)} to {say_number(float(high), 2)}"
         label = (
-            "relative distance: how far the weights have moved, over their size "
-            "at the start (drawn anew: 1.41)"
+            f"relative distance of {name_layer(columns[0].layer)}: how far its "
+            "weights have moved, over their size at the start (a re-draw: 1.41)"
         )
         numbers.append(Number(span, label + _say_known(distance)))
     pooled = read_as_an_eye(columns)

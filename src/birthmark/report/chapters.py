@@ -24,10 +24,10 @@ _HEIGHT = 100.0  # of a stack of bars
 _STEP = 30.0  # between bars
 _LABELS = 14  # at most, below the bars
 _KINDS = (  # of learners, from the bottom of a bar up
-    ("strong", "ends at a small train loss"),
-    ("undecided", "between these"),
-    ("weak", "never learned"),
-    ("unstable", "learned, then lost it"),
+    ("strong", "train loss ends at most {strong:.2g}"),
+    ("undecided", "reached {learned:.2g}, not strong"),
+    ("weak", "never reached {learned:.2g}"),
+    ("unstable", "reached {learned:.2g}, then lost it"),
 )
 
 
@@ -102,7 +102,7 @@ def write_chapter(
         said=family.said,
         overview=overview,
         bars=bars,
-        kinds=_find_kinds(bars),
+        kinds=_find_kinds(family, bars),
         marks=_marks(drawings),
         findings=tuple(found),
         cards=tuple(cards),
@@ -131,9 +131,16 @@ def _marks(drawings: Sequence[Drawing]) -> tuple[Mark, ...]:
     return ()
 
 
-def _find_kinds(bars: Sequence[Bars]) -> tuple[tuple[str, str], ...]:
+def _find_kinds(family: Family, bars: Sequence[Bars]) -> tuple[tuple[str, str], ...]:
     drawn = {bar.kind for one in bars for bar in one.bars}
-    return tuple((kind, meaning) for kind, meaning in _KINDS if kind in drawn)
+    if not drawn:
+        return ()
+    strong, learned, _ = family.losses
+    return tuple(
+        (kind, meaning.format(strong=strong, learned=learned))
+        for kind, meaning in _KINDS
+        if kind in drawn
+    )
 
 
 def _stack(fates: Fates) -> Bars:

@@ -90,7 +90,7 @@ class Bar:
 
     name: str
     length: float  # 100 is as far as the null model
-    label: str
+    label: str  # how far, and in brackets the null model
 
 
 def write_diff(diff: Diff, path: str | Path) -> Path:
@@ -128,7 +128,8 @@ def write_course(course: Trajectory | Parting, path: str | Path, title: str) -> 
 def _bars(moved: Iterable[tuple[str, float, float | None]]) -> list[Bar]:
     """Of (name, how far, null model): those whose length is a finite number."""
     bars = [
-        Bar(name, 100 * value / null if null else math.nan, f"{value:.3g}")
+        Bar(name, 100 * value / null, f"{value:.3g} ({null:.3g})")
         for name, value, null in moved
+        if null
     ]
     return [bar for bar in bars if math.isfinite(bar.length)]
