@@ -228,6 +228,18 @@ def test_no_share_leaves_out_networks_in_silence():
     assert first.text == "1 of 3" and "(1 of 3 networks)" in distance.label
 
 
+def test_the_first_screen_speaks_of_the_same_networks_twice(study):
+    """A plain mean over their ends, in the sentence and by layer."""
+    column = next(one for one in read_columns(study) if one.width == 128)
+    ends = column.final("relative_distance", "hidden2")
+    overview = look_at(Survey(None, study.runs).families[0])
+    assert "width 128 end with hidden2 at a relative distance of" in overview.sentence
+    assert dict(overview.layers)["hidden2"] == pytest.approx(np.mean(ends))
+    assert _named(study, "nearness").values["relative_distance"] == pytest.approx(
+        np.mean(ends)
+    )
+
+
 def test_what_nan_stopped_has_no_accuracy_at_the_end():
     """Where it stopped all networks, that of the start is not that of the end."""
     run = _mix("frozen", "frozen", marked=False)

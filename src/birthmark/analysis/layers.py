@@ -9,7 +9,7 @@ import numpy as np
 
 from birthmark.analysis.studies import Run
 from birthmark.shapes import Array
-from birthmark.statistics import summarize_curves
+from birthmark.statistics import summarize, summarize_curves
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,27 @@ def find_layers(runs: Sequence[Run]) -> Layers:
 
     Runs that were recorded at other epochs than the first are left out.
     """
+    layers, epochs, values_TLR = _read(runs)
+    curve = summarize_curves(values_TLR, "log")
+    low = np.where(np.isfinite(curve.low), curve.low, curve.mean)
+    high = np.where(np.isfinite(curve.high), curve.high, curve.mean)
+    return Layers(layers, epochs, curve.mean, low, high, values_TLR.shape[2])
+
+
+def final_distances(runs: Sequence[Run]) -> list[tuple[str, float]]:
+    """The mean relative distance of each layer at the last record, over replicas."""
+    if "relative_distance" not in runs[0].records:
+        return []
+    layers, epochs, values_TLR = _read(runs)
+    if not len(epochs):
+        return []
+    means = (summarize(values_R).mean for values_R in values_TLR[-1])
+    pairs = zip(layers, means, strict=True)
+    return [(name, value) for name, value in pairs if np.isfinite(value)]
+
+
+def _read(runs: Sequence[Run]) -> tuple[tuple[str, ...], Array, Array]:
+    """Layers, epochs with a record after the start, and the distances [T, L, R]."""
     first = runs[0]
     layers = tuple(str(name) for name in first.records["layer"].to_numpy())
     values_TLR = np.concatenate(
@@ -40,22 +61,7 @@ def find_layers(runs: Sequence[Run]) -> Layers:
         axis=2,
     )
     recorded = np.isfinite(values_TLR).any(axis=(1, 2)) & (first.epochs > 0)
-    curve = summarize_curves(values_TLR[recorded], "log")
-    low = np.where(np.isfinite(curve.low), curve.low, curve.mean)
-    high = np.where(np.isfinite(curve.high), curve.high, curve.mean)
-    epochs = first.epochs[recorded]
-    return Layers(layers, epochs, curve.mean, low, high, values_TLR.shape[2])
-
-
-def final_distances(runs: Sequence[Run]) -> list[tuple[str, float]]:
-    """The relative distance of each layer at the last record, over all replicas."""
-    if "relative_distance" not in runs[0].records:
-        return []
-    found = find_layers(runs)
-    if not len(found.mean):
-        return []
-    pairs = zip(found.layers, found.mean[-1], strict=True)
-    return [(name, float(value)) for name, value in pairs if np.isfinite(value)]
+    return layers, first.epochs[recorded], values_TLR[recorded]
 
 
 def name_layer(layer: str) -> str:
