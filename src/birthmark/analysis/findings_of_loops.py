@@ -73,8 +73,8 @@ def find_farthest(family: Family) -> Finding | None:
         what=f"{what}.",
         why="At 1.41 a layer is as far as an independent second draw of its start, "
         "which then shows no longer.",
-        how=f"relative distance at the last record of {family.say(last[0])}; geometric "
-        f"mean over replicas, n = {sum(run.num_replicas for run in last)}",
+        how=f"relative distance at the last record of {family.say(last[0])}; mean "
+        f"over replicas, n = {sum(run.num_replicas for run in last)}",
         values=dict(layers),
         name="farthest",
         where=(most,),

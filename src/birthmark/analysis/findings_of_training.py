@@ -53,12 +53,7 @@ def find_learners(family: Family) -> Finding:
     frozen = _all(columns, "nonfinite_epoch")
     strong, learned, chance = family.losses
     return Finding(
-        what=_say_fate(
-            counts,
-            n,
-            int(np.isfinite(frozen).sum()),
-            learned=f"{learned:.2g}",
-        ),
+        what=_say_fate(counts, n, int(np.isfinite(frozen).sum()), f"{learned:.2g}"),
         why="Training may succeed, fail to learn, or lose what it had learned: which "
         f"of these may depend on {family.axis.noun}.",
         how=f"strong: final train loss at most {strong:.3g} "
@@ -75,27 +70,22 @@ def find_learners(family: Family) -> Finding:
     )
 
 
-def _say_fate(counts: Counter[str], n: int, frozen: int, *, learned: str) -> str:
+def _say_fate(counts: Counter[str], n: int, frozen: int, learned: str) -> str:
     """How many networks are which learner, and what that means, the worst first."""
-    meanings = (
-        ("unstable", "had learned, and lost it"),
-        ("weak", f"never reached a train loss of {learned}"),
-        ("undecided", f"between: reached {learned}, and did not end strong"),
-    )
-    said = [
-        f"{counts[name]}{{}} {name} ({meaning})"
-        for name, meaning in meanings
-        if counts[name]
-    ]
-    if not said:
+    if counts["strong"] == n:
         return f"All {n} networks are strong: they learned, and kept it."
-    if counts["strong"]:
-        said.append(f"{counts['strong']}{{}} strong")
-    first, *others = said
-    is_one = first.startswith("1{}")
-    first = first.format(f" of {n} networks {'is' if is_one else 'are'}")
+    meanings = {
+        "unstable": "unstable (had learned, and lost it)",
+        "weak": f"weak (never reached a train loss of {learned})",
+        "undecided": f"undecided (between: reached {learned}, and did not end strong)",
+        "strong": "strong",
+    }
+    found = [(counts[name], said) for name, said in meanings.items() if counts[name]]
+    (count, said), *others = found
+    verb = "is" if count == 1 else "are"
+    parts = [f"{count} of {n} networks {verb} {said}", *(f"{c} {s}" for c, s in others)]
     froze = f"; NaN or Inf froze {frozen}" if frozen else ""
-    return f"{', '.join([first, *(one.format('') for one in others)])}{froze}."
+    return f"{', '.join(parts)}{froze}."
 
 
 def _say_learners(family: Family, column: Column) -> str:

@@ -15,7 +15,13 @@ from birthmark.analysis.scaling import (
 )
 from birthmark.analysis.surveys import Family
 from birthmark.analysis.trends import find_detector, read_as_an_eye, read_retention
-from birthmark.analysis.words import say_estimate, say_interval, say_number, say_share
+from birthmark.analysis.words import (
+    REDRAW,
+    say_estimate,
+    say_interval,
+    say_number,
+    say_share,
+)
 from birthmark.shapes import Array, Finding
 from birthmark.statistics import PowerLaw, spearman, summarize
 
@@ -257,7 +263,7 @@ def find_nearness(family: Family) -> Finding | None:
     at = family.say(column.runs[0])
     return Finding(
         what=f"{who} of {at} end with {name_layer(column.layer)} at a relative "
-        f"distance of {say_number(distance.mean)} from its start (a re-draw: 1.41).",
+        f"distance of {say_number(distance.mean)} from its start {REDRAW}.",
         why="How much of the start is left in a solution: an independent draw would "
         "stand at a relative distance of 1.41 with correlation 0.",
         how="norm of the deviation over the norm of the initial weights; Pearson",

@@ -9,7 +9,7 @@ import numpy as np
 
 from birthmark.analysis.studies import Run
 from birthmark.shapes import Array
-from birthmark.statistics import summarize, summarize_curves
+from birthmark.statistics import summarize_curves
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,8 @@ def final_distances(runs: Sequence[Run]) -> list[tuple[str, float]]:
     layers, epochs, values_TLR = _read(runs)
     if not len(epochs):
         return []
-    means = (summarize(values_R).mean for values_R in values_TLR[-1])
-    pairs = zip(layers, means, strict=True)
-    return [(name, value) for name, value in pairs if np.isfinite(value)]
+    pairs = zip(layers, summarize_curves(values_TLR[-1]).mean, strict=True)
+    return [(name, float(value)) for name, value in pairs if np.isfinite(value)]
 
 
 def _read(runs: Sequence[Run]) -> tuple[tuple[str, ...], Array, Array]:

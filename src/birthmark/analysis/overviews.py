@@ -19,12 +19,11 @@ from birthmark.analysis.regimes import LEARNERS
 from birthmark.analysis.studies import Run
 from birthmark.analysis.surveys import Family, Survey
 from birthmark.analysis.trends import read_as_an_eye, read_retention
-from birthmark.analysis.words import say_list, say_number
+from birthmark.analysis.words import REDRAW, say_list, say_number
 from birthmark.shapes import Array
 from birthmark.wording import say_count
 
 TOLD = 2  # findings that make the sentence
-_REDRAW = ", the farthest (a re-draw: 1.41)"
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ def summarize_survey(survey: Survey) -> str:
         if keys
     )
     twins = sum(family.num_twins for family in survey.families)
-    apart = f"; {twins} of them with another mark or none, counted apart"
-    beside = f"{apart if twins else ''}{beside}"
+    if twins:
+        beside = f"; {twins} of them with another mark or none, counted apart{beside}"
     return (
         f"{say_count(networks, 'network')} in {say_count(len(runs), 'run')}{on}, up to "
         f"{say_count(last, clock)}{beside}."
@@ -108,9 +107,11 @@ def _look_at(family: Family) -> Overview:
     networks = sum(one.num_replicas for line in family.lines for one in line.study)
     along = f" along {family.axis.noun}" if family.is_along else ""
     series = f" and {family.series.noun}" if family.series else ""
-    runs: Sequence[Run] = family.study.at(family.study.values[-1])
-    if family.is_judged:
-        runs = find_leading(family).runs
+    runs: Sequence[Run] = (
+        find_leading(family).runs
+        if family.is_judged
+        else family.study.at(family.study.values[-1])
+    )
     count = say_count(networks, "network")
     return Overview(
         title=f"{_name_all(family.runs)}: {count}{along}{series}",
@@ -141,7 +142,7 @@ def _numbers(family: Family) -> tuple[Number, ...]:
         span = f"{say_number(float(low), 2)} to {say_number(float(high), 2)}"
         label = (
             f"relative distance of {name_layer(columns[0].layer)}: how far its "
-            "weights have moved, over their size at the start (a re-draw: 1.41)"
+            f"weights have moved, over their size at the start {REDRAW}"
         )
         numbers.append(Number(span, label + _say_known(distance)))
     pooled = read_as_an_eye(columns)
@@ -183,8 +184,9 @@ def _moves(runs: Sequence[Run]) -> tuple[Number, ...]:
     if not layers:
         return ()
     (least, low), (most, high) = layers[0], layers[-1]
+    farthest = f"the farthest {REDRAW}"
     return (
-        Number(say_number(high, 2), f"relative distance of layer {most}{_REDRAW}"),
+        Number(say_number(high, 2), f"relative distance of layer {most}, {farthest}"),
         Number(say_number(low, 2), f"relative distance of layer {least}, the nearest"),
         Number(f"{int(runs[0].epochs[-1]):,}", f"{runs[0].clock}s recorded"),
     )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from birthmark.statistics import Estimate
 
+REDRAW = "(a re-draw: 1.41)"  # how far an independent second draw is, sqrt 2
+
 
 def say_number(value: float, digits: int = 3) -> str:
     """A number to some significant digits, without an exponent where that is short."""

@@ -156,8 +156,11 @@ def is_at_work(path: Path) -> bool:
     `Leases`, by looking again.
     """
     holder = read_holder(path)
-    if holder is None or holder.machine != _machine():
-        return holder is not None
+    return holder is not None and (holder.machine != _machine() or _is_locked(path))
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process of this machine lives that has claimed the run."""
     try:
         file = os.open(path, os.O_RDWR)
     except OSError:
@@ -179,7 +182,7 @@ class Leases:
         holder = read_holder(path)
         if holder is None or holder.machine == _machine():
             self._seen.pop(path, None)
-            return is_at_work(path)
+            return holder is not None and _is_locked(path)
         now = time.monotonic()
         before, since = self._seen.get(path, (None, now))
         if holder != before:

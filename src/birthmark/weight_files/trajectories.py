@@ -184,7 +184,7 @@ def _write(
         measured={"checkpoints": list(labels), "steps": list(steps)},
     )
     run = open_store(store, create=True).start_run(described)
-    try:
+    with run.closed_on_failure():
         if run.is_done:
             _check_same(store, run.run_key, described)
             return
@@ -197,8 +197,6 @@ def _write(
             run.append_measurements(step, step, _measure(initial, current, path))
             previous = current
         run.finish({"checkpoints": list(labels)})
-    finally:
-        run.close()
 
 
 def _check_same(store: Path, run_key: str, described: RunDescription) -> None:
