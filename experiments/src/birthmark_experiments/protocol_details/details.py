@@ -1,18 +1,24 @@
 """Trainings that differ from the protocol of the reproduction in one detail."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from birthmark.seeds import batch_order, stream
+from birthmark.seeds import batch_order, buffered_order, stream
 from birthmark.shapes import Array, Dataset, EpochMetrics, Weights
 from birthmark.spec import RunSpec
 from birthmark.training import Order, Training
 
 _CHANNELS = 3  # of the files of HASYv2, all alike
+_NEAR = 2_000  # examples that count as near each other: the buffer that fits
+
+
+def find_near(count: int) -> int:
+    """How many examples are near each other, an eighth of all at the most."""
+    return min(_NEAR, count // 8)
 
 
 class Detail:
@@ -105,6 +111,63 @@ class NewOrderOfBatches(Detail):
     """
 
     find_order = staticmethod(_Batches)
+
+
+class _Blocks(_Rows):
+    def draw(self, replica: int, epoch: int) -> Array:
+        draw = stream(self.spec.run.seed, replica, "within", f"epoch{epoch}")
+        blocks = self.place(replica, epoch)
+        return np.concatenate([draw.permutation(block) for block in blocks])
+
+    def place(self, replica: int, epoch: int) -> list[Array]:
+        """The blocks in the order in which this epoch has them."""
+        size = find_near(self.count)
+        order = super().draw(replica, 0)
+        return np.split(order, range(size, self.count, size))
+
+
+class BlocksInPlace(Detail):
+    """Neighbours and their place are kept: blocks shuffled within, in one order."""
+
+    find_order = staticmethod(_Blocks)
+
+
+class _MovedBlocks(_Blocks):
+    def place(self, replica: int, epoch: int) -> list[Array]:
+        blocks = super().place(replica, epoch)
+        turn = stream(self.spec.run.seed, replica, "blocks", f"epoch{epoch}")
+        return [blocks[i] for i in turn.permutation(len(blocks))]
+
+
+class BlocksMoved(Detail):
+    """Neighbours are kept and their place is new: blocks in a new order every epoch."""
+
+    find_order = staticmethod(_MovedBlocks)
+
+
+@dataclass(frozen=True)
+class _Drift(_Rows):
+    last: dict[int, tuple[int, Array]] = field(default_factory=dict, compare=False)
+
+    def draw(self, replica: int, epoch: int) -> Array:
+        seed, size = self.spec.run.seed, find_near(self.count)
+        done, order = self.last.get(replica, (0, super().draw(replica, 0)))
+        if done > epoch:
+            done, order = 0, super().draw(replica, 0)
+        for e in range(done + 1, epoch + 1):
+            order = buffered_order(seed, replica, e, self.count, size, coming=order)
+        self.last[replica] = epoch, order
+        return order
+
+
+class Drift(Detail):
+    """The place is nearly kept and neighbours change: each epoch shuffles the last.
+
+    The stream is the order of the epoch before, in a buffer: an example returns after
+    one epoch, nearly, and its neighbours of today have gone apart in the long run.
+    """
+
+    find_order = staticmethod(_Drift)
 
 
 class _WholeBatches(_Rows):

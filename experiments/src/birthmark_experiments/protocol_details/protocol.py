@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from birthmark.spec import RunSpec
 from birthmark.sweeps import reproduction
 from .details import (
+    BlocksInPlace,
+    BlocksMoved,
     Detail,
+    Drift,
     LastBatchDropped,
     NewOrderOfBatches,
     NoBiases,
@@ -27,6 +30,7 @@ class Condition:
     buffer: int | None = None
     replicas: int = 1
     loss: str = "clipped_cross_entropy"
+    precision: str | None = None  # None: that of the run it follows
 
 
 def _list_arms(
@@ -55,6 +59,13 @@ def _list_arms(
         "same batches in a new order": Condition(NewOrderOfBatches, fork, some),
         "last batch dropped": Condition(LastBatchDropped, fork, some),
         "drawn with replacement": Condition(WithReplacement, fork, some),
+        "same neighbours, same place": Condition(
+            BlocksInPlace, fork, some, precision="full"
+        ),
+        "same neighbours, new place": Condition(
+            BlocksMoved, fork, some, precision="full"
+        ),
+        "same place, new neighbours": Condition(Drift, fork, some, precision="full"),
     }
 
 
@@ -110,12 +121,14 @@ def find_spec(protocol: Protocol, width: int) -> RunSpec:
 
 def spec_of(arm: Condition, protocol: Protocol) -> RunSpec:
     """The run of an arm, as far as a spec can say it."""
-    return find_spec(protocol, arm.width).with_settings(
+    spec = find_spec(protocol, arm.width)
+    return spec.with_settings(
         {
             "training.epochs": arm.epochs,
             "training.loss": arm.loss,
             "training.shuffle_buffer": arm.buffer,
             "run.replicas": arm.replicas,
+            "run.precision": arm.precision or spec.run.precision,
             "record.epochs": "log",
             "record.distributions": [],
         }

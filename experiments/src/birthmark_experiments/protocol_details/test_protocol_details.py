@@ -15,6 +15,7 @@ from birthmark.seeds import batch_order
 from birthmark.store import open_store
 from birthmark_experiments import shipped_results
 from birthmark_experiments.protocol_details import EXPERIMENT, measure
+from birthmark_experiments.protocol_details.details import find_near
 from birthmark_experiments.protocol_details.facts import (
     FROM_LOGITS,
     REFERENCE,
@@ -105,12 +106,61 @@ def test_the_same_batches_come_in_a_new_order():
         assert_array_equal(order[whole:], made[whole:])
 
 
+def blocks_of(order, size):
+    """Who stands together, in the order in which they stand; the rest is left out."""
+    whole = len(order) // size * size
+    return [frozenset(block) for block in order[:whole].reshape(-1, size).tolist()]
+
+
+def test_blocks_are_shuffled_within_and_moved_only_where_the_place_is_new():
+    kept, dataset = begin("same neighbours, same place")
+    count = len(dataset.y_train)
+    size = find_near(count)
+    made = batch_order(0, 0, 0, count)
+    first, second = orders_of(kept, 2)
+    assert blocks_of(first, size) == blocks_of(second, size) == blocks_of(made, size)
+    assert not np.array_equal(first, second)
+
+    moved, _ = begin("same neighbours, new place")
+    together = {frozenset(made[i : i + size].tolist()) for i in range(0, count, size)}
+    places = []
+    for order in orders_of(moved, 3):
+        assert_array_equal(np.sort(order), np.arange(count))
+        left = order.tolist()
+        while left:  # block by block, the smaller one where it stands
+            block = next(b for b in together if set(left[: len(b)]) == b)
+            places.append(min(block))
+            left = left[len(block) :]
+    num = len(together)
+    by_epoch = [places[i : i + num] for i in range(0, len(places), num)]
+    assert len({tuple(x) for x in by_epoch}) == 3
+    assert all(sorted(x) == sorted(by_epoch[0]) for x in by_epoch)
+
+
+def test_a_drifting_order_nearly_repeats_the_last_and_loses_the_first():
+    training, dataset = begin("same place, new neighbours")
+    count = len(dataset.y_train)
+    orders = orders_of(training, 60)
+    assert_array_equal(orders[0], batch_order(0, 0, 0, count))
+    assert_array_equal(np.sort(orders[59]), np.arange(count))
+    assert_array_equal(training.training.order(20)[0], orders[20])  # asked again
+
+    def correlation(a, b):
+        return np.corrcoef(np.argsort(orders[a]), np.argsort(orders[b]))[0, 1]
+
+    assert min(correlation(e, e + 1) for e in range(59)) > 0.8
+    assert abs(correlation(0, 59)) < 0.4
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "drawn with replacement",
         "same batches every epoch",
         "same batches in a new order",
+        "same neighbours, same place",
+        "same neighbours, new place",
+        "same place, new neighbours",
         "buffer of 10,000, width 16",
         "buffer of 1,000, width 12",
         "buffer of 2,000, width 20",
