@@ -201,14 +201,25 @@ def test_the_peak_of_a_skewed_law_is_found_on_any_edges():
         assert 0 < found.bandwidth < 0.5
 
 
-def test_the_interval_of_the_peak_is_that_of_the_pool_not_of_a_replica():
+@pytest.mark.parametrize(("replicas", "sets"), [(3, 150), (10, 80)])
+def test_the_interval_of_the_peak_covers_as_often_as_it_says(replicas, sets):
+    """The bootstrap over replicas did so in 77 % of sets of three."""
     random = np.random.default_rng(0)
-    edges = np.linspace(-5, 5, 201)
-    shifts = random.normal(0, 0.3, size=10)
-    samples = shifts[:, None] + random.normal(size=(10, 20_000))
-    found = find_peak(edges, np.stack([np.histogram(x, edges)[0] for x in samples]))
-    width = 2 * 1.96 * shifts.std() / np.sqrt(10)
-    assert found.high - found.low == pytest.approx(width, rel=0.4)
+    edges = np.linspace(-3, 3, 121)
+    hits = []
+    for _ in range(sets):
+        modes = random.normal(0, 0.1, size=(replicas, 1))
+        law = np.diff(stats.norm.cdf(edges, modes, 0.6), axis=1)
+        found = find_peak(edges, random.poisson(5000 * law))
+        hits.append(found.low <= 0 <= found.high)
+    assert 0.88 <= np.mean(hits) <= 0.99
+
+
+def test_where_one_replica_has_all_weights_the_peak_has_no_interval():
+    counts = np.array([[1, 5, 2], [0, 0, 0]])
+    found = find_peak(np.arange(4.0), counts)
+    assert 1 < found.value < 2
+    assert np.isnan([found.low, found.high]).all()
 
 
 def test_the_peak_does_not_hang_on_a_wide_bin_that_is_full_but_thin():

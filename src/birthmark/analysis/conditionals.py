@@ -51,7 +51,7 @@ class Conditionals:
     quantiles: Array  # [Q, M] of the current weight, in units of bound
     moments: ConditionalMoments
     peak: Array  # [M] of the deviation, in units of weight, as the three below
-    peak_low: Array  # [M] 95 %, bootstrap over replicas
+    peak_low: Array  # [M] 95 %, Student's t on the jackknife over replicas
     peak_high: Array  # [M]
     peak_resolution: Array  # [M] the widest bins in which the peak was looked for
 
