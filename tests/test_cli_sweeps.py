@@ -71,9 +71,18 @@ def test_damage_is_found_named_and_repaired_and_nothing_else_is_touched(
     assert str(flipped) in printed and "schema.json is missing" in printed
     status, printed = say("export", tmp_path / "out.csv", "--store", store)
     assert status == 0 and f"run {keys[0]} is left out: {flipped} is" in caplog.text
+    copies = tmp_path / "copies"
+    copying = ("sweep", grid, "--store", store, "--copy-to", f"file://{copies}")
+    status, printed = say(*copying)  # of whole runs alone: copies are made once
+    assert status == 1 and "2 of 3 runs failed" in printed
+    assert [path.parent.name for path in copies.glob("*/done")] == [keys[2]]
+    assert f"{flipped} is damaged" in printed and "alone: " not in printed
+    assert printed.count("to copy it: birthmark sweep") == 2
+
     status, printed = say("repair", "--store", store)
     assert status == 0 and "2 of 2 runs were repaired" in printed
     assert say("verify", "--store", store) == (0, "0 of 3 runs are damaged\n")
+    assert say(*copying)[0] == 0 and say("verify", copies)[0] == 0
     assert {p: p.read_bytes() for p in store.glob("*/*.parquet")} == before
     untouched = [k for k in keys if (store / k).stat().st_mtime_ns == times[k]]
     assert untouched == [keys[2]]

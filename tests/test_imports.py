@@ -169,9 +169,11 @@ except ImportError as error:
     assert "pip install 'birthmark[train]'" in done.stdout
 
 
-def test_the_front_door_has_what_it_promises():
+def test_the_front_door_has_what_it_promises(monkeypatch):
     import birthmark
 
+    monkeypatch.delattr(birthmark, "sweeps", raising=False)  # as before any use
+    assert birthmark.sweeps.Processes(2).workers == 2
     for name in birthmark.__all__:
         assert getattr(birthmark, name) is not None
     with pytest.raises(AttributeError):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,8 +12,10 @@ import time
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
+from birthmark.errors import SpecError
 from birthmark.spec import RunSpec
 from birthmark.store import open_store
 from birthmark.sweeps import Here, Processes, RunTask, make_plan, pipeline, run, sweep
@@ -267,15 +271,64 @@ def test_terminated_between_two_runs_it_stops_as_by_ctrl_c(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_a_call_that_fails_is_logged_by_its_fields(tmp_path, caplog):
-    outcomes = sweep(
-        lambda track, lr: 1 / lr, {"lr": [0.0]}, store=tmp_path, name="mine"
-    )
+calls = []
+
+
+def fail_once(track, text, seed):
+    """Draws without a seed of its own, and fails when it is called first."""
+    model = torch.nn.Linear(3, 2)
+    track(model).step()
+    drawn = random.random(), np.random.rand(), model.weight[0, 0].item()  # noqa: NPY002
+    calls.append(drawn)
+    if len(calls) == 1:
+        raise ValueError("no such luck\nwith " + text)
+
+
+@pytest.mark.parametrize("name", [None, "it's"])
+def test_a_call_that_fails_is_told_with_what_makes_it_again(tmp_path, caplog, name):
+    """The same call, which draws the same and says all of what it raises."""
+    calls.clear()
+    store, fields = tmp_path / "it's a store", {"text": ["a \"b\" 'c' $HOME"]}
+    grid = {**fields, "seed": [3]}
+    before = torch.get_rng_state()
+    outcomes = sweep(fail_once, grid, store=store, name=name)
     assert [one.status for one in outcomes] == ["failed"]
-    (record,) = [one for one in caplog.records if one.name == "birthmark"]
-    assert record.levelname == "WARNING"
-    assert "mine(lr=0.0) failed" in record.message
-    assert "division by zero" in record.message
+    (record,) = [one for one in caplog.records if "failed" in one.message]
+    assert (record.name, record.levelname) == ("birthmark", "WARNING")
+    said, command = record.message.split("\n  alone: ")
+    assert "seed=3) failed: ValueError: no such luck" in said
+    python, option, code = shlex.split(command)
+    assert (python, option) == ("python", "-c")
+    failed = calls.pop()
+    with pytest.raises(ValueError, match=r"with a \"b\" 'c' \$HOME"):
+        exec(code, {})
+    assert calls == [failed]
+    # under the same name, and with the same start: else it would be refused
+    assert [one.status for one in sweep(fail_once, grid, store=store, name=name)] == [
+        "done"
+    ]
+    assert calls == [failed, failed]
+    assert torch.equal(torch.get_rng_state(), before)
+    sweep(fail_once, {**fields, "seed": [4]}, store=store, name=name)
+    assert calls[2][2] != failed[2]
+    assert len(open_store(store).runs(state="done")) == 2
+
+
+def test_a_call_of_a_function_that_no_module_has_is_told_in_python(tmp_path, caplog):
+    sweep(lambda track, lr: 1 / lr, {"lr": [0.0]}, store=tmp_path, name="mine")
+    said = f'birthmark.sweeps.call(<lambda>, {{"lr": 0.0}}, store="{tmp_path}"'
+    assert "mine(lr=0.0) failed: ZeroDivisionError" in caplog.text
+    assert f'{said}, name="mine")' in caplog.text
+
+
+def test_a_part_of_a_sweep_may_be_empty_and_is_one_of_its_parts(tmp_path):
+    found = sweep(fail_once, {"text": ["a"], "seed": [0]}, store=tmp_path, shard=(2, 2))
+    assert found == []
+    for shard in ((0, 2), (3, 2)):
+        with pytest.raises(SpecError, match="I from 1 to N"):
+            sweep(fail_once, {"text": ["a"]}, store=tmp_path, shard=shard)
+        with pytest.raises(SpecError, match="I from 1 to N"):
+            make_plan([spec(0)], None, shard=shard)
 
 
 def test_the_plans_of_one_machine_agree_whatever_it_is_busy_with(tmp_path, monkeypatch):

@@ -106,6 +106,8 @@ __all__ = ["__version__", *_ROOMS]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS.values():  # bm.sweeps.Processes, whatever was used before
+        return import_module(f"birthmark.{name}")
     if name not in _ROOMS:
         raise AttributeError(f"module 'birthmark' has no attribute {name!r}")
     try:

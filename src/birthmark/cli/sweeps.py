@@ -148,13 +148,17 @@ def _carry_out(
     copy_to: str | None = None,
 ) -> list[Outcome]:
     from birthmark.cli.progress import SweepDisplay
-    from birthmark.store import copy_run, open_store
+    from birthmark.store import DamageError, copy_run, open_store
     from birthmark.sweeps import Outcome
 
     opened = open_store(store)
-    for spec in plan.done if copy_to else ():
-        copy_run(opened, spec.run_key, str(copy_to))
     outcomes = [Outcome(spec.run_key, "done") for spec in plan.done]
+    if copy_to:
+        for number, outcome in enumerate(outcomes):
+            try:
+                copy_run(opened, outcome.key, copy_to)
+            except DamageError as error:  # of this run: the others go on
+                outcomes[number] = replace(outcome, status="failed", message=str(error))
     words = {task.key: task.words for task in plan.tasks}
     if words:
         _log(store, {"begun": len(words), "done": len(plan.done)})
@@ -194,11 +198,18 @@ def _log(store: Path, what: dict[str, Any]) -> None:
 
 
 def _sum_up(failed: list[Outcome], plan: Plan, store: Path) -> None:
+    from birthmark.store import open_store
+
     commands = {task.key: task.command(store) for task in plan.tasks}
-    print(f"\n{len(failed)} of {len(plan.tasks)} runs failed:", file=sys.stderr)
+    whole = len(plan.done) + len(plan.tasks)
+    print(f"\n{len(failed)} of {whole} runs failed:", file=sys.stderr)
     for outcome in failed:
         print(f"  {outcome.key}: {outcome.message}", file=sys.stderr)
-        print(f"    alone: {commands[outcome.key]}", file=sys.stderr)
+        if open_store(store).is_done(outcome.key):  # only its copy has failed
+            again = shlex.join(["birthmark", *sys.argv[1:]])
+            print(f"    trained and stored; to copy it: {again}", file=sys.stderr)
+        else:
+            print(f"    alone: {commands[outcome.key]}", file=sys.stderr)
 
 
 def _print_plan(plan: Plan, workers: int, *, as_json: bool) -> None:

@@ -19,6 +19,7 @@ from birthmark.experiments import find_package
 from birthmark.shapes import Layer, Weights
 from birthmark.store import files
 from birthmark.store.columns import to_float32
+from birthmark.store.contents import check_contents
 from birthmark.store.layout import STORE_FILE, RunPaths, last_epoch
 from birthmark.store.runs import Store, open_store
 from birthmark.store.segments import TABLES, open_table, write_compact
@@ -115,6 +116,7 @@ def copy_run(store: Store, run_key: str, url: str) -> bool:
 
     Raises:
         MissingDependencyError: fsspec, or what it needs for this URL, is not installed.
+        DamageError: It is damaged.
         StoreError: It cannot be copied, or is not done.
     """
     paths = RunPaths(store.path / run_key)
@@ -125,6 +127,8 @@ def copy_run(store: Store, run_key: str, url: str) -> bool:
     try:
         if system.exists(f"{root}/{run_key}/{paths.done.name}"):
             return False
+        store.description(run_key)
+        check_contents(paths)  # a damaged copy would stay, as it is there already
         system.makedirs(f"{root}/{run_key}", exist_ok=True)
         system.put_file(str(store.path / STORE_FILE), f"{root}/{STORE_FILE}")
         for path in sorted(files, key=lambda path: path == paths.done):

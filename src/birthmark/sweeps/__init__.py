@@ -3,7 +3,7 @@
 from birthmark.sweeps.cells import flatten_product
 from birthmark.sweeps.comparison import Rule, candidate_specs, name_rules, parse_rule
 from birthmark.sweeps.executors import Executor, Here, OnRay, Processes
-from birthmark.sweeps.functions import sweep
+from birthmark.sweeps.functions import call, sweep
 from birthmark.sweeps.grid import Grid
 from birthmark.sweeps.grid_runs import run_grid
 from birthmark.sweeps.interrupts import Stopped
@@ -24,6 +24,7 @@ __all__ = [
     "Outcome",
     "Processes",
     "RunResult",
+    "call",
     "preset",
     "run",
     "run_grid",

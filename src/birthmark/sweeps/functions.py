@@ -12,18 +12,28 @@ bm.sweep(train, {"lr": [0.01, 0.1], "width": [64, 256], "seed": range(10)},
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import random
 import shlex
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from birthmark.checkup import seed_streams
 from birthmark.errors import SpecError
 from birthmark.store import RUN_COLUMNS, Store, flatten, open_store
 from birthmark.sweeps.cells import expand_cells
 from birthmark.sweeps.executors import Executor, Here
 from birthmark.sweeps.grid import Rule, apply_rules, check_rules, list_values
+from birthmark.sweeps.plan import deal
 from birthmark.sweeps.tasks import Outcome, Report
 from birthmark.tracking import Tracker
 
@@ -58,29 +68,36 @@ class FunctionTask:
         return self.cell in _find_done(open_store(store), self.name)
 
     def carry_out(self, store: Path, report: Report) -> None:
-        """Call the function; what it tracks is finished when it returns."""
+        """Call the function; what it tracks is finished when it returns.
+
+        Streams that draw without a seed of the function's own are those of these
+        fields: made again, alone or by whom ever, the call draws the same.
+        """
         trackers: list[Tracker] = []
 
         def track(*arguments: Any, **options: Any) -> Tracker:
             options = {"name": self.name, "replica": self._replica, **options}
             tracker = Tracker(*arguments, store=store, fields=self._said, **options)
             trackers.append(tracker)
+            closing.callback(tracker.close)
             return tracker
 
-        try:
-            self.train(track, **self.fields)
-        except BaseException:
+        with ExitStack() as closing:
+            with _drawing(self.key):
+                self.train(track, **self.fields)
             for tracker in trackers:
-                tracker.close()
-            raise
-        for tracker in trackers:
-            tracker.finish()
+                tracker.finish()
 
     def command(self, store: Path) -> str:
-        """The call in Python."""
-        module = getattr(self.train, "__module__", "__main__")
-        call = f"bm.sweep({module}.{self.train.__qualname__}, list=[{self.fields!r}]"
-        code = f"import birthmark as bm, {module}; {call}, store={str(store)!r})"
+        """A call of Python; what only the session that has the function can call."""
+        function = _name(self.train)
+        options = f", name={_say(self.name)}" if self.name != function else ""
+        what = f"{_say(dict(self.fields))}, store={_say(str(store))}{options}"
+        found = _find_source(self.train)
+        if found is None:
+            return f"birthmark.sweeps.call({function}, {what})"
+        known, function = found
+        code = f"{known}; from birthmark.sweeps import call; call({function}, {what})"
         return shlex.join(["python", "-c", code])
 
     @property
@@ -95,6 +112,30 @@ class FunctionTask:
     def cell(self) -> Cell:
         """What tells its run from others of this name."""
         return _as_cell(self._replica, self._said)
+
+
+def call(
+    train: Train,
+    fields: Mapping[str, Any],
+    *,
+    store: str | Path | Store,
+    name: str | None = None,
+) -> None:
+    """Make one call of a sweep alone: what it raises comes as it was raised.
+
+    Args:
+        train: As for `sweep`.
+        fields: Of the call.
+        store: Folder of the store; made when it is missing.
+        name: As for `sweep`.
+    """
+    opened = store if isinstance(store, Store) else open_store(store, create=True)
+    task = FunctionTask(train, name or _name(train), fields)
+    task.carry_out(opened.path, lambda standing: None)
+
+
+def _name(train: Train) -> str:
+    return str(getattr(train, "__name__", "sweep"))
 
 
 def sweep(
@@ -131,13 +172,14 @@ def sweep(
 
     Returns:
         What became of each, in the order of the grid; those that were done as well.
-        What failed is also a warning of the logger `birthmark`.
+        What failed is also a warning of the logger `birthmark`, with the command that
+        makes this call alone.
 
     Raises:
         SpecError: The grid is none.
         KeyboardInterrupt: It was stopped.
     """
-    named = name or str(getattr(train, "__name__", "sweep"))
+    named = name or _name(train)
     grid = {
         "product": list_values(product),
         "zip": list_values(zip),
@@ -151,24 +193,77 @@ def sweep(
         derived = apply_rules(cell, derive or {}, [] if where is None else [where])
         if derived is not None:
             tasks.append(FunctionTask(train, named, {**cell, **derived}))
-    tasks = tasks[shard[0] - 1 :: shard[1]]
     if not tasks:
         raise SpecError("grid: no run is left: loosen its conditions")
+    tasks = deal(tasks, shard)
     opened = store if isinstance(store, Store) else open_store(store, create=True)
     found = {task.key: Outcome(task.key, "done") for task in tasks}
     done = _find_done(opened, named)  # once: many runs take a while to list
     waiting = [task for task in tasks if task.cell not in done]
+    commands = {task.key: task.command for task in waiting}
     chosen = executor or Here()
     for outcome in chosen.carry_out(waiting, opened.path, lambda standing: None):
         found[outcome.key] = outcome
         if outcome.status == "failed":
-            _log.warning("%s failed: %s", outcome.key, outcome.message)
+            command = commands[outcome.key](opened.path)
+            _log.warning(
+                "%s failed: %s\n  alone: %s", outcome.key, outcome.message, command
+            )
         if finished is not None:
             finished(outcome)
     stopped = any(outcome.status == "stopped" for outcome in found.values())
     if stopped:
         raise KeyboardInterrupt
     return [*found.values()]
+
+
+@contextmanager
+def _drawing(address: str) -> Iterator[None]:
+    """What is drawn inside comes from streams of this address alone."""
+    digest = hashlib.sha256(address.encode("utf-8", "surrogatepass")).digest()
+    streams = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        seed_streams(int.from_bytes(digest[:4]))
+        try:
+            yield
+        finally:
+            random.setstate(streams[0])
+            np.random.set_state(streams[1])  # noqa: NPY002
+
+
+def _find_source(train: Train) -> tuple[str, str] | None:
+    """A statement that makes another process know the function, and its name then.
+
+    None of what stands in no module or script, or inside of another function.
+    """
+    module = getattr(train, "__module__", None)
+    name = getattr(train, "__qualname__", "<")
+    if module not in sys.modules or "<" in name:
+        return None
+    if module != "__main__":
+        return f"import {module}", f"{module}.{name}"
+    script = getattr(sys.modules[module], "__file__", None)
+    if script is None or not Path(script).is_file():
+        return None
+    path = Path(script).resolve()
+    beside = f"import runpy, sys; sys.path.insert(0, {_say(str(path.parent))})"
+    outer, *inner = name.split(".")
+    script = f"runpy.run_path({_say(str(path))})[{_say(outer)}]"
+    return beside, ".".join([script, *inner])
+
+
+def _say(value: Any) -> str:
+    """As Python reads it; texts in quotes that need no others in a shell."""
+    match value:
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case dict():
+            return (
+                "{" + ", ".join(f"{_say(k)}: {_say(v)}" for k, v in value.items()) + "}"
+            )
+        case list():
+            return "[" + ", ".join(map(_say, value)) + "]"
+    return repr(value)
 
 
 def _find_done(store: Store, name: str) -> set[Cell]:

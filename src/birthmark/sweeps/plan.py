@@ -7,10 +7,10 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import platformdirs
 import torch
@@ -31,6 +31,8 @@ from birthmark.training import (
     find_device,
     find_path_name,
 )
+
+T = TypeVar("T")
 
 _TRIAL_SECONDS = 0.2  # at least, of steps
 
@@ -84,7 +86,7 @@ def make_plan(
     for spec in specs:
         check_spec(spec)
     # dealt out before what is done is left out: the same in each array task
-    mine = [*_deal(specs, *shard)]
+    mine = deal(specs, shard)
     done = [spec for spec in mine if store is not None and store.is_done(spec.run_key)]
     keys = {spec.run_key for spec in done}
     left = [spec for spec in mine if spec.run_key not in keys]
@@ -110,9 +112,24 @@ def parse_shard(text: str) -> tuple[int, int]:
         SpecError: It is not I/N with I from 1 to N.
     """
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
+    if not match or not _is_shard(shard := (int(match[1]), int(match[2]))):
         raise SpecError(f"--shard {text!r} is not I/N with I from 1 to N: 1/8 ... 8/8")
-    return int(match[1]), int(match[2])
+    return shard
+
+
+def deal(whole: Sequence[T], shard: tuple[int, int]) -> list[T]:
+    """The I-th of N parts of a sequence, dealt out one by one.
+
+    Raises:
+        SpecError: I is not from 1 to N.
+    """
+    if not _is_shard(shard):
+        raise SpecError(f"shard={shard!r} is not (I, N) with I from 1 to N")
+    return [*whole[shard[0] - 1 :: shard[1]]]
+
+
+def _is_shard(shard: tuple[int, int]) -> bool:
+    return 1 <= shard[0] <= shard[1]
 
 
 def _tell_apart(specs: list[RunSpec]) -> dict[str, str]:
@@ -140,10 +157,6 @@ def _short(name: str) -> str:
 
 def _say(value: object) -> str:
     return "-".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _deal(specs: list[RunSpec], number: int, count: int) -> Iterator[RunSpec]:
-    return iter(specs[number - 1 :: count])
 
 
 def _fix(spec: RunSpec, threads: int) -> dict[str, object]:
@@ -174,7 +187,8 @@ class StepTimes:
 def calibrate(spec: RunSpec, *, threads: int | None = None) -> StepTimes:
     """The step times of a run, from a trial or from the cache of trials.
 
-    Seeds, epochs, initialization and mark do not count: such runs share a trial.
+    Seeds, epochs, learning rate, initialization and mark do not count: such runs share
+    a trial.
 
     Raises:
         BirthmarkError: The spec, its data or its device cannot be used.
@@ -212,6 +226,7 @@ def _try(spec: RunSpec) -> StepTimes:
     began = time.perf_counter()
     training.metrics_at_start()
     evaluation = time.perf_counter() - began
+    measure(training.initial, training.weights, kind="scalars")  # imported once
     began = time.perf_counter()
     measure(training.initial, training.weights, kind="scalars")
     record = time.perf_counter() - began
@@ -220,7 +235,8 @@ def _try(spec: RunSpec) -> StepTimes:
 
 def _name(spec: RunSpec, threads: int) -> str:
     fields = spec.model_dump(mode="json", exclude={"record", "mark", "initialization"})
-    fields["training"].pop("epochs")
+    for free in ("epochs", "lr"):
+        fields["training"].pop(free)
     for free in ("seed", "order_seed"):
         fields["run"].pop(free)
     fields |= {"device": describe_device(spec.run.device), "threads": threads}

@@ -253,8 +253,10 @@ class Tracker:
         self._hooks.remove()
         if self._recorder is not None and not self._is_over:
             self._is_over = True
-            self.flush()
-            self._begun().stop()
+            folder = self._begun()
+            with folder.closed_on_failure():
+                self.flush()
+                folder.stop()
 
     def __enter__(self) -> Self:
         """As a context it ends with `finish`, or on an error with `close`."""

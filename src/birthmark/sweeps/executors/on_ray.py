@@ -59,32 +59,39 @@ class OnRay:
         remote = ray.remote(max_retries=0, **options)(_attempt)
         waiting, losses = list(tasks), Counter[str]()
         running: dict[Any, Task] = {}
-        folder = store.resolve()
-        with deferred_interrupts() as interrupt:
-            while waiting or running:
-                if interrupt.came:
-                    waiting.clear()
-                    for one in running:
-                        ray.cancel(one, force=False)  # KeyboardInterrupt: it saves
-                    interrupt.came = False
-                while waiting and len(running) < _AHEAD * self.workers:
-                    task = waiting.pop(0)
-                    running[remote.remote(task, folder)] = task
-                finished, _ = ray.wait(
-                    [*running], timeout=_LOOK_SECONDS, fetch_local=False
-                )
-                for one in finished:
-                    task = running.pop(one)
-                    try:
-                        yield ray.get(one)
-                    except ray.exceptions.TaskCancelledError:
-                        yield Outcome(task.key, "stopped")
-                    except ray.exceptions.RayError as error:
-                        losses[task.key] += 1
-                        if losses[task.key] < MOST_LOSSES:
-                            waiting.insert(0, task)
-                        else:
-                            yield Outcome(task.key, "failed", _first_line(error))
+        folder, stopping = store.resolve(), False
+        try:
+            with deferred_interrupts() as interrupt:
+                while waiting or running:
+                    if interrupt.came and not stopping:
+                        stopping = True
+                        waiting.clear()
+                        for one in running:
+                            ray.cancel(one, force=False)  # KeyboardInterrupt: it saves
+                    while waiting and len(running) < _AHEAD * self.workers:
+                        task = waiting.pop(0)
+                        running[remote.remote(task, folder)] = task
+                    finished, _ = ray.wait(
+                        [*running], timeout=_LOOK_SECONDS, fetch_local=False
+                    )
+                    for one in finished:
+                        task = running.pop(one)
+                        try:
+                            yield ray.get(one)
+                        except ray.exceptions.TaskCancelledError:
+                            yield Outcome(task.key, "stopped")
+                        except ray.exceptions.RayError as error:
+                            losses[task.key] += 1
+                            if stopping:
+                                yield Outcome(task.key, "stopped")
+                            elif losses[task.key] < MOST_LOSSES:
+                                waiting.insert(0, task)
+                            else:
+                                yield Outcome(task.key, "failed", _first_line(error))
+        except KeyboardInterrupt:  # the second: at once
+            for one in running:
+                ray.cancel(one, force=True)
+            raise
 
     def _connect(self) -> Any:
         if self._ray is not None:
@@ -113,7 +120,7 @@ class OnRay:
                     logging_level="ERROR",
                     **({} if self.address else local),
                 )
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except Exception as error:  # of a node that starts too slowly a bare one
                 where = f"a cluster at {self.address}" if self.address else "Ray here"
                 raise HardwareError(
                     f"cannot reach {where}: {_first_line(error)}"
