@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -367,3 +369,28 @@ def test_work_in_a_pipe_says_now_and_then_that_it_goes_on(monkeypatch, capsys):
     first, second, *_ = capsys.readouterr().err.splitlines()
     assert first == "Drawing ..."
     assert second == "Drawing ... 0 s so far"
+
+
+def start_a_huge_thread():
+    threading.stack_size(2**46)
+    try:
+        threading.Thread(target=print).start()
+    finally:
+        threading.stack_size(0)
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda: np.empty(10**15), "not enough memory is free"),
+        (lambda: torch.empty(10**15), "not enough memory is free"),
+        (start_a_huge_thread, "starts no more threads"),
+    ],
+)
+def test_what_a_machine_has_too_little_of_is_said_in_one_line(
+    birthmark, monkeypatch, ask, says
+):
+    monkeypatch.setattr("birthmark.cli.lists.print_experiments", ask)
+    status, out, err = birthmark("experiment")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert says in err

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import birthmark as bm
+from birthmark import compilation
 from birthmark.compilation import compile_sources
 from birthmark.weight_files import sums
 
@@ -84,6 +85,23 @@ def test_a_library_that_was_cut_short_is_compiled_anew(tmp_path, monkeypatch, le
     assert len(again.read_bytes()) == len(whole)
     assert list(again.parent.iterdir()) == [again]
     ctypes.CDLL(str(again))
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_where_no_cache_can_be_kept_a_process_compiles_for_itself(
+    tmp_path, monkeypatch
+):
+    """As in a home that may only be read: in a folder that is closed to others."""
+    (tmp_path / "home").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    compilation._folder_of_process.cache_clear()
+    path = compile_sources("birthmark.weight_files", ["sums.c"], ["-O0"])
+    compilation._folder_of_process.cache_clear()
+    ctypes.CDLL(str(path))
+    assert path.parent.parent == tmp_path
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_kernels_are_compiled_where_there_is_a_compiler():

@@ -1,5 +1,6 @@
 """One writer at a time: among threads, processes, and machines that share a folder."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -142,6 +143,33 @@ def test_what_does_not_follow_the_records_is_refused_whatever_locks_say(
     first.save_checkpoint({}, {})
     with pytest.raises(StoreError, match="another writer has been at work"):
         second.save_checkpoint({}, {})
+
+
+def fail_to_keep_a_claim_up(path: Path) -> None:
+    threading.stack_size(2**46)
+    with pytest.raises(StoreError, match=r"cannot write .*start new thread"):
+        Claim.take(path)
+    assert not path.exists()
+    threading.stack_size(0)
+    claims_module.BEAT_SECONDS = 0.01
+    claim = Claim.take(path)
+    ends = time.monotonic() + 20
+    while claim._holder.count < 3 and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert claim._holder.count >= 3
+    os._exit(0)
+
+
+def test_what_cannot_be_kept_up_is_not_claimed_and_the_next_claim_is(
+    tmp_path: Path,
+) -> None:
+    """No thread can be started; in a child, where none beats yet."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            fail_to_keep_a_claim_up(tmp_path / "claim")
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_forked_process_does_not_keep_the_claim_of_its_parent(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import xarray as xr
 import store_writer as writer
 from birthmark.errors import StoreError
 from birthmark.spec import RunSpec
-from birthmark.store import Store, open_store, verify_store
+from birthmark.store import DamageError, Store, open_store, verify_store
 from store_writer import CHECKPOINT_EVERY, make_spec, read_all
 
 SPEC, OTHER = make_spec(), make_spec(run={"seed": 1, "replicas": 2})
@@ -124,6 +124,28 @@ def test_verify_lists_what_is_damaged_and_nothing_else(tmp_path: Path) -> None:
     assert states.loc[OTHER.run_key, "state"] == "done"
 
 
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (MemoryError(), "not enough memory"),
+    ],
+)
+def test_what_cannot_be_read_at_present_is_not_called_damaged(
+    store: Store, monkeypatch: pytest.MonkeyPatch, trouble: Exception, says: str
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise trouble
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    for read in (lambda: read_all(store, SPEC.run_key), lambda: verify_store(store)):
+        with pytest.raises(StoreError, match=f"cannot read .*: {says}") as caught:
+            read()
+        assert not isinstance(caught.value, DamageError)
+    monkeypatch.undo()
+    assert verify_store(store) == []
+
+
 def test_a_run_whose_done_was_lost_is_done(tmp_path: Path) -> None:
     writer.write_run(tmp_path, SPEC)
     store = open_store(tmp_path)
@@ -131,6 +153,12 @@ def test_a_run_whose_done_was_lost_is_done(tmp_path: Path) -> None:
     (tmp_path / SPEC.run_key / "done").unlink()
     assert store.start_run(SPEC).is_done
     assert read_all(store, SPEC.run_key) == before
+    (tmp_path / SPEC.run_key / "done").unlink()  # and one that is damaged is not
+    weights = tmp_path / SPEC.run_key / "weights-000005.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(StoreError, match=f"{weights.name} is damaged"):
+        store.start_run(SPEC)
+    assert not store.is_done(SPEC.run_key)
 
 
 @pytest.mark.parametrize("table", ["metrics", "layers", "distributions"])

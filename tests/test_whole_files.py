@@ -12,7 +12,9 @@ import pytest
 import store_writer as writer
 from birthmark.errors import StoreError
 from birthmark.store import check_target, export_store, open_store
+from birthmark.store.files import replacing_folder
 from birthmark.whole_files import replacing, write_output
+from power_cuts import Disk
 from store_writer import make_spec
 
 
@@ -40,6 +42,21 @@ def test_what_breaks_off_leaves_what_was_there(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert (path.read_text(), names(tmp_path)) == ("before", ["file"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for names of files")
+def test_what_was_written_survives_a_loss_of_power(tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    disk = Disk(folder, monkeypatch)
+    write_output(folder / "a", "whole")
+    with replacing(folder / "b") as temporary:
+        temporary.write_text("whole")
+    write_output(folder / "c", "whole")
+    disk.close()
+    disk.cut(len(disk.changes))
+    found = {path.name: path.read_text() for path in folder.iterdir()}
+    assert found == dict.fromkeys("abc", "whole")
 
 
 @pytest.fixture
@@ -72,6 +89,10 @@ def test_no_other_thing_is_replaced(place, name, why):
         with pytest.raises(StoreError, match=f"cannot write .*({why})") as caught:
             write(place / name)
         assert "\n" not in str(caught.value)
+    if name in ("folder", "pipe", "to-pipe"):
+        # also what came to lie there after the look
+        with pytest.raises(OSError, match="no file"), replacing(place / name):
+            raise AssertionError
     assert names(place) == before
     assert stat.S_ISFIFO((place / "pipe").stat().st_mode)
 
@@ -160,9 +181,25 @@ def test_no_figure_is_drawn_where_none_can_be_written(birthmark, place, store, c
     assert (place / "file").read_text() == "of mine"
 
 
-def test_no_store_is_made_inside_of_a_run(store):
-    with pytest.raises(StoreError, match="that is a place of the store itself"):
-        open_store(store / make_spec().run_key, create=True)
+def test_places_of_a_store_are_no_places_for_anything_else(store):
+    for attempt in (
+        lambda: open_store(store / make_spec().run_key, create=True),
+        lambda: check_target(store / "birthmark-store.json"),
+    ):
+        with pytest.raises(StoreError, match="that is a place of the store itself"):
+            attempt()
+
+
+def test_a_folder_that_could_not_be_replaced_is_there_again(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "file").write_text("before")
+    with (
+        pytest.raises(StoreError, match="cannot write"),
+        replacing_folder(tmp_path / "out", lambda folder: True),
+    ):
+        pass  # nothing was made that could get its name
+    assert names(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "file").read_text() == "before"
 
 
 @pytest.mark.parametrize("what", ["notes inside", "link", "file", "folder"])

@@ -1,8 +1,11 @@
 """C of ours, compiled for this processor at first use and kept in a cache.
 
-Delete the folder `kernels` of the cache to compile anew.
+Delete the folder `kernels` of the cache to compile anew. Where nothing can be kept
+there, as in a home that may only be read, each process compiles for itself.
 """
 
+import atexit
+import contextlib
 import hashlib
 import os
 import platform
@@ -11,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -71,8 +75,9 @@ def _compile(
     for library in kernels.glob(f"{made_of}-*.so"):
         if library.stem == f"{made_of}-{_hash(library)}":
             return library
-        library.unlink(missing_ok=True)  # cut short or rotten: loading it would kill us
-    kernels.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            library.unlink()  # cut short or rotten: loading it would kill us
+    kernels = kernels if _may_write(kernels) else _folder_of_process()
     with tempfile.TemporaryDirectory(dir=kernels) as workshop:
         for file, text in zip(sources, texts, strict=True):
             (Path(workshop) / file).write_bytes(text)
@@ -84,6 +89,22 @@ def _compile(
             os.fsync(opened.fileno())
         # two processes may compile it at once
         return made.replace(kernels / f"{made_of}-{_hash(made)}.so")
+
+
+def _may_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+@cache
+def _folder_of_process() -> Path:
+    """A folder that nobody else can write to, and that goes with this process."""
+    folder = tempfile.mkdtemp(prefix="birthmark-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _hash(path: Path) -> str:

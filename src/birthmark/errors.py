@@ -50,6 +50,22 @@ def say_error(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}"
 
 
+def say_shortage(error: Exception) -> str | None:
+    """What this machine has too little of; None for any other error.
+
+    Python, NumPy and torch say so in errors of several kinds.
+    """
+    said = str(error)
+    if "start new thread" in said:
+        return "this machine starts no more threads: end other programs (ulimit -u)"
+    if isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY):
+        return "not enough memory is free: end other programs, or ask for less at once"
+    return None
+
+
+_NO_MEMORY = ("allocate memory", "out of memory")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SpecError:
     """The error for a name that no table has, with the nearest one that it has."""
     names = sorted(known)

@@ -14,7 +14,7 @@ from birthmark.cli.terminal import any_terminal, interruptible
 
 def main() -> None:
     """Run the command line: errors that a user can mend are one line, and exit 2."""
-    from birthmark.errors import BirthmarkError
+    from birthmark.errors import BirthmarkError, say_shortage
     from birthmark.extensions import load_extensions
 
     gc.set_threshold(100_000, 50, 100)  # a figure makes objects by the 100,000
@@ -26,8 +26,10 @@ def main() -> None:
                 _answer(sys.argv[1:])
         except BirthmarkError as error:
             _refuse(str(error))
-        except OSError as error:
-            if error.filename is None:
+        except (MemoryError, RuntimeError, OSError) as error:
+            if shortage := say_shortage(error):
+                _refuse(shortage)
+            if not isinstance(error, OSError) or error.filename is None:
                 raise
             # what the file system answers about a file is no fault of ours
             _refuse(f"{error.filename}: {error.strerror}")

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from birthmark.errors import StoreError
 from birthmark.store.locks import try_lock
+from birthmark.whole_files import say_reason
 
 BEAT_SECONDS = 4.0
 EXPIRES_AFTER = 5  # beats
@@ -68,7 +69,7 @@ class Claim:
 
         Raises:
             ClaimedError: Another writer is at work.
-            StoreError: The file cannot be written.
+            StoreError: The file cannot be written, or the claim not be kept up.
         """
         try:
             file = _open_and_lock(path)
@@ -85,11 +86,10 @@ class Claim:
             raise
         try:
             claim.beat()
-        except OSError as error:
+            _keep_beating(claim)
+        except (OSError, RuntimeError) as error:  # the disk is full; no thread is left
             claim.release()
-            message = f"cannot write {path}: {error.strerror}"
-            raise StoreError(message) from error
-        _keep_beating(claim)
+            raise StoreError(f"cannot write {path}: {say_reason(error)}") from error
         return claim
 
     def check(self) -> None:
@@ -258,8 +258,9 @@ def _keep_beating(claim: Claim) -> None:
     with _starting:
         _claims.add(claim)
         if _thread is None:
-            _thread = threading.Thread(target=_beat, name="claims", daemon=True)
-            _thread.start()
+            thread = threading.Thread(target=_beat, name="claims", daemon=True)
+            thread.start()
+            _thread = thread
 
 
 def _beat() -> None:
