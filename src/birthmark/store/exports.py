@@ -32,7 +32,7 @@ def export_store(store: Store, out: str | Path) -> list[Path]:
     `NAME.parquet` and `NAME.csv` are one table: a row for each run, epoch, replica and
     layer, with the losses, what was measured as one number, and the fields in which the
     runs differ. `FOLDER.nc` (netCDF 4) and `FOLDER.zarr` are folders with all records
-    of each run under its key.
+    of each run under its key; there `loss/val` is called `loss.val`.
 
     Args:
         store: Any.
@@ -62,6 +62,7 @@ def export_store(store: Store, out: str | Path) -> list[Path]:
         plain = plain.assign_attrs(plain_attrs(records.attrs))
         for name in plain.variables:
             plain[name].attrs = plain_attrs(plain[name].attrs)
+        plain = plain.rename(_without_slashes(plain))
         if path.suffix == ".nc":
             with files.replacing(target) as temporary:
                 plain.to_netcdf(temporary, engine="h5netcdf")
@@ -104,6 +105,19 @@ def plain_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _without_slashes(records: xr.Dataset) -> dict[str, str]:
+    """New names of variables as `loss/val`: a slash would make a group of it."""
+    names = [str(name) for name in records.variables]
+    found: dict[str, str] = {}
+    for name in names:
+        if "/" in name:
+            new = name.strip("/").replace("/", ".")
+            while new in names or new in found.values():
+                new += "_"
+            found[name] = new
+    return found
+
+
 def _readable(store: Store) -> Iterator[tuple[str, xr.Dataset]]:
     for key in store.runs()["run_key"]:
         try:
@@ -116,26 +130,26 @@ def _readable(store: Store) -> Iterator[tuple[str, xr.Dataset]]:
 
 
 def _write_table(store: Store, path: Path) -> Path:
-    runs = store.runs().set_index("run_key")
-    varied = runs.columns[runs.map(str).nunique() > 1]
-    fields = [name for name in varied if name not in RUN_COLUMNS - {"name"}]
     parts = []
     for key, records in _readable(store):
         table = _long(records)
         table.insert(0, "run_key", key)
-        for name in fields:
-            value: Any = runs.at[key, name]
-            listed = isinstance(value, tuple)
-            plain = np.nan if value is pd.NA else value
-            column = f"field.{name}" if name in table else name
-            table[column] = "-".join(map(str, value)) if listed else plain
         parts.append(table)
     if not parts:
         raise StoreError(f"{store.path} holds no records yet: nothing to export")
-    whole = pd.concat(parts, ignore_index=True)
-    for name in whole.columns:
-        if whole[name].dtype == object:  # of several kinds of values: as texts
-            whole[name] = whole[name].map(lambda v: None if v is None else str(v))
+    rows = pd.concat(parts, ignore_index=True)
+    for name in rows.columns:
+        if rows[name].dtype == object:
+            rows[name] = _of_one_kind(rows[name])
+    runs = store.runs().set_index("run_key")
+    varied = runs.columns[runs.map(str).nunique() > 1]
+    fields = {
+        f"field.{name}" if name in rows else name: _of_one_kind(runs[name])
+        for name in varied
+        if name not in RUN_COLUMNS - {"name"}
+    }
+    said = pd.DataFrame(fields).reindex(rows["run_key"]).reset_index(drop=True)
+    whole = pd.concat([rows, said], axis=1)
     with files.replacing(path) as temporary:
         if path.suffix == ".csv":
             whole.to_csv(temporary, index=False)
@@ -144,6 +158,24 @@ def _write_table(store: Store, path: Path) -> Path:
                 rows = pa.Table.from_pandas(whole, preserve_index=False)
                 pq.write_table(rows, file)
     return path
+
+
+def _of_one_kind(field: pd.Series) -> pd.Series:
+    """A field by run, of numbers or of texts; what a run has not is missing."""
+    given = [None if _is_missing(one) else one for one in field.tolist()]
+    kinds = {type(one) for one in given if one is not None}
+    if any(not issubclass(kind, int | float) or kind is bool for kind in kinds):
+        given = [None if one is None else _as_text(one) for one in given]
+        return pd.Series(given, field.index, dtype="str")
+    return pd.Series(given, field.index, dtype=None if kinds == {int} else float)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or value != value
+
+
+def _as_text(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _long(records: xr.Dataset) -> pd.DataFrame:
