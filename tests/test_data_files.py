@@ -361,6 +361,7 @@ def _nested(folder, contents):
 def _packed_twice(folder, contents):
     """As sites of data sets give it: gz in a zip, and a broken download beside it."""
     with zipfile.ZipFile(folder / "archive (1).zip", "w") as archive:
+        archive.writestr("__MACOSX/data/._train.npy", b"what macOS leaves")
         for name, content in zip(NAMES, contents, strict=True):
             archive.writestr(f"data/{name.upper()}", gzip.compress(content))
     (folder / NAMES[0]).write_bytes(gzip.compress(contents[0])[:-30])

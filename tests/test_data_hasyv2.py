@@ -172,6 +172,9 @@ def test_the_folder_that_the_archive_unpacks_to_is_imported(
 ) -> None:
     with tarfile.open(write_archive(places / "x.tar.bz2", images)) as archive:
         archive.extractall(places / "down" / "HASYv2", filter="data")
+    clutter = places / "down" / "__MACOSX" / "HASYv2"  # read after the rest
+    clutter.mkdir(parents=True)
+    (clutter / "._hasy-data-labels.csv").write_bytes(b"what macOS leaves")
     assert import_dataset("hasyv2", places / "down").is_here
     found = load_dataset("hasyv2")
     np.testing.assert_array_equal(

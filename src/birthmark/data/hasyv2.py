@@ -21,7 +21,7 @@ from PIL import Image
 from birthmark.data.entries import Entry, Examples, check_labels
 from birthmark.data.folders import replacing
 from birthmark.data.hasyv2_packed import SIDE, PackedImages, read_packed, write_packed
-from birthmark.data.wrappings import is_clutter, unwrap
+from birthmark.data.wrappings import unwrap
 from birthmark.errors import DataError
 from birthmark.foreign_files import damage_named, read_at_most
 from birthmark.shapes import Array
@@ -108,15 +108,14 @@ def read_archive(path: Path) -> PackedImages:
 
 def _from_folder(path: Path) -> Iterator[tuple[str, bytes]]:
     for file in sorted(path.rglob("*")):
-        wanted = file.suffix in (".png", ".csv") and not is_clutter(file.name)
-        if wanted and file.is_file():
+        if file.suffix in (".png", ".csv") and file.is_file():
             yield file.as_posix(), read_at_most(file, MOST_BYTES)
 
 
 def _take(parts: _Parts, path: Path, name: str, content: bytes) -> None:
     if image := re.search(r"hasy-data/v2-(\d+)\.png$", name):
         parts.ink_bits[int(image[1])] = _pack(content, f"{path}: {name}")
-    elif name.endswith("hasy-data-labels.csv"):
+    elif re.search(r"(^|/)hasy-data-labels\.csv$", name):  # and not ._, of macOS
         parts.symbol = _symbols_by_image(content)
     elif test := re.search(r"classification-task/fold-(\d+)/test\.csv$", name):
         parts.fold |= dict.fromkeys(_symbols_by_image(content), int(test[1]))

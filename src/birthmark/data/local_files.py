@@ -11,7 +11,7 @@ from birthmark.data.catalogue import CATALOGUE, find_entry
 from birthmark.data.entries import Entry
 from birthmark.data.folders import cache_folder
 from birthmark.data.lookup import find_files, obtain, way_out, where_missing
-from birthmark.data.wrappings import MOST_FILES, is_clutter
+from birthmark.data.wrappings import MOST_FILES
 from birthmark.errors import DataError
 
 
@@ -139,8 +139,7 @@ def _import_folder(entry: Entry, folder: Path) -> None:
     assert entry.keep is not None
     names = [name for file in entry.files for name in (file.name, *file.names)]
     stems = [_stem(name) for name in names]
-    files = [f for f in _files_in(folder) if not is_clutter(f.name)]
-    files.sort(key=lambda f: _likeness(f.name, names, stems))
+    files = sorted(_files_in(folder), key=lambda f: _likeness(f.name, names, stems))
     missing = {file.kept for file in entry.files}
     damaged: DataError | None = None
     for file in files[:MOST_FILES]:

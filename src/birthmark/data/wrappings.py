@@ -2,7 +2,8 @@
 
 Distributors pack the same bytes anew, and people unpack them. So contents are handed
 out one by one, unpacked, and whoever knows the checksum of one takes it. Nothing is
-unpacked beyond the size that is known: a small file may stand for terabytes.
+unpacked beyond the size that is known: a small file may stand for terabytes. What
+macOS leaves beside each file (`._name`) is a content like others, that nobody takes.
 """
 
 from __future__ import annotations
@@ -76,8 +77,7 @@ def find_contents(
         yield from unwrap(path, most)
         return
     alike = tuple(names)
-    files = [f for f in sorted(path.rglob("*")) if not is_clutter(f.name)]
-    files.sort(key=lambda f: not f.name.startswith(alike))
+    files = sorted(path.rglob("*"), key=lambda f: (not f.name.startswith(alike), f))
     damaged: DataError | None = None
     for file in [f for f in files if f.is_file()][:MOST_FILES]:
         try:
@@ -103,7 +103,7 @@ def _contents(
         for member, content in inside:
             yield from _contents(BytesIO(content), member, most, layers - 1)
     else:
-        is_array = head.startswith(_ARRAY) or name.endswith(".npy")
+        is_array = head.startswith(_ARRAY)
         content = file.read((_most_of_array(most) if is_array else most) + 1)
         content = _to_idx(content) if is_array else content
         if len(content) <= most:
@@ -131,20 +131,13 @@ def _is_zip(file: IO[bytes]) -> bool:
     return found
 
 
-def is_clutter(name: str) -> bool:
-    """Whether a name is one of those that macOS leaves in archives and folders."""
-    parts = Path(name).parts
-    return "__MACOSX" in parts or any(part.startswith("._") for part in parts)
-
-
 def _from_zip(file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist()[:MOST_MEMBERS]:
             # the size is what the archive says; reading stops there
             is_array = member.filename.endswith(".npy")
             cap = _most_of_array(most) if is_array else _most_of_member(most)
-            fits = member.file_size <= cap and not member.is_dir()
-            if fits and not is_clutter(member.filename):
+            if member.file_size <= cap and not member.is_dir():
                 yield member.filename, read_entry(archive, member)
 
 
@@ -176,9 +169,7 @@ def _from_tar(file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
             if count == MOST_MEMBERS:
                 raise ValueError(f"more than {MOST_MEMBERS:,} members")
             fits = member.isfile() and member.size <= _most_of_member(most)
-            if not fits or is_clutter(member.name):
-                continue
-            if opened := archive.extractfile(member):
+            if fits and (opened := archive.extractfile(member)):
                 yield member.name, opened.read()
 
 
