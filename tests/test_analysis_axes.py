@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+import birthmark as bm
 from birthmark.analysis import (
     Axis,
     Study,
@@ -13,6 +15,7 @@ from birthmark.analysis import (
     group_runs,
     phase_diagram,
     read_columns,
+    read_survey,
     split_by_protocol,
     unify_fields,
 )
@@ -230,3 +233,18 @@ def test_a_survey_finds_each_change_point_once(monkeypatch):
             assert len(family.replicas) == 9
             phase_diagram(family.columns)
     assert len(calls) == 3 * 2  # runs, loss and deviation
+
+
+def test_names_of_files_are_short_never_empty_and_tell_runs_apart(tmp_path):
+    for place in range(2):
+        model = torch.nn.Linear(3, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        fields = {"k": f"{'x' * 180}{place}"}
+        with bm.Tracker(model, optimizer, store=tmp_path, name="漢字", fields=fields):
+            for _ in range(3):
+                model(torch.ones(1, 3)).sum().backward()
+                optimizer.step()
+    (family,) = read_survey(bm.open_store(tmp_path)).families
+    parts = {family.name, *(family.stem(run) for run in family.runs)}
+    assert len(parts) == 3
+    assert all(0 < len(part) <= 70 for part in parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -386,4 +387,14 @@ def _stem(run: Run, said: str) -> str:
 
 
 def _clean(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
+    """As a part of a file's name, of which the system takes a few only.
+
+    What is long, or has nothing that every system takes, is told apart by a checksum.
+    """
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
+    if plain and len(plain) <= _LONGEST:
+        return plain
+    return f"{plain[: _LONGEST - 9]}-{zlib.crc32(text.encode()):08x}".strip("-")
+
+
+_LONGEST = 70  # characters; a file has two such parts at most, of 255 in all
