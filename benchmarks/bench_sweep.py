@@ -6,10 +6,16 @@ in which waiting for the disk is.
 
     python benchmarks/bench_sweep.py --runs 200 --epochs 100
     python benchmarks/bench_sweep.py --runs 2000 --epochs 1 --replicas 1 --examples 5
+    python benchmarks/bench_sweep.py --store runs
+
+The last carries nothing out, and times what is read and drawn of a store that is there.
 """
 
 import argparse
 import functools
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -121,6 +127,25 @@ def time_reading(folder: Path) -> None:
         print(f"  {name:34} {processor:7.3f} s of processor, {wall:.3f} s of wall time")
 
 
+def time_pages(folder: Path) -> None:
+    """Print what figures and report take as commands, from their start to their end."""
+    for command in ("figures", "report"):
+        words = [sys.executable, "-m", "birthmark", command, str(folder)]
+        with tempfile.TemporaryDirectory() as out:
+            to = ["--out", str(Path(out, command))]
+            begin = time.perf_counter()
+            started = subprocess.Popen([*words, *to], stdout=subprocess.DEVNULL)
+            _, status, used = os.wait4(started.pid, 0)
+            wall = time.perf_counter() - begin
+            started.returncode = os.waitstatus_to_exitcode(status)
+        assert started.returncode == 0, command
+        print(
+            f"  {f'birthmark {command}':34} {used.ru_utime + used.ru_stime:7.3f} s of "
+            f"processor, {wall:.3f} s of wall time, at most {used.ru_maxrss / 1024:.0f}"
+            " MB in a process"
+        )
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
@@ -128,7 +153,12 @@ if __name__ == "__main__":
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--replicas", type=int, default=5)
     parser.add_argument("--examples", type=int, default=None, help="a class")
+    parser.add_argument("--store", type=Path, help="one that is there")
     chosen = parser.parse_args()
+    if chosen.store:
+        time_reading(chosen.store)
+        time_pages(chosen.store)
+        sys.exit()
     common = RunSpec(
         data={"name": "digits", "examples_per_class": chosen.examples},
         network={"widths": [chosen.width] * 2},
@@ -139,3 +169,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
         time_sweep(grid, Path(made) / "runs")
         time_reading(Path(made) / "runs")
+        time_pages(Path(made) / "runs")

@@ -340,3 +340,40 @@ def test_counts_are_as_narrow_in_files_as_their_rows_allow(begun: RunFolder) -> 
     np.testing.assert_array_equal(found, wanted)
     segments.cut_segments(begun.paths.folder, "distributions", 1)
     assert kinds() == ["<i2"]
+
+
+def test_plain_arrays_are_those_of_the_dataset(finished: Store) -> None:
+    key = make_spec().run_key
+    expected, found = finished.records(key), finished.arrays(key)
+    assert set(found) == set(expected.data_vars)
+    assert set(found.coords) == set(expected.coords)
+    assert found.sizes == dict(expected.sizes) and found.attrs == expected.attrs
+    for name in expected.variables:
+        one, other = found[name], expected[name]
+        assert one.dims == other.dims and one.attrs == other.attrs
+        assert one.dtype == other.to_numpy().dtype
+        np.testing.assert_array_equal(one.to_numpy(), other.to_numpy())
+    xr.testing.assert_identical(found.to_dataset(), expected)
+
+
+def test_parts_of_plain_arrays_are_those_of_the_dataset(finished: Store) -> None:
+    key, places = make_spec().run_key, np.array([R - 1, 0])
+    expected, found = finished.records(key), finished.arrays(key)
+    expected = expected.isel(replica=places).isel(distribution_step=-1)
+    expected = expected.sel(layer=LAYERS[1])
+    found = found.isel(replica=places).isel(distribution_step=-1).sel(layer=LAYERS[1])
+    joint = found["joint_count"].transpose("current_bin", "replica", "bin")
+    np.testing.assert_array_equal(
+        joint.to_numpy(),
+        expected["joint_count"].transpose("current_bin", "replica", "bin"),
+    )
+    assert float(found["bound"]) == float(expected["bound"])
+    few = found.without("bin", "current_bin")
+    assert "joint_count" not in few and "deviation_std" in few
+    xr.testing.assert_identical(
+        few.to_dataset(), expected.drop_dims(["bin", "current_bin"])
+    )
+    with pytest.raises(KeyError, match="no layer"):
+        found.sel(layer="no layer")
+    with pytest.raises(ValueError, match="order"):
+        found["joint_count"].transpose("bin", "replica")

@@ -88,7 +88,7 @@ def transitions_of(run: Run, thresholds: Thresholds) -> Transitions:
     """
     return run.remember(
         ("transitions", thresholds),
-        lambda: find_transitions(run.records, run.spec, thresholds),
+        lambda: find_transitions(run.arrays, run.spec, thresholds),
     )
 
 
@@ -106,9 +106,9 @@ def _final(run: Run, name: str, layer: str | None) -> Array:
 
 def _has_stopped(run: Run) -> Array:
     """Which replicas have met NaN or Inf, of which there is no loss any more, [R]."""
-    if "nonfinite_step" in run.records:
-        return np.asarray(run.records["nonfinite_step"].to_numpy() >= 0)
-    if "nonfinite_count" in run.records:  # in a loop of a user's own, by layer
-        counts = run.records["nonfinite_count"].isel(step=-1)
-        return np.asarray((counts > 0).any("layer").to_numpy())
+    if "nonfinite_step" in run.arrays:
+        return np.asarray(run.arrays["nonfinite_step"].to_numpy() >= 0)
+    if "nonfinite_count" in run.arrays:  # in a loop of a user's own, by layer
+        counts = run.arrays["nonfinite_count"].transpose("step", "replica", "layer")
+        return np.asarray((counts.to_numpy()[-1] > 0).any(axis=-1))
     return np.zeros(run.num_replicas, dtype=bool)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from birthmark.analysis.outcomes import Candidate, read_outcomes
 from birthmark.analysis.studies import fact
@@ -16,6 +16,9 @@ from birthmark.errors import SpecError
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 from birthmark.statistics import ALPHA, POWER, Ranking, rank, share_interval
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # times the share of the largest class: an accuracy that one answer for all can have
 GUESS = 1.1
@@ -139,6 +142,8 @@ def join_curves(comparison: Comparison) -> xr.Dataset:
             curves[name] = values
     coords = {"candidate": comparison.names, "step": comparison.candidates[0].step_T}
     dims = ("candidate", "step", "replica")
+    import xarray as xr
+
     return xr.Dataset({name: (dims, one) for name, one in curves.items()}, coords)
 
 

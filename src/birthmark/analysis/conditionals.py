@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from birthmark.errors import StoreError
 from birthmark.shapes import Array
 from birthmark.statistics import Peak, find_peak, quantiles, resample, unit_of
+
+if TYPE_CHECKING:
+    from birthmark.store import AnyRecords
 
 LEVELS = (0.02, 0.25, 0.5, 0.75, 0.98)
 MOMENT_RESAMPLES = 1000
@@ -57,7 +60,7 @@ class Conditionals:
 
 
 def pool_conditionals(
-    records: xr.Dataset,
+    records: AnyRecords,
     distribution_epoch: int,
     layer: str,
     *,

@@ -232,7 +232,7 @@ def find_examples(family: Family) -> Finding | None:
             values[f"saturated_{name}"] = float(np.median(s))
     if not parts:
         return None
-    number = columns[0].runs[0].records.attrs.get("data.num_train")
+    number = columns[0].runs[0].arrays.attrs.get("data.num_train")
     of = f" of {number}" if number is not None else ""
     kind = "diverged" if "abandoned_diverged" in values else "strong"
     return Finding(

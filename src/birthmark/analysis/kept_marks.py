@@ -15,16 +15,15 @@ import numpy as np
 from birthmark.errors import SpecError, StoreError
 from birthmark.spec import MarkSpec
 from birthmark.statistics import pooled_auc, read_mark
+from birthmark.store import Records
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from birthmark.analysis.columns import Column
     from birthmark.analysis.studies import Run
     from birthmark.analysis.surveys import Family
     from birthmark.shapes import Array
     from birthmark.spec import RunSpec
-    from birthmark.store import Store
+    from birthmark.store import AnyRecords, Store
 
 POOLED = "mark_pooled_auc"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"  # what a mark might be taken for
@@ -47,7 +46,7 @@ def draw_masks(mark: MarkSpec, w_IO: Array) -> tuple[Array, dict[str, Array]]:
     return _mask(mark, w_IO), wrong
 
 
-def add_pooled(records: xr.Dataset, spec: RunSpec, store: Store) -> xr.Dataset:
+def add_pooled(records: AnyRecords, spec: RunSpec, store: Store) -> AnyRecords:
     """Records with what an eye reads of the mark at the epochs of kept weights.
 
     Records that have it are given back as they are, and so are those whose weights or
@@ -58,6 +57,8 @@ def add_pooled(records: xr.Dataset, spec: RunSpec, store: Store) -> xr.Dataset:
         return records
     if "mark_auc" not in records:
         return records
+    if isinstance(records, Records):
+        records = records.to_dataset()
     pixel = records["mark_auc"].transpose("step", "replica", "layer")
     found = pixel.astype(float) * np.nan
     layer = list(records["layer"].to_numpy()).index(mark.layer)

@@ -38,7 +38,7 @@ def find_layers(runs: Sequence[Run]) -> Layers:
 
 def final_distances(runs: Sequence[Run]) -> list[tuple[str, float]]:
     """The mean relative distance of each layer at the last record, over replicas."""
-    if "relative_distance" not in runs[0].records:
+    if "relative_distance" not in runs[0].arrays:
         return []
     layers, epochs, values_TLR = _read(runs)
     if not len(epochs):
@@ -50,7 +50,7 @@ def final_distances(runs: Sequence[Run]) -> list[tuple[str, float]]:
 def _read(runs: Sequence[Run]) -> tuple[tuple[str, ...], Array, Array]:
     """Layers, epochs with a record after the start, and the distances [T, L, R]."""
     first = runs[0]
-    layers = tuple(str(name) for name in first.records["layer"].to_numpy())
+    layers = tuple(str(name) for name in first.arrays["layer"].to_numpy())
     values_TLR = np.concatenate(
         [
             np.stack([run.values("relative_distance", one) for one in layers], axis=1)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import xarray as xr
 
 from birthmark.analysis.studies import curves, fact
 from birthmark.analysis.transitions import chance_loss
@@ -15,6 +14,9 @@ from birthmark.errors import SpecError, StoreError
 from birthmark.shapes import OUTPUT, Array
 from birthmark.spec import RunSpec
 from birthmark.statistics import Outcome, unit_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 LEVELS = (0.5, 0.25, 0.1)  # of the loss of chance
 

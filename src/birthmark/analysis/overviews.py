@@ -164,7 +164,7 @@ def _numbers(family: Family) -> tuple[Number, ...]:
 
 def _say_guess(run: Run) -> str:
     """The accuracy of who names the largest class each time, where it is known."""
-    share = run.records.attrs.get("largest_class_share")
+    share = run.arrays.attrs.get("largest_class_share")
     return "" if share is None else f" (a guess: {100 * float(share):.0f} %)"
 
 

@@ -100,4 +100,4 @@ def map_regimes(columns: Sequence[Column]) -> RegimeMap:
 
 def _label(run: Run, thresholds: Thresholds) -> Regimes:
     found = transitions_of(run, thresholds)
-    return label_regimes(run.records, run.spec, thresholds, found=found)
+    return label_regimes(run.arrays, run.spec, thresholds, found=found)

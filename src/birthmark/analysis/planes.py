@@ -134,7 +134,7 @@ def _largest_group(
 def _colour(column: Column, colour: str, layer: str | None) -> Array:
     if colour in OF_TRANSITIONS:
         return column.joined(colour)
-    records = column.runs[0].records
+    records = column.runs[0].arrays
     if colour not in records:
         known = [*OF_TRANSITIONS, *map(str, records.data_vars)]
         raise SpecError(f"unknown colour {colour!r}: there are {', '.join(known)}")

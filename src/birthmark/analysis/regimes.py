@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from birthmark.analysis.studies import curves
 from birthmark.analysis.thresholds import Thresholds
 from birthmark.analysis.transitions import Transitions, find_transitions
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
+
+if TYPE_CHECKING:
+    from birthmark.store import AnyRecords
 
 LEARNERS = ("strong", "weak", "unstable", "undecided")
 REGIMES = ("low trainability", "high trainability", "untrainability")
@@ -58,7 +61,7 @@ def classify_learners(
 
 
 def label_regimes(
-    records: xr.Dataset,
+    records: AnyRecords,
     spec: RunSpec,
     thresholds: Thresholds | None = None,
     *,

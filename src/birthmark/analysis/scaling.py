@@ -135,10 +135,10 @@ def _smooth_loss(run: Run) -> Array:
 
 def _recorded(run: Run, measure: Measure, layer: str) -> tuple[Array, Array]:
     """Epochs and values [T, R]; spectra lie on epochs of their own."""
-    if measure in run.records and "distribution_step" in run.records[measure].dims:
-        chosen = run.records[measure].sel(layer=layer)
+    if measure in run.arrays and "distribution_step" in run.arrays[measure].dims:
+        chosen = run.arrays[measure].sel(layer=layer)
         values = chosen.transpose("distribution_step", "replica").to_numpy()
-        return run.records["distribution_epoch"].to_numpy().astype(float), values
+        return run.arrays["distribution_epoch"].to_numpy().astype(float), values
     return run.epochs, run.values(measure, layer)
 
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import xarray as xr
 
 from birthmark.analysis.axes import Axis, Value, order_values, say_mark, unify_fields
 from birthmark.analysis.grouping import Group, Member, group_runs
@@ -16,10 +15,12 @@ from birthmark.analysis.kept_marks import add_pooled
 from birthmark.errors import StoreError
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
-from birthmark.store import flatten
+from birthmark.store import Records, flatten
 
 if TYPE_CHECKING:
-    from birthmark.store import Store
+    import xarray as xr
+
+    from birthmark.store import AnyRecords, Store
 
 Found = TypeVar("Found")
 UNKNOWN = Axis("", ())  # of a study, to be found from its runs
@@ -38,13 +39,21 @@ def remember(self: Any, key: Any, find: Callable[[], Found]) -> Found:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run with its records, as docs/internals.md describes them."""
+    """One run with its records."""
 
     run_key: str
     given: RunSpec | None  # None of a run in a user's own loop, which follows no spec
-    records: xr.Dataset
+    arrays: AnyRecords  # the records, in whichever form they came
     description: Mapping[str, Any] = field(default_factory=dict)  # fields without spec
     _found: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def records(self) -> xr.Dataset:
+        """The records, as docs/internals.md describes them."""
+        arrays = self.arrays
+        if not isinstance(arrays, Records):
+            return arrays
+        return self.remember("records", arrays.to_dataset)
 
     @property
     def spec(self) -> RunSpec:
@@ -73,32 +82,34 @@ class Run:
     def layer(self) -> str:
         """The layer looked at unless said: the matrix into the last hidden layer."""
         if self.given is None:
-            layers = self.records["layer"].to_numpy()
+            layers = self.arrays["layer"].to_numpy()
             return str(layers[max(len(layers) - 2, 0)])
         return last_hidden(self.given)
 
     @property
     def num_replicas(self) -> int:
         """Networks of the run, R."""
-        return int(self.records.sizes["replica"])
+        return int(self.arrays.sizes["replica"])
 
     @property
     def clock(self) -> str:
         """In what its records are numbered: `epoch`, or `step` where there are none."""
-        coords = self.records.coords
+        coords = self.arrays.coords
+        if "epoch" not in coords:
+            return "step"
         # a loop may know its epoch at some records only
-        known = "epoch" in coords and bool(coords["epoch"].notnull().all())
-        return "epoch" if known else "step"
+        is_known = ~np.isnan(coords["epoch"].to_numpy().astype(float))
+        return "epoch" if is_known.all() else "step"
 
     @cached_property
     def epochs(self) -> Array:
         """Epochs with a record, [T] float; steps where there are no epochs."""
-        return self.records[self.clock].to_numpy().astype(float)
+        return self.arrays[self.clock].to_numpy().astype(float)
 
     def values(self, name: str, layer: str | None = None) -> Array:
         """A variable by epoch and replica, [T, R] float; all NaN if not recorded."""
         key = ("values", name, layer)
-        return self.remember(key, lambda: curves(self.records, name, layer))
+        return self.remember(key, lambda: curves(self.arrays, name, layer))
 
     remember = remember
 
@@ -144,7 +155,7 @@ def read_study(store: Store, run_keys: Sequence[str] | None = None) -> Study:
     """
     keys = list(store.runs()["run_key"]) if run_keys is None else list(run_keys)
     runs = (read_run(store, key) for key in keys)
-    return Study(tuple(run for run in runs if run.records.sizes.get("step", 0)))
+    return Study(tuple(run for run in runs if run.arrays.sizes.get("step", 0)))
 
 
 def read_run(store: Store, run_key: str) -> Run:
@@ -153,15 +164,18 @@ def read_run(store: Store, run_key: str) -> Run:
     Raises:
         StoreError: The run is unknown or cannot be read.
     """
-    records = store.records(run_key, distributions=False)
-    binned = [dim for dim in ("bin", "current_bin") if dim in records.dims]
+    records = store.arrays(run_key, distributions=False).without("bin", "current_bin")
     key = str(records.attrs["run_key"])
     if "kind" not in records.attrs:
         spec = store.spec(key)
-        return Run(key, spec, add_pooled(records.drop_dims(binned), spec, store))
+        return Run(key, spec, add_pooled(records, spec, store))
     what = store.description(key)
     fields = {**what.columns, "kind": what.kind, "name": what.name}
-    return Run(key, None, records.drop_dims(binned), fields)
+    if "parameter" not in records.sizes:
+        return Run(key, None, records, fields)
+    from birthmark.store import by_layer
+
+    return Run(key, None, by_layer(records.to_dataset()), fields)
 
 
 def split_by_protocol(study: Study, axis: str | None = None) -> list[Study]:
@@ -203,7 +217,7 @@ def last_hidden(spec: RunSpec) -> str:
     return spec.network.layer_names[-2]
 
 
-def curves(records: xr.Dataset, name: str, layer: str | None = None) -> Array:
+def curves(records: AnyRecords, name: str, layer: str | None = None) -> Array:
     """A variable by epoch and replica, [T, R] float; all NaN if not recorded."""
     sizes = (records.sizes["step"], records.sizes["replica"])
     if name not in records:
@@ -212,7 +226,7 @@ def curves(records: xr.Dataset, name: str, layer: str | None = None) -> Array:
     return values.transpose("step", "replica").to_numpy().astype(float)
 
 
-def fact(records: xr.Dataset, name: str) -> float:
+def fact(records: AnyRecords, name: str) -> float:
     """A number about the data that the records carry in their attributes.
 
     Raises:

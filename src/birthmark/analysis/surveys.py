@@ -110,7 +110,7 @@ class Family:
     def is_judged(self) -> bool:
         """Whether its networks have a train loss, and so are learners of some kind."""
         return all(
-            run.given is not None and "train_loss" in run.records for run in self.runs
+            run.given is not None and "train_loss" in run.arrays for run in self.runs
         )
 
     @property
@@ -182,7 +182,7 @@ class Family:
         """
         by_run: dict[str, list[Replica]] = {}
         for replica in self.replicas:
-            if "distribution_step" in replica.run.records.sizes:
+            if "distribution_step" in replica.run.arrays.sizes:
                 by_run.setdefault(replica.run.run_key, []).append(replica)
         if not by_run:
             raise NothingFoundError(
@@ -196,7 +196,7 @@ class Family:
         return Pool(run, places, learners, self._pool_conditionals(run, places))
 
     def _pool_conditionals(self, run: Run, places: Array) -> Conditionals:
-        records = self._stored.records(run.run_key).isel(replica=places)
+        records = self._stored.arrays(run.run_key).isel(replica=places)
         epoch = int(records["distribution_epoch"][-1])
         kept = self.weights_at(run, [0, epoch], run.layer)
         pair = (kept[0][places], kept[epoch][places]) if len(kept) == 2 else None
@@ -313,13 +313,13 @@ def read_survey(
         series: A second field; '' for none.
     """
     runs, damaged, unrecorded = [], [], []
-    for key in store.runs()["run_key"]:
+    for key in (row["run_key"] for row in store.rows()):
         try:
             run = read_run(store, key)
         except StoreError as error:
             damaged.append((str(key), str(error)))
             continue
-        sizes = run.records.sizes
+        sizes = run.arrays.sizes
         if sizes.get("step") and sizes.get("layer"):  # losses alone say nothing here
             runs.append(run)
         else:
@@ -342,7 +342,7 @@ def _tell_networks(runs: Sequence[Run]) -> list[int]:
     """A number a run: of users' own loops, one for all that have layers in common."""
     networks: list[tuple[set[str], list[int]]] = []  # layers, and places of runs
     for place, run in enumerate(runs):
-        layers = {""} if run.given else set(map(str, run.records["layer"].to_numpy()))
+        layers = {""} if run.given else set(map(str, run.arrays["layer"].to_numpy()))
         alike = [one for one in networks if layers & one[0]]
         networks = [one for one in networks if one not in alike]
         places = sum((one[1] for one in alike), [place])

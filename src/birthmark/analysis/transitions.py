@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from birthmark.analysis.endings import lost_since
 from birthmark.analysis.studies import curves, fact, last_hidden
@@ -14,6 +14,9 @@ from birthmark.analysis.thresholds import Thresholds
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
 from birthmark.statistics import Jump, find_all_jumps
+
+if TYPE_CHECKING:
+    from birthmark.store import AnyRecords
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Transitions:
 
 
 def find_transitions(
-    records: xr.Dataset,
+    records: AnyRecords,
     spec: RunSpec,
     thresholds: Thresholds | None = None,
     *,
@@ -138,7 +141,7 @@ def chance_loss(spec: RunSpec, num_classes: int) -> float:
 
 
 def divergence_level(
-    spec: RunSpec, records: xr.Dataset, thresholds: Thresholds
+    spec: RunSpec, records: AnyRecords, thresholds: Thresholds
 ) -> float:
     """The train loss at which a replica has diverged.
 
@@ -184,7 +187,7 @@ def _first(epochs: Array, condition_TR: Array) -> Array:
     return np.where(condition_TR.any(axis=0), first, np.nan)
 
 
-def _epoch_of(step: Array, records: xr.Dataset) -> Array:
+def _epoch_of(step: Array, records: AnyRecords) -> Array:
     """The epoch (from 1) in which an optimizer step (from 1) was made."""
     ends = records["step"].to_numpy()
     epochs = records["epoch"].to_numpy().astype(float)

@@ -155,7 +155,7 @@ def find_metrics(runs: Sequence[Run]) -> tuple[Quantity, ...]:
 
 
 def _metrics(runs: Sequence[Run]) -> Iterator[Quantity]:
-    for name, variable in runs[0].records.data_vars.items():
+    for name, variable in runs[0].arrays.data_vars.items():
         if variable.dims != ("step", "replica") or variable.dtype.kind != "f":
             continue
         said = f"final {str(name).replace('_', ' ')}"
@@ -173,7 +173,7 @@ def _metrics(runs: Sequence[Run]) -> Iterator[Quantity]:
 
 def _own_measurements(runs: Sequence[Run]) -> Iterator[Quantity]:
     """Numbers by layer that the library does not measure itself."""
-    for name, variable in runs[0].records.data_vars.items():
+    for name, variable in runs[0].arrays.data_vars.items():
         own = str(name) not in MEASURED and not str(name).startswith("bias_")
         if own and variable.dims == ("step", "replica", "layer"):
             said = str(variable.attrs.get("long_name", name))

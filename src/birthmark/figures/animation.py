@@ -117,7 +117,7 @@ def _draw_frames(family: Family, replica: Replica, palette: Palette) -> Iterator
 
     run, mark = replica.run, replica.run.spec.mark
     assert mark is not None
-    epochs = run.records["epoch"].to_numpy()
+    epochs = run.arrays["epoch"].to_numpy()
     shown = _thin(np.array(kept_epochs(family, replica)), FRAMES)
     with styled(palette):
         figure = new_figure(2.8, 6.0)
@@ -154,7 +154,7 @@ def _matrix(family: Family, replica: Replica, epoch: int) -> Array:
 
 def _paint_losses(axes: Axes, replica: Replica, palette: Palette) -> dict[str, Line2D]:
     """Both losses; returns the points that run along them."""
-    epochs = replica.run.records["epoch"].to_numpy()
+    epochs = replica.run.arrays["epoch"].to_numpy()
     points = {}
     for name, colour in (("train_loss", palette.train), ("test_loss", palette.test)):
         label = name.replace("_", " ")

@@ -99,7 +99,8 @@ def describe_mark(mark: MarkSpec) -> str:
 
 
 def _data(run: Run | Candidate) -> str:
-    data, facts = run.spec.data, run.records.attrs
+    data = run.spec.data
+    facts = (run.arrays if isinstance(run, Run) else run.records).attrs
     parts = [_PREPROCESSING[data.preprocessing]]
     parts += [f"fold {data.fold}"] if data.name == "hasyv2" else []
     parts += [f"its first {data.classes} classes"] if data.classes else []
@@ -219,7 +220,7 @@ def _run(run: Run) -> str:
     spec = run.spec
     widths = "-".join(map(str, spec.network.widths))
     mark = "" if spec.mark is None else ", marked"
-    replicas = run.records.sizes["replica"]
+    replicas = run.arrays.sizes["replica"]
     return f"{widths}{mark} (n = {replicas}, seed {spec.run.seed}) {run.run_key}"
 
 

@@ -39,7 +39,7 @@ def draw_evolution(family: Family) -> list[Drawing]:
     Raises:
         NothingFoundError: No run has measurements of the deviation.
     """
-    known = [one for one in family.replicas if "deviation_quantile" in one.run.records]
+    known = [one for one in family.replicas if "deviation_quantile" in one.run.arrays]
     if not known:
         raise NothingFoundError(
             "no run has measurements of the deviation yet: they come with its first "
@@ -93,17 +93,17 @@ def _worth_unstable(replica: Replica) -> tuple[float, ...]:
 
 def _numbers(family: Family, replica: Replica) -> dict[str, Array]:
     run = replica.run
-    chosen = run.records["deviation_quantile"].sel(layer=run.layer)
+    chosen = run.arrays["deviation_quantile"].sel(layer=run.layer)
     values = chosen.isel(replica=replica.place).transpose("quantile", "step")
     recorded = np.isfinite(values.to_numpy()).all(axis=0)
-    epochs = run.records["epoch"].to_numpy()
+    epochs = run.arrays["epoch"].to_numpy()
     return {
         "said": np.array(f"{replica.learner} learner, {family.say(run)}"),
         "epochs": epochs,
         "train_loss": replica.curve("train_loss"),
         "test_loss": replica.curve("test_loss"),
         "quantile_epochs": epochs[recorded],
-        "levels": run.records["quantile"].to_numpy(),
+        "levels": run.arrays["quantile"].to_numpy(),
         "quantiles": values.to_numpy()[:, recorded],
         "std": replica.curve("deviation_std", run.layer)[recorded],
         "transitions": np.array([replica.transition(one) for one in _TRANSITIONS]),

@@ -89,7 +89,8 @@ def write_drawings(
     folder, still = Path(folder), _stills(formats)
     make_output_folder(folder)
     write = partial(_write_drawing, folder=folder, kinds=still)
-    return sum(make_each(write, list(drawings), apart=apart), [])
+    made = make_each(write, list(drawings), formats=still, apart=apart)
+    return sum(made, [])
 
 
 def _stills(formats: Sequence[str]) -> list[Kind]:

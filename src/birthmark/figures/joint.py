@@ -66,7 +66,7 @@ def draw_joint(family: Family) -> list[Drawing]:
 
 def describe_pool(pool: Pool) -> str:
     """Which replicas are pooled, and whether some of their weights were marked."""
-    n, total = len(pool.places), pool.run.records.sizes["replica"]
+    n, total = len(pool.places), pool.run.arrays.sizes["replica"]
     some = f"all {total}" if n == total else f"{n} of {total}"
     sentence = f"Pooled over {some} replicas, {' and '.join(pool.learners)} learners"
     if n < total:

@@ -65,7 +65,7 @@ def _choose(family: Family) -> list[list[Run]]:
     """The runs at each of the values shown."""
     study = family.study
     every = [
-        [run for run in study.at(value) if "relative_distance" in run.records]
+        [run for run in study.at(value) if "relative_distance" in run.arrays]
         for value in study.axis.values
     ]
     known = [runs for runs in every if runs]

@@ -70,7 +70,7 @@ def kept_epochs(family: Family, replica: Replica) -> list[int]:
 
 def initial_bound(run: Run, layer: str) -> float:
     """Where the colours of a matrix end: the half-width of its initial distribution."""
-    return float(run.records["bound"].sel(layer=layer))
+    return float(run.arrays["bound"].sel(layer=layer))
 
 
 def _worth_stable(replica: Replica) -> tuple[float, ...]:
@@ -98,7 +98,7 @@ def retention(replica: Replica, name: str = "mark_auc") -> Array:
 def _draw(family: Family, replica: Replica) -> Drawing:
     run, mark = replica.run, replica.run.spec.mark
     assert mark is not None
-    epochs = run.records["epoch"].to_numpy()
+    epochs = run.arrays["epoch"].to_numpy()
     shown = _choose_epochs(kept_epochs(family, replica), replica)
     weights = family.weights_at(run, shown, mark.layer)
     places = np.searchsorted(epochs, shown)

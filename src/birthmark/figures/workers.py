@@ -15,21 +15,27 @@ from importlib import import_module
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
-from birthmark.figures.drawings import Drawing
+from birthmark.figures.drawings import Drawing, Kind
 from birthmark.figures.palettes import PALETTES, styled
 
 Made = TypeVar("Made")
+_BACKENDS: dict[Kind, str] = {"png": "agg", "svg": "svg", "pdf": "pdf"}
 _task: list[Any] = []  # of a process that was copied: what it makes, and of which
 
 
 def make_each(
-    make: Callable[[Drawing], Made], drawings: Sequence[Drawing], *, apart: bool
+    make: Callable[[Drawing], Made],
+    drawings: Sequence[Drawing],
+    *,
+    formats: Sequence[Kind],
+    apart: bool,
 ) -> list[Made]:
     """What is made of each drawing, in their order.
 
     Args:
         make: Called with each.
         drawings: Any: processes are copies of this one, so nothing is sent to them.
+        formats: Into which they are rendered: what writes these is loaded before.
         apart: In processes of their own, where Linux can copy this one; its threads
             must hold nothing meanwhile that drawing needs.
     """
@@ -38,8 +44,9 @@ def make_each(
     if not apart or workers < 2:
         return list(map(make, drawings))
     with styled(PALETTES["light"]):  # loaded once, and copied
-        for name in ("figure", "backends.backend_pdf", "backends.backend_svg"):
-            import_module(f"matplotlib.{name}")
+        import_module("matplotlib.figure")
+        for name in dict.fromkeys(("png", *formats)):  # texts are measured as in a PNG
+            import_module(f"matplotlib.backends.backend_{_BACKENDS[name]}")
     with warnings.catch_warnings():
         # Python warns of threads: those here show how long it takes, or wait for work
         warnings.simplefilter("ignore", DeprecationWarning)

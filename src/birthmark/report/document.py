@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from birthmark.analysis import Survey, Thresholds, as_survey, summarize_survey
 from birthmark.errors import StoreError
 from birthmark.figures import draw_survey, make_each
@@ -61,7 +59,7 @@ def write_report(
 
 def _gather(store: Store, survey: Survey, *, apart: bool) -> dict[str, Any]:
     drawn = draw_survey(survey)
-    made = make_each(embed, drawn.drawings, apart=apart)
+    made = make_each(embed, drawn.drawings, formats=("svg",), apart=apart)
     pictures = {one.name: one for one in made}
     of_family = {
         family.name: [one for one in drawn.drawings if one.family == family.name]
@@ -90,11 +88,13 @@ def _gather(store: Store, survey: Survey, *, apart: bool) -> dict[str, Any]:
     }
 
 
-def _table(store: Store, survey: Survey) -> pd.DataFrame:
+def _table(store: Store, survey: Survey) -> list[dict[str, Any]]:
     """The runs in the order of the survey; those without records come last."""
-    table = store.runs().set_index("run_key", drop=False)
-    keys = [run.run_key for run in survey.runs]
-    return table.loc[[*keys, *table.index.difference(keys)]]
+    place = {run.run_key: i for i, run in enumerate(survey.runs)}
+    rows = store.rows()
+    return sorted(
+        rows, key=lambda row: (place.get(row["run_key"], len(place)), row["run_key"])
+    )
 
 
 def _asked(fields: Mapping[str, Any]) -> Mapping[str, Any]:

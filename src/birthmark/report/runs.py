@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from birthmark.analysis import (
     LEARNERS,
@@ -47,7 +46,9 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def list_runs(runs: pd.DataFrame, survey: Survey, apart: Sequence[str]) -> Table:
+def list_runs(
+    runs: Sequence[Mapping[str, Any]], survey: Survey, apart: Sequence[str]
+) -> Table:
     """Each run with what sets it apart and what came of it.
 
     Args:
@@ -56,22 +57,22 @@ def list_runs(runs: pd.DataFrame, survey: Survey, apart: Sequence[str]) -> Table
         apart: Fields that differ between runs.
     """
     own = [name for name in apart if not name.startswith(_NOT_SHOWN)]
-    own = [name for name in dict.fromkeys((*_SHOWN, *own)) if name in runs.columns]
+    own = [name for name in dict.fromkeys((*_SHOWN, *own)) if name in runs[0]]
     own = own[:_MOST]
     found = {run.run_key: run for run in survey.runs}
     judged = any(run.given is not None for run in survey.runs)
     loops = [run for run in survey.runs if run.given is None]
     metrics = find_metrics(loops)[:_METRICS] if loops else ()
     rows = []
-    for row in runs.to_dict("records"):
+    for row in runs:
         run = found.get(str(row["run_key"]))
         cells = [Cell(str(row["run_key"])), *(Cell(say_value(row[n])) for n in own)]
-        cells += [_mark(row)] if "mark.text" in runs.columns and judged else []
+        cells += [_mark(row)] if "mark.text" in runs[0] and judged else []
         cells += [_progress(row), Cell(_say_duration(row["wall_time_s"]))]
         noted = [_noted(run, survey, metric) for metric in metrics]
         rows.append((*cells, *noted, *_outcomes(run, survey)))
     heads = ["run", *(name.rpartition(".")[2].replace("_", " ") for name in own)]
-    heads += ["mark"] if "mark.text" in runs.columns and judged else []
+    heads += ["mark"] if "mark.text" in runs[0] and judged else []
     note = (
         "Means over the replicas of a run, 95 % intervals below. Distance and "
         "correlation are of the matrix into the last hidden layer, at the last record. "
@@ -121,7 +122,7 @@ def _outcomes(run: Run | None, survey: Survey) -> list[Cell]:
 
 def _noted(run: Run | None, survey: Survey, metric: Quantity) -> Cell:
     """What a user's own loop noted last; a run of a spec has columns of its own."""
-    if run is None or run.given is not None or metric.name not in run.records:
+    if run is None or run.given is not None or metric.name not in run.arrays:
         return Cell(NONE)
     return _mean(metric.read(Column("", (run,), survey.thresholds)))
 
@@ -131,15 +132,15 @@ def _mark(row: Mapping[Any, Any]) -> Cell:
     if not isinstance(sign, str):
         return Cell(NONE)
     how = [row["mark.layer"], row["mark.mode"]]
-    how += [] if pd.isna(row["mark.value"]) else [say_value(row["mark.value"])]
+    how += [] if row["mark.value"] is None else [say_value(row["mark.value"])]
     return Cell(sign, (", ".join(how),))
 
 
 def _progress(row: Mapping[Any, Any]) -> Cell:
-    at = row["epoch"] if not pd.isna(row["epoch"]) else row.get("step")
+    at = row["epoch"] if row["epoch"] is not None else row.get("step")
     of = row.get("training.epochs")
-    text = say_value(None if at is None or pd.isna(at) else int(at))
-    if of is not None and not pd.isna(of):
+    text = say_value(None if at is None else int(at))
+    if of is not None:
         text = f"{'0' if text == NONE else text} of {int(of)}"
     return Cell(text, (str(row["state"]),))
 
@@ -163,7 +164,7 @@ def _span(estimate: Estimate) -> tuple[str, ...]:
     return (f"{say_number(estimate.low)} to {say_number(estimate.high)}",)
 
 
-def _say_duration(seconds: float) -> str:
-    if not math.isfinite(seconds):
+def _say_duration(seconds: float | None) -> str:
+    if seconds is None or not math.isfinite(seconds):
         return _UNKNOWN
     return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.1f} min"

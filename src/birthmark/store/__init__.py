@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from birthmark.store.followed import FollowedRun as FollowedRun
     from birthmark.store.formats import FORMAT_VERSION as FORMAT_VERSION
     from birthmark.store.listing import list_runs as list_runs
+    from birthmark.store.named_arrays import AnyRecords as AnyRecords
+    from birthmark.store.named_arrays import Records as Records
     from birthmark.store.results import has_results as has_results
     from birthmark.store.results import load_results as load_results
     from birthmark.store.results import save_results as save_results
@@ -48,6 +50,7 @@ _FILES = {
     "FollowedRun": "followed",
     "Leases": "claims",
     "LostClaimError": "claims",
+    "Records": "named_arrays",
     "RUN_COLUMNS": "description",
     "RunDescription": "description",
     "RunFolder": "folder",

@@ -37,7 +37,10 @@ def to_array(rows: pa.Table, name: str) -> Array:
     """A column [rows] or [rows, numbers]."""
     column, field = rows[name], rows.field(name)
     if not pa.types.is_fixed_size_binary(field.type):
-        return np.asarray(column.to_numpy())
+        if column.null_count or not _is_number(field.type):
+            return np.asarray(column.to_numpy())
+        numbers = [_numbers(chunk) for chunk in column.chunks]
+        return np.concatenate([np.empty(0, dtype_of(field)), *numbers])
     dtype = np.dtype(field.metadata[_DTYPE].decode())
     size = field.type.byte_width // dtype.itemsize
     whole = np.empty((len(column), size), dtype_of(field))
@@ -48,6 +51,16 @@ def to_array(rows: pa.Table, name: str) -> Array:
         whole[start : start + len(chunk)] = flat[begin:end].reshape(-1, size)
         start += len(chunk)
     return whole
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _numbers(chunk: pa.Array) -> Array:
+    """As `chunk.to_numpy` gives them where none is missing, without loading pandas."""
+    flat = np.frombuffer(chunk.buffers()[1], np.dtype(chunk.type.to_pandas_dtype()))
+    return flat[chunk.offset : chunk.offset + len(chunk)]
 
 
 def dtype_of(field: pa.Field) -> np.dtype[Any]:
@@ -73,7 +86,7 @@ def as_bytes(rows: pa.Table) -> pa.Table:
     """The same rows, with lists of older files as bytes."""
     for place, field in enumerate(rows.schema):
         if pa.types.is_fixed_size_list(field.type):
-            chunks = [chunk.flatten().to_numpy() for chunk in rows[place].chunks]
+            chunks = [_numbers(chunk.flatten()) for chunk in rows[place].chunks]
             values = np.concatenate(chunks).reshape(len(rows), field.type.list_size)
             rows = rows.set_column(place, *_to_column(field.name, values))
     return rows

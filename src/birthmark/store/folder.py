@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import xarray as xr
 
 from birthmark.errors import StoreError
 from birthmark.shapes import Array, EpochMetrics, StepMetrics, Weights
@@ -35,6 +34,9 @@ from birthmark.store.segments import (
 )
 
 MOST_WAITING = 2**27  # bytes of measurements, before they are written
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class RunFolder:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any, Literal
 
 from birthmark.store.description import SPEC, RunDescription, flatten
 from birthmark.store.layout import RunPaths
 from birthmark.store.listing import find_state, read_manifest
+from birthmark.store.named_arrays import Records
 from birthmark.store.records import RecordsReader
-from birthmark.store.views import by_layer, by_parameter
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class FollowedRun:
@@ -40,11 +41,21 @@ class FollowedRun:
         Raises:
             StoreError: A file is missing or damaged.
         """
-        facts = _known(flatten(read_manifest(self._paths)))
+        from birthmark.store.views import by_layer, by_parameter
+
         view = by_layer if self._by == "layer" else by_parameter
-        records = view(self._reader.read())
+        return view(self.arrays().to_dataset())
+
+    def arrays(self) -> Records:
+        """The same as plain arrays, with the dims with which they are stored.
+
+        Raises:
+            StoreError: A file is missing or damaged.
+        """
+        facts = _known(flatten(read_manifest(self._paths)))
+        records = self._reader.read()
         facts |= {"state": find_state(self._paths)} | self._fields
-        records.attrs = facts
+        records.attrs.update(facts)
         return records
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from birthmark.errors import MissingDependencyError, StoreError
 from birthmark.store.index import distinct, visible
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def select(

@@ -1,12 +1,10 @@
-"""From the tables of a run to one dataset with named dims."""
+"""From the tables of a run to its records: arrays with named dims."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence, Set
-from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from birthmark.shapes import Array
 from birthmark.store.description import RunDescription
@@ -16,12 +14,10 @@ from birthmark.store.files import (
     read_sealed,
     reading,
 )
-from birthmark.store.late import read_late
 from birthmark.store.layout import RunPaths, last_epoch, list_files
+from birthmark.store.named_arrays import LateColumn, Records, Variable
 from birthmark.store.schema import EPOCHS, METRICS, OPEN, Column, Schema
 from birthmark.store.tables import OpenTable
-
-Variable = tuple[tuple[str, ...], Array, dict[str, Any]]
 
 _EPOCH = {"long_name": "epochs finished", "units": "epochs"}
 _STEP = {"long_name": "optimizer steps made", "units": "steps"}
@@ -45,7 +41,7 @@ class RecordsReader:
         self._opened: dict[str, OpenTable] = {}
         self._schema = ("", Schema())  # with its checksum
 
-    def read(self) -> xr.Dataset:
+    def read(self) -> Records:
         """All that was written so far, whoever is writing meanwhile.
 
         Raises:
@@ -63,7 +59,7 @@ class RecordsReader:
                 return records
         return self._read(list_files(self._paths.folder))
 
-    def _read(self, names: Set[str]) -> xr.Dataset:
+    def _read(self, names: Set[str]) -> Records:
         paths, what = self._paths, self._what
         is_open = what.clock == "step"
         rows = self._look("metrics", names)
@@ -85,7 +81,7 @@ class RecordsReader:
             variables = _open_metrics(columns, schema)
             coords |= _noted_epochs(columns)
         if not is_measured:
-            return xr.Dataset(variables, coords)
+            return _join(variables, coords)
         coords = {n: fixed.to_variable() for n, fixed in schema.coords.items()} | coords
         variables |= {n: fixed.to_variable() for n, fixed in schema.static.items()}
         names = list_files(paths.folder)  # what the metrics count on is there by now
@@ -97,7 +93,10 @@ class RecordsReader:
             coords |= clock
         records = _join(variables, coords)
         # without checksums damage shows when numbers are read: not later than here
-        return records.load() if predates_checksums(paths.schema) else records
+        if predates_checksums(paths.schema):
+            for variable in records.data_vars.values():
+                variable.to_numpy()
+        return records
 
     def _measured(
         self,
@@ -127,7 +126,7 @@ class RecordsReader:
             variables = _shaped(wanted, columns, *where, epochs_T)
             for name, column in late.items() if self._distributions else ():
                 shape = (counting, num_replicas, size, *column.shape)
-                data = read_late(self._opened[table].stored, name, shape)
+                data = LateColumn(self._opened[table].stored, name, shape)
                 dims = ("distribution_step", "replica", schema.axis, *column.dims)
                 variables[name] = (dims, data, column.attrs)
         if table == "layers":
@@ -159,19 +158,10 @@ class RecordsReader:
         return rows
 
 
-def _join(
-    variables: Mapping[str, Variable], coords: Mapping[str, Variable]
-) -> xr.Dataset:
-    """As `xr.Dataset` joins them, which compares each of two hundred with the others.
-
-    That takes twice as long as reading them; `calculate_dimensions`, which refuses
-    sizes that differ, is left in.
-    """
-    indexed = xr.Dataset(coords=coords)
-    data = {n: xr.Variable(*parts, fastpath=True) for n, parts in variables.items()}
-    return xr.Dataset._construct_direct(
-        {**data, **indexed.variables}, set(coords), indexes=dict(indexed.xindexes)
-    )
+def _join(variables: Mapping[str, Variable], coords: Mapping[str, Variable]) -> Records:
+    records = Records(variables, coords)
+    records.sizes  # noqa: B018  (refuses those that differ)
+    return records
 
 
 def _unfold(flat: dict[str, Array], per_epoch: int) -> dict[str, Array]:
@@ -249,15 +239,14 @@ def _clock(prefix: str, epochs_T: Array | None, steps_T: Array) -> dict[str, Var
     return clock
 
 
-def _empty(what: RunDescription) -> xr.Dataset:
+def _empty(what: RunDescription) -> Records:
     """Of a run that has not come to its first checkpoint."""
     none = np.empty(0, dtype=np.int64)
     replicas: Variable = (("replica",), np.asarray(what.replicas), {})
     if what.clock == "step":
-        return xr.Dataset(coords={**_clock("", None, none), "replica": replicas})
+        return Records({}, {**_clock("", None, none), "replica": replicas})
     num_replicas = len(what.replicas)
     columns = {name: np.empty((0, num_replicas)) for name in METRICS}
     columns["nonfinite_step"] = np.full((1, num_replicas), -1)
     variables = _metrics(columns)
-    coords = {**_clock("", none, none), "replica": replicas}
-    return xr.Dataset(variables, coords)
+    return Records(variables, {**_clock("", none, none), "replica": replicas})

@@ -5,10 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
-import xarray as xr
+from typing import TYPE_CHECKING, Any, Literal
 
 from birthmark.errors import StoreError
 from birthmark.shapes import Layer, Weights
@@ -26,8 +23,9 @@ from birthmark.store.formats import (
     migrate,
     read_version,
 )
-from birthmark.store.index import read_rows, to_frame
+from birthmark.store.index import list_rows, read_rows, to_frame
 from birthmark.store.layout import (
+    LEAST_RUNS,
     STORE_FILE,
     RunPaths,
     holds_run,
@@ -42,7 +40,12 @@ from birthmark.store.listing import (
     read_manifest,
     read_spec,
 )
+from birthmark.store.named_arrays import Records
 from birthmark.store.query import query, select
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 
 def open_store(path: str | Path, *, create: bool = False) -> Store:
@@ -168,6 +171,13 @@ class Store:
         columns = [*_NO_ROW, *(name for name in frame if name not in _NO_ROW)]
         return frame.reindex(columns=columns)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """What `runs` gives, without pandas: None where a run has no such field."""
+        keys = self._keys()
+        few = len(keys) < LEAST_RUNS
+        rows = map(self._look_at, keys) if few else list_rows(self.path, self._look_at)
+        return [{**_NO_ROW, **row} for row in rows]
+
     def sql(self, question: str) -> pd.DataFrame:
         """What DuckDB answers about the table of runs, which it knows as `runs`.
 
@@ -232,6 +242,19 @@ class Store:
         paths = RunPaths(self.path / what.run_key)
         run = FollowedRun(paths, what, distributions=distributions, by=by)
         return run.records()
+
+    def arrays(self, run_key: str, *, distributions: bool = True) -> Records:
+        """What `records` gives, as plain arrays: for who reads thousands of runs.
+
+        They have the dims with which they are stored, `layer` or `parameter`.
+
+        Raises:
+            StoreError: There is no such run, or a file of it is missing or damaged.
+        """
+        what = self.description(run_key)
+        paths = RunPaths(self.path / what.run_key)
+        run = FollowedRun(paths, what, distributions=distributions)
+        return run.arrays()
 
     def follow(self, run_key: str, names: Collection[str] | None = None) -> FollowedRun:
         """A run that is looked at again and again while it is written.

@@ -11,16 +11,18 @@ import dataclasses
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import xarray as xr
 
 from birthmark.errors import StoreError
 from birthmark.shapes import Array, EpochMetrics, StepMetrics
 from birthmark.store.columns import make_table, narrowest
 from birthmark.store.files import read_json, reading, write_json
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # of runs of specs, name: (long name, units); those whose units are not 1 are counts
 METRICS = {
