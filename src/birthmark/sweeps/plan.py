@@ -32,7 +32,7 @@ from birthmark.training import (
     find_path_name,
 )
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _TRIAL_SECONDS = 0.2  # at least, of steps
 
@@ -117,7 +117,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     return shard
 
 
-def deal(whole: Sequence[T], shard: tuple[int, int]) -> list[T]:
+def deal(whole: Sequence[_T], shard: tuple[int, int]) -> list[_T]:
     """The I-th of N parts of a sequence, dealt out one by one.
 
     Raises:

@@ -60,38 +60,33 @@ class OnRay:
         waiting, losses = list(tasks), Counter[str]()
         running: dict[Any, Task] = {}
         folder, stopping = store.resolve(), False
-        try:
-            with deferred_interrupts() as interrupt:
-                while waiting or running:
-                    if interrupt.came and not stopping:
-                        stopping = True
-                        waiting.clear()
-                        for one in running:
-                            ray.cancel(one, force=False)  # KeyboardInterrupt: it saves
-                    while waiting and len(running) < _AHEAD * self.workers:
-                        task = waiting.pop(0)
-                        running[remote.remote(task, folder)] = task
-                    finished, _ = ray.wait(
-                        [*running], timeout=_LOOK_SECONDS, fetch_local=False
-                    )
-                    for one in finished:
-                        task = running.pop(one)
-                        try:
-                            yield ray.get(one)
-                        except ray.exceptions.TaskCancelledError:
+        with deferred_interrupts() as interrupt:  # a second ends it; tasks save still
+            while waiting or running:
+                if interrupt.came and not stopping:
+                    stopping = True
+                    waiting.clear()
+                    for one in running:
+                        ray.cancel(one, force=False)  # KeyboardInterrupt: it saves
+                while waiting and len(running) < _AHEAD * self.workers:
+                    task = waiting.pop(0)
+                    running[remote.remote(task, folder)] = task
+                finished, _ = ray.wait(
+                    [*running], timeout=_LOOK_SECONDS, fetch_local=False
+                )
+                for one in finished:
+                    task = running.pop(one)
+                    try:
+                        yield ray.get(one)
+                    except ray.exceptions.TaskCancelledError:
+                        yield Outcome(task.key, "stopped")
+                    except ray.exceptions.RayError as error:
+                        losses[task.key] += 1
+                        if stopping:
                             yield Outcome(task.key, "stopped")
-                        except ray.exceptions.RayError as error:
-                            losses[task.key] += 1
-                            if stopping:
-                                yield Outcome(task.key, "stopped")
-                            elif losses[task.key] < MOST_LOSSES:
-                                waiting.insert(0, task)
-                            else:
-                                yield Outcome(task.key, "failed", _first_line(error))
-        except KeyboardInterrupt:  # the second: at once
-            for one in running:
-                ray.cancel(one, force=True)
-            raise
+                        elif losses[task.key] < MOST_LOSSES:
+                            waiting.insert(0, task)
+                        else:
+                            yield Outcome(task.key, "failed", _first_line(error))
 
     def _connect(self) -> Any:
         if self._ray is not None:
