@@ -16,6 +16,7 @@ from birthmark.errors import StoreError
 from birthmark.store import ClaimedError, LostClaimError, open_store
 from birthmark.store import claims as claims_module
 from birthmark.store.claims import Claim
+from birthmark.store.locks import try_lock
 from store_writer import make_spec
 
 SPEC = make_spec()
@@ -145,6 +146,23 @@ def test_what_does_not_follow_the_records_is_refused_whatever_locks_say(
         second.save_checkpoint({}, {})
 
 
+def test_a_file_that_its_last_holder_removes_just_then_is_claimed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "claim"
+    path.touch()
+
+    def lock_too_late(file: int) -> bool:
+        monkeypatch.undo()
+        path.unlink()
+        return try_lock(file)
+
+    monkeypatch.setattr(claims_module, "try_lock", lock_too_late)
+    claim = Claim.take(path)
+    claim.check()
+    claim.release()
+
+
 def fail_to_keep_a_claim_up(path: Path) -> None:
     threading.stack_size(2**46)
     with pytest.raises(StoreError, match=r"cannot write .*start new thread"):
@@ -174,14 +192,17 @@ def test_what_cannot_be_kept_up_is_not_claimed_and_the_next_claim_is(
 
 def test_a_forked_process_does_not_keep_the_claim_of_its_parent(tmp_path: Path) -> None:
     claim = Claim.take(tmp_path / "claim")
-    read, write = os.pipe()
+    (read, write), (begun, begin) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(begin, b"x")
         os.read(read, 1)  # lives on while the parent gives the claim away
         os._exit(0)
-    claim.release()
+    os.read(begun, 1)
+    os.close(claim._file)  # as when it is killed: the file of the claim stays
+    claim._is_held = False
     Claim.take(tmp_path / "claim").release()
     os.write(write, b"x")
     assert os.waitpid(child, 0)[1] == 0
-    for end in (read, write):
+    for end in (read, write, begun, begin):
         os.close(end)
