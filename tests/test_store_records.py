@@ -362,6 +362,11 @@ def test_parts_of_plain_arrays_are_those_of_the_dataset(finished: Store) -> None
     expected = expected.isel(replica=places).isel(distribution_step=-1)
     expected = expected.sel(layer=LAYERS[1])
     found = found.isel(replica=places).isel(distribution_step=-1).sel(layer=LAYERS[1])
+    assert found.sizes == dict(expected.sizes)
+    for name in ("deviation_std", "train_loss"):
+        one, other = (each[name].sel(replica=0) for each in (found, expected))
+        np.testing.assert_array_equal(one.to_numpy(), other)
+    assert list(found.labels["replica"]) == list(expected["replica"].to_numpy())
     joint = found["joint_count"].transpose("current_bin", "replica", "bin")
     np.testing.assert_array_equal(
         joint.to_numpy(),
@@ -374,6 +379,6 @@ def test_parts_of_plain_arrays_are_those_of_the_dataset(finished: Store) -> None
         few.to_dataset(), expected.drop_dims(["bin", "current_bin"])
     )
     with pytest.raises(KeyError, match="no layer"):
-        found.sel(layer="no layer")
+        finished.arrays(key).sel(layer="no layer")
     with pytest.raises(ValueError, match="order"):
         found["joint_count"].transpose("bin", "replica")

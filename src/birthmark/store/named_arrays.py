@@ -76,9 +76,9 @@ class NamedArray:
         for dim, place in places.items():
             axis = dims.index(dim)
             values = values[(slice(None),) * axis + (place,)]
-            if np.ndim(place) == 0 and not isinstance(place, slice):
+            if _is_one(place):
                 dims = dims[:axis] + dims[axis + 1 :]
-        return NamedArray(dims, values, self.attrs, self.labels)
+        return NamedArray(dims, values, self.attrs, _labels_at(self.labels, places))
 
     def sel(self, **names: Any) -> NamedArray:
         """Where a label stands along its dim.
@@ -121,11 +121,21 @@ class Records:
             for dim, size in zip(dims, data.shape, strict=True):
                 if sizes.setdefault(dim, size) != size:
                     raise ValueError(f"{dim} has {sizes[dim]} places, and {size}")
-        return sizes
+        left = {dim: np.arange(size) for dim, size in sizes.items()}
+        for places in self.taken:
+            left = _labels_at(left, places)
+        return {dim: len(those) for dim, those in left.items()}
 
     @cached_property
     def labels(self) -> dict[str, Array]:
         """The coordinate that names the places of a dim."""
+        labels = self._all_labels
+        for places in self.taken:
+            labels = _labels_at(labels, places)
+        return labels
+
+    @cached_property
+    def _all_labels(self) -> dict[str, Array]:
         return {
             name: np.asarray(data)
             for name, (dims, data, _) in self.coordinates.items()
@@ -198,11 +208,25 @@ class Records:
     def __getitem__(self, name: str) -> NamedArray:
         known = self.variables if name in self.variables else self.coordinates
         dims, data, attrs = known[name]
-        values = np.asarray(data) if isinstance(data, list) else data
-        found = NamedArray(dims, values, attrs, self.labels)
+        found = NamedArray(dims, data, attrs, self._all_labels)
         for places in self.taken:
             found = found.isel(**{d: p for d, p in places.items() if d in found.dims})
         return found
+
+
+def _is_one(place: Any) -> bool:
+    return np.ndim(place) == 0 and not isinstance(place, slice)
+
+
+def _labels_at(
+    labels: Mapping[str, Array], places: Mapping[str, Any]
+) -> dict[str, Array]:
+    """What is left of labels along their dims."""
+    return {
+        dim: those if dim not in places else those[places[dim]]
+        for dim, those in labels.items()
+        if dim not in places or not _is_one(places[dim])
+    }
 
 
 def find_places(
