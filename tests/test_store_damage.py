@@ -155,7 +155,8 @@ def test_a_run_whose_done_was_lost_is_done(tmp_path: Path) -> None:
     assert read_all(store, SPEC.run_key) == before
     (tmp_path / SPEC.run_key / "done").unlink()  # and one that is damaged is not
     weights = tmp_path / SPEC.run_key / "weights-000005.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(StoreError, match=f"{weights.name} is damaged"):
         store.start_run(SPEC)
     assert not store.is_done(SPEC.run_key)
