@@ -103,7 +103,8 @@ def _contents(
         for member, content in inside:
             yield from _contents(BytesIO(content), member, most, layers - 1)
     else:
-        is_array = head.startswith(_ARRAY)
+        named = name.endswith(".npy") and not Path(name).name.startswith("._")
+        is_array = head.startswith(_ARRAY) or named
         content = file.read((_most_of_array(most) if is_array else most) + 1)
         content = _to_idx(content) if is_array else content
         if len(content) <= most:
