@@ -40,7 +40,7 @@ from .downloads import Downloads
 from .frame import Facts, draw_experiment
 from .keras import facts, figure
 from .paper.claims import VERDICTS
-from .paper.facts import describe_paper
+from .paper.facts import describe_marked, describe_paper
 from .paper.registry import (
     is_close,
     join_claims,
@@ -196,8 +196,9 @@ def find_gathering(name: str) -> str:
 
 @functools.cache
 def paper_facts() -> dict[str, Any]:
-    """What the shipped runs of the paper's protocol say."""
-    return describe_paper(open_shipped("paper"))
+    """What the shipped runs of the paper's protocol say, and those of Figure 1."""
+    marked = describe_marked(open_shipped("figure_1"))
+    return describe_paper(open_shipped("paper")) | marked
 
 
 @functools.cache
@@ -217,11 +218,15 @@ def claim_facts() -> dict[str, Any]:
 
 @functools.cache
 def paper_drawings() -> dict[int, list[Drawing]]:
-    """The figures of the paper, 1 ... 6, from the shipped runs."""
+    """The figures of the paper, 1 ... 6, from the shipped runs.
+
+    Of Figure 1 those of networks of its own widths come last.
+    """
     found: dict[int, list[Drawing]] = {number: [] for number in range(1, 7)}
-    for drawing in find_drawings(open_shipped("paper"), axis="width", series=""):
-        if drawing.number:
-            found[drawing.number].append(drawing)
+    for name, numbers in (("paper", found), ("figure_1", (1,))):
+        for drawing in find_drawings(open_shipped(name), axis="width", series=""):
+            if drawing.number in numbers:
+                found[drawing.number].append(drawing)
     return found
 
 

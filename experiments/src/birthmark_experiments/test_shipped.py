@@ -112,7 +112,8 @@ def test_the_shipped_runs_have_the_keys_that_their_specs_give(store):
 def test_they_are_runs_that_the_scales_would_carry_out(store):
     known = {spec.run_key for scale in SCALES for spec in reproduction(scale)}
     assert set(store.runs()["run_key"]) <= known
-    assert set(open_shipped("protocol_details").runs()["run_key"]) <= known
+    for name in ("protocol_details", "figure_1"):
+        assert set(open_shipped(name).runs()["run_key"]) <= known
 
 
 def test_every_claim_has_a_verdict_and_a_reason(facts):

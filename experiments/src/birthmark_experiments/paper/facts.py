@@ -130,6 +130,26 @@ def describe_paper(store: Store) -> dict[str, Any]:
     }
 
 
+def describe_marked(store: Store) -> dict[str, Any]:
+    """The mark in networks of the widths of Figure 1, each with a protocol of its own.
+
+    Returns:
+        `published_reads`, as the `reads` of `describe_paper`, with the buffer in which
+        the stream of examples was shuffled (None: a new order every epoch).
+    """
+    found = []
+    for group in split_by_protocol(read_study(store), "network.widths"):
+        spec = group.runs[0].spec
+        arm = Arm(spec.training.loss, read_columns(group, Thresholds()))
+        kept, weights = partial(kept_epochs, store), partial(weights_of, store)
+        found += [
+            asdict(one)
+            | {"is_read": one.reading.is_read, "buffer": spec.training.shuffle_buffer}
+            for one in read_marks([arm], kept, weights)
+        ]
+    return {"published_reads": found}
+
+
 def _describe_data(columns: list[Column]) -> dict[str, float]:
     attrs = columns[0].runs[0].records.attrs
     names = ("data.num_train", "data.num_test", "num_classes")

@@ -27,6 +27,11 @@ from ..statistics import ExactTrend, exact_trend
 
 REFERENCE = "as reproduced"
 FROM_LOGITS = "buffer of 1,000, loss from logits"
+NEIGHBOURS = (  # what keeps an example's neighbours, its place, or both
+    "same neighbours, same place",
+    "same neighbours, new place",
+    "same place, new neighbours",
+)
 _WINDOW = 20  # epochs of the running median by which a rise is dated
 NUM_TRAIN = 151_241  # examples of HASYv2, fold 1
 
@@ -46,6 +51,7 @@ class ProtocolDetailsFacts(Facts):
     published: Mapping[int, Mapping[str, float]]
     followed: Sequence[Mapping[str, Any]]  # with a buffer, to the last epoch, by width
     trend: ExactTrend  # of getting through the fork, over all buffers
+    neighbours: Mapping[str, Mapping[str, Any]]  # arms that keep them, by name
     sorted_files: Mapping[int, float]  # train loss of the trial with them, by epoch
     window: int = _WINDOW
     plateau_share: float = Thresholds().divergence
@@ -72,6 +78,7 @@ def summarize(results: xr.Dataset) -> ProtocolDetailsFacts:
         published={w: vars(published[w]) for w in widths if w in published},
         followed=_follow(level, published),
         trend=_find_trend(arms, fork),
+        neighbours={one["name"]: one for one in arms if one["name"] in NEIGHBOURS},
         sorted_files=_read_sorted(),
     )
 

@@ -63,7 +63,7 @@ def _list_arms(
             BlocksInPlace, fork, some, precision="full"
         ),
         "same neighbours, new place": Condition(
-            BlocksMoved, fork, some, precision="full"
+            BlocksMoved, fork, some, replicas=3, precision="full"
         ),
         "same place, new neighbours": Condition(Drift, fork, some, precision="full"),
     }

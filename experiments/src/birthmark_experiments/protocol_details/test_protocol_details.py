@@ -347,3 +347,13 @@ def test_which_buffers_fit_is_told_by_both_widths():
     first = facts["arms"][0]["over_published"]
     assert first["min_train"] == pytest.approx(0.1 / 0.12)
     assert first["min_train_epoch"] == pytest.approx(1 / 130)
+
+
+def test_kept_company_stops_the_shipped_networks_and_a_kept_place_does_not(shipped):
+    kept = shipped["neighbours"]
+    passed = {name: (one["num_passed"], one["replicas"]) for name, one in kept.items()}
+    assert passed == {
+        "same neighbours, same place": (0, 1),
+        "same neighbours, new place": (0, 3),
+        "same place, new neighbours": (1, 1),
+    }
