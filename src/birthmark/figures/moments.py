@@ -45,7 +45,7 @@ def draw_moments(family: Family) -> list[Drawing]:
     n = len(pool.places)
     intervals = (
         f"Bands: twice the standard error, bootstrap over the {n} replicas; bars of "
-        "the peak: 95 %, Student's t on the jackknife over replicas."
+        "the peak: 95 % (Student's t, jackknife)."
         if n > 1
         else "A single replica: no intervals."
     )
