@@ -148,17 +148,13 @@ def _carry_out(
     copy_to: str | None = None,
 ) -> list[Outcome]:
     from birthmark.cli.progress import SweepDisplay
-    from birthmark.store import DamageError, copy_run, open_store
+    from birthmark.store import DamageError, open_store
     from birthmark.sweeps import Outcome
 
     opened = open_store(store)
     outcomes = [Outcome(spec.run_key, "done") for spec in plan.done]
-    if copy_to:
-        for number, outcome in enumerate(outcomes):
-            try:
-                copy_run(opened, outcome.key, copy_to)
-            except DamageError as error:  # of this run: the others go on
-                outcomes[number] = replace(outcome, status="failed", message=str(error))
+    if copy_to:  # a place that takes no copy is refused before any work
+        outcomes = [_copied(opened, one, copy_to, DamageError) for one in outcomes]
     words = {task.key: task.words for task in plan.tasks}
     if words:
         _log(store, {"begun": len(words), "done": len(plan.done)})
@@ -173,12 +169,18 @@ def _carry_out(
     return outcomes
 
 
-def _copied(store: Store, outcome: Outcome, url: str) -> Outcome:
+def _copied(
+    store: Store,
+    outcome: Outcome,
+    url: str,
+    failure: type[BirthmarkError] = BirthmarkError,
+) -> Outcome:
+    """What became of a run that is copied; a failure of this kind is its own."""
     from birthmark.store import copy_run
 
     try:
         copy_run(store, outcome.key, url)
-    except BirthmarkError as error:
+    except failure as error:
         return replace(outcome, status="failed", message=str(error))
     return outcome
 
@@ -200,12 +202,13 @@ def _log(store: Path, what: dict[str, Any]) -> None:
 def _sum_up(failed: list[Outcome], plan: Plan, store: Path) -> None:
     from birthmark.store import open_store
 
+    opened = open_store(store)
     commands = {task.key: task.command(store) for task in plan.tasks}
     whole = len(plan.done) + len(plan.tasks)
     print(f"\n{len(failed)} of {whole} runs failed:", file=sys.stderr)
     for outcome in failed:
         print(f"  {outcome.key}: {outcome.message}", file=sys.stderr)
-        if open_store(store).is_done(outcome.key):  # only its copy has failed
+        if opened.is_done(outcome.key):  # only its copy has failed
             again = shlex.join(["birthmark", *sys.argv[1:]])
             print(f"    trained and stored; to copy it: {again}", file=sys.stderr)
         else:

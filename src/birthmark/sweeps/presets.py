@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -16,13 +15,15 @@ from birthmark.sweeps.grid import Grid
 # the weights between the hidden layers are kept, for the pictures of the mark
 _PICTURES: dict[str, Any] = {"weights": "log", "weights_layers": ["hidden2"]}
 _PAPER_WIDTHS = (10, 50, 100, 150, 200, 225, 250, 275, 300, 350, 400, 450, 500, 1000)
-_MARKED_WIDTHS = (256, 512)  # Figure 1: unstable and stable
-# one network of each, what is unlike the protocol so that the first is unstable, and
-# at which other epochs its weights are kept
-_MARKED: tuple[tuple[int, dict[str, Any], tuple[int, ...]], ...] = (
-    (256, {"training.shuffle_buffer": 2000}, (300, 400)),
-    (512, {}, ()),
-)
+# the widths of Figure 1, unstable and stable; and what one network of each has of its
+# own, so that the first is unstable
+_MARKED: dict[int, dict[str, Any]] = {
+    256: {
+        "training.shuffle_buffer": 2000,
+        "record.weights": [0, 20, 75, 200, 300, 400, 500, 1000],
+    },
+    512: {"record.weights": [0, 20, 75, 200, 500, 1000]},
+}
 _CLIPPED, _LOGITS = "clipped_cross_entropy", "cross_entropy"
 # data, width, loss, precision of the products, in the order of worth against cost
 _LAPTOP = (
@@ -106,7 +107,7 @@ def reproduction(scale: str) -> Grid:
         return Grid((*marked, widest))
     if scale == "laptop":
         often = (_recorded_often(*one) for one in _LAPTOP)
-        return Grid((*often, *(_pictured(*one) for one in _MARKED)))
+        return Grid((*often, *map(_pictured, _MARKED)))
     if scale == "gpu":
         return Grid(
             (
@@ -122,7 +123,7 @@ def reproduction(scale: str) -> Grid:
         specs = (
             preset("paper", dataset=dataset, width=width, mark=mark)
             for dataset in ("hasyv2", "mnist", "fashion_mnist")
-            for mark, widths in ((False, _PAPER_WIDTHS), (True, _MARKED_WIDTHS))
+            for mark, widths in ((False, _PAPER_WIDTHS), (True, _MARKED))
             for width in widths
         )
         return Grid(tuple(sorted(specs, key=_count_operations)))
@@ -149,18 +150,10 @@ def _on_gpu(width: int, buffer: int | None = None) -> RunSpec:
     return _recorded_less_often("hasyv2", width).with_settings(settings)
 
 
-def _pictured(
-    width: int, settings: Mapping[str, Any], between: tuple[int, ...]
-) -> RunSpec:
+def _pictured(width: int) -> RunSpec:
     """One network of Figure 1, with the weights under its mark at a few epochs."""
-    epochs = sorted((0, 20, 75, 200, 500, 1000, *between))
     return _recorded_less_often("hasyv2", width).with_settings(
-        {
-            "run.replicas": 1,
-            "record.weights": epochs,
-            "record.weights_layers": ["hidden2"],
-            **settings,
-        }
+        {"run.replicas": 1, "record.weights_layers": ["hidden2"], **_MARKED[width]}
     )
 
 

@@ -115,7 +115,7 @@ def describe_paper(store: Store) -> dict[str, Any]:
         "replicas": [row for arm in arms for row in _describe_replicas(arm)],
         "conditionals": describe_conditionals(arms, store.records),
         "moves": find_moves(arms),
-        "reads": [asdict(one) | {"is_read": one.reading.is_read} for one in reads],
+        "reads": [_describe_read(one) for one in reads],
         "without": [
             asdict(one)
             for arm, run in runs
@@ -143,11 +143,14 @@ def describe_marked(store: Store) -> dict[str, Any]:
         arm = Arm(spec.training.loss, read_columns(group, Thresholds()))
         kept, weights = partial(kept_epochs, store), partial(weights_of, store)
         found += [
-            asdict(one)
-            | {"is_read": one.reading.is_read, "buffer": spec.training.shuffle_buffer}
+            _describe_read(one, spec.training.shuffle_buffer)
             for one in read_marks([arm], kept, weights)
         ]
     return {"published_reads": found}
+
+
+def _describe_read(read: Read, buffer: int | None = None) -> dict[str, Any]:
+    return asdict(read) | {"is_read": read.reading.is_read, "buffer": buffer}
 
 
 def _describe_data(columns: list[Column]) -> dict[str, float]:

@@ -151,9 +151,9 @@ class _Drift(_Rows):
 
     def draw(self, replica: int, epoch: int) -> Array:
         seed, size = self.spec.run.seed, find_near(self.count)
-        done, order = self.last.get(replica, (0, super().draw(replica, 0)))
-        if done > epoch:
-            done, order = 0, super().draw(replica, 0)
+        if replica not in self.last or self.last[replica][0] > epoch:
+            self.last[replica] = 0, super().draw(replica, 0)
+        done, order = self.last[replica]
         for e in range(done + 1, epoch + 1):
             order = buffered_order(seed, replica, e, self.count, size, coming=order)
         self.last[replica] = epoch, order
