@@ -181,3 +181,15 @@ def test_ctrl_c_while_modules_are_imported_says_nothing(tmp_path, module, settin
     found = call("$BM data list", PYTHONPATH=path, **settings)
     assert found.returncode in (130, -2)
     assert (found.stdout, found.stderr) == (b"", b"")
+
+
+def test_ctrl_c_that_is_ignored_stays_so(tmp_path):
+    """As by a script's jobs in the background, which the same keys would end."""
+    (tmp_path / "mine.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    settings = {"PYTHONPATH": path, "BIRTHMARK_EXTENSIONS": "mine"}
+    found = call("trap '' INT; $BM data list", **settings)
+    assert found.returncode == 0, found.stderr
+    assert b"digits" in found.stdout

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,7 @@ from PIL import Image
 
 from birthmark.analysis import Axis, read_survey
 from birthmark.errors import SpecError, StoreError
-from birthmark.figures import draw_figures, draw_survey, find_drawings
+from birthmark.figures import draw_figures, draw_survey, find_drawings, make_each
 from birthmark.figures.canvas import axis_data, new_figure, tick_axis
 from birthmark.figures.palettes import PALETTES, styled
 from figures_store import small_spec, write_store
@@ -341,3 +342,27 @@ def test_figures_are_found_without_torch_pandas_and_xarray_or_matplotlib(store):
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux copies processes")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_drawings_of_processes_that_are_ended_are_made_all_the_same(
+    monkeypatch, number
+):
+    """As by a system without memory, or by a Ctrl-C that the command ignores."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    here, before = os.getpid(), signal.getsignal(signal.SIGINT)
+
+    def make(drawing):
+        if os.getpid() != here and drawing == "b":
+            os.kill(os.getpid(), number)
+        return drawing * 2, os.getpid() == here
+
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        made = make_each(make, "abc", formats=["png"], apart=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    # those that ignore it, as they should, have made all of them apart
+    ignored = number == signal.SIGINT
+    assert made == [(two, not ignored) for two in ("aa", "bb", "cc")]

@@ -313,15 +313,18 @@ def test_a_run_that_goes_on_by_other_means_says_so_and_from_which_step(
     assert second.endswith(f"versions.torch 0.1 -> {torch.__version__}")
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no hangup")
-def test_a_terminal_that_closes_is_an_interrupt_unless_it_is_ignored():
-    before = signal.getsignal(signal.SIGHUP)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_to_stop_is_noted_unless_it_is_ignored(name):
+    """A terminal that closes, too; a script's jobs in the background ignore Ctrl-C."""
+    if (number := getattr(signal, name, None)) is None:
+        pytest.skip("Windows has no hangup")
+    before = signal.getsignal(number)
     try:
         for handler, came in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):
-            signal.signal(signal.SIGHUP, handler)
+            signal.signal(number, handler)
             with deferred_interrupts() as interrupt:
-                signal.raise_signal(signal.SIGHUP)
+                signal.raise_signal(number)
                 assert interrupt.came is came
-            assert signal.getsignal(signal.SIGHUP) == handler
+            assert signal.getsignal(number) == handler
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, before)

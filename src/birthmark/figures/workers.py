@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -37,7 +38,8 @@ def make_each(
         drawings: Any: processes are copies of this one, so nothing is sent to them.
         formats: Into which they are rendered: what writes these is loaded before.
         apart: In processes of their own, where Linux can copy this one; its threads
-            must hold nothing meanwhile that drawing needs.
+            must hold nothing meanwhile that drawing needs. What cannot be made so is
+            made here.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     workers = min(len(drawings), cores)
@@ -51,12 +53,18 @@ def make_each(
         # Python warns of threads: those here show how long it takes, or wait for work
         warnings.simplefilter("ignore", DeprecationWarning)
         begin = (make, drawings)
-        with ProcessPoolExecutor(workers, get_context("fork"), _begin, begin) as pool:
-            return list(pool.map(_make, range(len(drawings))))
+        try:
+            pool = ProcessPoolExecutor(workers, get_context("fork"), _begin, begin)
+            with pool:
+                return list(pool.map(_make, range(len(drawings))))
+        except (BrokenProcessPool, OSError):
+            # one was ended from outside, or none could be started
+            return list(map(make, drawings))
 
 
 def _begin(make: Callable[[Drawing], Any], drawings: Sequence[Drawing]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process has the last word
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first has the last word
     _task[:] = make, drawings
 
 
