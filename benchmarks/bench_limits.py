@@ -29,6 +29,7 @@ from throughput.rates import COPIED, SIZE
 
 from birthmark.compilation import compile_command
 from birthmark.training import Training, compiled
+from birthmark.training.compiled.tuning import Tuning
 
 WIDTHS = (10, 100, 250, 500, 1000)
 TILE_DEPTH, TILE_ROUNDS = 128, 2000
@@ -38,12 +39,13 @@ SOURCE = """
 #include "products.h"
 void product(int64_t rows, int64_t columns, int64_t depth, const REAL *a, int64_t a_row,
              int64_t a_column, REAL *b, int64_t b_row, REAL *start, int64_t start_row,
-             REAL *c, int64_t c_row, REAL *panel)
+             REAL *c, int64_t c_row, REAL *panel, int64_t often,
+             int64_t cuts)
 {
     static REAL left[KEPT];
     multiply(rows, columns, depth, (left_matrix){a, a_row, a_column},
              (right_matrix){b, b_row}, (right_matrix){start, start_row},
-             (right_matrix){c, c_row}, (copies_room){panel, left, 8, 1});
+             (right_matrix){c, c_row}, (copies_room){panel, left, often, cuts});
 }
 int64_t tile_alone(int64_t depth, int64_t times, REAL *a, REAL *b, REAL *c)
 {
@@ -84,8 +86,9 @@ class Products:
         made = self._library.tile_alone(*times, *places)
         return int(made) / (time.process_time() - started)
 
-    def of_step(self, width: int) -> Callable[[], None]:
+    def of_step(self, width: int, tuning: Tuning) -> Callable[[], None]:
         """What makes the products of one step, in its order."""
+        chosen = [_whole(one) for one in (tuning.often, tuning.cuts)]
         sizes = [SIZES[0], width, width, SIZES[1]]
         strides = [self._ask("row_stride", size) for size in sizes]
         across = self._ask("row_stride", BATCH)
@@ -101,7 +104,7 @@ class Products:
         def add(sizes: tuple[int, int, int], *places: np.ndarray | int) -> None:
             """Of rows, columns and depth; places are matrices and their steps."""
             made = [_at(p) if isinstance(p, np.ndarray) else _whole(p) for p in places]
-            calls.append([*map(_whole, sizes), *made, _at(self._panel)])
+            calls.append([*map(_whole, sizes), *made, _at(self._panel), *chosen])
 
         for n, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
             row = strides[n + 1]
@@ -183,8 +186,11 @@ def main() -> None:
     target, dataset = torch.zeros_like(source), make_dataset(32)
     with tempfile.TemporaryDirectory() as folder:
         products = Products(folder)
-        makers = {width: products.of_step(width) for width in WIDTHS}
         trainings = {width: make_training(width, dataset) for width in WIDTHS}
+        makers = {
+            width: products.of_step(width, training._path.tuning)
+            for width, training in trainings.items()
+        }
         rates: dict[str, list[float]] = {}
         alone: dict[int, list[float]] = {width: [] for width in WIDTHS}
         steps: dict[int, list[float]] = {width: [] for width in WIDTHS}

@@ -79,10 +79,13 @@ typedef struct {
 
 /* ROWS x VECTORS accumulators stay in registers for the whole sum. It begins at zero or
    where it was put aside, and `start` is added at the end: each of many small terms would
-   be lost beside a weight. */
+   be lost beside a weight. With a panel, the rows of the right matrix are laid into it,
+   one behind the other, as they are read; those a few rows ahead come nearer. */
+enum { ROWS_AHEAD = 6 };
 #define DEFINE_TILE(ROWS, VECTORS)                                                   \
-    static void tile_##ROWS##x##VECTORS(int64_t depth, const left_matrix *left,      \
-                                        right_matrix b, const ends *at)              \
+    static inline __attribute__((always_inline)) void fill_##ROWS##x##VECTORS(       \
+        int64_t depth, const left_matrix *left, right_matrix b, const ends *at,      \
+        REAL *panel)                                                                 \
     {                                                                                \
         left_matrix a = *left;                                                       \
         const ends e = *at;                                                          \
@@ -92,14 +95,21 @@ typedef struct {
                 sum[m][n] = LOAD(e.before.at + m * e.before.row + n * LANES);        \
         UNROLLED for (int64_t m = 0; m < ROWS; m++) {                                \
             const REAL *wanted = e.c.at + m * e.c.row; /* at the end */              \
-            __builtin_prefetch(wanted);                                              \
-            __builtin_prefetch(wanted + VECTORS * LANES - 1);                        \
+            UNROLLED for (int64_t n = 0; n < VECTORS; n++)                           \
+                __builtin_prefetch(wanted + n * LANES);                              \
         }                                                                            \
         _Pragma("GCC unroll 4") for (int64_t k = 0; k < depth; k++) {                \
             vector right[VECTORS];                                                   \
             UNROLLED for (int64_t n = 0; n < VECTORS; n++)                           \
                 right[n] = LOAD(b.at + n * LANES);                                   \
             UNROLLED for (int64_t n = 0; n < VECTORS; n++) HOLD(right[n]);           \
+            if (panel) {                                                             \
+                UNROLLED for (int64_t n = 0; n < VECTORS; n++) {                     \
+                    STORE(panel + n * LANES, right[n]);                              \
+                    __builtin_prefetch(b.at + ROWS_AHEAD * b.row + n * LANES);       \
+                }                                                                    \
+                panel += VECTORS * LANES;                                            \
+            }                                                                        \
             UNROLLED for (int64_t m = 0; m < ROWS; m++) {                            \
                 const vector value = SPREAD(a.at + m * a.row);                       \
                 UNROLLED for (int64_t n = 0; n < VECTORS; n++)                       \
@@ -112,6 +122,11 @@ typedef struct {
             UNROLLED for (int64_t n = 0; n < VECTORS; n++)                           \
                 STORE(e.c.at + m * e.c.row + n * LANES,                              \
                       LOAD(e.start.at + m * e.start.row + n * LANES) + sum[m][n]);   \
+    }                                                                                \
+    static void tile_##ROWS##x##VECTORS(int64_t depth, const left_matrix *left,      \
+                                        right_matrix b, const ends *at)              \
+    {                                                                                \
+        fill_##ROWS##x##VECTORS(depth, left, b, at, 0);                              \
     }
 
 /* 24 accumulators and 8 further registers where there are 32; 12 and 4 of 16 */
@@ -144,11 +159,27 @@ typedef struct {
 
 #define NAME_TILE(ROWS, VECTORS) {ROWS, tile_##ROWS##x##VECTORS}
 #define TILE(ROWS, VECTORS) NAME_TILE(ROWS, VECTORS)
+/* the tallest of each width first */
 static const tile TILES[3][4] = {
     {TILE(TALL, 1), TILE(4, 1), TILE(2, 1), TILE(1, 1)},
     {TILE(TALL, 2), TILE(4, 2), TILE(2, 2), TILE(1, 2)},
     {TILE(LOW, 3), TILE(4, 3), TILE(2, 3), TILE(1, 3)},
 };
+
+/* The tallest tile of a width, laying the panel that those below it walk down: beside
+   its products this costs next to nothing, in a loop of its own a tenth of them. */
+#define DEFINE_LAYING(ROWS, VECTORS)                                                 \
+    static void lay_##VECTORS(int64_t depth, const left_matrix *left, right_matrix b,  \
+                              const ends *at, REAL *panel)                           \
+    {                                                                                \
+        fill_##ROWS##x##VECTORS(depth, left, b, at, panel);                          \
+    }
+#define LAYING(ROWS, VECTORS) DEFINE_LAYING(ROWS, VECTORS)
+LAYING(TALL, 1)
+LAYING(TALL, 2)
+LAYING(LOW, 3)
+static void (*const LAY_PANEL[3])(int64_t, const left_matrix *, right_matrix,
+                                  const ends *, REAL *) = {lay_1, lay_2, lay_3};
 
 static inline int64_t round_up(int64_t count, int64_t step)
 {
@@ -208,28 +239,6 @@ static inline right_matrix from_column(right_matrix of, int64_t column)
     return (right_matrix){of.at + column, of.row};
 }
 
-/* A few columns, their rows laid one behind the other: the caches and the tables of pages
-   then hold all that the tiles below each other walk down. */
-static inline right_matrix lay_panel(int64_t depth, int64_t width, right_matrix from,
-                                     REAL *panel)
-{
-    const right_matrix to = {panel, width * LANES};
-    for (int64_t k = 0; k < depth; k++)
-        UNROLLED for (int64_t n = 0; n < width; n++)
-            STORE(to.at + k * to.row + n * LANES, LOAD(from.at + k * from.row + n * LANES));
-    return to;
-}
-
-static right_matrix lay_panel_of(int64_t depth, int64_t width, right_matrix from,
-                                 REAL *panel)
-{
-    switch (width) {
-    case 1: return lay_panel(depth, 1, from, panel);
-    case 2: return lay_panel(depth, 2, from, panel);
-    default: return lay_panel(depth, WIDEST, from, panel);
-    }
-}
-
 /* A part of a product: some of its rows, and some of the terms of their sums. */
 typedef struct {
     int64_t rows, columns, depth;
@@ -242,10 +251,10 @@ static REAL ZEROS[WIDEST * LANES];
 /* added to sums that wait: not even the sign of a zero changes */
 static REAL NOTHING[WIDEST * LANES] = {[0 ... WIDEST * LANES - 1] = (REAL)-0.0};
 
-/* The tiles below each other in a few columns. Meanwhile what is read next of the right
-   matrix, from `next` on, comes nearer. */
+/* The tiles below each other in a few columns. With a panel, the first lays it, and what
+   is read next of the right matrix, from `next` on, comes nearer meanwhile. */
 static void multiply_panel(const part *p, int64_t width, right_matrix b, ends e,
-                           const REAL *next)
+                           REAL *panel, const REAL *next)
 {
     enum { LINE = 64 / sizeof(REAL) };
     const tile *kind = TILES[width - 1];
@@ -253,12 +262,16 @@ static void multiply_panel(const part *p, int64_t width, right_matrix b, ends e,
     left_matrix a = p->a;
     for (int64_t left = p->rows, k = 0; left > 0; left -= kind->rows) {
         /* two of four rows are better than one of six and one of two */
-        while (kind->rows > left || (kind->rows == 6 && left == 8)) kind++;
-        for (int64_t end = k + share; next && k < end && k < p->depth; k++) {
-            __builtin_prefetch(next + k * p->b.row);
-            __builtin_prefetch(next + k * p->b.row + LINE);
-        }
-        kind->run(p->depth, &a, b, &e);
+        while (kind->rows > left || (!panel && kind->rows == 6 && left == 8)) kind++;
+        for (int64_t end = k + share; next && k < end && k < p->depth; k++)
+            for (int64_t n = 0; n < width * LANES; n += LINE)
+                __builtin_prefetch(next + k * p->b.row + n);
+        if (panel) {
+            LAY_PANEL[width - 1](p->depth, &a, b, &e, panel);
+            b = (right_matrix){panel, width * LANES};
+            panel = 0;
+        } else
+            kind->run(p->depth, &a, b, &e);
         a.at += kind->rows * a.row;
         e.before.at += kind->rows * e.before.row;
         e.start.at += kind->rows * e.start.row;
@@ -273,19 +286,15 @@ static void multiply_part(const part *p, const copies_room *room)
         const int64_t left = vectors - done, n = done * LANES;
         /* four are better as two and two than as three and a slow one */
         width = left == 4 ? 2 : left > WIDEST ? WIDEST : left;
-        right_matrix b = from_column(p->b, n);
-        const REAL *next = 0;
-        const int64_t worth = room->often * TILES[width - 1]->rows;
-        if (worth > 0 && p->rows >= worth && b.row > 2 * width * LANES) {
-            next = left > width ? b.at + width * LANES
-                   : p->last    ? 0
-                                : from_row(p->b, p->depth).at;
-            b = lay_panel_of(p->depth, width, b, room->panel);
-        }
-        const right_matrix c = from_column(p->c, n);
+        const right_matrix b = from_column(p->b, n), c = from_column(p->c, n);
         const ends e = {p->first ? (right_matrix){ZEROS, 0} : c,
                         p->last ? from_column(p->start, n) : (right_matrix){NOTHING, 0}, c};
-        multiply_panel(p, width, b, e, next);
+        const int64_t worth = room->often * TILES[width - 1]->rows;
+        const int lays = worth > 0 && p->rows >= worth && b.row > 2 * width * LANES;
+        const REAL *next = left > width ? b.at + width * LANES
+                           : p->last    ? 0
+                                        : from_row(p->b, p->depth).at;
+        multiply_panel(p, width, b, e, lays ? room->panel : 0, lays ? next : 0);
     }
 }
 
