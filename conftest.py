@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -12,6 +13,10 @@ from hypothesis import settings
 # Before torch is loaded, and for child processes too: the networks of the tests are so
 # small that threads only wait for each other, the more so beside another test run.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A script's jobs in the background ignore Ctrl-C, and so would what tests send it to.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `make test` draws the same examples each time, so that it fails for a reason;
 # `make test-slow` draws new ones, to find reasons.

@@ -25,13 +25,15 @@ class Phases:
 
     def end(self, name: str) -> None:
         """Note the peak since the last call, and what is left of it."""
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
         peak, now = (
             int(re.findall(rf"{key}:\s+(\d+) kB", status)[0]) * 1024 / 1e6
             for key in ("VmHWM", "VmRSS")
         )
         self.rows.append((name, peak, now))
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text(
+            "5", encoding="utf-8"
+        )  # the peak begins anew
 
 
 def measure_width(width: int) -> None:

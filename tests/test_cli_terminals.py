@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,60 @@ def test_closed_outputs_are_no_reason_to_fail():
     assert call("$BM data list >&-").returncode == 0
     assert call("$BM data list >&- 2>&-").returncode == 0
     assert call("$BM data verify nothing 2>&-").returncode == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_no_file_of_ours_takes_the_place_of_a_stream_that_is_closed(tmp_path):
+    """What a library in C says there would be written into it."""
+    (tmp_path / "mine.py").write_text(
+        "import os, pathlib\n"
+        "places = [os.readlink(f'/proc/self/fd/{n}') for n in range(3)]\n"
+        f"pathlib.Path({str(tmp_path / 'places')!r}).write_text(' '.join(places))\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    settings = {"PYTHONPATH": path, "BIRTHMARK_EXTENSIONS": "mine"}
+    assert call("$BM data list <&- >&- 2>&-", **settings).returncode == 0
+    assert (tmp_path / "places").read_text() == " ".join(["/dev/null"] * 3)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_what_was_asked_for_is_written_though_nobody_reads(tmp_path):
+    """A file is no less wanted where the reader of the text before it has left."""
+    script = """
+import sys
+import time
+from pathlib import Path
+from birthmark.cli.terminal import any_terminal
+with any_terminal():
+    print("x" * 100_000, flush=True)
+    Path(sys.argv[1]).write_text("whole")
+"""
+    (tmp_path / "script.py").write_text(script)
+    command = f"{sys.executable} {tmp_path}/script.py {tmp_path}"
+    found = call(f"{command}/full > /dev/full")
+    assert (found.returncode, len(found.stderr.splitlines())) == (2, 1)
+    found = call(f"({command}/left; echo $? >&2) | head -c 1")
+    assert (found.stdout, found.stderr) == (b"x", b"141\n")
+    for name in ("full", "left"):
+        assert (tmp_path / name).read_text() == "whole"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+def test_a_pipe_that_does_not_block_gets_everything():
+    """As those of many terminals' parents; Python gives up where one is full."""
+    script = """
+import os
+from birthmark.cli.terminal import any_terminal
+os.set_blocking(1, False)
+with any_terminal():
+    for _ in range(10_000):
+        print("x" * 99)
+"""
+    program = [sys.executable, "-c", script]
+    with subprocess.Popen(program, stdout=subprocess.PIPE) as running:
+        time.sleep(0.5)  # until it is full
+        assert running.stdout.read() == (b"x" * 99 + b"\n") * 10_000
+    assert running.returncode == 0
 
 
 def test_settings_of_the_user_do_not_reach_figures(tmp_path):

@@ -276,7 +276,7 @@ def test_what_c_cannot_train_takes_another_path():
 def test_products_of_bf16_are_those_of_rounded_numbers():
     """One step by hand: every operand of a product rounded to bfloat16, sums exact."""
     flags = Path("/proc/cpuinfo")
-    if not (flags.exists() and "avx512_bf16" in flags.read_text()):
+    if not (flags.exists() and "avx512_bf16" in flags.read_text(encoding="utf-8")):
         pytest.skip("this processor has no products of bfloat16")
     data = random_dataset(37, 11, num_train=13)
     spec = make_spec("cross_entropy", batch_size=13, lr=0.5, replicas=2)

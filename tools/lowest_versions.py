@@ -10,7 +10,7 @@ import re
 import tomllib
 from pathlib import Path
 
-PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = ("export", "sql")  # those that the tests use where there is no framework
 # matplotlib's and typer's own calls of newer ones warn, which is an error in tests
 OLD_TOO = ("pyparsing<3.2.4", "click<8.3")

@@ -104,7 +104,7 @@ def format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def describe_machine() -> str:
     """Processor, what it can do, and the versions below everybody."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     facts = dict(reversed([line.split("\t", 1) for line in lines if "\t" in line]))
     model = facts.get("model name", platform.processor()).strip(" \t:")
     flags = facts.get("flags", "").split()

@@ -86,7 +86,7 @@ def _moved(path: Path, place: Path, places: dict[Path, Path]) -> str:
             raise SystemExit(f"{path}: {target} is no page of the site")
         return match.group()  # a reference page, or Sphinx refuses it
 
-    return _LINK.sub(lead, path.read_text())
+    return _LINK.sub(lead, path.read_text(encoding="utf-8"))
 
 
 def main() -> None:

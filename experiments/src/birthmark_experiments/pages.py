@@ -114,7 +114,7 @@ def render(template: Path, sources: Mapping[str, Any]) -> dict[Path, str]:
         own = {"facts": sources["experiments"][name]}
     found = Downloads(name)
     doors = {"fold": found.fold, "file": found.file, "rows": found.rows}
-    filled = environment.from_string(template.read_text())
+    filled = environment.from_string(template.read_text(encoding="utf-8"))
     text = filled.render(**sources, **own, **doors)
     return {page: text} | {page.parent / n: x for n, x in found.files.items()}
 

@@ -1,7 +1,7 @@
 """What stands around every command: any terminal, a pipe that closes, a full disk.
 
-What cannot be said on standard error (its disk is full, who read it has left) is left
-out: a training is not lost with the reader of its progress.
+What cannot be said (the disk is full, who read it has left) is left out, and the work
+goes on: neither a training nor a file that was asked for is lost with the reader.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -27,28 +28,22 @@ PIPE_CLOSED = 128 + 13  # as a shell reports a program that SIGPIPE ended
 def any_terminal() -> Iterator[None]:
     """Print whatever the terminal can show, and say in one line what cannot be printed.
 
-    A character that the encoding lacks is escaped. A reader that leaves early, as
-    `head` does, ends the command with the status of a closed pipe, which is none of
-    ours; output that cannot be written (a full disk) with one line and 2.
+    A character that the encoding lacks is escaped. Where the reader of standard output
+    has left early, as `head` does, the command ends with the status of a closed pipe,
+    which is none of ours; where it cannot be written (a full disk), with one line
+    and 2.
     """
-    _prepare()
+    output = _prepare()
     try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        _leave(PIPE_CLOSED)
-    except SystemExit as error:
-        # typer and rich end with 1 where a pipe closed, which would read as "findings"
-        if isinstance(error.__context__, BrokenPipeError):
-            _leave(PIPE_CLOSED)
-        raise
-    except OSError as error:
-        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
-            raise
-        print(f"birthmark: output cannot be written: {error.strerror}", file=sys.stderr)
-        _leave(2)
+        yield
+    finally:
+        sys.stdout.flush()
+        if output is not None and (failure := output.failure):
+            if failure.errno == errno.EPIPE:
+                raise SystemExit(PIPE_CLOSED)
+            reason = f"output cannot be written: {failure.strerror}"
+            print(f"birthmark: {reason}", file=sys.stderr)
+            raise SystemExit(2)
 
 
 @contextmanager
@@ -86,30 +81,39 @@ def interruptible() -> Iterator[None]:
 class _Unfailing(io.FileIO):
     """A file to which all can be written; what it cannot take is dropped."""
 
+    failure: OSError | None = None  # the last
+
     def write(self, content: ReadableBuffer, /) -> int:
         try:
-            return super().write(content)
-        except OSError:
+            while (count := super().write(content)) is None:
+                select.select([], [self], [])  # a pipe that does not block is full
+        except OSError as error:
+            self.failure = error
             return memoryview(content).nbytes
+        return count
 
 
-def _prepare() -> None:
-    error = sys.stderr
-    if error is sys.__stderr__ and isinstance(error, io.TextIOWrapper):
-        raw = _Unfailing(error.fileno(), "w", closefd=False)
-        sys.stderr = io.TextIOWrapper(
-            io.BufferedWriter(raw), error.encoding, line_buffering=True
-        )
+def _prepare() -> _Unfailing | None:
+    """Make both streams fit to be written to; the file of standard output, if any."""
+    # a file of ours that is opened as 1 or 2 would get what libraries in C say
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    output = None
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-        elif isinstance(stream, io.TextIOWrapper):
+        elif stream is getattr(sys, f"__{name}__"):
+            raw = _Unfailing(stream.fileno(), "w", closefd=False)
+            text = io.TextIOWrapper(
+                io.BufferedWriter(raw),
+                stream.encoding,
+                "backslashreplace",
+                line_buffering=name == "stderr" or raw.isatty(),
+            )
+            setattr(sys, name, text)
+            output = raw if name == "stdout" else output
+        elif isinstance(stream, io.TextIOWrapper):  # of who calls us from Python
             stream.reconfigure(errors="backslashreplace")
-
-
-def _leave(status: int) -> None:
-    # what is still buffered would be written at the end, and fail again
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 1)
-    raise SystemExit(status)
+    return output

@@ -1,5 +1,6 @@
 """Where a number comes from: versions, commit, machine, data."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -77,5 +78,5 @@ def _commit() -> str | None:
 def _git(folder: Path, *arguments: str) -> str:
     # without the lock that `status` would take to refresh the index of the user's
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    done = subprocess.run(command, capture_output=True, check=True)
+    return os.fsdecode(done.stdout).strip()  # names of files may be any bytes

@@ -274,13 +274,15 @@ def available_memory(device: str) -> int | None:
     ]
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):
-            amounts.append(int(Path("/sys/fs/cgroup", name).read_text()))
+            amounts.append(
+                int(Path("/sys/fs/cgroup", name).read_text(encoding="utf-8"))
+            )
     return min(amounts, default=None)
 
 
 def _read_kilobytes(path: str, key: str) -> list[int]:
     with contextlib.suppress(OSError):
-        lines = Path(path).read_text().splitlines()
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
         return [int(line.split()[1]) * 1024 for line in lines if line.startswith(key)]
     return []
 

@@ -143,8 +143,12 @@ def load_state(path: Path, model: keras.Model) -> tuple[list[Any], int]:
         with np.load(saved) as file:
             weights = [jnp.asarray(file[f"arr_{i}"]) for i in range(len(weights))]
             done = int(file["epoch"])
-    kept = path.read_text().splitlines(keepends=True)[:done] if path.exists() else []
-    path.write_text("".join(kept))
+    kept = (
+        path.read_text(encoding="utf-8").splitlines(keepends=True)[:done]
+        if path.exists()
+        else []
+    )
+    path.write_text("".join(kept), encoding="utf-8")
     return weights, done
 
 
