@@ -96,7 +96,6 @@ class SweepDisplay(_Bar):
     def __init__(self, plan: Plan, workers: int, *, quiet: bool) -> None:
         super().__init__(width=30, quiet=quiet)
         self._plan = plan
-        self._words = {task.key: task.words for task in plan.tasks}
         self._total = len(plan.done) + len(plan.tasks)
         self._count = len(plan.done)
         self._shares: dict[str, float] = {}
@@ -107,7 +106,7 @@ class SweepDisplay(_Bar):
     def __enter__(self) -> Self:
         if not self._quiet:
             for number, spec in enumerate(self._plan.done, start=1):
-                name = describe_run(spec)
+                name = self._plan.words[spec.run_key]
                 self._print(f"[{number}/{self._total}] {name}: was done")
             if self._plan.tasks:
                 self._print(f"The largest of these runs needs {self._plan.memory()}.")
@@ -131,7 +130,7 @@ class SweepDisplay(_Bar):
         if outcome.status == "done":
             losses = _last_losses(open_store(store).records(outcome.key))
             words = f"done in {duration(outcome.seconds)}; {losses}"
-        name = self._words[outcome.key]
+        name = self._plan.words[outcome.key]
         self._print(f"[{self._count}/{self._total}] {name}: {words}; run {outcome.key}")
 
     def _update(self) -> None:

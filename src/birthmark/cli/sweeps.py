@@ -155,16 +155,15 @@ def _carry_out(
     outcomes = [Outcome(spec.run_key, "done") for spec in plan.done]
     if copy_to:  # a place that takes no copy is refused before any work
         outcomes = [_copied(opened, one, copy_to, DamageError) for one in outcomes]
-    words = {task.key: task.words for task in plan.tasks}
-    if words:
-        _log(store, {"begun": len(words), "done": len(plan.done)})
+    if plan.tasks:
+        _log(store, {"begun": len(plan.tasks), "done": len(plan.done)})
     with SweepDisplay(plan, executor.workers, quiet=as_json) as display:
         for outcome in executor.carry_out(plan.tasks, store, display.show):
             if copy_to and outcome.status == "done":
                 outcome = _copied(opened, outcome, copy_to)
             outcomes.append(outcome)
             with contextlib.suppress(StoreError):  # the runs are what counts
-                _log(store, {"run": words[outcome.key], **vars(outcome)})
+                _log(store, {"run": plan.words[outcome.key], **vars(outcome)})
             display.finish(outcome, store)
     return outcomes
 

@@ -52,8 +52,10 @@ def watch_runs(look: Callable[[], Rows], every: float = 2.0) -> None:
             live.update(Group(table, said or "no runs yet"), refresh=True)
             quiet = 0 if "running" in states else quiet + 1
             if quiet == _QUIET_LOOKS:
-                return
+                break
             time.sleep(every)
+    if not console.is_terminal:  # there the last line is left open
+        console.print()
 
 
 def print_runs(runs: Rows) -> None:

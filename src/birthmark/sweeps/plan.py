@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import platformdirs
 import torch
@@ -20,6 +20,7 @@ from birthmark.errors import SpecError
 from birthmark.measurements import measure
 from birthmark.spec import RunSpec
 from birthmark.store import Store, flatten, replacing
+from birthmark.sweeps.provenance import describe_software
 from birthmark.sweeps.tasks import RunTask
 from birthmark.training import (
     Training,
@@ -44,6 +45,7 @@ class Plan:
     done: tuple[RunSpec, ...]
     tasks: tuple[RunTask, ...]  # the longest first, if they were timed
     seconds: dict[str, float] = field(default_factory=dict)  # by run key
+    words: dict[str, str] = field(default_factory=dict)  # by run key, of all
 
     def time(self, workers: int) -> float:
         """Seconds until all is done, with so many at a time: each takes the next."""
@@ -102,7 +104,7 @@ def make_plan(
             for task in tasks
         }
         tasks.sort(key=lambda task: -seconds[task.key])
-    return Plan(tuple(done), tuple(tasks), seconds)
+    return Plan(tuple(done), tuple(tasks), seconds, words)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -188,7 +190,7 @@ def calibrate(spec: RunSpec, *, threads: int | None = None) -> StepTimes:
     """The step times of a run, from a trial or from the cache of trials.
 
     Seeds, epochs, learning rate, initialization and mark do not count: such runs share
-    a trial.
+    a trial. Another processor, path, number of threads or version is tried anew.
 
     Raises:
         BirthmarkError: The spec, its data or its device cannot be used.
@@ -201,14 +203,15 @@ def calibrate(spec: RunSpec, *, threads: int | None = None) -> StepTimes:
         before = torch.get_num_threads()
         torch.set_num_threads(count)
         try:
-            known[name] = asdict(_try(spec))
+            known[name] = _try(spec)
         finally:
             torch.set_num_threads(before)
         with contextlib.suppress(Exception):  # only a cache
             cache.parent.mkdir(parents=True, exist_ok=True)
             with replacing(cache) as temporary:
-                temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
-    return StepTimes(**known[name])
+                kept = {name: asdict(one) for name, one in known.items()}
+                temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    return known[name]
 
 
 def _try(spec: RunSpec) -> StepTimes:
@@ -239,14 +242,16 @@ def _name(spec: RunSpec, threads: int) -> str:
         fields["training"].pop(free)
     for free in ("seed", "order_seed"):
         fields["run"].pop(free)
-    fields |= {"device": describe_device(spec.run.device), "threads": threads}
-    text = json.dumps([fields, torch.__version__], sort_keys=True)
+    device = find_device(spec.run.device)
+    fields |= {"device": describe_device(device), "threads": threads}
+    fields |= {"path": find_path_name(spec, device), **describe_software()["versions"]}
+    text = json.dumps(fields, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _read(cache: Path) -> dict[str, dict[str, Any]]:
+def _read(cache: Path) -> dict[str, StepTimes]:
     try:
-        known: dict[str, dict[str, Any]] = json.loads(cache.read_text("utf-8"))
-    except (OSError, ValueError):
+        kept = json.loads(cache.read_text("utf-8"))
+        return {name: StepTimes(**one) for name, one in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return known if isinstance(known, dict) else {}
