@@ -69,7 +69,13 @@ def export_store(store: Store, out: str | Path) -> list[Path]:
         else:
             with files.replacing_folder(target, _is_zarr_of_run) as temporary:
                 # texts have no settled form in the third version of the format
-                plain.to_zarr(temporary, mode="w", zarr_format=2, consolidated=True)
+                plain.to_zarr(
+                    temporary,
+                    mode="w",
+                    zarr_format=2,
+                    consolidated=True,
+                    write_empty_chunks=True,  # what an absent one holds is not settled
+                )
         written.append(target)
     return written
 
