@@ -1,13 +1,16 @@
 """A real Ray cluster of three nodes, one of which is lost (make test-cluster)."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from birthmark.errors import HardwareError
 from birthmark.spec import RunSpec
 from birthmark.store import open_store
 from birthmark.sweeps import Here, OnRay, make_plan
@@ -95,6 +98,14 @@ def test_two_sweeps_into_one_store(cluster, undisturbed, tmp_path):
         thread.join()
     assert {one.status for many in found.values() for one in many} == {"done"}
     assert_same(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://[::1]:1", "nowhere.test:1"])
+def test_nobody_at_an_address_is_said_at_once(address):
+    began = time.monotonic()
+    with pytest.raises(HardwareError, match=f"a cluster at {re.escape(address)}: "):
+        OnRay(address).carry_out([], Path("nowhere"), print).__next__()
+    assert time.monotonic() - began < 30
 
 
 def test_a_cluster_of_this_machine_asks_for_a_token(tmp_path):

@@ -1,6 +1,7 @@
 """Whoever carries a run out, it is the same run, to the last bit."""
 
 import json
+import multiprocessing
 import os
 import random
 import shlex
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,7 +101,8 @@ def test_one_failure_is_told_and_stops_no_other(tmp_path, monkeypatch):
     assert [one.status for one in outcomes] == ["failed", "done"]
     assert outcomes[0].message == "RuntimeError: no such luck"
     spec_file = tmp_path / bad.key / "spec.toml"
-    assert bad.command(tmp_path) == f"birthmark run {spec_file} --store {tmp_path}"
+    monkeypatch.chdir(tmp_path)
+    assert bad.command(Path()) == f"birthmark run {spec_file} --store {tmp_path}"
 
 
 def test_a_second_start_waits_for_the_first_and_trains_nothing(
@@ -252,6 +255,32 @@ def test_a_call_that_is_terminated_keeps_its_records(tmp_path, executor):
         assert store.records(key).loss.values.ravel().tolist() == [0, 1, 2]
 
 
+def train_to_the_end(track, seed):
+    """Interrupted when its run is done, before that is told."""
+    tracker = track(torch.nn.Linear(3, 2))
+    tracker.step()
+    tracker.finish()
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise KeyboardInterrupt
+    os.kill(parent.pid, signal.SIGTERM)
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("executor", [None, Processes(1)], ids=["here", "processes"])
+def test_a_run_that_was_about_to_end_is_done_whatever_came(tmp_path, executor):
+    told = []
+    whole = {"store": tmp_path, "executor": executor, "finished": told.append}
+    with pytest.raises(KeyboardInterrupt):  # for the second is not begun
+        sweep(train_to_the_end, {"seed": [0, 1]}, **whole)
+    assert [(one.key, one.status) for one in told] == [
+        ("train_to_the_end(seed=0)", "done")
+    ]
+    outcomes = sweep(train_to_the_end, {"seed": [0, 1]}, **whole)  # that was the last
+    assert [one.status for one in outcomes] == ["done", "done"]
+    assert len(told) == 2
+
+
 class Done:
     """A task of which nothing is left to do."""
 
@@ -285,10 +314,13 @@ def fail_once(track, text, seed):
 
 
 @pytest.mark.parametrize("name", [None, "it's"])
-def test_a_call_that_fails_is_told_with_what_makes_it_again(tmp_path, caplog, name):
+def test_a_call_that_fails_is_told_with_what_makes_it_again(
+    tmp_path, caplog, monkeypatch, name
+):
     """The same call, which draws the same and says all of what it raises."""
     calls.clear()
-    store, fields = tmp_path / "it's a store", {"text": ["a \"b\" 'c' $HOME"]}
+    monkeypatch.chdir(tmp_path)
+    store, fields = Path("it's a store"), {"text": ["a \"b\" 'c' $HOME"]}
     grid = {**fields, "seed": [3]}
     before = torch.get_rng_state()
     outcomes = sweep(fail_once, grid, store=store, name=name)
@@ -300,9 +332,11 @@ def test_a_call_that_fails_is_told_with_what_makes_it_again(tmp_path, caplog, na
     python, option, code = shlex.split(command)
     assert (python, option) == ("python", "-c")
     failed = calls.pop()
+    monkeypatch.chdir("/")  # from wherever it is called
     with pytest.raises(ValueError, match=r"with a \"b\" 'c' \$HOME"):
         exec(code, {})
     assert calls == [failed]
+    monkeypatch.chdir(tmp_path)
     # under the same name, and with the same start: else it would be refused
     assert [one.status for one in sweep(fail_once, grid, store=store, name=name)] == [
         "done"

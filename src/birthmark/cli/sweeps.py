@@ -88,8 +88,8 @@ def sweep(
         print(json.dumps([vars(outcome) for outcome in outcomes], indent=2))
     elif failed:
         _sum_up(failed, plan, store)
-    stopped = [outcome for outcome in outcomes if outcome.status == "stopped"]
-    if stopped:
+    if _is_cut_short(plan, outcomes):
+        stopped = [outcome for outcome in outcomes if outcome.status == "stopped"]
         raise _stopped(is_saved=not any(outcome.message for outcome in stopped))
     if failed:
         raise typer.Exit(1)
@@ -112,9 +112,15 @@ def carry_out_specs(
     chosen, threads = _choose("local", None, workers, None)
     plan = make_plan(specs, open_store(store), threads=threads)
     outcomes = _carry_out(plan, chosen, store, as_json=False)
-    if any(outcome.status == "stopped" for outcome in outcomes):
+    if _is_cut_short(plan, outcomes):
         raise typer.Exit(130)
     return [outcome for outcome in outcomes if outcome.status == "failed"]
+
+
+def _is_cut_short(plan: Plan, outcomes: Sequence[Outcome]) -> bool:
+    """Whether runs were stopped, or not begun since the sweep was."""
+    ended = [outcome for outcome in outcomes if outcome.status != "stopped"]
+    return len(ended) < len(plan.done) + len(plan.tasks)
 
 
 def _choose(

@@ -92,7 +92,9 @@ class FunctionTask:
         """A call of Python; what only the session that has the function can call."""
         function = _name(self.train)
         options = f", name={_say(self.name)}" if self.name != function else ""
-        what = f"{_say(dict(self.fields))}, store={_say(str(store))}{options}"
+        what = (
+            f"{_say(dict(self.fields))}, store={_say(str(store.absolute()))}{options}"
+        )
         found = _find_source(self.train)
         if found is None:
             return f"birthmark.sweeps.call({function}, {what})"
@@ -201,9 +203,11 @@ def sweep(
     done = _find_done(opened, named)  # once: many runs take a while to list
     waiting = [task for task in tasks if task.cell not in done]
     commands = {task.key: task.command for task in waiting}
-    chosen = executor or Here()
+    chosen, ended = executor or Here(), set[str]()
     for outcome in chosen.carry_out(waiting, opened.path, lambda standing: None):
         found[outcome.key] = outcome
+        if outcome.status != "stopped":
+            ended.add(outcome.key)
         if outcome.status == "failed":
             command = commands[outcome.key](opened.path)
             _log.warning(
@@ -211,8 +215,7 @@ def sweep(
             )
         if finished is not None:
             finished(outcome)
-    stopped = any(outcome.status == "stopped" for outcome in found.values())
-    if stopped:
+    if not ended.issuperset(commands):
         raise KeyboardInterrupt
     return [*found.values()]
 
@@ -240,12 +243,16 @@ def _find_source(train: Train) -> tuple[str, str] | None:
     name = getattr(train, "__qualname__", "<")
     if module not in sys.modules or "<" in name:
         return None
+    file = getattr(sys.modules[module], "__file__", None)
+    path = Path(file or "").resolve()
     if module != "__main__":
-        return f"import {module}", f"{module}.{name}"
-    script = getattr(sys.modules[module], "__file__", None)
-    if script is None or not Path(script).is_file():
+        known, depth = f"import {module}", module.count(".")
+        if file and path.name != "__init__.py":
+            folder = _say(str(path.parents[depth]))
+            known = f"import sys; sys.path.insert(0, {folder}); {known}"
+        return known, f"{module}.{name}"
+    if not path.is_file():
         return None
-    path = Path(script).resolve()
     beside = f"import runpy, sys; sys.path.insert(0, {_say(str(path.parent))})"
     outer, *inner = name.split(".")
     script = f"runpy.run_path({_say(str(path))})[{_say(outer)}]"

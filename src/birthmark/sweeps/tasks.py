@@ -6,6 +6,7 @@ bits are the same whichever process makes them. What comes back is a word, no ar
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -41,6 +42,7 @@ class Outcome:
     status: Literal["done", "failed", "stopped"]
     message: str = ""  # one line: why it failed, or what was not saved
     seconds: float = 0.0
+    interrupted: bool = False  # while it was at work: nothing is begun after it
 
 
 class Task(Protocol):
@@ -92,8 +94,9 @@ class RunTask:
 
     def command(self, store: Path) -> str:
         """`birthmark run`, with the spec that lies in the store."""
-        spec = store / self.key / "spec.toml"
-        return shlex.join(["birthmark", "run", str(spec), "--store", str(store)])
+        whole = store.absolute()  # for a shell that is elsewhere
+        spec = whole / self.key / "spec.toml"
+        return shlex.join(["birthmark", "run", str(spec), "--store", str(whole)])
 
 
 def attempt(task: Task, store: Path, report: Report = lambda standing: None) -> Outcome:
@@ -111,13 +114,24 @@ def attempt(task: Task, store: Path, report: Report = lambda standing: None) -> 
                 time.sleep(WAIT_SECONDS)
                 continue
             except KeyboardInterrupt:
-                return Outcome(task.key, "stopped")
+                return interrupted(task, store)
         except Stopped:
-            return Outcome(task.key, "stopped")
+            return interrupted(task, store, seconds=time.monotonic() - began)
         except KeyboardInterrupt:
-            return Outcome(task.key, "stopped", "stopped before all was saved")
+            how = "stopped before all was saved"
+            return interrupted(task, store, how, time.monotonic() - began)
         except BirthmarkError as error:
             return Outcome(task.key, "failed", " ".join(str(error).split()))
         except Exception as error:
             return Outcome(task.key, "failed", say_error(error))
         return Outcome(task.key, "done", seconds=time.monotonic() - began)
+
+
+def interrupted(
+    task: Task, store: Path, message: str = "", seconds: float = 0.0
+) -> Outcome:
+    """What has become of a task that was interrupted: done, if it was about to end."""
+    with contextlib.suppress(BirthmarkError):
+        if task.is_done(store):
+            return Outcome(task.key, "done", "", seconds, interrupted=True)
+    return Outcome(task.key, "stopped", message, interrupted=True)

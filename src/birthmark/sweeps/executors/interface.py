@@ -21,8 +21,8 @@ class Executor(Protocol):
     ) -> Iterator[Outcome]:
         """Carry all tasks out, and yield what becomes of each.
 
-        After an interrupt all that has begun is saved and `stopped`; the rest is not
-        begun, and not yielded.
+        After an interrupt all that has begun is saved and `stopped`, or done if it was
+        about to end; the rest is not begun, and not yielded.
 
         Args:
             tasks: In the order in which they should begin.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from birthmark.errors import HardwareError, MissingDependencyError
 from birthmark.sweeps.executors.interface import MOST_LOSSES
 from birthmark.sweeps.interrupts import deferred_interrupts
-from birthmark.sweeps.tasks import Outcome, Report, Task, attempt
+from birthmark.sweeps.tasks import Outcome, Report, Task, attempt, interrupted
 
 _LOOK_SECONDS = 0.5
 _AHEAD = 2  # tasks handed over for each one that can run: Ray places them
@@ -78,11 +79,11 @@ class OnRay:
                     try:
                         yield ray.get(one)
                     except ray.exceptions.TaskCancelledError:
-                        yield Outcome(task.key, "stopped")
+                        yield interrupted(task, folder)
                     except ray.exceptions.RayError as error:
                         losses[task.key] += 1
                         if stopping:
-                            yield Outcome(task.key, "stopped")
+                            yield interrupted(task, folder)
                         elif losses[task.key] < MOST_LOSSES:
                             waiting.insert(0, task)
                         else:
@@ -107,6 +108,7 @@ class OnRay:
                 "the executor ray needs Ray: pip install 'birthmark[ray]'"
             ) from error
         if not ray.is_initialized():
+            _refuse_silence(self.address or "")
             local = {"include_dashboard": False}
             try:
                 ray.init(
@@ -122,6 +124,23 @@ class OnRay:
                 ) from error
         self._ray = ray
         return ray
+
+
+def _refuse_silence(address: str) -> None:
+    """Say at once that nobody listens at HOST:PORT; Ray tries for many minutes.
+
+    Raises:
+        HardwareError: Nobody does.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), 10).close()
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise HardwareError(
+                f"cannot reach a cluster at {address}: {why}"
+            ) from error
 
 
 def _attempt(task: Task, store: Path) -> Outcome:

@@ -22,7 +22,14 @@ import torch
 from birthmark.errors import SpecError
 from birthmark.sweeps.executors.interface import MOST_LOSSES
 from birthmark.sweeps.interrupts import deferred_interrupts, raised_interrupts
-from birthmark.sweeps.tasks import Outcome, Report, Standing, Task, attempt
+from birthmark.sweeps.tasks import (
+    Outcome,
+    Report,
+    Standing,
+    Task,
+    attempt,
+    interrupted,
+)
 
 
 class Here:
@@ -38,7 +45,7 @@ class Here:
             for task in tasks:
                 outcome = attempt(task, store, report)
                 yield outcome
-                if outcome.status == "stopped":
+                if outcome.interrupted:
                     return
 
 
@@ -91,7 +98,7 @@ class Processes:
                             pool[pool.index(worker)] = self._start(worker.number)
                             losses[task.key] += 1
                             if stopping:
-                                yield Outcome(task.key, "stopped")
+                                yield interrupted(task, store)
                             elif losses[task.key] < MOST_LOSSES:
                                 waiting.insert(0, task)
                             else:
