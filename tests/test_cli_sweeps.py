@@ -13,7 +13,7 @@ import pytest
 from birthmark import cli
 from birthmark.cli import tables
 from birthmark.store import open_store
-from birthmark.sweeps import Grid
+from birthmark.sweeps import Grid, RunTask
 from kills import start
 from test_crash import assert_same, contents
 from test_sweeps_executors import birthmark
@@ -115,6 +115,55 @@ def test_failures_are_summed_up_with_what_makes_them_again(
     assert [one["key"] for one in failed] == [specs[1].run_key]
     assert say("repair", "--store", store)[0] == 0
     assert say("sweep", grid, "--store", store)[0] == 0
+
+
+def test_a_run_that_is_harmed_while_others_train_stops_none_of_them(
+    say, grid, tmp_path, monkeypatch
+):
+    store, real = tmp_path / "runs", RunTask.carry_out
+    keys = [spec.run_key for spec in Grid.from_toml(grid)]
+
+    def exchanged(task, *rest):
+        real(task, *rest)
+        if task.key == keys[1]:
+            one, other = (store / key / "metrics-000002.parquet" for key in keys[:2])
+            content = one.read_bytes()
+            one.write_bytes(other.read_bytes())
+            other.write_bytes(content)
+
+    copies = tmp_path / "copies"
+    copying = ("--copy-to", f"file://{copies}")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunTask, "carry_out", exchanged)
+        status, printed = say("sweep", grid, "--store", store, *copying)
+    assert status == 1 and "1 of 3 runs failed" in printed
+    assert f"{keys[1]}: {store / keys[1]}" in printed and "is damaged" in printed
+    assert "seed 2: done in" in printed and "alone: " not in printed
+    assert not (copies / keys[1]).exists() and (copies / keys[2]).exists()
+    assert say("repair", store)[1].startswith("2 of 2 runs were repaired\n")
+    assert say("sweep", grid, "--store", store, *copying)[0] == 0
+
+
+def test_log_and_status_say_what_is_true_of_runs_that_ctrl_c_found_at_their_end(
+    say, grid, tmp_path, monkeypatch
+):
+    store, real, ended = tmp_path / "runs", RunTask.carry_out, []
+
+    def interrupted_at_its_end(task, *rest):
+        real(task, *rest)
+        ended.append(task.key)
+        if len(ended) != 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunTask, "carry_out", interrupted_at_its_end)
+    status, printed = say("sweep", grid, "--store", store)
+    assert status == 130 and "seed 0: done in" in printed
+    assert "Stopped and saved. To go on: birthmark sweep" in printed
+    status, printed = say("sweep", grid, "--store", store)
+    assert status == 0 and "Stopped" not in printed and len(ended) == 3
+    log = (store / "sweep-log.jsonl").read_text().splitlines()
+    told = [one for one in map(json.loads, log) if "status" in one]
+    assert [one["status"] for one in told] == ["done"] * 3
 
 
 def test_watching_ends_when_all_is_done_and_shows_who_is_at_work(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -13,7 +12,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from birthmark.shapes import Array
 from birthmark.spec import RunSpec
-from birthmark.store import open_store
 from birthmark.sweeps import Outcome, Plan, RunResult, Standing
 from birthmark.sweeps import Progress as RunProgress
 
@@ -85,7 +83,7 @@ class Display(_Bar):
             return
         name = describe_run(result.store.spec(result.run_key))
         what = "was done" if result.was_done else f"done in {duration(seconds)}"
-        losses = _last_losses(result.records)
+        losses = last_losses(result.records)
         count = f"[{self._num_finished}/{self._num_runs}]"
         self._print(f"{count} {name}: {what}; {losses}; run {result.run_key}")
 
@@ -118,8 +116,8 @@ class SweepDisplay(_Bar):
             self._shares[standing.key] = standing.share
         self._update()
 
-    def finish(self, outcome: Outcome, store: Path) -> None:
-        """Leave one line for a run that has ended."""
+    def finish(self, outcome: Outcome, losses: str) -> None:
+        """Leave one line for a run that has ended, with its losses if it is done."""
         self._count += 1
         self._ended.add(outcome.key)
         self._shares.pop(outcome.key, None)
@@ -128,7 +126,6 @@ class SweepDisplay(_Bar):
             return
         words = outcome.message or outcome.status
         if outcome.status == "done":
-            losses = _last_losses(open_store(store).records(outcome.key))
             words = f"done in {duration(outcome.seconds)}; {losses}"
         name = self._plan.words[outcome.key]
         self._print(f"[{self._count}/{self._total}] {name}: {words}; run {outcome.key}")
@@ -149,7 +146,8 @@ class SweepDisplay(_Bar):
         )
 
 
-def _last_losses(records: xr.Dataset) -> str:
+def last_losses(records: xr.Dataset) -> str:
+    """What networks ended with, as means."""
     last = records.isel(step=-1)
     return (
         f"train loss {_mean(last.train_loss.values)}, "

@@ -87,7 +87,7 @@ def sweep(
     if as_json:
         print(json.dumps([vars(outcome) for outcome in outcomes], indent=2))
     elif failed:
-        _sum_up(failed, plan, store)
+        _sum_up(failed, plan, store, are_copied=copy_to is not None)
     if _is_cut_short(plan, outcomes):
         stopped = [outcome for outcome in outcomes if outcome.status == "stopped"]
         raise _stopped(is_saved=not any(outcome.message for outcome in stopped))
@@ -153,7 +153,7 @@ def _carry_out(
     as_json: bool,
     copy_to: str | None = None,
 ) -> list[Outcome]:
-    from birthmark.cli.progress import SweepDisplay
+    from birthmark.cli.progress import SweepDisplay, last_losses
     from birthmark.store import DamageError, open_store
     from birthmark.sweeps import Outcome
 
@@ -165,12 +165,18 @@ def _carry_out(
         _log(store, {"begun": len(plan.tasks), "done": len(plan.done)})
     with SweepDisplay(plan, executor.workers, quiet=as_json) as display:
         for outcome in executor.carry_out(plan.tasks, store, display.show):
+            losses = ""
+            if outcome.status == "done":  # whoever harms a run stops no other
+                try:
+                    losses = last_losses(opened.records(outcome.key))
+                except StoreError as error:
+                    outcome = replace(outcome, status="failed", message=str(error))
             if copy_to and outcome.status == "done":
                 outcome = _copied(opened, outcome, copy_to)
             outcomes.append(outcome)
             with contextlib.suppress(StoreError):  # the runs are what counts
                 _log(store, {"run": plan.words[outcome.key], **vars(outcome)})
-            display.finish(outcome, store)
+            display.finish(outcome, losses)
     return outcomes
 
 
@@ -204,7 +210,9 @@ def _log(store: Path, what: dict[str, Any]) -> None:
         raise StoreError(f"cannot write {store / LOG}: {error.strerror}") from error
 
 
-def _sum_up(failed: list[Outcome], plan: Plan, store: Path) -> None:
+def _sum_up(
+    failed: list[Outcome], plan: Plan, store: Path, *, are_copied: bool
+) -> None:
     from birthmark.store import open_store
 
     opened = open_store(store)
@@ -213,11 +221,11 @@ def _sum_up(failed: list[Outcome], plan: Plan, store: Path) -> None:
     print(f"\n{len(failed)} of {whole} runs failed:", file=sys.stderr)
     for outcome in failed:
         print(f"  {outcome.key}: {outcome.message}", file=sys.stderr)
-        if opened.is_done(outcome.key):  # only its copy has failed
+        if not opened.is_done(outcome.key):
+            print(f"    alone: {commands[outcome.key]}", file=sys.stderr)
+        elif are_copied:
             again = shlex.join(["birthmark", *sys.argv[1:]])
             print(f"    trained and stored; to copy it: {again}", file=sys.stderr)
-        else:
-            print(f"    alone: {commands[outcome.key]}", file=sys.stderr)
 
 
 def _print_plan(plan: Plan, workers: int, *, as_json: bool) -> None:
