@@ -91,6 +91,26 @@ def test_damage_is_found_named_and_repaired_and_nothing_else_is_touched(
     assert status == 2 and len(printed.splitlines()) == 1
 
 
+def test_a_run_that_is_gone_is_told_with_what_makes_it_again(
+    say, grid, tmp_path, monkeypatch
+):
+    store, real = tmp_path / "it's runs", RunTask.carry_out
+
+    def lose(task, *rest):
+        real(task, *rest)
+        if '"seed": 1' in task.spec.model_dump_json(indent=1):
+            shutil.rmtree(store / task.key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunTask, "carry_out", lose)
+        status, printed = say("sweep", grid, "--store", store)
+    assert status == 1 and "1 of 3 runs failed" in printed and "alone: " not in printed
+    (line,) = [one for one in printed.splitlines() if "to go on: " in one]
+    words = shlex.split(line.partition("on: ")[2])
+    status, printed = say(*words[1:])
+    assert status == 0 and printed.count("was done") == 2
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_failures_are_summed_up_with_what_makes_them_again(
     say, grid, tmp_path, workers

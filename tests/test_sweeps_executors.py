@@ -22,6 +22,8 @@ from birthmark.spec import RunSpec
 from birthmark.store import open_store
 from birthmark.sweeps import Here, Processes, RunTask, make_plan, pipeline, run, sweep
 from kills import start
+from test_crash import assert_same as assert_equal_bytes
+from test_crash import contents
 
 TIMES = {"wall_time_s"}
 
@@ -279,6 +281,44 @@ def test_a_run_that_was_about_to_end_is_done_whatever_came(tmp_path, executor):
     outcomes = sweep(train_to_the_end, {"seed": [0, 1]}, **whole)  # that was the last
     assert [one.status for one in outcomes] == ["done", "done"]
     assert len(told) == 2
+
+
+def train_slowly(track, seed):
+    torch.manual_seed(seed)
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    tracker = track(model, optimizer, schedule=1)
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = model(torch.randn(8, 3)).pow(2).mean()
+        loss.backward()
+        optimizer.step()
+        tracker.log(loss=loss)
+        time.sleep(0.02)
+
+
+def sweep_slowly(store, workers=0):
+    executor = Processes(workers) if workers else None
+    sweep(train_slowly, {"seed": range(3)}, store=store, executor=executor)
+
+
+@pytest.mark.parametrize("workers", [0, 2], ids=["here", "processes"])
+def test_after_a_second_ctrl_c_the_same_call_completes_all_to_the_same_bits(
+    tmp_path, workers
+):
+    sweep_slowly(tmp_path / "whole")
+    store = tmp_path / "runs"
+    for wait in (0.0, 0.05):
+        process = start(sweep_slowly, store, workers)
+        while "running" not in {*open_store(store, create=True).runs()["state"]}:
+            assert process.is_alive()
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(wait)
+        os.kill(process.pid, signal.SIGINT)
+        process.join(60)
+        assert process.exitcode not in (0, None)
+    sweep_slowly(store)
+    assert_equal_bytes(store, contents(tmp_path / "whole"))
 
 
 class Done:

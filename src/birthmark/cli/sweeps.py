@@ -221,11 +221,17 @@ def _sum_up(
     print(f"\n{len(failed)} of {whole} runs failed:", file=sys.stderr)
     for outcome in failed:
         print(f"  {outcome.key}: {outcome.message}", file=sys.stderr)
-        if not opened.is_done(outcome.key):
+        again = shlex.join(["birthmark", *sys.argv[1:]])
+        if opened.is_done(outcome.key):
+            if are_copied:
+                print(f"    trained and stored; to copy it: {again}", file=sys.stderr)
+            continue
+        try:
+            opened.spec(outcome.key)
+        except StoreError:  # it has nothing there that could be carried out
+            print(f"    not begun; to go on: {again}", file=sys.stderr)
+        else:
             print(f"    alone: {commands[outcome.key]}", file=sys.stderr)
-        elif are_copied:
-            again = shlex.join(["birthmark", *sys.argv[1:]])
-            print(f"    trained and stored; to copy it: {again}", file=sys.stderr)
 
 
 def _print_plan(plan: Plan, workers: int, *, as_json: bool) -> None:
