@@ -1,8 +1,10 @@
 """The command line as a user meets it: words, exit status, and what is left behind."""
 
+import errno
 import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -379,12 +381,28 @@ def start_a_huge_thread():
         threading.stack_size(0)
 
 
+def open_one_too_many():
+    resource = pytest.importorskip("resource")  # Windows has none
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        os.pipe()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def fork_one_too_many():
+    raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+
 @pytest.mark.parametrize(
     ("ask", "says"),
     [
         (lambda: np.empty(10**15), "not enough memory is free"),
         (lambda: torch.empty(10**15), "not enough memory is free"),
         (start_a_huge_thread, "starts no more threads"),
+        (fork_one_too_many, "starts no more threads or processes"),
+        (open_one_too_many, "no more files can be opened at once"),
     ],
 )
 def test_what_a_machine_has_too_little_of_is_said_in_one_line(

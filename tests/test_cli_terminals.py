@@ -198,6 +198,15 @@ def test_what_the_file_system_refuses_is_said_in_one_line(tmp_path, command, say
     assert b"Traceback" not in found.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's ulimit -v")
+@pytest.mark.parametrize("command", ["check torch.nn:Identity", "data list --json"])
+def test_no_memory_for_the_libraries_is_said_in_one_line(command):
+    found = call(f"ulimit -v 60000; $BM {command}")
+    assert (found.returncode, found.stdout) == (2, b""), found.stderr
+    assert b"birthmark: not enough memory is free" in found.stderr.splitlines()[-1]
+    assert b"Traceback" not in found.stderr
+
+
 @pytest.mark.parametrize("name", ["x" * 300, os.fsdecode(b"x\xff")])
 def test_a_store_that_cannot_be_named_so_is_refused_in_one_line(tmp_path, name):
     with pytest.raises(StoreError, match="cannot look for|no text in UTF-8"):

@@ -1,6 +1,7 @@
 """Kinds of errors: each message says what was asked, what came, and what to do."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 from reprlib import Repr
 
@@ -53,17 +54,23 @@ def say_error(error: Exception) -> str:
 def say_shortage(error: Exception) -> str | None:
     """What this machine has too little of; None for any other error.
 
-    Python, NumPy and torch say so in errors of several kinds.
+    Python, NumPy, torch and the loader of libraries say so in errors of several kinds.
     """
     said = str(error)
-    if "start new thread" in said:
-        return "this machine starts no more threads: end other programs (ulimit -u)"
+    number = error.errno if isinstance(error, OSError) else None
+    if "start new thread" in said or number == errno.EAGAIN:
+        return (
+            "this machine starts no more threads or processes: end other programs "
+            "(ulimit -u)"
+        )
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "no more files can be opened at once: allow more (ulimit -n)"
     if isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY):
         return "not enough memory is free: end other programs, or ask for less at once"
     return None
 
 
-_NO_MEMORY = ("allocate memory", "out of memory")
+_NO_MEMORY = ("allocate memory", "out of memory", "failed to map segment")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SpecError:

@@ -26,17 +26,17 @@ def main() -> None:
                 _answer(sys.argv[1:])
         except BirthmarkError as error:
             _refuse(str(error))
-        except (MemoryError, RuntimeError, OSError) as error:
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            _refuse("training needs torch: pip install 'birthmark[train]'")
+        except (MemoryError, RuntimeError, OSError, ImportError) as error:
             if shortage := say_shortage(error):
                 _refuse(shortage)
             if not isinstance(error, OSError) or error.filename is None:
                 raise
             # what the file system answers about a file is no fault of ours
             _refuse(f"{error.filename}: {error.strerror}")
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            _refuse("training needs torch: pip install 'birthmark[train]'")
 
 
 def _answer(arguments: list[str]) -> None:
