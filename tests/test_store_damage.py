@@ -1,6 +1,9 @@
 """Files that rot, are cut or lost: always noticed, named, and confined to their run."""
 
+import os
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,9 @@ from birthmark.store import DamageError, Store, open_store, verify_store
 from store_writer import CHECKPOINT_EVERY, make_spec, read_all
 
 SPEC, OTHER = make_spec(), make_spec(run={"seed": 1, "replicas": 2})
+
+
+PUTS = [Path.mkdir, getattr(os, "mkfifo", None), lambda path: path.symlink_to(path)]
 
 
 def begin(path: Path, spec: RunSpec = SPEC) -> Store:
@@ -101,6 +107,33 @@ def test_damage_of_any_file_is_refused_by_name_and_never_read(
             tried += 1
     assert tried > 90
     assert read_all(open_store(store.path), key) == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.parametrize("put", PUTS)
+def test_what_is_no_file_in_the_place_of_one_is_damage_of_its_run(
+    tmp_path: Path, put: Callable[[Path], None]
+) -> None:
+    """A folder, a pipe, at which a reader would wait for ever, a link in a circle."""
+    for spec in (SPEC, OTHER):
+        writer.write_run(tmp_path, spec)
+    store = open_store(tmp_path)
+    whole = read_all(store, SPEC.run_key)
+    folder = tmp_path / OTHER.run_key
+    for path in sorted(path for path in folder.iterdir() if path.stat().st_size):
+        content = path.read_bytes()
+        path.unlink()
+        put(path)
+        (damage,) = verify_store(open_store(tmp_path))
+        assert damage.run_key == OTHER.run_key
+        assert path.name in damage.problem
+        with pytest.raises(StoreError, match=path.name):
+            read_all(open_store(tmp_path), OTHER.run_key)
+        assert read_all(open_store(tmp_path), SPEC.run_key) == whole
+        assert len(open_store(tmp_path).runs()) == 2
+        path.rmdir() if put is Path.mkdir else path.unlink()
+        path.write_bytes(content)
+    assert verify_store(open_store(tmp_path)) == []
 
 
 def test_verify_lists_what_is_damaged_and_nothing_else(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import stat
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -152,10 +154,12 @@ def reading(path: Path) -> Iterator[None]:
 
     Raises:
         MissingFileError: There is no such file.
-        DamageError: Its content is not what it was.
+        DamageError: Its content is not what it was, or a folder or a pipe is there.
         StoreError: It cannot be read at present: no permission, no memory.
     """
     try:
+        if _has_no_end(path):
+            raise ChecksumError("it is no file")
         yield
     except FileNotFoundError as error:
         raise MissingFileError(f"{path} is missing: {_ADVICE}") from error
@@ -163,11 +167,22 @@ def reading(path: Path) -> Iterator[None]:
         reason = say_reason(error)
         if isinstance(error, MemoryError):
             reason = "not enough memory"
+        elif error.errno in (errno.EISDIR, errno.ELOOP):  # and will be so tomorrow
+            raise DamageError(f"{path} is damaged ({reason}): {_ADVICE}") from error
         raise StoreError(f"cannot read {path}: {reason}") from error
     except _kinds_of_damage() as error:
         raise DamageError(
             f"{path} is damaged ({say_reason(error)}): {_ADVICE}"
         ) from error
+
+
+def _has_no_end(path: Path) -> bool:
+    """Whether a pipe or a device is there, which may be read for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # to open it says why
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 _OF_STORE = "that is a place of the store itself, name another"
