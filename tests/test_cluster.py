@@ -108,8 +108,11 @@ def test_nobody_at_an_address_is_said_at_once(address):
     assert time.monotonic() - began < 30
 
 
-def test_a_cluster_of_this_machine_asks_for_a_token(tmp_path):
-    """In a process of its own: Ray reads its rules when it is imported."""
+def test_a_cluster_of_this_machine_asks_for_a_token(cluster, tmp_path):
+    """Though another one runs here, which an address would be asked for.
+
+    In a process of its own: Ray reads its rules when it is imported.
+    """
     program = """
 import os, sys
 from pathlib import Path

@@ -111,8 +111,8 @@ class OnRay:
             _refuse_silence(self.address or "")
             local = {"include_dashboard": False}
             try:
-                ray.init(
-                    self.address,
+                ray.init(  # without an address it would join any that runs here
+                    self.address or "local",
                     log_to_driver=False,
                     logging_level="ERROR",
                     **({} if self.address else local),
