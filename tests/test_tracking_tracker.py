@@ -207,6 +207,25 @@ def test_what_cannot_be_written_at_exit_is_one_line_of_the_log(tmp_path: Path):
     assert line.startswith("what was recorded last is not written: ")
 
 
+def test_who_cannot_write_at_its_close_lets_go_of_the_run(tmp_path: Path):
+    resource = pytest.importorskip("resource")  # Windows has none
+    model = make_model()
+    optimizer = sgd(model)
+    tracker = bm.Tracker(model, optimizer, store=tmp_path, name="mine")
+    make_steps(model, optimizer, 3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # as on a full disk
+    try:
+        with pytest.raises(StoreError, match="cannot write"):
+            tracker.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert tracker.num_steps == 3  # it lives, and holds nothing
+    again = bm.Tracker(make_model(), store=tmp_path, name="mine")
+    again.begin()
+    again.close()
+
+
 @pytest.mark.parametrize("keep", ["cpu", "file"])
 def test_wherever_the_start_is_kept_the_numbers_are_the_same(tmp_path: Path, keep):
     found = []
