@@ -201,7 +201,8 @@ def _as_tensor(name: str, value: Any) -> Tensor | None:
         )
     if not value.numel():
         return None
-    tensor = to_local(value.detach())
+    # views that torch conjugates or negates only when they are used
+    tensor = to_local(value.detach()).resolve_conj().resolve_neg()
     if tensor.is_complex():
         return torch.view_as_real(tensor)
     return tensor if tensor.is_floating_point() else None

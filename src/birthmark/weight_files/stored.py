@@ -73,7 +73,11 @@ class WeightFile:
 
 def in_memory(name: str, tensor: Tensor) -> StoredTensor:
     """A tensor that is there already, or one that torch has mapped."""
-    return StoredTensor(name, tuple(tensor.shape), tensor.dtype, lambda: tensor)
+
+    def load() -> Tensor:  # torch may conjugate or negate it only when it is used
+        return tensor.resolve_conj().resolve_neg()
+
+    return StoredTensor(name, tuple(tensor.shape), tensor.dtype, load)
 
 
 class MappedFile:
