@@ -1,6 +1,7 @@
 """The table of runs from its index is the table of the runs themselves."""
 
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -107,3 +108,26 @@ def test_the_light_list_sees_a_changed_spec(store, tmp_path):
     spec.write_text(spec.read_text().replace("lr = ", "lr = 1"))
     row = next(r for r in list_runs(copy) if r["run_key"] == spec.parent.name)
     assert row["state"] == "damaged" and str(spec) in row["problem"]
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from birthmark.store.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("name", ["birthmark-store.json", "index.parquet"])
+def test_what_a_killed_writer_left_beside_the_runs_goes_with_the_next(store, name):
+    (store.path / name).unlink(missing_ok=True)
+    killed = subprocess.run([sys.executable, "-c", DIES, str(store.path / name)])
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(store.path.glob(f".{name}.*.tmp"))) == 1
+    other = store.path / ".of-the-user.tmp"
+    other.touch()
+    open_store(store.path, create=True).runs()
+    assert (store.path / name).exists()
+    assert list(store.path.glob(".*")) == [other]

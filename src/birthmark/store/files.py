@@ -235,6 +235,17 @@ def remove_temporary(folder: Path) -> None:
             remove(folder / name)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of a file have left half written beside it.
+
+    A living one then fails, so only where that harms nobody: the file is there.
+    """
+    for name in list_files(path.parent):
+        if name.startswith(f".{path.name}.") and name.endswith(".tmp"):
+            with contextlib.suppress(StoreError):
+                remove(path.with_name(name))
+
+
 def is_there(path: Path) -> bool:
     """Whether a file is there.
 

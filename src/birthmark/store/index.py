@@ -120,6 +120,7 @@ def _save(path: Path, table: pa.Table) -> None:
     whole = table.cast(plain).replace_schema_metadata({"checksum": BLANK})
     with contextlib.suppress(StoreError), files.sealing(path) as temporary:
         pq.write_table(whole, temporary)  # nobody has to be able to write here
+    files.remove_leftovers(path)
 
 
 def _find_kept(index: pa.Table, stamps: Mapping[str, int]) -> pa.Table:

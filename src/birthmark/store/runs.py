@@ -64,10 +64,19 @@ def open_store(path: str | Path, *, create: bool = False) -> Store:
         _check_text(folder)
         files.refuse_place_of_run(folder / STORE_FILE)
         files.make_folder(folder)
-        describe_store(folder)
+        _make_store(folder)
     if read_version(folder) < FORMAT_VERSION and create:
         migrate(folder)
     return Store(folder)
+
+
+def _make_store(folder: Path) -> None:
+    try:
+        describe_store(folder)
+    except StoreError:
+        if not files.is_there(folder / STORE_FILE):  # else another was quicker
+            raise
+    files.remove_leftovers(folder / STORE_FILE)
 
 
 def _describe(paths: RunPaths, what: RunSpec | RunDescription) -> None:
