@@ -37,12 +37,14 @@ OPERATIONS = 2e8  # of a measurement at least, so that the clock is no part of i
 # what `multiply` and the widest tile are called through
 SOURCE = """
 #include "products.h"
+#include <stdlib.h>
 void product(int64_t rows, int64_t columns, int64_t depth, const REAL *a, int64_t a_row,
              int64_t a_column, REAL *b, int64_t b_row, REAL *start, int64_t start_row,
              REAL *c, int64_t c_row, REAL *panel, int64_t often,
              int64_t cuts)
 {
-    static REAL left[KEPT];
+    static REAL *left;
+    if (!left) left = malloc(num_kept() * sizeof(REAL));
     multiply(rows, columns, depth, (left_matrix){a, a_row, a_column},
              (right_matrix){b, b_row}, (right_matrix){start, start_row},
              (right_matrix){c, c_row}, (copies_room){panel, left, often, cuts});

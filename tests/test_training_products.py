@@ -27,7 +27,7 @@ void product(int64_t rows, int64_t columns, int64_t depth, const REAL *a, int64_
              REAL *start, int64_t often, int64_t cuts)
 {
     REAL *panel = malloc(panel_size(depth) * sizeof(REAL));
-    REAL *left = malloc(KEPT * sizeof(REAL));
+    REAL *left = malloc(num_kept() * sizeof(REAL));
     multiply(rows, columns, depth, (left_matrix){a, a_row, a_column},
              (right_matrix){b, b_row}, (right_matrix){start, c_row},
              (right_matrix){c, c_row}, (copies_room){panel, left, often, cuts});

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifdef __AVX512F__
 #define VECTOR_BYTES 64
@@ -207,16 +208,28 @@ enum {
     WIDEST = 3, /* vectors of a tile */
     /* rows of a panel of the right matrix that stays in the first cache */
     DEEP = 24 * 1024 / (WIDEST * VECTOR_BYTES),
-    /* values of the left matrix that stay in the second */
-    KEPT = 256 * 1024 / sizeof(REAL),
     ROWS_KEPT = 24, /* or a multiple of them: whole tiles of any kind */
     COLUMNS_WORTH = 128 /* a copy of the left matrix */
 };
 
+/* Values of the left matrix that stay in the second cache, of which they have half. */
+static int64_t num_kept(void)
+{
+    static int64_t kept; /* a virtual machine is slow to tell */
+    if (kept == 0) {
+        int64_t bytes = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+        bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+        kept = (bytes > 0 ? bytes : 512 * 1024) / 2 / (int64_t)sizeof(REAL);
+    }
+    return kept;
+}
+
 /* Room for copies, and what depends on the processor. */
 typedef struct {
     REAL *panel; /* `panel_size` values */
-    REAL *left; /* KEPT values */
+    REAL *left; /* `num_kept` values */
     /* so many tiles below each other make it worth to lay a panel; none do where it is 0 */
     int64_t often;
     int64_t cuts; /* whether sums are put aside after DEEP terms, for the first cache */
@@ -311,13 +324,14 @@ static left_matrix copy_left(int64_t rows, int64_t depth, left_matrix from, REAL
 static void multiply(int64_t rows, int64_t columns, int64_t depth, left_matrix a,
                      right_matrix b, right_matrix start, right_matrix c, copies_room room)
 {
+    const int64_t kept = num_kept();
     int64_t terms = depth, few = rows;
-    if (room.cuts && start.at != c.at && rows * DEEP <= KEPT)
+    if (room.cuts && start.at != c.at && rows * DEEP <= kept)
         terms = split_evenly(depth, DEEP);
-    const int copies = a.row == 1 && rows * depth > KEPT && columns >= COLUMNS_WORTH &&
-                       ROWS_KEPT * depth <= KEPT;
+    const int copies = a.row == 1 && rows * depth > kept && columns >= COLUMNS_WORTH &&
+                       ROWS_KEPT * depth <= kept;
     if (copies)
-        few = round_up(split_evenly(rows, KEPT / depth / ROWS_KEPT * ROWS_KEPT), ROWS_KEPT);
+        few = round_up(split_evenly(rows, kept / depth / ROWS_KEPT * ROWS_KEPT), ROWS_KEPT);
     for (int64_t k = 0; k < depth; k += terms)
         for (int64_t m = 0; m < rows; m += few) {
             part p = {rows - m < few ? rows - m : few,

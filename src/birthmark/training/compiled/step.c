@@ -104,7 +104,7 @@ static int64_t lay_out(const program *p, REAL *scratch, workspace *space)
     space->zeros_B = space->below_IB + transposed;
     REAL *panel = space->zeros_B + across;
     space->copies = (copies_room){panel, panel + panel_size(deepest), p->often, p->cuts};
-    space->left = space->copies.left + KEPT;
+    space->left = space->copies.left + num_kept();
     space->right = space->left + left;
     space->activations = space->right + right;
     return space->activations + activations - scratch;
