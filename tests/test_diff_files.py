@@ -209,6 +209,54 @@ def test_what_is_no_checkpoint_is_refused_with_what_to_do(tmp_path, make, says):
         open_weights(tmp_path / "a")
 
 
+def _packed_anew(path):
+    """A file of `torch.save`, each of its entries compressed."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+
+
+def _compressed(path, count):
+    with path.open("wb") as file:
+        np.savez_compressed(file, w=np.zeros(count, "f4"))
+
+
+def _chunked(path, count):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("w", (count,), "f4", chunks=(1000,), fillvalue=1.0)
+
+
+def _overlapping(path, count):
+    entry = {"dtype": "F32", "shape": [10000], "data_offsets": [0, 40000]}
+    header = json.dumps({f"w{i}": entry for i in range(count // 10_000)}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(40_000))
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda p, count: torch.save({"w": torch.ones(1).expand(count)}, p),
+        lambda p, count: (torch.save({"w": torch.zeros(count)}, p), _packed_anew(p)),
+        _compressed,
+        _chunked,
+        _overlapping,
+    ],
+)
+def test_a_small_file_stands_for_few_numbers(tmp_path, save, monkeypatch):
+    """By strides, packing, a fill value or the same bytes: as many as are refused."""
+    monkeypatch.setattr("birthmark.foreign_files._FEW", 2**20)
+    save(tmp_path / "few", 250_000)
+    opened = open_weights(tmp_path / "few")
+    assert opened.count == 250_000
+    for tensor in opened.tensors.values():
+        assert len(tensor.load().unique()) == 1
+    save(tmp_path / "many", 10_000_000)
+    with pytest.raises(WeightsError, match="many has .* bytes and stands for 40,0"):
+        open_weights(tmp_path / "many")
+
+
 def test_formats_and_live_models_give_the_same_difference(tmp_path):
     first, second = network(0), network(1)
     files = {}

@@ -302,3 +302,27 @@ def test_views_that_torch_turns_when_they_are_used_are_compared(turn, tmp_path):
     (read,) = bm.diff(tmp_path / "zero.pt", tmp_path / "view.pt").tensors
     expected = float(np.linalg.norm(plain.numpy().astype(complex)))
     assert read.readings["distance"].value == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x[:, 1],
+        lambda x: x[0, ::2],
+        lambda x: x[0, 0].expand(500),
+        lambda x: x[:, :1].expand(30, 40),
+        lambda x: x[0].unfold(0, 5, 1),
+        lambda x: x.T,
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_views_are_compared_whatever_lies_between_their_numbers(view, dtype, tmp_path):
+    a, b = (view(x.to(dtype)) for x in moved((30, 40), 0.1))
+    torch.save({"w": a}, tmp_path / "a.pt")
+    torch.save({"w": b}, tmp_path / "b.pt")
+    before, after = (np.array(x.double().tolist()) for x in (a, b))
+    expected = pytest.approx(np.linalg.norm(after - before), rel=1e-6)
+    (read,) = bm.diff(tmp_path / "a.pt", tmp_path / "b.pt").tensors
+    assert read.readings["distance"].value == expected
+    assert of_one(a.contiguous(), b)[1]["distance"] == expected
+    assert bm.measure({"w": a}, {"w": b}).distance.item() == expected

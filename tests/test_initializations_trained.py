@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -320,6 +321,23 @@ def test_an_array_of_another_shape_is_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr("birthmark.network.initializations.files.read_entry", None)
     with pytest.raises(SpecError, match=r"has the shape \(1000000, 9\)"):
         draw(rule, (12, 8), tensor="a.w")
+
+
+def test_a_packed_file_of_torch_is_read_if_it_stands_for_few(tmp_path, monkeypatch):
+    monkeypatch.setattr("birthmark.foreign_files._FEW", 2**20)
+    for name, more in (("few", 10), ("many", 10**6)):
+        plain = {"a.w": torch.from_numpy(W), "more": torch.zeros(more)}
+        torch.save(plain, tmp_path / "plain")
+        with (
+            zipfile.ZipFile(tmp_path / "plain") as archive,
+            zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as packed,
+        ):
+            for entry in archive.namelist():
+                packed.writestr(entry, archive.read(entry))
+    rule = {"name": "checkpoint", "file": str(tmp_path / "few")}
+    np.testing.assert_array_equal(draw(rule, W.shape, tensor="a.w"), W)
+    with pytest.raises(SpecError, match="stands for 4,0"):
+        draw(rule | {"file": str(tmp_path / "many")}, W.shape, tensor="a.w")
 
 
 class Code:

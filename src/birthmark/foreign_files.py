@@ -23,6 +23,9 @@ from numpy.lib import format as npy
 from birthmark.errors import BirthmarkError, DataError
 from birthmark.shapes import Array
 
+_MOST_TIMES = 64  # its own size, for which a file may stand
+_FEW = 2**28  # bytes for which any file may: constants pack well
+
 Header = tuple[tuple[int, ...], bool, "np.dtype[np.generic]"]
 
 
@@ -73,6 +76,30 @@ def read_at_most(path: str | Path, most: int) -> bytes:
     if len(content) > most:
         raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
     return content
+
+
+def refuse_bomb(
+    path: str | Path, size: int, num_bytes: int, kind: type[BirthmarkError]
+) -> None:
+    """Refuse a file that stands for far more numbers than lie in it.
+
+    What is packed, repeated in a view or nothing but a fill value takes no room in a
+    file, and memory and time where it is read.
+
+    Args:
+        path: To be blamed.
+        size: Bytes of the file.
+        num_bytes: For which it stands.
+        kind: Of the error.
+
+    Raises:
+        kind: It does.
+    """
+    if num_bytes > max(_FEW, _MOST_TIMES * size):
+        raise kind(
+            f"{path} has {size:,} bytes and stands for {num_bytes:,}: save its tensors "
+            "unpacked, and none of them expanded"
+        )
 
 
 def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:

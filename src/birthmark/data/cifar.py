@@ -156,6 +156,11 @@ def _read_arrays(path: Path) -> tuple[Array, Array]:
         halves = []
         for half in ("train", "test"):
             x, y = arrays[f"x_{half}"], arrays[f"y_{half}"]
+            if y.size != len(x):
+                raise DataError(
+                    f"{path}: {y.size} labels for {len(x)} images in y_{half}: give "
+                    "the number of the class of each"
+                )
             if x.shape[1:] == (*_PIXELS[1:], _PIXELS[0]):
                 x = np.moveaxis(x, -1, 1)
             records = np.column_stack([y.reshape(-1), x.reshape(len(y), -1)])

@@ -36,7 +36,8 @@ class Glance:
 def glance(match: Match) -> Glance:
     """Look at a sample of two matched tensors."""
     piece_a, piece_b = match.pieces[0]
-    if not (piece_a.dtype.is_floating_point and piece_b.dtype.is_floating_point):
+    pieces = (piece_a, piece_b)
+    if not all(one.count and one.dtype.is_floating_point for one in pieces):
         return Glance(match)
     a, b = sample(piece_a), sample(piece_b)
     relation = resemble(a, b)

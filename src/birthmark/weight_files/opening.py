@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from birthmark.errors import WeightsError
-from birthmark.foreign_files import damage_named, open_regular
+from birthmark.foreign_files import damage_named, open_regular, refuse_bomb
 from birthmark.shapes import Tensor
 from birthmark.weight_files.keras_files import (
     WEIGHTS_IN_ARCHIVE,
@@ -97,6 +97,12 @@ def _open_file(path: Path) -> WeightFile:
         head = opened.read(64)
     if path.suffix == ".json":
         return _open_index(path)
+    weights = _open_format(path, head)
+    refuse_bomb(path, path.stat().st_size, weights.num_bytes, WeightsError)
+    return weights
+
+
+def _open_format(path: Path, head: bytes) -> WeightFile:
     if head[:6] == b"\x93NUMPY":
         return read_npy(path)
     if head[:8] == b"\x89HDF\r\n\x1a\n":
@@ -113,9 +119,13 @@ def _open_file(path: Path) -> WeightFile:
 
 def _open_zip(path: Path) -> WeightFile:
     with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+        entries = archive.infolist()
+    unpacked = sum(entry.file_size for entry in entries)
+    refuse_bomb(path, path.stat().st_size, unpacked, WeightsError)
+    names = [entry.filename for entry in entries]
     if any(name.endswith("data.pkl") for name in names):
-        return read_torch(path, mapped=True)
+        stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+        return read_torch(path, mapped=stored)
     if WEIGHTS_IN_ARCHIVE in names:
         return read_keras_archive(path)
     if any(name.endswith(".npy") for name in names):

@@ -67,8 +67,17 @@ class WeightFile:
     @property
     def count(self) -> int:
         """Numbers in all tensors."""
-        whole = sum(tensor.count for tensor in self.tensors.values())
-        return whole + sum(t.count for parts in self.shards.values() for t in parts)
+        return sum(tensor.count for tensor in self._all)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that all tensors take."""
+        return sum(tensor.num_bytes for tensor in self._all)
+
+    @property
+    def _all(self) -> list[StoredTensor]:
+        parts = [part for parts in self.shards.values() for part in parts]
+        return [*self.tensors.values(), *parts]
 
 
 def in_memory(name: str, tensor: Tensor) -> StoredTensor:

@@ -145,7 +145,9 @@ def _as_rows(tensor: Tensor) -> Tensor:
 
 
 def _sum_range(a: Tensor, b: Tensor, start: int, end: int) -> Sums:
-    kernel = find_kernel(a.dtype) if a.dtype == b.dtype and a.ndim == 1 else None
+    # one axis may be a column, or one number repeated: torch keeps views as they are
+    in_row = a.dtype == b.dtype and a.is_contiguous() and b.is_contiguous()
+    kernel = find_kernel(a.dtype) if in_row else None
     if kernel is not None:
         found = _sum_in_c(kernel, a[start:end], b[start:end])
         if found is not None:

@@ -24,8 +24,8 @@ def read_torch(path: Path, *, mapped: bool) -> WeightFile:
 
     Args:
         path: The file.
-        mapped: Whether it is a zip, of which torch can map the numbers; older files
-            are read whole.
+        mapped: Whether torch can map its numbers: it is a zip that is not packed.
+            Others are read whole.
 
     Raises:
         WeightsError: It holds objects whose loading would run code, is damaged, or has
@@ -42,7 +42,9 @@ def read_torch(path: Path, *, mapped: bool) -> WeightFile:
         else:
             notes.append(f"{name} is sparse or quantized, which is not read")
     if not mapped:
-        notes.append("a torch file from before 2020: it was read whole into memory")
+        notes.append(
+            "a torch file that is packed, or from before 2020: read whole into memory"
+        )
     return WeightFile(path.name, "torch", tensors, tuple(notes))
 
 

@@ -16,7 +16,12 @@ import torch
 from torch import Tensor
 
 from birthmark.errors import SpecError
-from birthmark.foreign_files import parse_npy, read_entry, read_npy_header
+from birthmark.foreign_files import (
+    parse_npy,
+    read_entry,
+    read_npy_header,
+    refuse_bomb,
+)
 from birthmark.network.initializations.target import Target, from_layout
 from birthmark.shapes import Array
 
@@ -99,7 +104,9 @@ def _open(file: str, sha256: str) -> Mapping[str, _Stored]:
             "out to take it as it is now"
         )
     try:
-        return _parse(Path(file).suffix, content)
+        return _parse(file, content)
+    except SpecError:
+        raise
     except Exception as error:  # three libraries, each with errors of its own
         raise _unreadable(file, error) from error
 
@@ -113,7 +120,8 @@ def _unreadable(file: str, error: Exception) -> SpecError:
     return SpecError(f"file {file!r} holds no tensors that can be read: {reason}")
 
 
-def _parse(suffix: str, content: bytes) -> Mapping[str, _Stored]:
+def _parse(file: str, content: bytes) -> Mapping[str, _Stored]:
+    suffix = Path(file).suffix
     if suffix == ".npz":
         archive = zipfile.ZipFile(BytesIO(content))
         entries = [e for e in archive.infolist() if e.filename.endswith(".npy")]
@@ -122,6 +130,10 @@ def _parse(suffix: str, content: bytes) -> Mapping[str, _Stored]:
     if suffix == ".safetensors":
         state = safetensors.torch.load(content)
     else:
+        if content.startswith(b"PK"):  # torch unpacks all of it at once
+            entries = zipfile.ZipFile(BytesIO(content)).infolist()
+            unpacked = sum(entry.file_size for entry in entries)
+            refuse_bomb(file, len(content), unpacked, SpecError)
         # weights_only: a pickle that holds more than tensors is refused, not run
         state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
         if isinstance(state, Mapping):
