@@ -197,6 +197,14 @@ def test_a_cut_npz_file_is_refused_in_one_line(places, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_labels_that_are_no_numbers_of_classes_are_named(places, images):
+    x, y = images
+    halves = {"x_train": x[:30], "x_test": x[30:], "y_test": y[30:]}
+    np.savez(places / "a.npz", **halves, y_train=np.eye(10)[y[:30]])
+    with pytest.raises(DataError, match="300 labels for 30 images in y_train"):
+        import_dataset("cifar10", places / "a.npz")
+
+
 def test_the_real_part_is_what_its_file_holds(real_data):
     dataset = load_dataset("cifar10_12k")
     with np.load(real_data / "cifar10_12k.npz") as file:

@@ -182,6 +182,22 @@ def test_the_folder_that_the_archive_unpacks_to_is_imported(
     )
 
 
+def test_a_zip_of_windows_is_imported_with_what_macos_leaves(
+    places, images, small
+) -> None:
+    with (
+        tarfile.open(write_archive(places / "x.tar.bz2", images)) as archive,
+        zipfile.ZipFile(places / "x.zip", "w") as packed,
+    ):
+        for member in filter(tarfile.TarInfo.isfile, archive):
+            content = archive.extractfile(member).read()
+            folder, _, name = member.name.rpartition("/")
+            packed.writestr(f"HASYv2/{member.name}".replace("/", "\\"), content)
+            packed.writestr(f"__MACOSX/{folder}/._{name}", b"what macOS leaves")
+    assert import_dataset("hasyv2", places / "x.zip").is_here
+    assert verify_dataset("hasyv2").num_test == 4
+
+
 def test_a_set_that_is_not_the_whole_hasyv2_is_refused(places, images) -> None:
     for path in (
         write_archive(places / "HASYv2.tar.bz2", images),
@@ -246,7 +262,7 @@ def test_an_archive_without_a_table_or_with_other_images_is_refused(
         ({"hasy-data-labels.csv": b""}, "nothing in its tables about image or sy"),
         ({"classification-task/fold-3/test.csv": b""}, "nothing in its tables .* 2:"),
         ({image: small.getvalue()}, "v2-00000.png is not 32x32"),
-        (broken, "damaged"),
+        (broken, "v2-00000.png is a damaged file"),
         (dict.fromkeys(members, b""), "damaged|no hasy-data"),
     ):
         with tarfile.open(path, "w:bz2") as archive:

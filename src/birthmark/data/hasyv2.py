@@ -102,7 +102,8 @@ def read_archive(path: Path) -> PackedImages:
     contents = _from_folder(path) if path.is_dir() else unwrap(path, MOST_BYTES)
     with damage_named(path, DataError):
         for name, content in contents:
-            _take(parts, path, name, content)
+            with damage_named(f"{path}: {name}", DataError):
+                _take(parts, path, name, content)
         return _assemble(parts, path)
 
 

@@ -139,7 +139,8 @@ def _from_zip(file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
             is_array = member.filename.endswith(".npy")
             cap = _most_of_array(most) if is_array else _most_of_member(most)
             if member.file_size <= cap and not member.is_dir():
-                yield member.filename, read_entry(archive, member)
+                # with backslashes, as some programs on Windows write it
+                yield member.filename.replace("\\", "/"), read_entry(archive, member)
 
 
 class _Capped:
