@@ -328,3 +328,14 @@ def test_a_segment_missing_between_others_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as error:
         open_store(tmp_path).records(KEY)
     assert "metrics-000001.parquet is missing" in refusal(error)
+
+
+def test_a_damaged_file_of_the_store_is_mended_as_it_says(finished) -> None:
+    description = finished.path / "birthmark-store.json"
+    whole = description.read_bytes()
+    description.write_bytes(whole.replace(b"format", b"fornat"))
+    with pytest.raises(StoreError, match="delete it and let `birthmark repair`"):
+        open_store(finished.path)
+    description.unlink()
+    open_store(finished.path, create=True)  # as `birthmark repair` does
+    assert description.read_bytes() == whole

@@ -162,17 +162,19 @@ def reading(path: Path) -> Iterator[None]:
             raise ChecksumError("it is no file")
         yield
     except FileNotFoundError as error:
-        raise MissingFileError(f"{path} is missing: {_ADVICE}") from error
+        raise MissingFileError(f"{path} is missing: {_advice(path)}") from error
     except (OSError, MemoryError) as error:
         reason = say_reason(error)
         if isinstance(error, MemoryError):
             reason = "not enough memory"
         elif error.errno in (errno.EISDIR, errno.ELOOP):  # and will be so tomorrow
-            raise DamageError(f"{path} is damaged ({reason}): {_ADVICE}") from error
+            raise DamageError(
+                f"{path} is damaged ({reason}): {_advice(path)}"
+            ) from error
         raise StoreError(f"cannot read {path}: {reason}") from error
     except _kinds_of_damage() as error:
         raise DamageError(
-            f"{path} is damaged ({say_reason(error)}): {_ADVICE}"
+            f"{path} is damaged ({say_reason(error)}): {_advice(path)}"
         ) from error
 
 
@@ -188,7 +190,12 @@ def _has_no_end(path: Path) -> bool:
 _OF_STORE = "that is a place of the store itself, name another"
 _OWNER = "birthmark-run"  # key under which a file says of which run it is
 _PLAIN = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
-_ADVICE = "restore it, or let `birthmark repair` carry out its run again"
+
+
+def _advice(path: Path) -> str:
+    if path.name == STORE_FILE:  # of no run, and known by what lies beside it
+        return "restore it, or delete it and let `birthmark repair` write it again"
+    return "restore it, or let `birthmark repair` carry out its run again"
 
 
 def _kinds_of_damage() -> tuple[type[Exception], ...]:
@@ -265,7 +272,7 @@ def check_exists(path: Path) -> None:
         MissingFileError: It is not.
     """
     if not is_there(path):
-        raise MissingFileError(f"{path} is missing: {_ADVICE}")
+        raise MissingFileError(f"{path} is missing: {_advice(path)}")
 
 
 def read_bytes(path: Path) -> bytes:
