@@ -25,6 +25,7 @@ from throughput.torch_loops import TunedLoop  # noqa: E402
 
 from birthmark.spec import RunSpec  # noqa: E402
 from birthmark.training import Training  # noqa: E402
+from birthmark.training.compiled.tuning import Tuning  # noqa: E402
 
 
 def run_script(script: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -85,7 +86,7 @@ def test_a_width_is_timed():
 def test_what_limits_a_step_is_the_c_of_the_engine(tmp_path):
     products = bench_limits.Products(str(tmp_path))
     assert products.time_tile() > 0
-    products.of_step(16)()
+    products.of_step(16, Tuning())()
 
 
 def test_every_part_of_a_recorded_step_is_measured():

@@ -139,11 +139,12 @@ def describe_marked(store: Store) -> dict[str, Any]:
     """
     found = []
     for group in split_by_protocol(read_study(store), "network.widths"):
-        spec = group.runs[0].spec
-        arm = Arm(spec.training.loss, read_columns(group, Thresholds()))
+        arm = Arm(group.runs[0].spec.training.loss, read_columns(group, Thresholds()))
+        # a group may have fields that change together with its axis
+        buffers = {run.width: run.spec.training.shuffle_buffer for run in group.runs}
         kept, weights = partial(kept_epochs, store), partial(weights_of, store)
         found += [
-            _describe_read(one, spec.training.shuffle_buffer)
+            _describe_read(one, buffers[one.width])
             for one in read_marks([arm], kept, weights)
         ]
     return {"published_reads": found}
