@@ -469,6 +469,18 @@ def test_what_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, p
         assert one.records.drop_attrs().identical(two.records.drop_attrs())
 
 
+def test_runs_whose_done_was_lost_are_done_and_not_trained_again(tmp_path, monkeypatch):
+    rules = ["as_built", "he_normal"]
+    whole = bm.compare(rules, OWN_SPEC, **OWN, store=tmp_path)
+    for mark in tmp_path.glob("*/done"):
+        mark.unlink()
+    monkeypatch.setattr(Training, "advance", None)
+    again = bm.compare(rules, OWN_SPEC, **OWN, store=tmp_path)
+    assert len(list(tmp_path.glob("*/done"))) == 2
+    for one, two in zip(whole.candidates, again.candidates, strict=True):
+        assert one.records.drop_attrs().identical(two.records.drop_attrs())
+
+
 KILLED = """
 import sys, time, torch
 from torch import nn

@@ -127,8 +127,9 @@ def train_models(
             with deferred_interrupts() as interrupt:
                 begun = kept.start_run(what)
                 with begun.closed_on_failure():
-                    run = _ModelRun(begun, training, path, layers, dataset)
-                    run.carry_out(interrupt, watch)
+                    if not begun.is_done:  # by another process, or only its mark lost
+                        run = _ModelRun(begun, training, path, layers, dataset)
+                        run.carry_out(interrupt, watch)
         records = kept.records(what.run_key, distributions=False).load()
     frozen = records.nonfinite_step.isel(step=-1, drop=True).astype(int)
     return records.assign(nonfinite_step=frozen)
