@@ -167,6 +167,18 @@ def test_half_of_a_character_that_an_older_version_took_harms_no_other_run(store
     assert [one.run_key for one in verify_store(store)] == [folder.name]
 
 
+def test_of_damage_it_is_said_who_alone_can_mend_it(store):
+    run = store.start_run(WHAT)
+    write(run, STEPS)
+    run.finish({})
+    run.paths.schema.write_bytes(b"{")
+    advice = f"or delete {run.paths.folder} and train it again"
+    (damaged,) = verify_store(store)
+    assert damaged.problem.endswith(advice)
+    with pytest.raises(StoreError, match=advice):
+        store.records(WHAT.run_key)
+
+
 def test_a_killed_run_of_the_first_format_goes_on(tmp_path: Path) -> None:
     """Written by the code before runs were described, and killed in its last flush."""
     shutil.copytree(Path(__file__).parent / "store_of_killed_run", tmp_path / "old")

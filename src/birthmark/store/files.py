@@ -195,6 +195,8 @@ _PLAIN = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 def _advice(path: Path) -> str:
     if path.name == STORE_FILE:  # of no run, and known by what lies beside it
         return "restore it, or delete it and let `birthmark repair` write it again"
+    if (path.parent / "description.json").exists():  # only who trained it knows how
+        return f"restore it, or delete {path.parent} and train it again"
     return "restore it, or let `birthmark repair` carry out its run again"
 
 
