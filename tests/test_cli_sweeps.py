@@ -71,6 +71,9 @@ def test_damage_is_found_named_and_repaired_and_nothing_else_is_touched(
     assert str(flipped) in printed and "schema.json is missing" in printed
     status, printed = say("export", tmp_path / "out.csv", "--store", store)
     assert status == 0 and f"run {keys[0]} is left out: {flipped} is" in caplog.text
+    for command in ("figures", "report"):
+        status, printed = say(command, "--store", store, "--out", tmp_path / command)
+        assert status == 0 and f"run {keys[0]} is left out: {flipped} is" in printed
     copies = tmp_path / "copies"
     copying = ("sweep", grid, "--store", store, "--copy-to", f"file://{copies}")
     status, printed = say(*copying)  # of whole runs alone: copies are made once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,4 +114,12 @@ def _survey(store: Path, axis: str | None, series: str | None) -> Survey:
 
     opened, second = open_store(store), "" if series == "none" else series
     with waited("Reading the records"):
-        return read_survey(opened, axis=axis, series=second)
+        survey = read_survey(opened, axis=axis, series=second)
+    say_damaged(survey)
+    return survey
+
+
+def say_damaged(survey: Survey) -> None:
+    """Name the runs that are left out since they cannot be read."""
+    for key, problem in survey.damaged:
+        print(f"run {key} is left out: {problem}", file=sys.stderr)

@@ -62,6 +62,7 @@ def reproduce(
     Example: `birthmark reproduce --scale demo --store demo`
     """
     from birthmark.analysis import find_headlines, read_survey
+    from birthmark.cli.outputs import say_damaged
     from birthmark.cli.waiting import announced
     from birthmark.figures import draw_figures
     from birthmark.report import write_report
@@ -77,6 +78,7 @@ def reproduce(
         opened = open_store(folder)
     with announced("Reading the records"):
         survey = read_survey(opened)
+    say_damaged(survey)
     with announced("Drawing the figures"):
         draw_figures(survey, folder / "figures")
     with announced("Writing the report"):
