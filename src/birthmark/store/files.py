@@ -16,7 +16,7 @@ from typing import Any
 
 from birthmark.errors import SpecError, StoreError
 from birthmark.store.checksums import BLANK, ChecksumError, checksum, seal, sealed
-from birthmark.store.layout import STORE_FILE, is_run_key, list_files
+from birthmark.store.layout import STORE_FILE, RunPaths, is_run_key, list_files
 from birthmark.whole_files import check_target as check_output
 from birthmark.whole_files import replace_content as replace_whole
 from birthmark.whole_files import replacing as replacing_file
@@ -195,7 +195,7 @@ _PLAIN = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 def _advice(path: Path) -> str:
     if path.name == STORE_FILE:  # of no run, and known by what lies beside it
         return "restore it, or delete it and let `birthmark repair` write it again"
-    if (path.parent / "description.json").exists():  # only who trained it knows how
+    if RunPaths(path.parent).description.exists():  # only who trained it knows how
         return f"restore it, or delete {path.parent} and train it again"
     return "restore it, or let `birthmark repair` carry out its run again"
 
@@ -234,25 +234,24 @@ def remove(path: Path) -> None:
         raise StoreError(f"cannot remove {path}: {say_reason(error)}") from error
 
 
-def remove_temporary(folder: Path) -> None:
-    """Remove what writers that were killed have left half written.
+def remove_temporary(folder: Path, name: str = "") -> None:
+    """Remove what writers that were killed have left half written, of one file or all.
 
-    Only for who has the folder to himself.
+    A living writer then fails. So of all files only for who has the folder to himself,
+    and of one where that harms nobody, since it is there.
+
+    Raises:
+        StoreError: It cannot be removed.
     """
-    for name in list_files(folder):
-        if name.startswith(".") and name.endswith(".tmp"):
-            remove(folder / name)
+    for one in list_files(folder):
+        if one.startswith(f".{name}") and one.endswith(".tmp"):
+            remove(folder / one)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed writers of a file have left half written beside it.
-
-    A living one then fails, so only where that harms nobody: the file is there.
-    """
-    for name in list_files(path.parent):
-        if name.startswith(f".{path.name}.") and name.endswith(".tmp"):
-            with contextlib.suppress(StoreError):
-                remove(path.with_name(name))
+    """As `remove_temporary`, beside a file that is there; nobody has to be able to."""
+    with contextlib.suppress(StoreError):
+        remove_temporary(path.parent, f"{path.name}.")
 
 
 def is_there(path: Path) -> bool:
