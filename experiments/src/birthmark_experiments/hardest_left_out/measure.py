@@ -39,15 +39,21 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class OrderWithout:
-    """The orders of a run, with some examples taken out of them."""
+    """The orders of a run, with some examples taken out of them.
+
+    With the size of a batch, an epoch leaves out some more at its end, so that its last
+    batch is as large as that of the run: after one of seven images little is left.
+    """
 
     seed: int
     replicas: int
     kept_N: Array
+    batch_size: int = 1
 
     def __len__(self) -> int:
-        """How many are left."""
-        return int(self.kept_N.sum())
+        """How many an epoch visits."""
+        left = int(self.kept_N.sum())
+        return left - (left - len(self.kept_N)) % self.batch_size
 
     def __call__(self, epoch: int) -> Tensor:
         """See `birthmark.training.Order`."""
@@ -56,7 +62,7 @@ class OrderWithout:
             for r in range(self.replicas)
         ]
         return torch.from_numpy(
-            np.stack([order[self.kept_N[order]] for order in whole])
+            np.stack([order[self.kept_N[order]][: len(self)] for order in whole])
         )
 
 

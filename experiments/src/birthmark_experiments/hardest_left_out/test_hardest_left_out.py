@@ -44,6 +44,16 @@ def test_the_others_are_visited_in_the_order_in_which_they_were():
         assert mine == [n for n in batch_order(4, r, 7, 50) if n not in (3, 17, 49)]
 
 
+def test_the_last_batch_is_as_large_as_with_all_if_that_is_asked_for():
+    kept = np.ones(50, dtype=bool)
+    kept[[3, 17, 49]] = False
+    order = OrderWithout(seed=4, replicas=2, kept_N=kept, batch_size=8)
+    assert len(order) == 42  # 50 leave 2 in the last batch; 47 left 7
+    whole = OrderWithout(seed=4, replicas=2, kept_N=kept)
+    for epoch in (0, 1):
+        assert order(epoch).tolist() == [one[:42] for one in whole(epoch).tolist()]
+
+
 def test_leaving_nobody_out_is_the_run_with_all(results, tmp_path):
     records = run(PROTOCOL.spec, tmp_path).records
     everybody, num = results.sel(arm=ALL), results.attrs["num_examples"]

@@ -31,6 +31,7 @@ class Condition:
     replicas: int = 1
     loss: str = "clipped_cross_entropy"
     precision: str | None = None  # None: that of the run it follows
+    fold: int = 1  # of the data
 
 
 def _list_arms(
@@ -65,7 +66,9 @@ def _list_arms(
         "same neighbours, new place": Condition(
             BlocksMoved, fork, some, replicas=3, precision="full"
         ),
-        "same place, new neighbours": Condition(Drift, fork, some, precision="full"),
+        "same place, new neighbours": Condition(
+            Drift, fork, some, replicas=3, precision="full"
+        ),
     }
 
 
@@ -94,7 +97,10 @@ PROTOCOLS = {
         reproduced=(150, 250, 300),
         like=_reproduced_runs()[250],
         runs=_reproduced_runs(),
-        arms=_list_arms((150, 250, 275, 300), (30, 170, 220, 450, 600)),
+        arms={
+            **_list_arms((150, 250, 275, 300), (30, 170, 220, 450, 600)),
+            **{f"fold {n}": Condition(Detail, 250, 170, fold=n) for n in (2, 3, 4)},
+        },
     ),
     "quick": Protocol(
         fork=16,
@@ -124,6 +130,7 @@ def spec_of(arm: Condition, protocol: Protocol) -> RunSpec:
     spec = find_spec(protocol, arm.width)
     return spec.with_settings(
         {
+            "data.fold": arm.fold,
             "training.epochs": arm.epochs,
             "training.loss": arm.loss,
             "training.shuffle_buffer": arm.buffer,

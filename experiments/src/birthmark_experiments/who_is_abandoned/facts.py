@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis import Thresholds
+from birthmark.analysis import Thresholds, running_median
 from birthmark.shapes import Array
 from birthmark.statistics import interval_and_count
 from ..frame import Facts, each
+from ..paper.moments_of_training import stays_above
 from .traits import CIRCULAR, RESAMPLES, STAGES, TRAITS, divide_shares
+
+WITH, WITHOUT = "all examples", "without those abandoned early in every replica"
+WINDOW = 20  # epochs of the running median by which a rise is dated
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class WhoIsAbandonedFacts(Facts):
     traits: Mapping[str, Mapping[str, Any]]
     stay: Mapping[str, Mapping[str, float]]
     epochs: Sequence[Mapping[str, Any]]
+    trained: Mapping[str, Mapping[str, Any]]  # with all, and without the common ones
+    num_trained: int  # epochs
     resamples: int = RESAMPLES
     divergence_share: float = Thresholds().divergence
 
@@ -72,7 +78,27 @@ def summarize(results: xr.Dataset) -> WhoIsAbandonedFacts:
         },
         stay={s: _describe_stay(results, s, onset_R) for s in STAGES[:2]},
         epochs=[_describe_epoch(results, int(epoch)) for epoch in epochs],
+        trained={
+            name: _describe_training(one)
+            for name, one in each(results, "trained").items()
+        },
+        num_trained=int(results.sizes["every_epoch"]),
     )
+
+
+def _describe_training(one: xr.Dataset) -> dict[str, Any]:
+    """Least loss, rise and plateau of each network; NaN where there is none."""
+    loss_TR = one["every_train_loss"].transpose("every_epoch", ...).to_numpy()
+    smooth_TR = running_median(loss_TR, WINDOW)
+    epochs, level = one["every_epoch"].to_numpy(), one.attrs["plateau_level"]
+    levels_R = np.full(loss_TR.shape[1], level)
+    plateau_R = stays_above(epochs, smooth_TR, levels_R)
+    return {
+        "least": loss_TR.min(axis=0).tolist(),
+        "rise": stays_above(epochs, smooth_TR, 2 * smooth_TR.min(axis=0)).tolist(),
+        "plateau": plateau_R.tolist(),
+        "num_lost": int(np.isfinite(plateau_R).sum()),
+    }
 
 
 def _describe_ratio(

@@ -22,6 +22,7 @@ from ..frame.probes import as_inputs, as_tensors, take_replicas
 from ..frame.variables import name_curves, name_deviation
 from .protocol import Protocol, describe
 from .traits import STAGES, find_ratios, find_stages, find_traits
+from .without import compare_without
 
 _STAY = "of these, at the next kept epoch too (0 at the last)"
 _WORDS = {
@@ -43,8 +44,16 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     store = run(spec, folder / "store").store
     dataset = load_dataset(spec.data)
     num_examples = len(dataset.y_train)
-    results = _look(store, protocol, dataset)
-    results = results.merge(_read_curves(store, spec, num_examples))
+    x_NI, y_N = as_inputs(dataset, "train")
+    early_RN = find_losses(store, spec, protocol.early, x_NI, y_N)
+    common_N = (early_RN > -np.log(spec.training.eps)).all(axis=0)
+    parts = [
+        _look(store, protocol, dataset, x_NI, y_N),
+        show_examples(store, spec, protocol.early, dataset, x_NI, early_RN),
+        _read_curves(store, spec, num_examples),
+        compare_without(store, spec, dataset, common_N, protocol.without, folder),
+    ]
+    results = xr.merge(parts, combine_attrs="no_conflicts")
     epochs = results["kept_epoch"].to_numpy().tolist()
     results.attrs |= {
         "protocol": describe(spec, num_examples, epochs),
@@ -60,11 +69,12 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     return results
 
 
-def _look(store: Store, protocol: Protocol, dataset: Dataset) -> xr.Dataset:
-    """Counts by trait, stage, class and epoch, and pictures."""
+def _look(
+    store: Store, protocol: Protocol, dataset: Dataset, x_NI: Tensor, y_N: Tensor
+) -> xr.Dataset:
+    """Counts by trait, stage, class and epoch."""
     spec, early = protocol.spec, protocol.early
     epochs = [e for e in store.weights_epochs(spec.run_key) if e > 0]
-    x_NI, y_N = as_inputs(dataset, "train")
     top = -np.log(spec.training.eps)
     early_RN = find_losses(store, spec, early, x_NI, y_N)
     traits = find_traits(dataset, early_RN)
@@ -84,7 +94,6 @@ def _look(store: Store, protocol: Protocol, dataset: Dataset) -> xr.Dataset:
         gather(_WORDS, values, {"kept_epoch": epochs}),
         _count_first(trait_PRN, stage_RN, dataset.y_train),
         _count_stay(below_TRN, stage_RN),
-        show_examples(store, spec, early, dataset, x_NI, early_RN),
     ]
     found = xr.merge(parts, combine_attrs="no_conflicts")
     found = found.assign_coords(stage=list(STAGES), trait=list(traits))

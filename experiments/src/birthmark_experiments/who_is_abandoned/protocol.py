@@ -17,6 +17,7 @@ class Protocol:
 
     spec: RunSpec  # its weights are kept at the epochs that are looked at
     early: int  # a kept epoch: who is below the clip by then is so from early on
+    without: int  # epochs of training without those that all replicas have below then
 
 
 def find_protocol(scale: str) -> Protocol:
@@ -29,10 +30,11 @@ def find_protocol(scale: str) -> Protocol:
             and one.network.widths == (150, 150)
             and one.training.loss == "clipped_cross_entropy"
         ]
-        return Protocol(spec.with_settings({"record.weights": _KEPT}), early=20)
+        spec = spec.with_settings({"record.weights": _KEPT})
+        return Protocol(spec, early=20, without=620)
     small = replace(ABANDONMENT["quick"], epochs=12, every=1)
     spec = spec_of(small, 0.1)
-    return Protocol(spec.with_settings({"record.weights": "every"}), early=2)
+    return Protocol(spec.with_settings({"record.weights": "every"}), 2, without=12)
 
 
 def describe(spec: RunSpec, num_examples: int, epochs: list[int]) -> str:

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from scipy.special import log_softmax
+from torch import nn
 
 import by_hand
 from birthmark.data import load_dataset
+from birthmark.seeds import batch_order
 from birthmark.shapes import Dataset
 from birthmark.spec import DataSpec
 from birthmark.store import open_shipped, open_store
@@ -18,6 +21,7 @@ from birthmark_experiments.abandonment.contradictions import (
     find_neighbours,
 )
 from birthmark_experiments.who_is_abandoned import EXPERIMENT
+from birthmark_experiments.who_is_abandoned.facts import WITH, WITHOUT
 from birthmark_experiments.who_is_abandoned.measure import count_contradictions
 from birthmark_experiments.who_is_abandoned.protocol import find_protocol
 from birthmark_experiments.who_is_abandoned.traits import (
@@ -134,6 +138,43 @@ def test_curves_stand_at_the_epochs_they_belong_to(results, store):
             found["abandoned"] * results.attrs["num_examples"], one["abandoned"], 1e-6
         )
         assert_allclose(found["train_loss"], one["train_loss"], rtol=1e-6)
+
+
+def test_without_those_abandoned_early_it_is_plain_training_on_the_others(
+    results, store, losses_by_hand
+):
+    spec = find_protocol("quick").spec
+    losses_TRN, y_N = losses_by_hand
+    kept_N = ~(losses_TRN[1] > -np.log(0.1)).all(axis=0)
+    size, count = spec.training.batch_size, len(y_N)
+    assert 0 < (~kept_N).sum() == results.attrs["num_common"]
+    dataset = load_dataset(spec.data)
+    x_N = torch.from_numpy(dataset.x_train / dataset.full_scale).float()
+    start = [layer for _, layer in store.weights(spec.run_key, 0).items()]
+    layers = [nn.Linear(*layer.w[1].shape) for layer in start]
+    for linear, layer in zip(layers, start, strict=True):
+        linear.weight.data = torch.from_numpy(layer.w[1].T.copy())
+        linear.bias.data = torch.from_numpy(layer.b[1].copy())
+    network = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
+    sgd = torch.optim.SGD(network.parameters(), lr=spec.training.lr)
+    for epoch in range(2):
+        order = batch_order(spec.run.seed, 1, epoch, count)
+        visited = order[kept_N[order]]
+        visited = visited[: len(visited) - (len(visited) - count) % size]
+        total = 0.0
+        for batch in torch.as_tensor(visited).split(size):
+            p = network(x_N[batch]).softmax(1)
+            p = p[torch.arange(len(batch)), torch.as_tensor(y_N[batch.numpy()])]
+            losses = -p.clamp(0.1, 0.9).log()
+            sgd.zero_grad()
+            losses.mean().backward()
+            sgd.step()
+            total += float(losses.detach().sum())
+        found = results["every_train_loss"].sel(trained=WITHOUT, replica=1)
+        assert found[epoch] == pytest.approx(total / len(visited), rel=1e-4)
+    records = store.records(spec.run_key, distributions=False)
+    every = results["every_train_loss"].sel(trained=WITH)
+    assert_allclose(every, records["train_loss"][1:], rtol=1e-6)
 
 
 def test_pictures_show_the_label_and_the_class_given_at_their_easiest(

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
+from birthmark_experiments.who_is_abandoned.facts import WITH, WITHOUT
 from birthmark_experiments.who_is_abandoned.traits import STAGES, TRAITS
 
 REPLICAS, CLASSES, NUM = 3, 6, 1000
@@ -29,7 +30,10 @@ def make() -> xr.Dataset:
     counts = ("stage", "trait", "replica", "class")
     kept = ("kept_epoch", "trait", "replica")
     lasting = ("stage", "kept_epoch", "replica")
-    curve = ("epoch", "replica")
+    curve, every = ("epoch", "replica"), ("trained", "every_epoch", "replica")
+    lost = np.r_[np.full(30, 0.5), np.linspace(0.52, 6.5, 300), np.full(70, 6.6)]
+    safe = np.full(400, 0.4)
+    losses = np.array([[lost, lost, lost], [lost, safe, safe]]).transpose(0, 2, 1)
     return xr.Dataset(
         {
             "num_first": (counts, first),
@@ -45,6 +49,7 @@ def make() -> xr.Dataset:
                 rng.uniform(0, 1, (3, *counted[:2])),
             ),
             "picture": (("shown",), np.zeros(4)),
+            "every_train_loss": (every, losses),
         },
         {
             "stage": list(STAGES),
@@ -52,6 +57,8 @@ def make() -> xr.Dataset:
             "kept_epoch": KEPT,
             "epoch": np.arange(1, 21),
             "bound": ["value", "low", "high"],
+            "trained": [WITH, WITHOUT],
+            "every_epoch": np.arange(1, 401),
         },
         {
             "protocol": "by hand",
@@ -70,6 +77,7 @@ def make() -> xr.Dataset:
             "least_share": 0.2,
             "floor": 6.0,
             "tied_floor": 3.0,
+            "plateau_level": 6.0,
         },
     )
 
@@ -84,6 +92,18 @@ def test_the_onset_is_the_first_kept_epoch_with_so_large_a_share(facts):
     assert facts["steps_per_epoch"] == 21
     assert facts["num_shown"] == 4
     assert facts["clip_loss"] == pytest.approx(3 * np.log(10))
+
+
+def test_a_network_that_is_not_lost_has_neither_rise_nor_plateau(facts):
+    found = facts["trained"]
+    assert [found[name]["num_lost"] for name in (WITH, WITHOUT)] == [3, 1]
+    rise, plateau = found[WITHOUT]["rise"], found[WITHOUT]["plateau"]
+    # by hand: 0.5 + 0.02 k is 1 at epoch 55 and 6 at epoch 305, half a window of noise
+    assert rise[0] == pytest.approx(55, abs=2)
+    assert plateau[0] == pytest.approx(305, abs=2)
+    assert np.isnan([*rise[1:], *plateau[1:]]).all()
+    assert found[WITHOUT]["least"] == [0.5, 0.4, 0.4]
+    assert facts["num_trained"] == 400
 
 
 def test_stages_and_those_never_abandoned_add_up_to_all(results, facts):
