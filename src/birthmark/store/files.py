@@ -162,19 +162,19 @@ def reading(path: Path) -> Iterator[None]:
             raise ChecksumError("it is no file")
         yield
     except FileNotFoundError as error:
-        raise MissingFileError(f"{path} is missing: {_advice(path)}") from error
+        raise MissingFileError(f"{path} is missing: {advise(path)}") from error
     except (OSError, MemoryError) as error:
         reason = say_reason(error)
         if isinstance(error, MemoryError):
             reason = "not enough memory"
         elif error.errno in (errno.EISDIR, errno.ELOOP):  # and will be so tomorrow
             raise DamageError(
-                f"{path} is damaged ({reason}): {_advice(path)}"
+                f"{path} is damaged ({reason}): {advise(path)}"
             ) from error
         raise StoreError(f"cannot read {path}: {reason}") from error
     except _kinds_of_damage() as error:
         raise DamageError(
-            f"{path} is damaged ({say_reason(error)}): {_advice(path)}"
+            f"{path} is damaged ({say_reason(error)}): {advise(path)}"
         ) from error
 
 
@@ -192,7 +192,8 @@ _OWNER = "birthmark-run"  # key under which a file says of which run it is
 _PLAIN = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
 
-def _advice(path: Path) -> str:
+def advise(path: Path) -> str:
+    """What to do about a file that is damaged or missing."""
     if path.name == STORE_FILE:  # of no run, and known by what lies beside it
         return "restore it, or delete it and let `birthmark repair` write it again"
     if RunPaths(path.parent).description.exists():  # only who trained it knows how
@@ -273,7 +274,7 @@ def check_exists(path: Path) -> None:
         MissingFileError: It is not.
     """
     if not is_there(path):
-        raise MissingFileError(f"{path} is missing: {_advice(path)}")
+        raise MissingFileError(f"{path} is missing: {advise(path)}")
 
 
 def read_bytes(path: Path) -> bytes:

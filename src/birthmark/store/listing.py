@@ -115,7 +115,7 @@ def read_spec(paths: RunPaths) -> RunSpec:
     if spec.run_key != paths.folder.name:
         raise files.DamageError(
             f"{paths.spec} was changed: its run key is {spec.run_key} now; "
-            "restore it, or let `birthmark repair` carry out its run again"
+            f"{files.advise(paths.spec)}"
         )
     return spec
 

@@ -10,6 +10,7 @@ from birthmark.shapes import Array
 from birthmark.store.description import RunDescription
 from birthmark.store.files import (
     MissingFileError,
+    advise,
     predates_checksums,
     read_sealed,
     reading,
@@ -152,8 +153,8 @@ class RecordsReader:
         rows = self._opened[table].look(names, columns)
         if not rows and self._paths.done.exists():
             raise MissingFileError(
-                f"{self._paths.folder} is done, but its {table} are missing: restore "
-                "them, or let `birthmark repair` carry out the run again"
+                f"{self._paths.folder} is done, but its table {table} is missing: "
+                f"{advise(self._paths.schema)}"
             )
         return rows
 

@@ -52,6 +52,7 @@ class ProtocolDetailsFacts(Facts):
     followed: Sequence[Mapping[str, Any]]  # with a buffer, to the last epoch, by width
     trend: ExactTrend  # of getting through the fork, over all buffers
     neighbours: Mapping[str, Mapping[str, Any]]  # arms that keep them, by name
+    company: ExactTrend  # of getting through, neighbours kept (0) or new (1)
     sorted_files: Mapping[int, float]  # train loss of the trial with them, by epoch
     window: int = _WINDOW
     plateau_share: float = Thresholds().divergence
@@ -79,6 +80,7 @@ def summarize(results: xr.Dataset) -> ProtocolDetailsFacts:
         followed=_follow(level, published),
         trend=_find_trend(arms, fork),
         neighbours={one["name"]: one for one in arms if one["name"] in NEIGHBOURS},
+        company=_weigh_company(arms, fork),
         sorted_files=_read_sorted(),
     )
 
@@ -96,6 +98,22 @@ def _find_trend(arms: list[dict[str, Any]], fork: int) -> ExactTrend:
         [one["num_passed"] for one in here],
         [one["replicas"] for one in here],
     )
+
+
+def _weigh_company(arms: list[dict[str, Any]], fork: int) -> ExactTrend:
+    """Networks that get through the fork with neighbours kept, and with new ones.
+
+    New are those of the drift and of a new random order. What comes after the epochs
+    of the shortest arm does not count.
+    """
+    kept, new = NEIGHBOURS[:2], (*NEIGHBOURS[2:], REFERENCE)
+    groups = [
+        [one for one in arms if one["width"] == fork and one["name"] in names]
+        for names in (kept, new)
+    ]
+    until = min((one["epochs"] for group in groups for one in group), default=0)
+    passed = [[e <= until for one in group for e in one["passed"]] for group in groups]
+    return exact_trend([0, 1], [*map(sum, passed)], [*map(len, passed)])
 
 
 def _read_sorted() -> dict[int, float]:

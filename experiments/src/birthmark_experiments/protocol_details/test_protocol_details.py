@@ -8,6 +8,7 @@ import pytest
 import torch
 import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import stats
 from torch import nn
 
 from birthmark.data import load_dataset
@@ -18,6 +19,7 @@ from birthmark_experiments.protocol_details import EXPERIMENT, measure
 from birthmark_experiments.protocol_details.details import find_near
 from birthmark_experiments.protocol_details.facts import (
     FROM_LOGITS,
+    NEIGHBOURS,
     REFERENCE,
     summarize,
 )
@@ -355,5 +357,28 @@ def test_kept_company_stops_the_shipped_networks_and_a_kept_place_does_not(shipp
     assert passed == {
         "same neighbours, same place": (0, 1),
         "same neighbours, new place": (0, 3),
-        "same place, new neighbours": (1, 1),
+        "same place, new neighbours": (3, 3),
     }
+    # 0 of 4 against 6 of 6
+    assert shipped["company"].n == 10
+    expected = stats.fisher_exact([[0, 4], [6, 0]]).pvalue
+    assert shipped["company"].p == pytest.approx(expected)
+
+
+def test_company_that_changes_nothing_is_told_from_nothing():
+    names = [*NEIGHBOURS, REFERENCE]
+    low, high = 0.01, 0.1
+    passes = [(low, high, low), (low, high, high), (low, low, high), (high, high, low)]
+    found = summarize(made(np.array(passes)[:, None], names))["company"]
+    assert (found.n, found.p) == (12, 1)
+    late = [[(high,) * 2] * 3, [(high,) * 2] * 3, [(high,) * 2] * 3]
+    after = [[(high,) * 2] * 2 + [(low,) * 2]]  # past the fork in the last epoch
+    loss = np.array(late + after)
+    loss[:3, 2] = np.nan  # which the others do not have
+    assert summarize(made(loss, names))["company"].p == 1
+
+
+def test_the_shipped_fork_is_passed_in_other_folds_too(shipped):
+    folds = [one for one in shipped["arms"] if one["name"].startswith("fold ")]
+    assert [one["num_passed"] for one in folds] == [1, 1, 1]
+    assert shipped["trend"].n == 11  # of which they are none
