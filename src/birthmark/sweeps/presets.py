@@ -95,8 +95,8 @@ def reproduction(scale: str) -> Grid:
             150 take 48 in float32, those of 250 take 48 in bf16, of 300 about 65, of
             500 about 115). `gpu`: more widths of HASYv2, and four with a stream
             shuffled in a buffer, three replicas each in TF32: ten minutes on a large
-            GPU; and more widths of the other data, two hours on one core. `paper`: all
-            widths, ten replicas, three data sets, the quickest runs first; for a GPU.
+            GPU. `paper`: all widths, ten replicas, three data sets, the quickest runs
+            first; for a GPU.
 
     Raises:
         SpecError: There is no such scale.
@@ -113,8 +113,11 @@ def reproduction(scale: str) -> Grid:
             (
                 *(_on_gpu(width) for width in (100, 200, 225, 275)),
                 *(_on_gpu(width, buffer=2000) for width in (150, 250, 275, 300)),
-                *_on_small_images("mnist"),
-                *_on_small_images("fashion_mnist"),
+                *(
+                    _recorded_less_often(data, width)
+                    for data in ("mnist", "fashion_mnist")
+                    for width in (100, 150)
+                ),
             )
         )
     if scale == "paper":
@@ -146,16 +149,6 @@ def _on_gpu(width: int, buffer: int | None = None) -> RunSpec:
     if buffer is not None:
         settings["training.shuffle_buffer"] = buffer
     return _recorded_less_often("hasyv2", width).with_settings(settings)
-
-
-def _on_small_images(data: str) -> tuple[RunSpec, ...]:
-    """More widths of MNIST or Fashion-MNIST, one network of the widest."""
-    widest = {"run.replicas": 1, "run.precision": "bf16"}
-    return (
-        _recorded_less_often(data, 100),
-        _recorded_less_often(data, 150),
-        _recorded_less_often(data, 500).with_settings(widest),
-    )
 
 
 def _pictured(width: int) -> RunSpec:
