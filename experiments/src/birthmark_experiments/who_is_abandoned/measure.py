@@ -46,7 +46,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     num_examples = len(dataset.y_train)
     x_NI, y_N = as_inputs(dataset, "train")
     early_RN = find_losses(store, spec, protocol.early, x_NI, y_N)
-    common_N = (early_RN > -np.log(spec.training.eps)).all(axis=0)
+    common_N = _find_common(early_RN, spec)
     parts = [
         _look(store, protocol, dataset, x_NI, y_N),
         show_examples(store, spec, protocol.early, dataset, x_NI, early_RN),
@@ -98,6 +98,12 @@ def _look(
     found = xr.merge(parts, combine_attrs="no_conflicts")
     found = found.assign_coords(stage=list(STAGES), trait=list(traits))
     return found.assign(ratio=find_ratios(found))
+
+
+def _find_common(loss_RN: Array, spec: RunSpec) -> Array:
+    """Whether all replicas have an example below the clip, [N]."""
+    common_N: Array = (loss_RN > -np.log(spec.training.eps)).all(axis=0)
+    return common_N
 
 
 def _count_first(trait_PRN: Array, stage_RN: Array, y_N: Array) -> xr.Dataset:
@@ -175,7 +181,7 @@ def show_examples(
     of its label, and that of the class that the first replica gives it, with the
     smallest mean loss.
     """
-    common = np.flatnonzero((loss_RN > -np.log(spec.training.eps)).all(axis=0))
+    common = np.flatnonzero(_find_common(loss_RN, spec))
     random = stream(spec.run.seed, 0, "pictures", "abandoned")
     shown = np.sort(random.choice(common, min(COUNT, len(common)), replace=False))
     weights = take_replicas(as_tensors(store.weights(spec.run_key, epoch)), [0])
