@@ -163,7 +163,9 @@ def test_the_command_line_says_how_much_memory_it_needs(tmp_path, monkeypatch, c
         'training = {epochs = 1}\nrun = {replicas = 2, device = "cpu"}\n'
     )
     status, said = command()
-    assert (status, "This run needs about 0.4 GB of memory." in said) == (0, True), said
+    about = 0.7 if torch.version.cuda else 0.4  # one built for CUDA takes more
+    assert status == 0, said
+    assert f"This run needs about {about} GB of memory." in said, said
     status, said = command()
     assert (status, "memory" in said) == (0, False), said
     status, said = command("--set", "run.replicas=100000000")
