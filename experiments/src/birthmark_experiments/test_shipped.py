@@ -41,12 +41,14 @@ KEYS = {
     "ec4ee06028f9deb2",
 }
 SCALES = ("laptop", "gpu", "paper")
-# trained on a GPU, and two beside them
+# trained on a GPU, and others of that scale beside them
 ON_GPU = {
+    "05074e4ee2e994a2",
     "0b5d4eab3120719e",
     "30a313629e92a9ed",
     "3a3c998b120e7a43",
     "41ac64463e3d763e",
+    "5fb1c1342fa8b7fc",
     "7c73673aca8af3de",
     "f26b238d1bdb183f",
 }
@@ -140,7 +142,8 @@ def test_width_150_moves_as_in_an_independent_trial(store):
     [run] = [
         run
         for run in read_study(store)
-        if run.width == 150 and run.spec.training.loss == "clipped_cross_entropy"
+        if (run.spec.data.name, run.width) == ("hasyv2", 150)
+        and run.spec.training.loss == "clipped_cross_entropy"
     ]
     found = find_transitions(run.records, run.spec)
     assert_allclose(found.divergence_epoch, 581, rtol=0.06)
