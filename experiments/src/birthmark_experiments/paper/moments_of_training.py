@@ -23,6 +23,7 @@ from birthmark.spec import RunSpec
 Moment = Callable[[Transitions, int], float]  # the epoch of a replica, by its place
 Reader = Callable[[Run, Transitions, int], float]
 RISES = (1.5, 2.0, 3.0)  # multiples of the minimum
+DATED_OVER = 20  # epochs of the running median by which one curve is dated
 PLATEAUS = (0.5, 0.9)  # shares of the plateau of the clipped loss
 
 
@@ -152,6 +153,18 @@ def find_divergences(records: xr.Dataset, spec: RunSpec) -> list[Divergence]:
         Divergence(name, level_R, stays_above(epochs, smooth_TR, level_R))
         for name, level_R in levels.items()
     ]
+
+
+def date_rise(epochs: Array, loss_TR: Array, plateau: float) -> tuple[Array, Array]:
+    """The epochs of the rise and of the plateau of each network, [R]; NaN: never.
+
+    From the first on the train loss stays above twice its minimum, from the second on
+    above the level given; it is a running median over `DATED_OVER` epochs.
+    """
+    smooth_TR = running_median(loss_TR, DATED_OVER)
+    levels = (2 * smooth_TR.min(axis=0), np.full(loss_TR.shape[1], plateau))
+    rise_R, plateau_R = (stays_above(epochs, smooth_TR, level_R) for level_R in levels)
+    return rise_R, plateau_R
 
 
 def stays_above(epochs: Array, smooth_TR: Array, level_R: Array) -> Array:

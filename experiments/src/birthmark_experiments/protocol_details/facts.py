@@ -17,12 +17,11 @@ from birthmark.analysis import (
     Published,
     Thresholds,
     divergence_level,
-    running_median,
 )
 from birthmark.shapes import Array
 from birthmark.store import open_shipped
 from ..frame import Facts, each
-from ..paper.moments_of_training import stays_above
+from ..paper.moments_of_training import DATED_OVER, date_rise
 from ..statistics import ExactTrend, exact_trend
 
 REFERENCE = "as reproduced"
@@ -32,7 +31,6 @@ NEIGHBOURS = (  # what keeps an example's neighbours, its place, or both
     "same neighbours, new place",
     "same place, new neighbours",
 )
-_WINDOW = 20  # epochs of the running median by which a rise is dated
 NUM_TRAIN = 151_241  # examples of HASYv2, fold 1
 
 
@@ -54,7 +52,7 @@ class ProtocolDetailsFacts(Facts):
     neighbours: Mapping[str, Mapping[str, Any]]  # arms that keep them, by name
     company: ExactTrend  # of getting through, neighbours kept (0) or new (1)
     sorted_files: Mapping[int, float]  # train loss of the trial with them, by epoch
-    window: int = _WINDOW
+    window: int = DATED_OVER
     plateau_share: float = Thresholds().divergence
     from_logits: str = FROM_LOGITS
 
@@ -158,9 +156,7 @@ def _describe(
     test = one["test_loss"].sel(epoch=train.epoch, replica=train.replica)
     epochs = train.epoch.to_numpy()
     loss_TR = train.transpose("epoch", "replica").to_numpy()
-    smooth_TR = running_median(loss_TR, _WINDOW)
-    plateau_R = np.full(loss_TR.shape[1], find_divergence_level())
-    rise = stays_above(epochs, smooth_TR, 2 * smooth_TR.min(axis=0))
+    rise_R, plateau_R = date_rise(epochs, loss_TR, find_divergence_level())
     passed = [_find_first(epochs, losses_T <= level) for losses_T in loss_TR.T]
     arm = {
         "name": name.partition(", width")[0],
@@ -173,9 +169,9 @@ def _describe(
         "num_passed": sum(map(math.isfinite, passed)),
         "min_train": train.min("epoch").to_numpy().tolist(),
         "min_train_epoch": _epochs_of_minimum(train),
-        "rise": rise.tolist(),
-        "plateau": stays_above(epochs, smooth_TR, plateau_R).tolist(),
-        "final_train": np.median(loss_TR[-_WINDOW:], axis=0).tolist(),
+        "rise": rise_R.tolist(),
+        "plateau": plateau_R.tolist(),
+        "final_train": np.median(loss_TR[-DATED_OVER:], axis=0).tolist(),
         "min_test": test.min("epoch").to_numpy().tolist(),
         "min_test_epoch": _epochs_of_minimum(test),
     }

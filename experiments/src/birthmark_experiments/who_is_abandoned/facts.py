@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from birthmark.analysis import Thresholds, running_median
+from birthmark.analysis import Thresholds
 from birthmark.shapes import Array
 from birthmark.statistics import interval_and_count
 from ..frame import Facts, each
-from ..paper.moments_of_training import stays_above
+from ..paper.moments_of_training import date_rise
 from .traits import CIRCULAR, RESAMPLES, STAGES, TRAITS, divide_shares
 
 WITH, WITHOUT = "all examples", "without those abandoned early in every replica"
-WINDOW = 20  # epochs of the running median by which a rise is dated
 
 
 @dataclass(frozen=True)
@@ -89,13 +88,11 @@ def summarize(results: xr.Dataset) -> WhoIsAbandonedFacts:
 def _describe_training(one: xr.Dataset) -> dict[str, Any]:
     """Least loss, rise and plateau of each network; NaN where there is none."""
     loss_TR = one["every_train_loss"].transpose("every_epoch", ...).to_numpy()
-    smooth_TR = running_median(loss_TR, WINDOW)
     epochs, level = one["every_epoch"].to_numpy(), one.attrs["plateau_level"]
-    levels_R = np.full(loss_TR.shape[1], level)
-    plateau_R = stays_above(epochs, smooth_TR, levels_R)
+    rise_R, plateau_R = date_rise(epochs, loss_TR, level)
     return {
         "least": loss_TR.min(axis=0).tolist(),
-        "rise": stays_above(epochs, smooth_TR, 2 * smooth_TR.min(axis=0)).tolist(),
+        "rise": rise_R.tolist(),
         "plateau": plateau_R.tolist(),
         "num_lost": int(np.isfinite(plateau_R).sum()),
     }

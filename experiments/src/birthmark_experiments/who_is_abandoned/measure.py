@@ -48,7 +48,7 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
     early_RN = find_losses(store, spec, protocol.early, x_NI, y_N)
     common_N = _find_common(early_RN, spec)
     parts = [
-        _look(store, protocol, dataset, x_NI, y_N),
+        _look(store, protocol, dataset, (x_NI, y_N), early_RN),
         show_examples(store, spec, protocol.early, dataset, x_NI, early_RN),
         _read_curves(store, spec, num_examples),
         compare_without(store, spec, dataset, common_N, protocol.without, folder),
@@ -70,18 +70,21 @@ def measure(protocol: Protocol, folder: Path) -> xr.Dataset:
 
 
 def _look(
-    store: Store, protocol: Protocol, dataset: Dataset, x_NI: Tensor, y_N: Tensor
+    store: Store,
+    protocol: Protocol,
+    dataset: Dataset,
+    inputs: tuple[Tensor, Tensor],
+    early_RN: Array,
 ) -> xr.Dataset:
     """Counts by trait, stage, class and epoch."""
     spec, early = protocol.spec, protocol.early
     epochs = [e for e in store.weights_epochs(spec.run_key) if e > 0]
     top = -np.log(spec.training.eps)
-    early_RN = find_losses(store, spec, early, x_NI, y_N)
     traits = find_traits(dataset, early_RN)
     trait_PRN = np.stack(list(traits.values()))
     below, totals = [], []
     for epoch in epochs:
-        loss_RN = find_losses(store, spec, epoch, x_NI, y_N)
+        loss_RN = find_losses(store, spec, epoch, *inputs)
         below.append(loss_RN > top)
         clipped_RN = np.minimum(loss_RN, top)
         totals.append([(trait_RN * clipped_RN).sum(axis=1) for trait_RN in trait_PRN])

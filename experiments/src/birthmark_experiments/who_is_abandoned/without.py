@@ -15,11 +15,8 @@ from ..frame import gather, recall
 from ..hardest_left_out.measure import OrderWithout
 from .facts import WITH, WITHOUT
 
-_CURVES = ("train_loss", "test_accuracy")
-_WORDS = {
-    "every_train_loss": ("train loss, mean over an epoch as it was visited", "nat"),
-    "every_test_accuracy": ("test accuracy at the end of the epoch", "1"),
-}
+_LOSS = "every_train_loss"
+_WORDS = {_LOSS: ("train loss, mean over an epoch as it was visited", "nat")}
 
 
 def compare_without(
@@ -42,13 +39,11 @@ def compare_without(
     """
     shorter = spec.with_settings({"training.epochs": count})
     records = store.records(spec.run_key, distributions=False)
-    curves_CTR = [records[name].to_numpy()[1 : count + 1] for name in _CURVES]
+    with_all_TR = records["train_loss"].to_numpy()[1 : count + 1]
     told, make = [shorter, out_N], partial(_train, shorter, dataset, ~out_N)
     without = recall(folder, "without the always abandoned", told, make)
-    both_ACTR = np.array([curves_CTR, without["curve"].to_numpy()], dtype=np.float32)
-    dims = ("trained", "every_epoch", "replica")
-    names = [f"every_{name}" for name in _CURVES]
-    values = {name: (dims, both_ACTR[:, i]) for i, name in enumerate(names)}
+    both_ATR = np.array([with_all_TR, without["loss"].to_numpy()], dtype=np.float32)
+    values = {_LOSS: (("trained", "every_epoch", "replica"), both_ATR)}
     coords = {"trained": [WITH, WITHOUT], "every_epoch": range(1, count + 1)}
     found = gather(_WORDS, values, coords)
     level = divergence_level(spec, records, Thresholds())
@@ -60,6 +55,5 @@ def _train(spec: RunSpec, dataset: Dataset, kept_N: Array) -> xr.Dataset:
     run, size = spec.run, spec.training.batch_size
     order = OrderWithout(run.seed, run.replicas, kept_N, size)
     training = Training.from_spec(spec, dataset, order=order)
-    metrics = [training.run_epoch() for _ in range(spec.training.epochs)]
-    curve_CTR = [[getattr(one, name) for one in metrics] for name in _CURVES]
-    return xr.Dataset({"curve": (("half", "epoch", "replica"), np.array(curve_CTR))})
+    loss_TR = [training.run_epoch().train_loss for _ in range(spec.training.epochs)]
+    return xr.Dataset({"loss": (("epoch", "replica"), np.array(loss_TR))})
